@@ -1,0 +1,35 @@
+PROFILE ?= quick
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help report test lab lint clean
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper) and build outputs/report/index.html
+	$(BIN)/python -m tsc_lib report --profile $(PROFILE)
+
+test: lint  ## everything that must hold before a change is taken
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## style, types, and notebooks without outputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
+
+lab: $(INSTALLED)  ## explore the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+clean:  ## remove all that runs produced, trainings too, but not what is published
+	find outputs -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
+
+# One environment for all targets; made again only when what it is made from has changed.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "tsc_lib needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dev,counters]'
+	@touch $@

@@ -1,0 +1,191 @@
+"""The study's transformer: patches, a class token, a post-norm encoder and a two-layer classifier.
+
+The widths of every layer are part of the configuration, so a model whose heads and neurons were removed is described,
+stored and rebuilt exactly like an uncompressed one.
+
+References
+----------
+.. [1] Kermani et al., "Energy-Efficient Transformer Inference: Optimization Strategies for Time Series
+       Classification", arXiv:2502.16627, 2025.
+.. [2] Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (post-norm layers, sinusoidal positions).
+.. [3] Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (patch embedding, class token).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsc_lib.errors import UserError
+
+MAX_TOKENS = 1024
+"""Longest series, in patches, that the fixed positions are tabulated for."""
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a transformer; everything that is needed to rebuild one around a state dict.
+
+    Attributes
+    ----------
+    channels, classes : int
+        Width of the input and of the output.
+    patch : int
+        Time steps per token: kernel and stride of the patch embedding.
+    d_model : int
+        Embedding width.
+    head_dim : int
+        Width of one attention head.
+    heads, d_ff : tuple of int
+        Attention heads and feed-forward neurons of each layer.
+    d_hidden : int
+        Width of the classifier's hidden layer.
+    dropout : float
+        Probability, in training, with which outputs of sublayers and hidden neurons are dropped.
+    """
+
+    channels: int
+    classes: int
+    patch: int
+    d_model: int
+    head_dim: int
+    heads: tuple[int, ...]
+    d_ff: tuple[int, ...]
+    d_hidden: int
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        # JSON has no tuples: accept the lists that it gives back.
+        object.__setattr__(self, "heads", tuple(self.heads))
+        object.__setattr__(self, "d_ff", tuple(self.d_ff))
+        if len(self.heads) != len(self.d_ff):
+            raise ValueError(f"heads names {len(self.heads)} layers and d_ff {len(self.d_ff)}; they must agree")
+        sizes = (self.channels, self.classes, self.patch, self.d_model, self.head_dim, self.d_hidden)
+        if min(*sizes, *self.heads, *self.d_ff) < 1:
+            raise ValueError(f"every size of a transformer must be at least 1: {self}")
+
+
+def sinusoidal_positions(tokens: int, d_model: int) -> Tensor:
+    """Fixed position encoding of [2]_, section 3.5, shaped (tokens, d_model)."""
+    position = torch.arange(tokens).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, d_model, 2) * (-math.log(10_000.0) / d_model))
+    table = torch.zeros(tokens, d_model)
+    table[:, 0::2] = torch.sin(position * frequency)
+    table[:, 1::2] = torch.cos(position * frequency)[:, : d_model // 2]
+    return table
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention whose heads are contiguous slices of four plain linear layers."""
+
+    def __init__(self, d_model: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, head_dim
+        self.query = nn.Linear(d_model, heads * head_dim)
+        self.key = nn.Linear(d_model, heads * head_dim)
+        self.value = nn.Linear(d_model, heads * head_dim)
+        self.out = nn.Linear(heads * head_dim, d_model)
+        # As `torch.nn.MultiheadAttention` starts, which holds the three projections as one matrix: hence the gain.
+        for projection in (self.query, self.key, self.value):
+            nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
+            nn.init.zeros_(projection.bias)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        n, tokens, _ = x.shape
+        shape = (n, tokens, self.heads, self.head_dim)
+        q = self.query(x).view(shape).transpose(1, 2)  # (n, heads, tokens, head_dim)
+        k = self.key(x).view(shape).transpose(1, 2)
+        v = self.value(x).view(shape).transpose(1, 2)
+        # No dropout on the weights: the fused kernel has none, and training would take up to four times as long.
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(y.transpose(1, 2).reshape(n, tokens, self.heads * self.head_dim))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between them, as in [2]_."""
+
+    def __init__(self, d_model: int, d_ff: int, dropout: float) -> None:
+        super().__init__()
+        self.expand = nn.Linear(d_model, d_ff)
+        self.dropout = nn.Dropout(dropout)
+        self.contract = nn.Linear(d_ff, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.contract(self.dropout(F.relu(self.expand(x))))
+
+
+class EncoderLayer(nn.Module):
+    """Attention and feed-forward, each with a residual and a layer norm after it (post-norm)."""
+
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
+        super().__init__()
+        self.attention = Attention(config.d_model, config.heads[layer], config.head_dim)
+        self.attention_norm = nn.LayerNorm(config.d_model)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff[layer], config.dropout)
+        self.feed_forward_norm = nn.LayerNorm(config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class Transformer(nn.Module):
+    """A time series classifier.
+
+    Parameters
+    ----------
+    config : TransformerConfig
+        Sizes of every part.
+
+    Notes
+    -----
+    The patch embedding drops a remainder shorter than a patch, as a strided convolution does. With `lengths`, tokens
+    that lie wholly or partly in a series' padding are masked out, so a padded series has the logits that it has alone.
+    """
+
+    positions: Tensor
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch)
+        self.class_token = nn.Parameter(torch.randn(1, 1, config.d_model))
+        self.register_buffer("positions", sinusoidal_positions(MAX_TOKENS + 1, config.d_model), persistent=False)
+        self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(len(config.heads)))
+        self.hidden = nn.Linear(config.d_model, config.d_hidden)
+        self.classify = nn.Linear(config.d_hidden, config.classes)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
+        x = self.embed(x).transpose(1, 2)  # (n, tokens, d_model)
+        n, tokens, _ = x.shape
+        x = torch.cat([self.class_token.expand(n, -1, -1), x], dim=1) + self.positions[: tokens + 1]
+        mask = None
+        if lengths is not None:
+            valid = lengths // self.config.patch  # whole patches; the class token comes before them
+            mask = (torch.arange(tokens + 1, device=x.device) <= valid.unsqueeze(1))[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.classify(F.relu(self.hidden(x[:, 0])))
+
+
+def check_length(config: TransformerConfig, length: int, what: str = "the series") -> None:
+    """Refuse series that the model cannot place: shorter than a patch, or beyond the tabulated positions.
+
+    Raises
+    ------
+    UserError
+        If `length` time steps make no token, or more than ``MAX_TOKENS``.
+    """
+    longest = config.patch * (MAX_TOKENS + 1) - 1
+    if not config.patch <= length <= longest:
+        raise UserError(
+            f"{what} has {length} time steps, but the model reads between {config.patch} and {longest}; "
+            "pad or cut the series"
+        )

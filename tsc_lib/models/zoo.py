@@ -1,0 +1,41 @@
+"""Named architectures: the two transformers of the study."""
+
+from __future__ import annotations
+
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+
+ARCHITECTURES: dict[str, dict[str, int]] = {
+    "T1": {"layers": 8, "heads": 8, "d_model": 32, "d_ff": 256, "patch": 8},
+    "T2": {"layers": 12, "heads": 16, "d_model": 32, "d_ff": 256, "patch": 8},
+}
+"""Sizes as published for T1 and T2 (arXiv:2502.16627)."""
+
+
+def config_of(name: str, channels: int, classes: int) -> TransformerConfig:
+    """Configuration of a named architecture for a data set's width and number of classes.
+
+    Raises
+    ------
+    UserError
+        If no architecture has that name.
+    """
+    try:
+        size = ARCHITECTURES[name]
+    except KeyError:
+        raise UserError(f"unknown model {name!r}; the models are {', '.join(ARCHITECTURES)}") from None
+    return TransformerConfig(
+        channels=channels,
+        classes=classes,
+        patch=size["patch"],
+        d_model=size["d_model"],
+        head_dim=size["d_model"] // size["heads"],
+        heads=(size["heads"],) * size["layers"],
+        d_ff=(size["d_ff"],) * size["layers"],
+        d_hidden=size["d_ff"],
+    )
+
+
+def build(name: str, channels: int, classes: int) -> Transformer:
+    """A freshly initialised model, e.g. ``build("T1", channels=4, classes=9)`` with 180,041 parameters."""
+    return Transformer(config_of(name, channels, classes))

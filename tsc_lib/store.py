@@ -1,0 +1,135 @@
+"""Results on disk: a unit of work is done once, written whole or not at all, and found again by its content.
+
+Each result is a folder ``outputs/store/<stage>/<label>-<key>/`` with a ``record.json`` and whatever files belong to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tsc_lib.errors import UserError
+from tsc_lib.spec import Spec, digest
+
+OUTPUTS = Path(os.environ.get("TSC_OUTPUTS") or Path(__file__).resolve().parents[1] / "outputs").resolve()
+"""Where everything goes that runs produce; the environment variable TSC_OUTPUTS moves it."""
+
+
+class StageFailed(RuntimeError):
+    """A unit of work that was tried and failed; its record says why."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name, to the disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all; NaN is refused since JSON has none."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and run again") from None
+
+
+def folder_of(stage: str, version: int, label: str, job: Spec) -> Path:
+    """Folder of a unit of work; a new `version` of the stage is other work."""
+    key = digest({"stage": stage, "version": version, "job": job.to_json()})
+    return OUTPUTS / "store" / stage / f"{label}-{key}"
+
+
+def run_or_load(
+    stage: str, version: int, label: str, job: Spec, work: Callable[[Path], dict[str, Any]]
+) -> tuple[Path, dict[str, Any]]:
+    """Load the result of a unit of work, doing it first if it was never done.
+
+    Parameters
+    ----------
+    stage : str
+        Kind of work, e.g. "train".
+    version : int
+        Version of what the stage computes; to be raised when that changes.
+    label : str
+        Readable beginning of the folder's name.
+    job : Spec
+        All that the result depends on.
+    work : callable
+        Takes a folder to write files to and returns the record, a JSON-able dict. The folder survives a kill, so the
+        next try may go on from what it finds there.
+
+    Returns
+    -------
+    folder : Path
+        Where the files are.
+    record : dict
+        What `work` returned.
+
+    Raises
+    ------
+    StageFailed
+        If the work fails, or failed earlier; the reason is recorded. `forget_failures` lets it be tried again.
+    """
+    folder = folder_of(stage, version, label, job)
+    if not (folder / "record.json").exists():
+        partial = folder.with_name(folder.name + ".partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            record = {"status": "ok", **work(partial)}
+        except (UserError, StageFailed):
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            record = {"status": f"failed: {reason}"}
+        write_json(partial / "record.json", {"job": job.to_json(), **record})
+        try:
+            os.rename(partial, folder)
+        except OSError:
+            if not (folder / "record.json").exists():  # else another process finished the same work first
+                raise
+            shutil.rmtree(partial, ignore_errors=True)
+    record = read_json(folder / "record.json")
+    if record["status"] != "ok":
+        raise StageFailed(record["status"].removeprefix("failed: "))
+    return folder, record
+
+
+def forget_failures() -> int:
+    """Remove the records of failed work, so that it is tried again; returns how many there were."""
+    count = 0
+    for path in sorted((OUTPUTS / "store").glob("*/*/record.json")):
+        if read_json(path).get("status") != "ok":
+            shutil.rmtree(path.parent)
+            count += 1
+    return count
