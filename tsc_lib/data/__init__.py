@@ -1,0 +1,9 @@
+"""Data sets: found by name or folder, read strictly, split, scaled and batched."""
+
+from __future__ import annotations
+
+from tsc_lib.data.batching import Batch, batches
+from tsc_lib.data.preprocess import Dataset, Split, describe, load
+from tsc_lib.data.ucr import resolve
+
+__all__ = ["Batch", "Dataset", "Split", "batches", "describe", "load", "resolve"]

@@ -1,0 +1,248 @@
+"""From raw series to scaled train, validation and test splits, in which nothing of the test set has a say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib.data.tsfile import Series
+from tsc_lib.data.ucr import read
+from tsc_lib.errors import UserError
+from tsc_lib.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class Split:
+    """Series and their classes.
+
+    Attributes
+    ----------
+    x : list of numpy.ndarray
+        One float32 array (channels, length) for each series, scaled.
+    y : numpy.ndarray
+        The class of each series, int64 (n,), as a position in ``Dataset.classes``.
+    """
+
+    x: list[np.ndarray]
+    y: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of each series in time steps, int64 (n,)."""
+        return np.array([series.shape[1] for series in self.x], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification problem, ready to train on; every split is in file order.
+
+    Attributes
+    ----------
+    name : str
+        The problem's name.
+    classes : tuple of str
+        The labels of the training file in natural order (2 before 10).
+    channels : int
+        Channels of every series.
+    equal_length : bool
+        Whether all series, the test set's included, have one length.
+    train, valid, test : Split
+        The training file without the held-out series, the held-out series, and the test file.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    equal_length: bool
+    train: Split
+    valid: Split
+    test: Split
+
+
+@lru_cache(maxsize=8)
+def load(spec: DataSpec) -> Dataset:
+    """Read, check, split and scale a data set.
+
+    Parameters
+    ----------
+    spec : DataSpec
+        From `resolve`.
+
+    Returns
+    -------
+    Dataset
+        Shared between callers in one process: do not change its arrays.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or unusable, if train and test do not fit each other, or if there is only one class.
+    """
+    train, test = read(spec)
+    classes = tuple(sorted(set(train.labels), key=natural_key))
+    _check(train, test, classes)
+    held_out = hold_out(train, classes, spec.valid_fraction, spec.split_seed)
+    scale = _scaler(spec.scaling, [train.x[i] for i in np.flatnonzero(~held_out)])
+
+    def split(series: Series, chosen: np.ndarray) -> Split:
+        index = np.flatnonzero(chosen)
+        x = [scale(series.x[i]).astype(np.float32) for i in index]
+        return Split(x, np.array([classes.index(series.labels[i]) for i in index], dtype=np.int64))
+
+    return Dataset(
+        name=spec.name,
+        classes=classes,
+        channels=train.channels,
+        equal_length=len({x.shape for x in train.x + test.x}) == 1,
+        train=split(train, ~held_out),
+        valid=split(train, held_out),
+        test=split(test, np.ones(len(test.x), dtype=bool)),
+    )
+
+
+def natural_key(label: str) -> tuple:
+    """Sort key that puts numbers in numeric order, also inside words: 2 before 10, ``day9`` before ``day10``."""
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        parts = re.split(r"(\d+)", label)
+        return (1, [int(part) if i % 2 else part for i, part in enumerate(parts)], label)
+
+
+def hold_out(train: Series, classes: tuple[str, ...], fraction: float, seed: int) -> np.ndarray:
+    """Choose the validation series: stratified, copies of a series on one side, no class taken from train altogether.
+
+    Parameters
+    ----------
+    train : Series
+        The training file.
+    classes : tuple of str
+        Its labels.
+    fraction : float
+        Share of each class to hold out, at least one series where the class has two.
+    seed : int
+        Which ones.
+
+    Returns
+    -------
+    numpy.ndarray
+        True for each held-out series, bool (n,).
+
+    Raises
+    ------
+    UserError
+        If the fraction is not between 0 and 1, or no class has a series to spare.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(f"the validation fraction must lie between 0 and 1, not {fraction}")
+    copies: dict[tuple, list[int]] = {}
+    for i, x in enumerate(train.x):
+        copies.setdefault((x.shape, x.tobytes()), []).append(i)
+    groups = list(copies.values())
+    y = np.array([classes.index(label) for label in train.labels])
+    left = np.bincount(y, minlength=len(classes))
+    wanted = np.maximum(1, np.rint(fraction * left)).astype(int)
+    chosen = np.zeros(len(y), dtype=bool)
+    for g in np.random.default_rng(seed).permutation(len(groups)):
+        # Copies may carry different labels, so a group is counted in every class it belongs to.
+        count = np.bincount(y[groups[g]], minlength=len(classes))
+        if np.all(count <= wanted) and np.all((left > count) | (count == 0)):
+            chosen[groups[g]] = True
+            wanted -= count
+            left -= count
+    if not chosen.any():
+        raise UserError(
+            f"{train.path} has no series to spare for validation; a class needs two different series or more"
+        )
+    return chosen
+
+
+def _check(train: Series, test: Series, classes: tuple[str, ...]) -> None:
+    """Refuse what cannot be learned or cannot be tested."""
+    if len(classes) < 2:
+        raise UserError(f"{train.path} holds only one class ('{classes[0]}'); a classifier needs at least two")
+    if train.channels != test.channels:
+        raise UserError(
+            f"{test.path} has {test.channels} channel(s) and {train.path.name} has {train.channels}; they must agree"
+        )
+    for series, (label, line) in enumerate(zip(test.labels, test.lines, strict=True), 1):
+        if label not in classes:
+            raise UserError(
+                f"{test.path}, line {line} (series {series}) has the label '{label}', which {train.path.name} does not "
+                f"hold; its labels are {', '.join(classes)}"
+            )
+
+
+def _scaler(scaling: str, train: list[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that scales a series (channels, length), fitted on the training series where it must be."""
+    if scaling == "none":
+        return lambda series: series
+    if scaling == "series":
+        return lambda series: _standardise(series, *_mean_and_deviation(series))
+    if scaling == "channel":
+        mean, deviation = _mean_and_deviation(np.concatenate(train, axis=1))
+        return lambda series: _standardise(series, mean, deviation)
+    raise UserError(f"unknown scaling '{scaling}'; choose channel, series or none")
+
+
+def _mean_and_deviation(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel of ``steps`` (channels, length), each (channels, 1)."""
+    mean = steps.mean(axis=1, keepdims=True)
+    deviation = steps.std(axis=1, keepdims=True)
+    # The deviation of a constant channel is rounding noise, not always 0: it must not be blown up to a signal.
+    constant = deviation <= 1e-12 * np.abs(steps).max(axis=1, keepdims=True)
+    return mean, np.where(constant, 1.0, deviation)
+
+
+def _standardise(series: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return (series - mean) / deviation
+
+
+def describe(dataset: Dataset) -> pd.DataFrame:
+    """Return a table of one row that describes a data set.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        From `load`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Number of series in each split, classes, channels, lengths in time steps over all splits, the share of the
+        largest class in the training file, the series of the training file (``repeated_in_train``) and of the test file
+        (``repeated_in_test``) that repeat an earlier one of the same file, and the test series that also are in the
+        training file (``test_in_train``).
+    """
+    fitted = [*dataset.train.x, *dataset.valid.x]
+    lengths = np.concatenate([dataset.train.lengths, dataset.valid.lengths, dataset.test.lengths])
+    counts = np.bincount(np.concatenate([dataset.train.y, dataset.valid.y]))
+    train = [(x.shape, x.tobytes()) for x in fitted]
+    test = [(x.shape, x.tobytes()) for x in dataset.test.x]
+    known = set(train)
+    return pd.DataFrame(
+        {
+            "dataset": [dataset.name],
+            "train": [len(dataset.train)],
+            "valid": [len(dataset.valid)],
+            "test": [len(dataset.test)],
+            "classes": [len(dataset.classes)],
+            "channels": [dataset.channels],
+            "shortest": [int(lengths.min())],
+            "median_length": [float(np.median(lengths))],
+            "longest": [int(lengths.max())],
+            "equal_length": [dataset.equal_length],
+            "largest_class_share": [counts.max() / counts.sum()],
+            "repeated_in_train": [len(train) - len(known)],
+            "repeated_in_test": [len(test) - len(set(test))],
+            "test_in_train": [sum(series in known for series in test)],
+        }
+    )
