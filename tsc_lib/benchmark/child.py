@@ -1,0 +1,254 @@
+"""The measuring process: ``python -m tsc_lib.benchmark.child``.
+
+It reads one line of JSON (the job) from standard input and answers with lines of JSON on standard output: notes,
+progress, and at the end either the result or an error. It ends as soon as standard input closes, which the system does
+when the parent dies, so a killed parent leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import math
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from tsc_lib.benchmark.host import describe_host, host_lock, pin, usable_cpus
+from tsc_lib.benchmark.inputs import Call, calls_of, load_inputs
+from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings
+from tsc_lib.energy import EnergyMeter
+from tsc_lib.errors import UserError
+
+Predict = Callable[..., np.ndarray]
+Tell = Callable[..., None]
+
+FEWEST_BLOCKS = 5
+"""Blocks that are measured even if they take longer than they may."""
+
+WARMUP_CALLS = 2
+
+
+@dataclass
+class Runner:
+    """A loaded candidate at one batch size, and its windows so far."""
+
+    name: str
+    predict: Predict
+    calls: list[Call]
+    sweeps: int = 1
+    failure: str | None = None
+    windows: dict[str, list[float]] = field(default_factory=dict)
+    latency_ms: list[float] = field(default_factory=list)
+
+    def sweep(self) -> float:
+        """Run once through the sample and return the CPU seconds that it took."""
+        start = time.process_time()
+        for x, lengths in self.calls:
+            self.predict(x, lengths)
+        return time.process_time() - start
+
+    def warm_up(self, settings: BenchmarkSettings) -> None:
+        """Run until warm, and choose from the later, settled sweeps how many fill a window."""
+        spent: list[float] = []
+        while sum(spent) < settings.warmup_s or len(spent) * len(self.calls) < WARMUP_CALLS:
+            spent.append(max(self.sweep(), 1e-9))  # progress even under a clock too coarse for one sweep
+        settled = median(spent[len(spent) // 2 :])
+        self.sweeps = max(1, math.ceil(settings.min_window_s / settled))
+
+    def measure(self, meter: EnergyMeter, position: int) -> None:
+        """Measure one window."""
+        series = sum(len(call.x) for call in self.calls)
+        latencies: list[float] = []
+        clock = time.perf_counter
+        with meter.measure(self.name, inferences=series * self.sweeps) as window:
+            for _ in range(self.sweeps):
+                for x, lengths in self.calls:
+                    start = clock()
+                    self.predict(x, lengths)
+                    latencies.append(clock() - start)
+        reading = window.reading
+        values = {
+            "cpu_s": reading.cpu_seconds,
+            "wall_s": reading.seconds,
+            "joules": reading.joules,
+            "joules_low": reading.joules_low,
+            "joules_high": reading.joules_high,
+            "position": position,  # within the block
+        }
+        for key, value in values.items():
+            self.windows.setdefault(key, []).append(round(value, 9))
+        self.latency_ms += [round(1000 * seconds, 4) for seconds in latencies]
+
+
+def reason(error: BaseException) -> str:
+    """An exception as one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def load(candidate: dict[str, Any]) -> Predict:
+    """The predictor that a candidate's loader makes."""
+    module, _, function = candidate["loader"].partition(":")
+    predictor: Predict = getattr(importlib.import_module(module), function)(**candidate["options"])
+    return predictor
+
+
+def failing(error: BaseException) -> Predict:
+    """A predictor that could not be loaded: it fails with the loader's error."""
+
+    def predict(*_: Any) -> np.ndarray:
+        raise error
+
+    return predict
+
+
+def check(runner: Runner, classes: int | None) -> int:
+    """Run through the sample once and return the number of classes; raise if the logits cannot be right."""
+    for x, lengths in runner.calls:
+        logits = np.asarray(runner.predict(x, lengths))
+        if logits.ndim != 2 or len(logits) != len(x) or classes not in (None, logits.shape[1]):
+            raise UserError(f"logits have shape {logits.shape} for {len(x)} series and {classes or 'some'} classes")
+        if not np.isfinite(logits).all():
+            raise UserError("logits are not finite")
+        classes = logits.shape[1]
+    assert classes is not None  # a sample is never empty
+    return classes
+
+
+def load_all(job: dict[str, Any], settings: BenchmarkSettings, tell: Tell) -> dict[int, list[Runner]]:
+    """Every candidate, loaded once and checked at every batch size; failures are noted in their runners.
+
+    Raises
+    ------
+    UserError
+        If the reference fails.
+    """
+    series, equal_length = load_inputs(Path(job["inputs"]))
+    calls = {size: calls_of(series, equal_length, size) for size in settings.batch_sizes}
+    runners: dict[int, list[Runner]] = {size: [] for size in settings.batch_sizes}
+    reference = job["reference"]
+    candidates = [reference, {**reference, "name": CONTROL}, *job["candidates"]]
+    classes = None
+    for done, candidate in enumerate(candidates):
+        tell("progress", stage="loading", done=done, total=len(candidates), name=candidate["name"])
+        try:
+            predict = load(candidate)
+        except (Exception, SystemExit) as error:
+            predict = failing(error)
+        for size in settings.batch_sizes:
+            runner = Runner(candidate["name"], predict, calls[size])
+            try:
+                classes = check(runner, classes)
+            except (Exception, SystemExit) as error:
+                runner.failure = reason(error)
+            if runner.failure and done < 2:  # the reference or its control
+                raise UserError(f"the reference {reference['name']!r} failed: {runner.failure}")
+            runners[size].append(runner)
+    tell("progress", stage="loading", done=len(candidates), total=len(candidates), name="")
+    return runners
+
+
+def measure(
+    size: int, runners: list[Runner], settings: BenchmarkSettings, meter: EnergyMeter, tell: Tell
+) -> dict[str, Any]:
+    """Warm up, then measure blocks at one batch size."""
+
+    def attempt(runner: Runner, action: Callable[..., None], *arguments: Any) -> None:
+        if runner.failure is not None:
+            return
+        try:
+            action(*arguments)
+        except (Exception, SystemExit) as error:
+            runner.failure = reason(error)
+            if runner in runners[:2]:
+                raise UserError(f"the reference failed at batch size {size}: {runner.failure}") from error
+
+    stage = f"batch {size}"
+    tell("progress", stage=stage, done=0, total=settings.blocks, name="warm-up")
+    for runner in runners:
+        attempt(runner, runner.warm_up, settings)
+    rng = np.random.default_rng([settings.seed, size])
+    start, blocks = time.monotonic(), 0
+    while blocks < settings.blocks and (blocks < FEWEST_BLOCKS or time.monotonic() - start < settings.max_seconds):
+        gc.collect()
+        for position, index in enumerate(rng.permutation(len(runners))):
+            attempt(runners[index], runners[index].measure, meter, position)
+        blocks += 1
+        tell("progress", stage=stage, done=blocks, total=settings.blocks, name="")
+    return {
+        "batch_size": size,
+        "series": sum(len(call.x) for call in runners[0].calls),
+        "blocks": blocks,
+        "seconds": round(time.monotonic() - start, 3),
+        "runners": [
+            {"name": r.name, "failure": r.failure, "sweeps": r.sweeps, "windows": r.windows, "latency_ms": r.latency_ms}
+            for r in runners
+        ],
+    }
+
+
+def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
+    """The whole session, from loading to raw windows."""
+    settings = BenchmarkSettings(**job["settings"])
+    meter = EnergyMeter.auto()
+    host = describe_host()
+    runners = load_all(job, settings, tell)
+    if "torch" in sys.modules:  # a loader may have changed what the environment had set
+        sys.modules["torch"].set_num_threads(settings.threads)
+    pin(settings.threads)  # after loading: compilers may use every CPU, and thread pools now exist
+    # The collector's pauses would fall into windows: what is loaded is never collected, the rest between blocks.
+    gc.freeze()
+    gc.disable()
+    batches = [measure(size, runners[size], settings, meter, tell) for size in settings.batch_sizes]
+    host |= {
+        "threads": settings.threads,
+        "cpus_pinned": usable_cpus(),
+        # Kilobytes on Linux, bytes on macOS.
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
+    }
+    return {"host": host, "energy": meter.describe(), "batches": batches}
+
+
+def end_with_parent() -> None:
+    """Wait for standard input to close, then end at once."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def main() -> None:
+    """Read the job, measure, answer."""
+    # Whatever libraries print must not mix with the answers: theirs goes to standard error.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def tell(event: str, **values: Any) -> None:
+        print(json.dumps({"event": event, **values}), file=answers, flush=True)
+
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):  # the parent left
+        try:
+            with host_lock(lambda message: tell("note", message=message)):
+                result = run(job, tell)
+            tell("result", result=result)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                raise
+            tell("error", message=str(error))
+
+
+if __name__ == "__main__":
+    main()

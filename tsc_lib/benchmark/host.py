@@ -1,0 +1,93 @@
+"""The machine under a session: its lock, its processors and what is recorded of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("numpy", "torch", "torchao", "onnxruntime", "openvino", "aeon")
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""What numerical libraries read when they are loaded to size their thread pools."""
+
+
+@contextmanager
+def host_lock(announce: Callable[[str], None]) -> Iterator[None]:
+    """Hold this host's benchmark lock; if another process has it, announce which and wait.
+
+    The operating system releases the lock when its holder ends, however that happens; the file itself stays.
+    """
+    path = Path(tempfile.gettempdir()) / "tsc_lib-benchmark.lock"
+    try:
+        lock = os.open(path, os.O_RDWR)  # not O_CREAT: kernels refuse that on another user's file in /tmp
+    except FileNotFoundError:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with suppress(PermissionError):
+            os.fchmod(lock, 0o666)  # other users wait on the same file, whatever this one's umask
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
+            announce(f"waiting for another benchmark on this host to end (process {holder}, lock {path})")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def usable_cpus() -> list[int]:
+    """Numbers of the CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def pin(threads: int) -> None:
+    """Bind every thread of this process to the last `threads` usable CPUs, where the system can.
+
+    The last ones, because interrupts and daemons tend to the first.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cpus = usable_cpus()[-threads:]
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # a thread may have ended meanwhile
+            os.sched_setaffinity(int(task.name), cpus)
+
+
+def describe_host() -> dict[str, Any]:
+    """Facts to record beside measurements: processor, system, versions, load and time."""
+    versions = {}
+    for library in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[library] = version(library)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "system": platform.platform(),
+        "cpu_model": cpu_model(),
+        "cpus": os.cpu_count(),
+        "cpus_usable": usable_cpus(),
+        "load_average": list(os.getloadavg()),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name as the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

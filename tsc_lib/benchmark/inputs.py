@@ -1,0 +1,83 @@
+"""The sample of test series that a session runs on, saved for the child and cut into batches there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsc_lib.benchmark.settings import BenchmarkSettings
+from tsc_lib.errors import UserError
+
+MOST_CALLS = 8
+"""Calls in a sweep at most. Short sweeps make short blocks, and within a short block the machine stays as it is."""
+
+
+class Call(NamedTuple):
+    """Arguments of one prediction."""
+
+    x: NDArray[np.float32]  # (batch, channels, longest), zero-padded
+    lengths: NDArray[np.int64] | None  # (batch,), None if the data set has equal length
+
+
+def save_inputs(
+    path: Path, series: Sequence[np.ndarray], *, equal_length: bool, settings: BenchmarkSettings | None = None
+) -> None:
+    """Choose the session's sample from the test series and write it as an ``.npz``.
+
+    The series are chosen evenly over the lengths, and over the file where lengths are equal, so that a small sample has
+    the whole set's distribution of lengths.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write; ends in ``.npz``.
+    series : sequence of ndarray of shape (channels, length_i)
+        Scaled test series, in any order. All are kept if there are no more than ``settings.series``.
+    equal_length : bool
+        Whether the whole data set has equal length; otherwise predictors are given lengths.
+    settings : BenchmarkSettings, optional
+        Its `series` is the number to choose.
+    """
+    settings = settings or BenchmarkSettings()
+    if not len(series):
+        raise UserError("a benchmark needs at least one series to run on, but the sample is empty")
+    chosen = evenly(sorted(series, key=lambda x: x.shape[1]), settings.series)
+    arrays = {f"x_{i}": np.asarray(x, np.float32) for i, x in enumerate(chosen)}
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, equal_length=np.array(equal_length), **arrays)
+
+
+def load_inputs(path: Path) -> tuple[list[NDArray[np.float32]], bool]:
+    """The series that `save_inputs` wrote, and whether the data set has equal length."""
+    with np.load(path, allow_pickle=False) as file:
+        return [file[f"x_{i}"] for i in range(len(file.files) - 1)], bool(file["equal_length"])
+
+
+def calls_of(series: Sequence[NDArray[np.float32]], equal_length: bool, batch_size: int) -> list[Call]:
+    """One sweep over the sample, which is sorted by length: calls of exactly `batch_size` series each.
+
+    Where the sample does not fill a whole number of batches, some series are taken twice, so that no call is smaller
+    than its batch size promises. Where it fills more than `MOST_CALLS`, fewer series are taken, again evenly.
+    """
+    count = min(-(-len(series) // batch_size), MOST_CALLS) * batch_size
+    chosen = evenly(series, count) if count < len(series) else [series[i * len(series) // count] for i in range(count)]
+    return [pad(chosen[start : start + batch_size], equal_length) for start in range(0, count, batch_size)]
+
+
+def evenly(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """`count` of the series, or all if there are fewer, evenly spaced: the middle of each of `count` stretches."""
+    n = len(series)
+    return [series[(2 * i + 1) * n // (2 * count)] for i in range(count)] if count < n else list(series)
+
+
+def pad(series: Sequence[NDArray[np.float32]], equal_length: bool) -> Call:
+    """Series (channels, length_i) as one zero-padded batch."""
+    lengths = np.array([x.shape[1] for x in series], dtype=np.int64)
+    x = np.zeros((len(series), series[0].shape[0], int(lengths.max())), dtype=np.float32)
+    for row, one in zip(x, series, strict=True):
+        row[:, : one.shape[1]] = one
+    return Call(x, None if equal_length else lengths)
