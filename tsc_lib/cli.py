@@ -1,0 +1,171 @@
+"""The command line: ``python -m tsc_lib COMMAND --help`` tells what each command takes, does and leaves behind."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tsc_lib.errors import UserError
+from tsc_lib.store import OUTPUTS, forget_failures, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+
+DESCRIPTION = """\
+What does it cost to classify a time series with a transformer, and how much can be saved?
+
+Results are stored under outputs/ (TSC_OUTPUTS moves it) and never computed twice. Data sets are UCR/UEA names, looked
+for in the folder that AEON_DATA names, among those that aeon brings along, in ~/aeon_data, and last on the network; or
+paths of folders with *_TRAIN.ts and *_TEST.ts."""
+
+REPORT = """\
+Run a whole profile and build outputs/report/index.html: train and compress every model, benchmark them one session at
+a time, execute the notebooks, build the site. A run that was stopped goes on where it was; a finished one takes
+seconds. Work that failed before is tried again."""
+
+RUN = """\
+Make one variant of a model and print its accuracy, size, time and energy beside the uncompressed model's. A recipe is
+'baseline' or steps joined by '>':
+
+  mask(l1, 0.5)       zero half of the rows of every linear layer; norms are l1 and l2
+  prune(l1, 0.5)      remove half of the attention heads and feed-forward neurons
+  finetune(4)         train four more epochs
+  int8(dynamic)       int8 linear layers, ranges taken from every input (runtime eager)
+  int8(static)        int8 linear layers, ranges observed on training series (runtime inductor)
+
+for example:  python -m tsc_lib run --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.function(chosen)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("stopped; run the same again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m tsc_lib", description=DESCRIPTION, formatter_class=raw)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
+    report.add_argument("--profile", default="quick", help="smoke, quick or paper, or a YAML file (default: quick)")
+    report.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at the same time (default: all cores)")
+    report.set_defaults(function=_report)
+
+    run = commands.add_parser("run", help="make and measure one variant", description=RUN, formatter_class=raw)
+    run.add_argument("--dataset", required=True, help="name or folder")
+    run.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
+    run.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    run.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
+    run.add_argument("--runtime", default=None, help="eager or inductor (default: the first that executes the recipe)")
+    run.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+    run.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
+    run.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
+    run.add_argument("--threads", type=int, default=1, help="of the benchmark (default: 1)")
+    run.set_defaults(function=_run)
+
+    data = commands.add_parser("data", help="describe a data set", description="Print sizes, lengths and classes.")
+    data.add_argument("dataset", help="name or folder")
+    data.set_defaults(function=_data)
+
+    results = commands.add_parser(
+        "results",
+        help="the table of a profile's results",
+        description="Print the table of a profile's results, or write it to a CSV file; missing work is done first.",
+    )
+    results.add_argument("--profile", default="quick", help="smoke, quick or paper, or a YAML file (default: quick)")
+    results.add_argument("--csv", type=Path, metavar="FILE", help="write all columns to this file")
+    results.set_defaults(function=_results)
+    return parser
+
+
+def _report(chosen: argparse.Namespace) -> None:
+    from tsc_lib.study import Study
+
+    if chosen.cores < 1:
+        raise UserError(f"--cores must be at least 1, not {chosen.cores}")
+    profile = chosen.profile
+    if profile.endswith((".yaml", ".yml")):
+        profile = str(Path(profile).resolve())
+    _ = Study.open(profile).units  # a wrong profile or a missing data set is told before anything starts
+    OUTPUTS.mkdir(parents=True, exist_ok=True)
+    with (OUTPUTS / "report.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another report is being made in {OUTPUTS}; wait for it, or end it first") from None
+        if forget_failures():
+            shutil.rmtree(OUTPUTS / "store" / "jobs", ignore_errors=True)
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
+        command += ["--directory", str(OUTPUTS), "--cores", str(chosen.cores), "--config", f"profile={profile}"]
+        # Our lock is the one that dies with its holder, as snakemake's does not.
+        command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
+        # The engine holds the lock too, in case this process is killed before it.
+        code = subprocess.run(command, pass_fds=(lock.fileno(),)).returncode
+    if code:
+        raise UserError("the report was not finished; the messages above say why, and the same command goes on")
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    from tsc_lib import deploy
+    from tsc_lib.benchmark import BenchmarkSettings
+    from tsc_lib.compress import parse, text
+    from tsc_lib.spec import DataChoice, Profile, TrainSpec
+    from tsc_lib.study import Study
+
+    recipe = text(parse(chosen.recipe))
+    runtime = chosen.runtime or ("inductor" if "int8(static" in recipe else deploy.RUNTIMES[0])
+    profile = Profile(
+        name="run",
+        datasets=(DataChoice(chosen.dataset, chosen.scaling),),
+        models=(chosen.model,),
+        seeds=(chosen.seed,),
+        train=TrainSpec(epochs=chosen.epochs),
+        variants={recipe: (runtime,)},
+        benchmark=BenchmarkSettings(batch_sizes=tuple(chosen.batch_sizes), threads=chosen.threads),
+    )
+    table = Study(profile).results()
+    shown = ["recipe", "runtime", "batch_size", "accuracy", "accuracy_drop", "params", "model_bytes"]
+    shown += ["cpu_ms_per_sample", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high", "latency_p50_ms"]
+    shown += ["energy_mj_per_sample", "energy_source"]
+    print(f"{table.dataset[0]}, {chosen.model}, seed {chosen.seed}, {chosen.threads} thread(s)\n")
+    print(table[shown].to_string(index=False, float_format="{:.4g}".format))
+    for status in sorted(set(table.status) - {"ok"}):
+        raise UserError(f"{recipe} in {runtime} {status}")
+
+
+def _data(chosen: argparse.Namespace) -> None:
+    from tsc_lib import data
+    from tsc_lib.tables import class_counts
+
+    dataset = data.load(data.resolve(chosen.dataset))
+    print(data.describe(dataset).T.to_string(header=False))
+    print(f"\n{class_counts({dataset.name: dataset}).to_string(index=False)}")
+
+
+def _results(chosen: argparse.Namespace) -> None:
+    from tsc_lib.study import Study
+
+    table = Study.open(chosen.profile).results()
+    if chosen.csv is None:
+        print(table.to_string(index=False))
+    elif chosen.csv.is_dir() or not chosen.csv.parent.is_dir():
+        raise UserError(f"cannot write {chosen.csv}; name a file in a folder that exists")
+    else:
+        write_text(chosen.csv, table.to_csv(index=False))
+        print(f"{len(table)} rows written to {chosen.csv}")

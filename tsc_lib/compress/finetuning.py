@@ -1,0 +1,56 @@
+"""Fine-tuning: some more epochs of training for whatever the steps before have left."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tsc_lib.compress.model import CompressedModel, Material, zero_rows
+from tsc_lib.compress.recipe import register
+from tsc_lib.errors import UserError
+from tsc_lib.training import best_epoch, fit
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """Train on for some epochs; the best epoch by validation is kept, and masked rows stay zero."""
+
+    epochs: int
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not self.learning_rate > 0:
+            raise UserError(f"fine-tuning needs at least one epoch and a positive learning rate, not {self}")
+
+
+@register("finetune", FineTune)
+def finetune(model: CompressedModel, step: FineTune, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Fine-tune a copy in fp32."""
+    if model.number_format != "fp32":
+        raise UserError(f"finetune works on fp32 weights, but the model is {model.number_format}; put it before int8")
+    network = copy.deepcopy(model.network)
+    masked = [(m, zero_rows(m)) for m in network.layers.modules() if isinstance(m, nn.Linear)]
+    masked = [(linear, rows) for linear, rows in masked if rows.any()]
+
+    def keep_masks() -> None:
+        with torch.no_grad():
+            for linear, rows in masked:
+                linear.weight[rows] = 0.0
+
+    history = fit(
+        network,
+        material.train,
+        material.valid,
+        dataclasses.replace(material.settings, epochs=step.epochs, learning_rate=step.learning_rate),
+        material.seed,
+        equal_length=material.equal_length,
+        checkpoint=None if material.folder is None else material.folder / "finetune.safetensors",
+        after_step=keep_masks if masked else None,
+    )
+    details = {"history": history, "best_epoch": best_epoch(history)}
+    return dataclasses.replace(model, network=network), details

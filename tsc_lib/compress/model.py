@@ -1,0 +1,161 @@
+"""A compressed model, the evidence of what was done to it, and how both are stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tsc_lib.data import Batch, Split
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.spec import TrainSpec
+from tsc_lib.store import read_json, write_bytes, write_json
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a compression step may use: data of train alone, and the settings of the training.
+
+    Attributes
+    ----------
+    train, valid : Split
+        The two parts of the training data; the test set is out of reach by construction.
+    equal_length : bool
+        Whether all series have one length.
+    settings : TrainSpec
+        Batch size and learning rate that the model was trained with.
+    seed : int
+        Seed of the training, and of all that a step draws.
+    folder : Path, optional
+        Where a step that takes long may keep a checkpoint.
+    """
+
+    train: Split
+    valid: Split
+    equal_length: bool
+    settings: TrainSpec
+    seed: int
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one step changed.
+
+    `params` counts parameters, `nonzero` those that are not zero, `macs` the multiply-accumulates for one series of
+    the training data's median length, and `bytes` the size of the parameters in fp32.
+    """
+
+    step: str
+    params_before: int
+    params_after: int
+    nonzero_before: int
+    nonzero_after: int
+    macs_before: int
+    macs_after: int
+    bytes_before: int
+    bytes_after: int
+    details: dict[str, Any]
+
+
+@dataclass
+class CompressedModel:
+    """A network with the number format that it is to be executed in.
+
+    Attributes
+    ----------
+    network : Transformer
+        Weights in fp32, in the shape that the steps so far have left.
+    reference_length : int
+        Length of series, in time steps, that MACs are stated for: train's median.
+    number_format : {"fp32", "int8 dynamic", "int8 static"}
+        Format of the linear layers' weights and inputs at execution.
+    calibration : Batch, optional
+        Training series on which static int8 observes the range of every activation.
+    evidence : list of Evidence
+        One entry per step.
+    """
+
+    network: Transformer
+    reference_length: int
+    number_format: str = "fp32"
+    calibration: Batch | None = None
+    evidence: list[Evidence] = field(default_factory=list)
+
+
+def count_macs(network: Transformer, length: int) -> int:
+    """Multiply-accumulates for one series of `length` steps: matrix products, attention and convolution.
+
+    Counted on the operators that run, by `torch.utils.flop_counter`, and therefore blind to zeros.
+    """
+    x = torch.zeros(1, network.config.channels, length)
+    # The counter knows the products inside attention only when it is spelled out.
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network.eval()(x)
+    return counter.get_total_flops() // 2
+
+
+def measures(model: CompressedModel) -> dict[str, int]:
+    """Parameters, nonzero parameters, MACs and bytes of a model's network."""
+    parameters = list(model.network.parameters())
+    return {
+        "params": sum(p.numel() for p in parameters),
+        "nonzero": sum(int(torch.count_nonzero(p)) for p in parameters),
+        "macs": count_macs(model.network, model.reference_length),
+        "bytes": sum(p.numel() * p.element_size() for p in parameters),
+    }
+
+
+def zero_rows(module: nn.Linear) -> torch.Tensor:
+    """Which outputs (rows of the weight) of a linear layer are zero throughout."""
+    return (module.weight == 0).all(dim=1)
+
+
+def save_model(model: CompressedModel, folder: Path) -> None:
+    """Write ``model.safetensors``, ``calibration.safetensors`` where there is one, and last ``model.json``."""
+    write_bytes(folder / "model.safetensors", save(model.network.state_dict()))
+    if model.calibration is not None:
+        batch = {"x": torch.from_numpy(model.calibration.x)}
+        if model.calibration.lengths is not None:
+            batch["lengths"] = torch.from_numpy(model.calibration.lengths)
+        write_bytes(folder / "calibration.safetensors", save(batch))
+    content = {
+        "config": dataclasses.asdict(model.network.config),
+        "reference_length": model.reference_length,
+        "number_format": model.number_format,
+        "evidence": [dataclasses.asdict(e) for e in model.evidence],
+    }
+    write_json(folder / "model.json", content)
+
+
+def load_model(folder: Path) -> CompressedModel:
+    """Rebuild the model that `save_model` wrote.
+
+    Raises
+    ------
+    UserError
+        If ``model.json`` is damaged.
+    """
+    content = read_json(folder / "model.json")
+    network = Transformer(TransformerConfig(**content["config"]))
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    calibration = None
+    if (folder / "calibration.safetensors").exists():
+        batch = load_file(folder / "calibration.safetensors")
+        lengths = batch["lengths"].numpy() if "lengths" in batch else None
+        calibration = Batch(batch["x"].numpy(), lengths, np.arange(len(batch["x"])))
+    return CompressedModel(
+        network=network.eval(),
+        reference_length=content["reference_length"],
+        number_format=content["number_format"],
+        calibration=calibration,
+        evidence=[Evidence(**e) for e in content["evidence"]],
+    )

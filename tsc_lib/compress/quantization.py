@@ -1,0 +1,58 @@
+"""Quantization to int8: which format the linear layers are executed in, and what static ranges are observed on.
+
+The steps here decide; the conversion itself is the runtime's (`tsc_lib.deploy`), since only there is it known which
+operators really run.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.recipe import register
+from tsc_lib.data import Split, batches
+from tsc_lib.errors import UserError
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Post-training int8 of every linear layer.
+
+    Attributes
+    ----------
+    mode : {"dynamic", "static"}
+        Ranges of the activations measured on every input as it comes, or observed beforehand.
+    calibration : int
+        Number of training series that static ranges are observed on.
+    """
+
+    mode: str
+    calibration: int = 128
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("dynamic", "static"):
+            raise UserError(f"unknown int8 mode {self.mode!r}; use dynamic or static")
+        if self.calibration < 1:
+            raise UserError(f"int8 needs at least 1 calibration series, not {self.calibration}")
+
+
+@register("int8", Int8)
+def int8(model: CompressedModel, step: Int8, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Choose the number format and, for static int8, the calibration series: drawn at random from train alone."""
+    if model.number_format != "fp32":
+        raise UserError(f"the model is {model.number_format} already; a recipe quantizes once, and last")
+    changed = dataclasses.replace(
+        model, network=copy.deepcopy(model.network), number_format=f"int8 {step.mode}", calibration=None
+    )
+    if step.mode == "dynamic":
+        return changed, {}
+    count = min(step.calibration, len(material.train))
+    chosen = np.sort(np.random.default_rng(material.seed).choice(len(material.train), count, replace=False))
+    subset = Split([material.train.x[i] for i in chosen], material.train.y[chosen])
+    changed.calibration = next(iter(batches(subset, count, equal_length=material.equal_length)))
+    return changed, {"calibration_series": chosen.tolist()}

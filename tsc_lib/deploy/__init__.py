@@ -1,0 +1,71 @@
+"""Runtimes: what executes a model. One file per runtime, one `Predictor` protocol."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from tsc_lib.compress.model import CompressedModel, save_model
+from tsc_lib.deploy.predictor import Deployed, Predictor, RuntimeUnavailable, pin_threads
+from tsc_lib.errors import UserError
+
+__all__ = ["RUNTIMES", "Deployed", "Predictor", "RuntimeUnavailable", "check", "load", "prepare"]
+
+RUNTIMES = ("eager", "inductor")
+
+
+def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool) -> Deployed:
+    """Make a model ready for a runtime, in a folder that `load` needs nothing else than.
+
+    Parameters
+    ----------
+    model : CompressedModel
+        What to execute.
+    runtime : str
+        One of `RUNTIMES`.
+    folder : Path
+        Gets the model and whatever the runtime compiles.
+    equal_length : bool
+        Whether all series that will come have the model's reference length.
+
+    Raises
+    ------
+    UserError
+        If the runtime is unknown or does not execute the model's number format.
+    RuntimeUnavailable
+        If the runtime cannot work on this machine.
+    RuntimeError
+        If a quantized model came out without int8 operators.
+    """
+    check(runtime, model.number_format)
+    deployed = _module(runtime).prepare(model, folder, equal_length)
+    if model.number_format.startswith("int8") and not deployed.int8_ops:
+        raise RuntimeError(f"{runtime} executes no linear layer in int8, though the model is {model.number_format}")
+    save_model(model, folder)
+    return deployed
+
+
+def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
+    """A predictor of the model that `prepare` put into `folder`, with this process' threads pinned."""
+    module = _module(runtime)
+    pin_threads(threads)
+    return module.load(Path(folder))
+
+
+def check(runtime: str, number_format: str) -> None:
+    """Refuse a runtime that is unknown or has no kernels for a number format.
+
+    Raises
+    ------
+    UserError
+    """
+    if number_format not in _module(runtime).FORMATS:
+        able = [name for name in RUNTIMES if number_format in _module(name).FORMATS]
+        raise UserError(f"{runtime} does not execute {number_format}; use {' or '.join(able)}")
+
+
+def _module(runtime: str) -> ModuleType:
+    if runtime not in RUNTIMES:
+        raise UserError(f"unknown runtime {runtime!r}; the runtimes are {', '.join(RUNTIMES)}")
+    return importlib.import_module(f"tsc_lib.deploy.{runtime}")

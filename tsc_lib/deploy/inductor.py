@@ -1,0 +1,137 @@
+"""PyTorch inductor, ahead of time: fp32, and static int8 through PT2E. One program serves every batch size.
+
+Programs are compiled with frozen weights for one thread and packed by AOTInductor, so that what was evaluated is, byte
+for byte, what is measured and can be shipped. Series of unequal length share the program too: their length is dynamic.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tsc_lib.compress.model import CompressedModel
+from tsc_lib.deploy.predictor import Deployed, RuntimeUnavailable
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import MAX_TOKENS
+
+FORMATS = ("fp32", "int8 static")
+PROGRAM = "program.pt2"
+LARGEST_BATCH = 65_536
+
+
+class InductorPredictor:
+    """Executes a compiled program."""
+
+    def __init__(self, program: Any, patch: int) -> None:
+        self.program, self.patch = program, patch
+
+    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """Logits (n, classes) of series x (n, channels, length)."""
+        with torch.inference_mode():
+            if lengths is None:
+                return self.program(torch.from_numpy(x)).numpy()
+            # The program's length is a whole number of patches, and a remainder makes no token.
+            whole = x.shape[2] // self.patch * self.patch
+            return self.program(torch.from_numpy(x[:, :, :whole]).contiguous(), torch.from_numpy(lengths)).numpy()
+
+
+def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
+    """Compile the model and write ``program.pt2``.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        If there is no C++ compiler.
+    """
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        raise RuntimeUnavailable("inductor needs a C++ compiler and none is on the PATH; install g++")
+    started = time.perf_counter()
+    inputs, shapes = _example(model, equal_length)
+    details: dict[str, float | int | str | bool] = {}
+    with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch({"freezing": True, "cpp.threads": 1}):
+        warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
+        program: Any = model.network.eval()
+        if model.number_format == "int8 static":
+            program, reduce_range = _quantize(model, inputs, shapes)
+            details["reduce_range"] = reduce_range
+        model_bytes = _state_bytes(program)
+        exported = torch.export.export(program, inputs, dynamic_shapes=shapes)
+        path = folder / PROGRAM
+        temporary = folder / f"compiling-{PROGRAM}"
+        torch._inductor.aoti_compile_and_package(exported, package_path=str(temporary))
+        temporary.replace(path)
+    calls = _calls(path)
+    details["compile_seconds"] = time.perf_counter() - started
+    return Deployed(
+        model_bytes=model_bytes,
+        int8_ops=sum("qlinear" in call for call in calls),
+        fp32_ops=sum(("linear" in call and "qlinear" not in call) or "addmm" in call for call in calls),
+        details=details,
+    )
+
+
+def load(folder: Path) -> InductorPredictor:
+    """A predictor of the program in `folder`."""
+    from tsc_lib.store import read_json  # the sizes alone: the weights are in the program
+
+    patch = read_json(folder / "model.json")["config"]["patch"]
+    return InductorPredictor(torch._inductor.aoti_load_package(str(folder / PROGRAM)), patch)
+
+
+def _example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+    """Inputs to trace the network with, and which of their sizes may vary."""
+    config, length, n = model.network.config, model.reference_length, 8  # neither 0 nor 1, which would be specialised
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    if equal_length:
+        return (torch.zeros(n, config.channels, length),), ({0: batch},)
+    tokens = torch.export.Dim("tokens", min=1, max=MAX_TOKENS)
+    whole = max(2, length // config.patch) * config.patch
+    inputs = (torch.zeros(n, config.channels, whole), torch.full((n,), whole))
+    return inputs, ({0: batch, 2: config.patch * tokens}, {0: batch})
+
+
+def _quantize(
+    model: CompressedModel, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]
+) -> tuple[torch.nn.Module, bool]:
+    """PT2E: observe the calibration series, then convert to a graph of quantized operators."""
+    logging.getLogger("torchao").setLevel(logging.ERROR)  # it reports each CUDA extension that it cannot load
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    if model.calibration is None:
+        raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
+    # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
+    reduce_range = not torch.cpu._is_vnni_supported()
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=reduce_range))
+    graph = prepare_pt2e(torch.export.export(model.network.eval(), inputs, dynamic_shapes=shapes).module(), quantizer)
+    x, lengths = torch.from_numpy(model.calibration.x), model.calibration.lengths
+    if lengths is None:
+        graph(x)
+    else:
+        whole = x.shape[2] // model.network.config.patch * model.network.config.patch
+        graph(x[:, :, :whole].contiguous(), torch.from_numpy(lengths))
+    return convert_pt2e(graph), reduce_range
+
+
+def _state_bytes(program: torch.nn.Module) -> int:
+    """Bytes of weights, scales and zero points; the table of positions is no weight."""
+    state = program.state_dict(keep_vars=False)
+    return sum(v.numel() * v.element_size() for name, v in state.items() if "positions" not in name)
+
+
+def _calls(path: Path) -> list[str]:
+    """Names of the kernels that the compiled program calls, one entry per call in its source."""
+    with zipfile.ZipFile(path) as archive:
+        source = next(name for name in archive.namelist() if name.endswith(".wrapper.cpp"))
+        return re.findall(r"aoti_torch_cpu_(\w+)\(", archive.read(source).decode())

@@ -1,0 +1,193 @@
+"""The stages of the study: train, compress, deploy and benchmark, each done once or loaded from the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tsc_lib import compress, data, deploy, training
+from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
+from tsc_lib.compress import CompressedModel, Material
+from tsc_lib.compress.model import measures
+from tsc_lib.models import zoo
+from tsc_lib.models.transformer import check_length
+from tsc_lib.spec import DataSpec, Spec, TrainSpec
+from tsc_lib.store import run_or_load
+
+Progress = Callable[[str], None]
+
+TRAIN_VERSION = 1
+COMPRESS_VERSION = 1
+DEPLOY_VERSION = 1
+BENCHMARK_VERSION = 1
+
+REFERENCE = (compress.BASELINE, "eager")
+"""Recipe and runtime that every cost is compared with."""
+
+
+@dataclass(frozen=True)
+class Unit(Spec):
+    """One trained model: a data set, an architecture, the settings and a seed."""
+
+    data: DataSpec
+    model: str
+    train: TrainSpec
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """Readable name, e.g. ``PLAID-T1-s0``."""
+        return f"{self.data.name}-{self.model}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class CompressJob(Spec):
+    """A unit's model after a recipe."""
+
+    unit: Unit
+    recipe: str
+
+
+@dataclass(frozen=True)
+class DeployJob(Spec):
+    """A compressed model in a runtime."""
+
+    unit: Unit
+    recipe: str
+    runtime: str
+
+
+@dataclass(frozen=True)
+class BenchmarkJob(Spec):
+    """Variants of one unit, as (recipe, runtime), measured side by side."""
+
+    unit: Unit
+    variants: tuple[tuple[str, str], ...]
+    settings: BenchmarkSettings
+
+
+def train(unit: Unit, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+    """Train a unit's model, or load it; the folder then holds it as `compress.load_model` reads it."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        torch.set_num_threads(1)  # more threads would change the order of sums, and so the weights
+        dataset = data.load(unit.data)
+        torch.manual_seed(unit.seed)
+        network = zoo.build(unit.model, dataset.channels, len(dataset.classes))
+        for split, name in ((dataset.train, "train"), (dataset.valid, "validation"), (dataset.test, "test")):
+            for length in (split.lengths.min(), split.lengths.max()):
+                check_length(network.config, int(length), f"a {name} series of {dataset.name}")
+        history = training.fit(
+            network,
+            dataset.train,
+            dataset.valid,
+            unit.train,
+            unit.seed,
+            equal_length=dataset.equal_length,
+            checkpoint=folder / "checkpoint.safetensors",
+            progress=None if progress is None else lambda line: progress(f"{unit.label}: {line}"),
+        )
+        (folder / "checkpoint.safetensors").unlink()
+        compress.save_model(CompressedModel(network, int(np.median(dataset.train.lengths))), folder)
+        return {"history": history}
+
+    return run_or_load("train", TRAIN_VERSION, unit.label, unit, work)
+
+
+def compressed(unit: Unit, recipe: str, progress: Progress | None = None) -> tuple[Path, CompressedModel]:
+    """Apply a recipe to a unit's model, or load the result; recipes that begin alike share their beginnings."""
+    steps = compress.parse(recipe)
+    recipe = compress.text(steps)
+    if not steps:
+        folder, _ = train(unit, progress)
+        return folder, compress.load_model(folder)
+
+    def work(folder: Path) -> dict[str, Any]:
+        torch.set_num_threads(1)
+        if progress is not None:
+            progress(f"{unit.label}: {recipe}")
+        _, parent = compressed(unit, compress.text(steps[:-1]), progress)
+        dataset = data.load(unit.data)
+        material = Material(dataset.train, dataset.valid, dataset.equal_length, unit.train, unit.seed, folder)
+        compress.save_model(compress.apply(parent, compress.text(steps[-1:]), material), folder)
+        return {}
+
+    folder, _ = run_or_load("compress", COMPRESS_VERSION, unit.label, CompressJob(unit, recipe), work)
+    return folder, compress.load_model(folder)
+
+
+def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+    """Bring a compressed model into a runtime and classify the test set there, or load the result.
+
+    The record holds the predictions, what the runtime made of the model and the evidence of every step.
+    """
+    recipe = compress.text(compress.parse(recipe))
+
+    def work(folder: Path) -> dict[str, Any]:
+        torch.set_num_threads(1)
+        if progress is not None:
+            progress(f"{unit.label}: {recipe} in {runtime}")
+        _, model = compressed(unit, recipe, progress)
+        dataset = data.load(unit.data)
+        result = deploy.prepare(model, runtime, folder, equal_length=dataset.equal_length)
+        logits = training.classify(deploy.load(folder, runtime), dataset.test, dataset.equal_length)
+        if not np.isfinite(logits).all():
+            raise RuntimeError("the logits of the test set are not finite")
+        return {
+            "classes": dataset.classes,
+            "true": dataset.test.y.tolist(),
+            "predicted": logits.argmax(axis=1).tolist(),
+            "measures": measures(model),
+            "deployed": dataclasses.asdict(result),
+            "evidence": [dataclasses.asdict(e) for e in model.evidence],
+        }
+
+    return run_or_load("deploy", DEPLOY_VERSION, unit.label, DeployJob(unit, recipe, runtime), work)
+
+
+def benchmarked(
+    unit: Unit, variants: list[tuple[str, str]], settings: BenchmarkSettings, progress: bool | None = None
+) -> dict[str, Any]:
+    """Measure variants of a unit against the reference in one session, or load the session.
+
+    Parameters
+    ----------
+    unit : Unit
+        Whose model to measure.
+    variants : list of (str, str)
+        Recipe and runtime of each, which `deployed` can make; the reference need not be among them.
+    settings : BenchmarkSettings
+        How to measure.
+    progress : bool, optional
+        Whether to draw progress bars; by default on a terminal only.
+
+    Returns
+    -------
+    dict
+        A `tsc_lib.benchmark.Session` in whose results every row also has its recipe and runtime.
+    """
+    measured = tuple(v for v in variants if v != REFERENCE)
+
+    def candidate(variant: tuple[str, str]) -> Candidate:
+        folder, _ = deployed(unit, *variant)
+        options = {"folder": str(folder), "runtime": variant[1], "threads": settings.threads}
+        return Candidate(" in ".join(variant), "tsc_lib.deploy:load", options)
+
+    def work(folder: Path) -> dict[str, Any]:
+        dataset = data.load(unit.data)
+        inputs = folder / "inputs.npz"
+        save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
+        session = run_session(
+            candidate(REFERENCE), [candidate(v) for v in measured], inputs, settings, progress=progress
+        )
+        return {"session": session}
+
+    job = BenchmarkJob(unit, measured, settings)
+    _, record = run_or_load("benchmark", BENCHMARK_VERSION, unit.label, job, work)
+    return record["session"]

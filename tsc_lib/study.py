@@ -1,0 +1,295 @@
+"""A whole study: the units and variants of a profile, run or loaded, as tidy tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+from tqdm import tqdm
+
+from tsc_lib import data, deploy, stages
+from tsc_lib.compress import parse, text
+from tsc_lib.data import Dataset
+from tsc_lib.errors import UserError
+from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.spec import DataSpec, Profile, digest, load_profile
+from tsc_lib.stages import REFERENCE, Unit
+from tsc_lib.stats import paired_difference_interval, proportion_interval
+from tsc_lib.store import StageFailed
+
+COSTS = [
+    "cpu_ms_per_sample",
+    "cpu_ratio",
+    "cpu_ratio_low",
+    "cpu_ratio_high",
+    "aa_ratio",
+    "aa_ratio_low",
+    "aa_ratio_high",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "energy_mj_per_sample",
+    "energy_low_mj_per_sample",
+    "energy_high_mj_per_sample",
+    "energy_source",
+    "energy_backend",
+]
+"""Columns of the results table that a benchmark session fills."""
+
+QUALITIES = [
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "f1_macro",
+    "accuracy_drop",
+    "accuracy_drop_low",
+    "accuracy_drop_high",
+    "params",
+    "nonzero_params",
+    "macs",
+    "model_bytes",
+    "int8_ops",
+    "fp32_ops",
+]
+"""Columns of the results table that classifying the test set fills."""
+
+COLUMNS = ["dataset", "model", "recipe", "runtime", "seed", "batch_size", "threads", *QUALITIES, *COSTS, "status"]
+"""Columns of the results table, in order."""
+
+
+class Study:
+    """What a profile asks for; everything is computed when it is asked for, once, and loaded after that.
+
+    Parameters
+    ----------
+    profile : Profile
+        Data sets, models, seeds, variants and settings.
+    quiet : bool
+        Whether to show no progress.
+
+    Raises
+    ------
+    UserError
+        If the profile names an unknown model, recipe or runtime, or a data set that cannot be found.
+    """
+
+    def __init__(self, profile: Profile, quiet: bool = False) -> None:
+        self.profile, self.quiet = profile, quiet
+        for model in profile.models:
+            if model not in ARCHITECTURES:
+                raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
+        for recipe, runtimes in profile.variants.items():
+            quantized = [step.mode for step in parse(recipe) if hasattr(step, "mode")]
+            for runtime in runtimes:
+                deploy.check(runtime, f"int8 {quantized[-1]}" if quantized else "fp32")
+        self.variants = [REFERENCE]
+        for recipe, runtimes in profile.variants.items():
+            self.variants += [v for r in runtimes if (v := (text(parse(recipe)), r)) not in self.variants]
+
+    @classmethod
+    def open(
+        cls,
+        profile: str = "quick",
+        *,
+        datasets: Sequence[str] = (),
+        models: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+        quiet: bool = False,
+    ) -> Self:
+        """The study of a named profile, narrowed to some data sets, models or seeds where they are given."""
+        chosen = load_profile(profile)
+        known = {choice.name: choice for choice in chosen.datasets}
+        if datasets:
+            choices = tuple(
+                known.get(name, dataclasses.replace(chosen.datasets[0], name=name, scaling="channel"))
+                for name in datasets
+            )
+            chosen = dataclasses.replace(chosen, datasets=choices)
+        chosen = dataclasses.replace(chosen, models=tuple(models) or chosen.models, seeds=tuple(seeds) or chosen.seeds)
+        return cls(chosen, quiet)
+
+    @cached_property
+    def data_specs(self) -> dict[str, DataSpec]:
+        """The data sets' files, by name."""
+        specs = [data.resolve(choice.name, scaling=choice.scaling) for choice in self.profile.datasets]
+        return {spec.name: spec for spec in specs}
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The data sets, by name."""
+        return {name: data.load(spec) for name, spec in self.data_specs.items()}
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """Every model to train; a seed is complete before the next one begins."""
+        return [
+            Unit(spec, model, self.profile.train, seed)
+            for seed in self.profile.seeds
+            for spec in self.data_specs.values()
+            for model in self.profile.models
+        ]
+
+    def job_name(self, unit: Unit) -> str:
+        """Name of a unit's jobs in the batch; it changes with whatever they depend on."""
+        content = {"unit": unit.to_json(), "variants": self.variants, "benchmark": asdict(self.profile.benchmark)}
+        return f"{unit.label}-{digest(content)}"
+
+    def unit_of(self, job: str) -> Unit:
+        """The unit whose `job_name` is given.
+
+        Raises
+        ------
+        UserError
+            If the profile has no such unit.
+        """
+        for unit in self.units:
+            if self.job_name(unit) == job:
+                return unit
+        raise UserError(f"profile {self.profile.name!r} has no unit {job!r}")
+
+    def train(self, unit: Unit) -> list[dict[str, Any]]:
+        """The history of a unit's training."""
+        return stages.train(unit, self._say)[1]["history"]
+
+    def deploy(self, unit: Unit, recipe: str, runtime: str) -> dict[str, Any]:
+        """The record of a variant; of one that failed only its status."""
+        try:
+            return stages.deployed(unit, recipe, runtime, self._say)[1]
+        except StageFailed as failure:
+            return {"status": f"failed: {failure}"}
+
+    def benchmark(self, unit: Unit) -> list[dict[str, Any]]:
+        """The rows of a unit's benchmark session; of a session that failed a row with its status for every variant."""
+        working = [v for v in self.variants if self.deploy(unit, *v)["status"] == "ok"]
+        try:
+            session = stages.benchmarked(unit, working, self.profile.benchmark, False if self.quiet else None)
+        except StageFailed as failure:
+            names = [(v, size) for v in working for size in self.profile.benchmark.batch_sizes]
+            return [{"name": " in ".join(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
+        return session["results"]
+
+    @cached_property
+    def _results(self) -> pd.DataFrame:
+        rows = [row for unit in self._each("results") for row in self._unit_rows(unit)]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def results(self) -> pd.DataFrame:
+        """One row per data set, model, recipe, runtime, seed and batch size; `COLUMNS` lists the columns.
+
+        ``accuracy_drop`` counts percentage points lost against the reference of the same data set, model and seed,
+        with a bootstrap over test series, paired; ``cpu_ratio`` is variant ÷ reference in CPU time.
+        """
+        return self._results.copy()
+
+    def _unit_rows(self, unit: Unit) -> Iterator[dict[str, Any]]:
+        reference = self.deploy(unit, *REFERENCE)
+        costs = {(row["name"], row["batch_size"]): row for row in self.benchmark(unit)}
+        for recipe, runtime in self.variants:
+            record = self.deploy(unit, recipe, runtime)
+            for batch_size in self.profile.benchmark.batch_sizes:
+                row: dict[str, Any] = {
+                    "dataset": unit.data.name,
+                    "model": unit.model,
+                    "recipe": recipe,
+                    "runtime": runtime,
+                    "seed": unit.seed,
+                    "batch_size": batch_size,
+                    "threads": self.profile.benchmark.threads,
+                    "status": record["status"],
+                }
+                if record["status"] == "ok":
+                    cost = costs[f"{recipe} in {runtime}", batch_size]
+                    row |= qualities(record, reference) | {name: cost.get(name) for name in COSTS}
+                    row["status"] = cost["status"]
+                yield row
+
+    def histories(self) -> pd.DataFrame:
+        """One row per training and epoch; ``best`` marks the epoch whose weights were kept."""
+        rows = [{**_names(unit), **epoch} for unit in self._each("trainings") for epoch in self.train(unit)]
+        return pd.DataFrame(rows)
+
+    def predictions(self, recipe: str = "baseline", runtime: str = "eager") -> pd.DataFrame:
+        """One row per test series: its class and the one that a variant of each unit predicts."""
+        tables = []
+        for unit in self._each("predictions"):
+            record = self.deploy(unit, recipe, runtime)
+            if record["status"] == "ok":
+                classes = np.array(record["classes"])
+                columns = {name: classes[record[name]] for name in ("true", "predicted")}
+                tables.append(pd.DataFrame({**_names(unit), "series": range(len(record["true"])), **columns}))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def removed(self) -> pd.DataFrame:
+        """One row per head and neuron of every recipe that removes structure once: whether it was kept."""
+        rows = []
+        for unit, variant, evidence in self._evidence():
+            pruned = [step["details"] for step in evidence if step["step"].startswith("prune(")]
+            if len(pruned) != 1:
+                continue
+            size = ARCHITECTURES[unit.model]
+            for part, count in (("heads", size["heads"]), ("neurons", size["d_ff"])):
+                for layer, kept in enumerate(pruned[0][part]):
+                    where = {**_names(unit), **variant, "layer": layer + 1, "part": part}
+                    rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(count)]
+        return pd.DataFrame(rows)
+
+    def evidence(self) -> pd.DataFrame:
+        """One row per compression step of every variant: what it changed."""
+        rows = []
+        for unit, variant, evidence in self._evidence():
+            deployed = self.deploy(unit, **variant)["deployed"]
+            for step in evidence:
+                sizes = {k: v for k, v in step.items() if k != "details"}
+                rows.append({**_names(unit), **variant, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}})
+        return pd.DataFrame(rows)
+
+    def aa_windows(self) -> pd.DataFrame:
+        """One row per block of the A/A control: the ratio of the reference to itself, loaded twice."""
+        rows = []
+        for unit in self._each("controls"):
+            for row in self.benchmark(unit):
+                if row.get("role") == "control":
+                    names = {**_names(unit), "batch_size": row["batch_size"]}
+                    rows += [{**names, "block": i + 1, "ratio": r} for i, r in enumerate(row["block_ratios"])]
+        return pd.DataFrame(rows)
+
+    def _evidence(self) -> Iterator[tuple[Unit, dict[str, str], list[dict[str, Any]]]]:
+        for unit in self.units:
+            for recipe, runtime in self.variants:
+                record = self.deploy(unit, recipe, runtime)
+                if record["status"] == "ok":
+                    yield unit, {"recipe": recipe, "runtime": runtime}, record["evidence"]
+
+    def _each(self, what: str) -> Iterator[Unit]:
+        # A bar only where someone watches: in a log or a notebook it is noise.
+        yield from tqdm(self.units, desc=what, disable=self.quiet or not sys.stderr.isatty())
+
+    def _say(self, line: str) -> None:
+        if not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+
+def qualities(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    """Accuracy, its loss against the reference, and sizes, from the records that `stages.deployed` made."""
+    true, predicted = np.array(record["true"]), np.array(record["predicted"])
+    correct = predicted == true
+    accuracy = proportion_interval(int(correct.sum()), len(true))
+    row: dict[str, Any] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
+    row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
+    if reference["status"] == "ok":
+        drop = paired_difference_interval(np.array(reference["predicted"]) == true, correct)
+        names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
+        row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
+    sizes, deployed = record["measures"], record["deployed"]
+    row |= {"params": sizes["params"], "nonzero_params": sizes["nonzero"], "macs": sizes["macs"]}
+    return row | {name: deployed[name] for name in ("model_bytes", "int8_ops", "fp32_ops")}
+
+
+def _names(unit: Unit) -> dict[str, Any]:
+    return {"dataset": unit.data.name, "model": unit.model, "seed": unit.seed}
