@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -127,10 +127,21 @@ class BenchmarkSettings(Spec):
 
 @dataclass(frozen=True)
 class DataChoice(Spec):
-    """A data set in a profile: its name or folder, and how it is scaled."""
+    """A data set in a profile.
+
+    Attributes
+    ----------
+    name : str
+        Name of the problem, or path of its folder.
+    scaling : {"channel", "series", "none"}
+        See `DataSpec`.
+    benchmark : dict
+        Benchmark settings that differ from the profile's: what is a large batch depends on how long the series are.
+    """
 
     name: str
     scaling: str = "channel"
+    benchmark: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,6 +178,12 @@ class Profile(Spec):
         for name in ("datasets", "models", "seeds", "variants"):
             if not getattr(self, name):
                 raise UserError(f"profile {self.name!r} has no {name}; give at least one")
+        for choice in self.datasets:
+            self.benchmark_of(choice)
+
+    def benchmark_of(self, choice: DataChoice) -> BenchmarkSettings:
+        """The benchmark settings for one of the data sets."""
+        return _make(BenchmarkSettings, asdict(self.benchmark) | choice.benchmark, f"benchmark of {choice.name}")
 
 
 def load_profile(name: str) -> Profile:

@@ -15,6 +15,7 @@ from tsc_lib import compress, data, deploy, training
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.compress import CompressedModel, Material
 from tsc_lib.compress.model import measures
+from tsc_lib.energy import EnergyMeter
 from tsc_lib.models import zoo
 from tsc_lib.models.transformer import check_length
 from tsc_lib.spec import DataSpec, Spec, TrainSpec
@@ -70,6 +71,7 @@ class BenchmarkJob(Spec):
     unit: Unit
     variants: tuple[tuple[str, str], ...]
     settings: BenchmarkSettings
+    energy: dict[str, Any]
 
 
 def train(unit: Unit, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
@@ -188,6 +190,6 @@ def benchmarked(
         )
         return {"session": session}
 
-    job = BenchmarkJob(unit, measured, settings)
+    job = BenchmarkJob(unit, measured, settings, EnergyMeter.auto().describe())  # other watts are another result
     _, record = run_or_load("benchmark", BENCHMARK_VERSION, unit.label, job, work)
     return record["session"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Self
 
@@ -19,7 +18,7 @@ from tsc_lib.compress import parse, text
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import ARCHITECTURES
-from tsc_lib.spec import DataSpec, Profile, digest, load_profile
+from tsc_lib.spec import BenchmarkSettings, DataChoice, DataSpec, Profile, digest, load_profile
 from tsc_lib.stages import REFERENCE, Unit
 from tsc_lib.stats import paired_difference_interval, proportion_interval
 from tsc_lib.store import StageFailed
@@ -106,10 +105,7 @@ class Study:
         chosen = load_profile(profile)
         known = {choice.name: choice for choice in chosen.datasets}
         if datasets:
-            choices = tuple(
-                known.get(name, dataclasses.replace(chosen.datasets[0], name=name, scaling="channel"))
-                for name in datasets
-            )
+            choices = tuple(known.get(name, DataChoice(name)) for name in datasets)
             chosen = dataclasses.replace(chosen, datasets=choices)
         chosen = dataclasses.replace(chosen, models=tuple(models) or chosen.models, seeds=tuple(seeds) or chosen.seeds)
         return cls(chosen, quiet)
@@ -117,8 +113,16 @@ class Study:
     @cached_property
     def data_specs(self) -> dict[str, DataSpec]:
         """The data sets' files, by name."""
-        specs = [data.resolve(choice.name, scaling=choice.scaling) for choice in self.profile.datasets]
-        return {spec.name: spec for spec in specs}
+        return {spec.name: spec for spec in self._settings}
+
+    @cached_property
+    def _settings(self) -> dict[DataSpec, BenchmarkSettings]:
+        choices = self.profile.datasets
+        return {data.resolve(c.name, scaling=c.scaling): self.profile.benchmark_of(c) for c in choices}
+
+    def settings(self, unit: Unit) -> BenchmarkSettings:
+        """How a unit's variants are measured."""
+        return self._settings[unit.data]
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -137,7 +141,7 @@ class Study:
 
     def job_name(self, unit: Unit) -> str:
         """Name of a unit's jobs in the batch; it changes with whatever they depend on."""
-        content = {"unit": unit.to_json(), "variants": self.variants, "benchmark": asdict(self.profile.benchmark)}
+        content = {"unit": unit.to_json(), "variants": self.variants, "benchmark": self.settings(unit).to_json()}
         return f"{unit.label}-{digest(content)}"
 
     def unit_of(self, job: str) -> Unit:
@@ -168,9 +172,9 @@ class Study:
         """The rows of a unit's benchmark session; of a session that failed a row with its status for every variant."""
         working = [v for v in self.variants if self.deploy(unit, *v)["status"] == "ok"]
         try:
-            session = stages.benchmarked(unit, working, self.profile.benchmark, False if self.quiet else None)
+            session = stages.benchmarked(unit, working, self.settings(unit), False if self.quiet else None)
         except StageFailed as failure:
-            names = [(v, size) for v in working for size in self.profile.benchmark.batch_sizes]
+            names = [(v, size) for v in working for size in self.settings(unit).batch_sizes]
             return [{"name": " in ".join(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
         return session["results"]
 
@@ -192,7 +196,7 @@ class Study:
         costs = {(row["name"], row["batch_size"]): row for row in self.benchmark(unit)}
         for recipe, runtime in self.variants:
             record = self.deploy(unit, recipe, runtime)
-            for batch_size in self.profile.benchmark.batch_sizes:
+            for batch_size in self.settings(unit).batch_sizes:
                 row: dict[str, Any] = {
                     "dataset": unit.data.name,
                     "model": unit.model,
@@ -200,7 +204,7 @@ class Study:
                     "runtime": runtime,
                     "seed": unit.seed,
                     "batch_size": batch_size,
-                    "threads": self.profile.benchmark.threads,
+                    "threads": self.settings(unit).threads,
                     "status": record["status"],
                 }
                 if record["status"] == "ok":

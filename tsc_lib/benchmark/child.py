@@ -34,7 +34,7 @@ from tsc_lib.errors import UserError
 Predict = Callable[..., np.ndarray]
 Tell = Callable[..., None]
 
-FEWEST_BLOCKS = 5
+BLOCKS_AT_LEAST = 5
 """Blocks that are measured even if they take longer than they may."""
 
 WARMUP_CALLS = 2
@@ -181,7 +181,7 @@ def measure(
         attempt(runner, runner.warm_up, settings)
     rng = np.random.default_rng([settings.seed, size])
     start, blocks = time.monotonic(), 0
-    while blocks < settings.blocks and (blocks < FEWEST_BLOCKS or time.monotonic() - start < settings.max_seconds):
+    while blocks < settings.blocks and (blocks < BLOCKS_AT_LEAST or time.monotonic() - start < settings.max_seconds):
         gc.collect()
         for position, index in enumerate(rng.permutation(len(runners))):
             attempt(runners[index], runners[index].measure, meter, position)

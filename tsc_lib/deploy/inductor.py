@@ -64,8 +64,8 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         if model.number_format == "int8 static":
             program, reduce_range = _quantize(model, inputs, shapes)
             details["reduce_range"] = reduce_range
-        model_bytes = _state_bytes(program)
         exported = torch.export.export(program, inputs, dynamic_shapes=shapes)
+        model_bytes = _weight_bytes(exported)
         path = folder / PROGRAM
         temporary = folder / f"compiling-{PROGRAM}"
         torch._inductor.aoti_compile_and_package(exported, package_path=str(temporary))
@@ -124,10 +124,17 @@ def _quantize(
     return convert_pt2e(graph), reduce_range
 
 
-def _state_bytes(program: torch.nn.Module) -> int:
-    """Bytes of weights, scales and zero points; the table of positions is no weight."""
-    state = program.state_dict(keep_vars=False)
-    return sum(v.numel() * v.element_size() for name, v in state.items() if "positions" not in name)
+def _weight_bytes(program: torch.export.ExportedProgram) -> int:
+    """Bytes of the weights, scales and zero points that the graph reads; the table of positions is no weight."""
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    read = [
+        names[node.name]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in names and node.users
+    ]
+    state = {**program.state_dict, **program.constants}
+    return sum(state[n].numel() * state[n].element_size() for n in read if "positions" not in n)
 
 
 def _calls(path: Path) -> list[str]:

@@ -1,0 +1,124 @@
+"""Runtimes: the logits of eager fp32, and evidence of the number format that ran."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tsc_lib import data, deploy
+from tsc_lib.compress import CompressedModel, Material, apply
+from tsc_lib.deploy import RuntimeUnavailable
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.spec import TrainSpec
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
+)
+LINEARS = 2 * 6 + 2  # two layers of query, key, value, out, expand, contract; and the classifier
+
+
+def model_of(channels: int) -> CompressedModel:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = TransformerConfig(channels, 3, 8, 16, 4, heads=(4, 2), d_ff=(32, 24), d_hidden=32)
+    return CompressedModel(Transformer(config).eval(), reference_length=24)
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    dataset = data.load(data.resolve("ItalyPowerDemand"))
+    return Material(dataset.train, dataset.valid, True, TrainSpec(), seed=0)
+
+
+@pytest.fixture(scope="module")
+def unequal() -> Material:
+    """Three channels, 9 to 40 time steps."""
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(3, n)).astype(np.float32) for n in rng.integers(9, 41, 24)]
+    split = data.Split(x, rng.integers(0, 3, 24))
+    return Material(split, split, False, TrainSpec(), seed=0)
+
+
+def logits_of(model: CompressedModel, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+    with torch.inference_mode():
+        return model.network(torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)).numpy()
+
+
+def test_eager_fp32_is_the_network(tmp_path: Path) -> None:
+    model = model_of(1)
+    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+    x = np.random.default_rng(0).normal(size=(5, 1, 24)).astype(np.float32)
+    np.testing.assert_array_equal(deploy.load(tmp_path, "eager")(x), logits_of(model, x))
+    assert (deployed.int8_ops, deployed.fp32_ops) == (0, LINEARS)
+    assert deployed.model_bytes == 4 * sum(p.numel() for p in model.network.parameters())
+
+
+def test_dynamic_int8_runs_int8_operators_and_is_smaller(tmp_path: Path, material: Material) -> None:
+    model = apply(model_of(1), "int8(dynamic)", material)
+    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+    assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
+    assert deployed.model_bytes < 0.6 * 4 * sum(p.numel() for p in model.network.parameters())
+    x = np.stack(material.valid.x)
+    logits, exact = deploy.load(tmp_path, "eager")(x), logits_of(model, x)
+    assert not np.array_equal(logits, exact)
+    np.testing.assert_allclose(logits, exact, atol=0.1)
+
+
+@needs_compiler
+@pytest.mark.parametrize("recipe", [None, "int8(static)"])
+def test_inductor_serves_every_batch_size(tmp_path: Path, material: Material, recipe: str | None) -> None:
+    model = model_of(1) if recipe is None else apply(model_of(1), recipe, material)
+    deployed = deploy.prepare(model, "inductor", tmp_path, equal_length=True)
+    predict = deploy.load(tmp_path, "inductor")
+    assert (deployed.int8_ops, deployed.fp32_ops) == ((0, LINEARS) if recipe is None else (LINEARS, 0))
+    weights = 4 * sum(p.numel() for p in model.network.parameters())
+    assert deployed.model_bytes == weights if recipe is None else deployed.model_bytes < 0.8 * weights
+    for n in (1, 2, 7, 64):
+        x = np.random.default_rng(n).normal(size=(n, 1, 24)).astype(np.float32)
+        logits, exact = predict(x), logits_of(model, x)
+        assert logits.shape == (n, 3)
+        np.testing.assert_allclose(logits, exact, atol=1e-5 if recipe is None else 0.1)
+
+
+@needs_compiler
+def test_one_program_serves_unequal_lengths(tmp_path: Path, unequal: Material) -> None:
+    model = apply(model_of(3), "int8(static, 16)", unequal)
+    deployed = deploy.prepare(model, "inductor", tmp_path, equal_length=False)
+    predict = deploy.load(tmp_path, "inductor")
+    assert deployed.int8_ops == LINEARS
+    for batch in data.batches(unequal.train, 5, equal_length=False):
+        logits = predict(batch.x, batch.lengths)
+        np.testing.assert_allclose(logits, logits_of(model, batch.x, batch.lengths), atol=0.15)
+
+
+def test_without_a_compiler_inductor_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeUnavailable, match=r"needs a C\+\+ compiler .* install g\+\+"):
+        deploy.prepare(model_of(1), "inductor", tmp_path, equal_length=True)
+
+
+def test_quantized_model_without_int8_operators_fails(
+    tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = apply(model_of(1), "int8(dynamic)", material)
+    monkeypatch.setattr("tsc_lib.deploy.eager.executable", lambda m: m.network)  # a quantizer that does nothing
+    with pytest.raises(RuntimeError, match="executes no linear layer in int8"):
+        deploy.prepare(model, "eager", tmp_path, equal_length=True)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "number_format", "sentence"),
+    [
+        ("tpu", "fp32", "unknown runtime 'tpu'; the runtimes are eager, inductor"),
+        ("eager", "int8 static", "eager does not execute int8 static; use inductor"),
+        ("inductor", "int8 dynamic", "inductor does not execute int8 dynamic; use eager"),
+    ],
+)
+def test_what_a_runtime_cannot_do_is_one_sentence(runtime: str, number_format: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        deploy.check(runtime, number_format)

@@ -1,0 +1,63 @@
+"""The study's transformers: sizes as published, and padding that changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, check_length
+from tsc_lib.models.zoo import build
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("T1", 180_041), ("T2", 264_137)])
+def test_published_parameter_counts(name: str, parameters: int) -> None:
+    model = build(name, channels=4, classes=9)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert model.eval()(torch.zeros(2, 4, 151)).shape == (2, 9)
+
+
+def test_unknown_model_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="unknown model 'T3'; the models are T1, T2"):
+        build("T3", 1, 2)
+
+
+def test_padded_series_has_the_logits_it_has_alone() -> None:
+    torch.manual_seed(0)
+    model = build("T1", channels=2, classes=3).eval()
+    lengths = torch.tensor([20, 47, 96])
+    x = torch.randn(3, 2, 96)
+    with torch.inference_mode():
+        together = model(x * (torch.arange(96) < lengths[:, None])[:, None], lengths)
+        alone = torch.cat([model(x[i : i + 1, :, : int(n)]) for i, n in enumerate(lengths)])
+    torch.testing.assert_close(together, alone)
+
+
+def test_what_lies_in_the_padding_does_not_matter() -> None:
+    torch.manual_seed(0)
+    model = build("T2", channels=1, classes=3).eval()
+    x, lengths = torch.randn(2, 1, 64), torch.tensor([32, 64])
+    other = x.clone()
+    other[0, :, 32:] = 1000.0
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x, lengths), model(other, lengths))
+
+
+def test_layers_may_differ_in_width() -> None:
+    config = TransformerConfig(1, 2, 8, 32, 4, heads=(1, 8), d_ff=(5, 256), d_hidden=16)
+    model = Transformer(config)
+    assert model.layers[0].attention.query.weight.shape == (4, 32)
+    assert model(torch.zeros(1, 1, 16)).shape == (1, 2)
+
+
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 layers and d_ff 1"):
+        TransformerConfig(1, 2, 8, 32, 4, heads=(1, 1), d_ff=(1,), d_hidden=16)
+    with pytest.raises(ValueError, match="at least 1"):
+        TransformerConfig(1, 2, 8, 32, 4, heads=(0,), d_ff=(1,), d_hidden=16)
+
+
+@pytest.mark.parametrize("length", [7, 8 * (MAX_TOKENS + 1)])
+def test_series_that_cannot_be_placed_are_refused(length: int) -> None:
+    with pytest.raises(UserError, match=f"series has {length} time steps, but the model reads between 8 and"):
+        check_length(build("T1", 1, 2).config, length)

@@ -1,0 +1,77 @@
+"""Profiles: read from YAML, complete, and refused in one sentence when they are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tsc_lib.errors import UserError
+from tsc_lib.spec import PROFILES, BenchmarkSettings, DataSpec, TrainSpec, load_profile
+from tsc_lib.study import Study
+
+GOOD = {
+    "datasets": ["ItalyPowerDemand"],
+    "models": ["T1"],
+    "seeds": [0],
+    "variants": {"baseline": ["eager"]},
+}
+
+
+def write(folder: Path, content: object) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in PROFILES.glob("*.yaml")))
+def test_every_profile_is_valid(name: str) -> None:
+    profile = load_profile(name)
+    Study(profile)
+    assert "baseline" in profile.variants
+
+
+def test_specifications_survive_json() -> None:
+    for spec in (TrainSpec(epochs=3), BenchmarkSettings(batch_sizes=(1, 8)), DataSpec("A", "0" * 64)):
+        assert type(spec).from_json(spec.to_json()) == spec
+        assert type(spec).from_json(spec.to_json()).key() == spec.key()
+
+
+def test_a_data_set_may_have_its_own_benchmark_settings(tmp_path: Path) -> None:
+    choice = {"name": "ItalyPowerDemand", "benchmark": {"batch_sizes": [1, 8]}}
+    profile = load_profile(write(tmp_path, {**GOOD, "datasets": [choice], "benchmark": {"blocks": 7}}))
+    assert profile.benchmark_of(profile.datasets[0]) == BenchmarkSettings(batch_sizes=(1, 8), blocks=7)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"modells": ["T1"]}, "unknown key 'modells'"),
+        ({"models": []}, "has no models"),
+        ({"models": "T1"}, "'models' must be a list"),
+        ({"models": ["T9"]}, "unknown model 'T9'"),
+        ({"train": {"epoch": 3}}, "train: unknown key 'epoch'"),
+        ({"train": {"learning_rate": "1e-3"}}, "learning_rate must be a number, not '1e-3'"),
+        ({"train": {"epochs": 0}}, "at least 1 epoch"),
+        ({"variants": {"shrink": ["eager"]}}, "unknown method 'shrink'"),
+        ({"variants": {"baseline": ["tpu"]}}, "unknown runtime 'tpu'"),
+        ({"variants": {"int8(static)": ["eager"]}}, "eager does not execute int8 static"),
+        ({"benchmark": {"blocks": 1}}, "'blocks' must be at least 3"),
+        ({"datasets": [{"name": "ItalyPowerDemand", "benchmark": {"block": 5}}]}, "unknown key 'block'"),
+    ],
+)
+def test_wrong_profiles_are_one_sentence(tmp_path: Path, change: dict, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Study(load_profile(write(tmp_path, {**GOOD, **change})))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_and_unreadable_profiles_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no profile 'papper'; the profiles are paper, quick, smoke"):
+        load_profile("papper")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_profile(write(tmp_path, "datasets: [a"))
+    with pytest.raises(UserError, match="must hold a mapping"):
+        load_profile(write(tmp_path, "- a"))

@@ -1,0 +1,119 @@
+"""The store: work is done once, written whole or not at all, and failures are kept with their reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tsc_lib import store
+from tsc_lib.errors import UserError
+from tsc_lib.spec import DataSpec, TrainSpec
+from tsc_lib.store import StageFailed, forget_failures, run_or_load, write_json, write_text
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(store, "OUTPUTS", tmp_path)
+    return tmp_path
+
+
+def test_work_is_done_once() -> None:
+    calls = []
+
+    def work(folder: Path) -> dict[str, Any]:
+        calls.append(folder)
+        write_text(folder / "file.txt", "content")
+        return {"answer": 42}
+
+    first = run_or_load("stage", 1, "label", TrainSpec(), work)
+    again = run_or_load("stage", 1, "label", TrainSpec(), work)
+    assert first == again
+    assert (first[0] / "file.txt").read_text() == "content"
+    assert first[1]["answer"] == 42
+    assert len(calls) == 1
+    run_or_load("stage", 2, "label", TrainSpec(), work)
+    run_or_load("stage", 1, "label", TrainSpec(epochs=3), work)
+    assert len(calls) == 3
+
+
+def test_failed_work_leaves_a_record_and_is_not_repeated_until_forgotten() -> None:
+    calls = []
+
+    def work(folder: Path) -> dict[str, Any]:
+        calls.append(folder)
+        raise ValueError("no\nluck")
+
+    for _ in range(2):
+        with pytest.raises(StageFailed, match="ValueError: no luck"):
+            run_or_load("stage", 1, "label", TrainSpec(), work)
+    assert len(calls) == 1
+    assert forget_failures() == 1
+    assert run_or_load("stage", 1, "label", TrainSpec(), lambda folder: {})[1]["status"] == "ok"
+    assert forget_failures() == 0
+
+
+def test_bad_input_is_no_failure_of_the_work() -> None:
+    def work(folder: Path) -> dict[str, Any]:
+        raise UserError("no such file")
+
+    with pytest.raises(UserError, match="no such file"):
+        run_or_load("stage", 1, "label", TrainSpec(), work)
+    assert forget_failures() == 0
+
+
+def test_killed_work_goes_on_in_its_folder(outputs: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from tsc_lib import store
+from tsc_lib.spec import TrainSpec
+store.OUTPUTS = Path({str(outputs)!r})
+def work(folder):
+    (folder / "progress.txt").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+store.run_or_load("stage", 1, "label", TrainSpec(), work)
+"""
+    killed = subprocess.run([sys.executable, "-c", script])
+    assert killed.returncode == -signal.SIGKILL
+    folder, record = run_or_load(
+        "stage", 1, "label", TrainSpec(), lambda folder: {"found": (folder / "progress.txt").read_text()}
+    )
+    assert record["found"] == "half"
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, {"value": 1})
+
+    def full_disk(handle: int) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_json(path, {"value": 2})
+    assert store.read_json(path) == {"value": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_nan_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "file.json", {"value": float("nan")})
+
+
+def test_damaged_record_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"status": "o')
+    with pytest.raises(UserError, match=r"is damaged .* delete it and run again"):
+        store.read_json(tmp_path / "record.json")
+
+
+def test_the_place_of_the_files_is_not_part_of_the_key() -> None:
+    here, there = DataSpec("A", "0" * 64, folder="/here"), DataSpec("A", "0" * 64, folder="/there")
+    assert here.key() == there.key()
+    assert here.key() != DataSpec("A", "1" * 64).key()
