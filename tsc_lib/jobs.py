@@ -17,7 +17,7 @@ from tsc_lib.study import Study
 
 def prepare(study: Study, job: str) -> None:
     """Train a unit's model, make every variant of it and classify the test set with each; failures are recorded."""
-    unit = study.unit_of(job)
+    unit = study.unit_of("prepare", job)
     for recipe, runtime in study.variants:
         status = study.deploy(unit, recipe, runtime)["status"]
         if status != "ok":
@@ -26,7 +26,7 @@ def prepare(study: Study, job: str) -> None:
 
 def benchmark(study: Study, job: str) -> None:
     """Measure a unit's variants in one session."""
-    unit = study.unit_of(job)
+    unit = study.unit_of("benchmark", job)
     print(f"{unit.label}: benchmark", file=sys.stderr, flush=True)
     study.benchmark(unit)
 

@@ -139,12 +139,14 @@ class Study:
             for model in self.profile.models
         ]
 
-    def job_name(self, unit: Unit) -> str:
-        """Name of a unit's jobs in the batch; it changes with whatever they depend on."""
-        content = {"unit": unit.to_json(), "variants": self.variants, "benchmark": self.settings(unit).to_json()}
+    def job_name(self, stage: str, unit: Unit) -> str:
+        """Name of a unit's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
+        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants}
+        if stage == "benchmark":
+            content["settings"] = self.settings(unit).to_json()
         return f"{unit.label}-{digest(content)}"
 
-    def unit_of(self, job: str) -> Unit:
+    def unit_of(self, stage: str, job: str) -> Unit:
         """The unit whose `job_name` is given.
 
         Raises
@@ -153,9 +155,9 @@ class Study:
             If the profile has no such unit.
         """
         for unit in self.units:
-            if self.job_name(unit) == job:
+            if self.job_name(stage, unit) == job:
                 return unit
-        raise UserError(f"profile {self.profile.name!r} has no unit {job!r}")
+        raise UserError(f"profile {self.profile.name!r} has no unit {job!r} to {stage}")
 
     def train(self, unit: Unit) -> list[dict[str, Any]]:
         """The history of a unit's training."""

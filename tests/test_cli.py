@@ -1,0 +1,111 @@
+"""The command line and the batch: one sentence for bad input, and a killed run that goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tsc_lib import cli
+from tsc_lib.study import COLUMNS
+
+
+def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command that must fail says."""
+    assert cli.main(list(arguments)) == 1
+    captured = capsys.readouterr()
+    [line] = [line for line in captured.err.splitlines() if line.startswith("error:")]
+    assert "Traceback" not in captured.err
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("report --profile papper", "there is no profile 'papper'"),
+        ("report --cores 0", "--cores must be at least 1"),
+        ("data Plaidd", "'Plaidd' is neither a folder nor a known UCR/UEA problem (did you mean PLAID"),
+        ("data ./nowhere", "there is no folder"),
+        ("run --dataset ItalyPowerDemand --model T7", "unknown model 'T7'"),
+        ("run --dataset ItalyPowerDemand --recipe shrink(2)", "unknown method 'shrink'"),
+        ("run --dataset ItalyPowerDemand --recipe int8(static) --runtime eager", "eager does not execute int8 static"),
+        ("run --dataset ItalyPowerDemand --scaling minmax", "unknown scaling 'minmax'"),
+        ("run --dataset ItalyPowerDemand --epochs 0", "at least 1 epoch"),
+        ("run --dataset ItalyPowerDemand --batch-sizes 0", "must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: str, said: str) -> None:
+    assert said in sentence(capsys, *arguments.split())
+
+
+@pytest.mark.parametrize("command", ["report", "run", "data", "results"])
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert len(capsys.readouterr().out) > 200
+
+
+def test_data_describes_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "ItalyPowerDemand"]) == 0
+    printed = capsys.readouterr().out
+    assert "1029" in printed
+    assert "equal_length" in printed
+
+
+def start(outputs: Path) -> subprocess.Popen[str]:
+    """A smoke report in a process group of its own."""
+    command = [sys.executable, "-m", "tsc_lib", "report", "--profile", "smoke"]
+    environment = {**os.environ, "TSC_OUTPUTS": str(outputs)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def kill_when(process: subprocess.Popen[str], outputs: Path, pattern: str) -> None:
+    """Kill a batch, and all that it started, as soon as a file exists."""
+    while not list(outputs.glob(pattern)):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_two_reports_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "OUTPUTS", tmp_path)
+    with (tmp_path / "report.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another report is being made" in sentence(capsys, "report", "--profile", "smoke")
+
+
+def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(tmp_path: Path) -> None:
+    first = start(tmp_path)
+    kill_when(first, tmp_path, "store/train/*.partial/checkpoint.safetensors")
+    kill_when(start(tmp_path), tmp_path, "store/benchmark/*.partial/inputs.npz")
+    trained = {p: p.stat().st_mtime_ns for p in tmp_path.glob("store/train/*/record.json")}
+    assert len(trained) == 2
+
+    final = start(tmp_path)
+    output = final.communicate()[0]
+    assert final.returncode == 0, output
+    assert (tmp_path / "report" / "index.html").exists()
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("store/train/*/record.json")} == trained
+    table = pd.read_csv(tmp_path / "tables" / "smoke" / "results.csv")
+    assert list(table.columns) == COLUMNS
+    assert set(table.status) == {"ok"}
+    assert len(table) == 2 * 5 * 2  # seeds, variants, batch sizes
+
+    again = start(tmp_path)
+    output = again.communicate()[0]
+    assert again.returncode == 0, output
+    assert "epoch" not in output
+    assert not list(tmp_path.glob("store/*/*.partial"))

@@ -1,0 +1,183 @@
+"""Every figure is drawn, with units and without overlaps, from whole, small and broken tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib.figure import Figure
+
+from tsc_lib import figures, tables
+from tsc_lib.claims import judge
+from tsc_lib.data import Dataset, Split
+from tsc_lib.energy import SourceMismatchError
+from tsc_lib.figures.palette import STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
+from tsc_lib.references import reference_accuracies
+from tsc_lib.strategies import FAMILIES, annotate, strategy_of
+
+RECIPE = "prune(l1, 0.5)"
+
+
+def of_results(results: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
+    """Every figure that is made from results and what belongs to them."""
+    dataset = results.dataset.iloc[0]
+    return {
+        "learning_curves": lambda: figures.learning_curves(synthetic.histories(results)),
+        "accuracy": lambda: figures.accuracy_beside_references(results, reference_accuracies()),
+        "confusion": lambda: figures.confusion_matrices(synthetic.predictions(results), dataset),
+        "cost": lambda: figures.model_cost(results),
+        "accuracy_against_ratio": lambda: figures.accuracy_against_ratio(results),
+        "speed_against_ratio": lambda: figures.speed_against_ratio(results),
+        "removed": lambda: figures.removed_structure(synthetic.removed(results), RECIPE),
+        "quantized_accuracy": lambda: figures.quantized_accuracy(results),
+        "quantized_cost": lambda: figures.quantized_cost(results, "cpu_ms_per_sample", "CPU ms/series"),
+        "energy": lambda: figures.energy_by_strategy(results),
+        "saving": lambda: figures.saving_against_loss(results),
+        "pareto": lambda: figures.pareto(results),
+        "control": lambda: figures.aa_control(synthetic.aa_windows(results), results),
+        "main": lambda: figures.main_bars(results),
+        "claims": lambda: figures.claims_beside_ours(judge(results)),
+    }
+
+
+NAMES = list(of_results(synthetic.results(datasets=("PLAID",), models=("T1",), seeds=(0,))))
+SMOKE = ["baseline", "int8(dynamic)", "mask(l1, 0.5)", "prune(l1, 0.5)", "prune(l1, 0.5) > finetune(4)"]
+
+
+def texts(figure: Figure) -> Iterator[str]:
+    """All words on a figure."""
+    for ax in figure.axes:
+        yield from (ax.get_title(), ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel())
+        yield from (t.get_text() for t in ax.texts)
+        yield from (t.get_text() for t in ax.get_yticklabels())
+    yield from (t.get_text() for legend in figure.legends for t in legend.get_texts())
+
+
+def overlapping_titles(figure: Figure) -> list[tuple[str, str]]:
+    """Titles and axis labels that run into each other or off the figure."""
+    figure.draw_without_rendering()
+    page = figure.bbox
+    shown = [t for ax in figure.axes for t in (ax.title, ax.xaxis.label, ax.yaxis.label) if t.get_text()]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in shown]
+    bad = [(a, "the margin") for a, box in boxes if box.x0 < page.x0 - 2 or box.x1 > page.x1 + 2]
+    pairs = [(a, b) for i, (a, first) in enumerate(boxes) for b, second in boxes[:i] if first.overlaps(second)]
+    return bad + pairs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_of_a_whole_study(results, name):
+    figure = of_results(results)[name]()
+    assert isinstance(figure, Figure) and figure.get_size_inches()[0] == WIDTH
+    assert not overlapping_titles(figure)
+    data = [ax for ax in figure.axes if ax.axison]
+    assert all(ax.has_data() for ax in data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_of_a_smoke_run(name):
+    small = synthetic.results(datasets=("ItalyPowerDemand",), models=("T1",), seeds=(0, 1))
+    small = small[small.recipe.isin(SMOKE) & (small.runtime == "eager")]
+    figure = of_results(small)[name]()
+    figure.draw_without_rendering()
+    assert "nan" not in " ".join(texts(figure)).lower()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_with_failed_runs_and_one_seed(name):
+    table = synthetic.results(datasets=("PLAID",), seeds=(0,))
+    table = synthetic.failed(table, table.recipe.str.contains("int8") | (table.model == "T2"))
+    of_results(table)[name]().draw_without_rendering()
+
+
+@pytest.mark.parametrize("name", ["accuracy_against_ratio", "removed", "quantized_accuracy", "quantized_cost"])
+def test_a_figure_says_that_there_is_nothing_to_draw(results, name):
+    figure = of_results(results[results.recipe == "baseline"])[name]()
+    assert "this profile" in figure.texts[0].get_text()
+
+
+def test_axes_carry_units(results):
+    words = " ".join(texts(figures.energy_by_strategy(results)))
+    assert "mJ/series (estimated)" in words
+    words = " ".join(texts(figures.pareto(results)))
+    assert "ms per series" in words and "accuracy, %" in words
+
+
+def test_energies_of_two_sources_are_not_drawn_together(results):
+    mixed = results.assign(energy_source=results.model.map({"T1": "estimated", "T2": "measured"}))
+    for draw in (figures.energy_by_strategy, figures.main_bars, figures.model_cost):
+        with pytest.raises(SourceMismatchError):
+            draw(mixed)
+
+
+def test_every_strategy_has_its_own_colour_and_marker():
+    for looks in (STRATEGY_COLOURS, STRATEGY_MARKERS):
+        assert set(looks) == set(FAMILIES) and len(set(looks.values())) == len(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "runtime", "family", "label"),
+    [
+        ("baseline", "eager", "baseline", "fp32"),
+        ("baseline", "inductor", "runtime only", "fp32, inductor"),
+        ("int8(dynamic)", "eager", "dynamic int8", "Dynamic int8"),
+        ("int8(static)", "inductor", "static int8", "Static int8, inductor"),
+        ("mask(l2, 0.25)", "eager", "masks", "Mask L2 25 %"),
+        ("prune(l1, 0.5) > finetune(4)", "eager", "removal", "Remove L1 50 %, tuned"),
+        ("prune(l1, 0.5) > int8(static)", "inductor", "combined", "Remove L1 50 %, static int8, inductor"),
+        ("distill(20)", "eager", "other", "Distill(20)"),
+    ],
+)
+def test_names_of_strategies(recipe, runtime, family, label):
+    strategy = strategy_of(recipe, runtime)
+    assert (strategy.family, strategy.label) == (family, label)
+
+
+def test_annotated_results_keep_every_row(results):
+    table = annotate(results)
+    assert len(table) == len(results) and table.ratio.dropna().isin(synthetic.RATIOS).all()
+
+
+def a_dataset(name: str, channels: int, lengths: tuple[int, ...], classes: tuple[str, ...]) -> Dataset:
+    """A small data set of noise."""
+    rng = np.random.default_rng(0)
+    y = np.arange(4 * len(classes)) % len(classes)
+    x = [rng.normal(size=(channels, lengths[i % len(lengths)])).astype(np.float32) for i in range(len(y))]
+    split = Split(x, y)
+    return Dataset(name, classes, channels, len(lengths) == 1, split, split, split)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("lengths", [(96,), (100, 300, 1344)])
+def test_figures_of_data(channels, lengths):
+    dataset = a_dataset("PLAID", channels, lengths, tuple(map(str, range(11))))
+    datasets = {"PLAID": dataset, "Other": a_dataset("Other", 1, (24,), ("a", "b"))}
+    counts = tables.class_counts(datasets)
+    assert counts.groupby(["dataset", "split"]).share.sum().round(6).eq(100).all()
+    for figure in (
+        figures.class_balance(counts),
+        figures.series_lengths(tables.series_lengths(datasets)),
+        figures.example_series(tables.example_series(dataset), "PLAID"),
+    ):
+        assert not overlapping_titles(figure)
+
+
+def test_tables_average_over_seeds(results):
+    table = tables.strategy_table(results)
+    one = table[(table.dataset == "PLAID") & (table.model == "T1") & (table.recipe == "int8(dynamic)")].iloc[0]
+    chosen = results.query("dataset == 'PLAID' and model == 'T1' and recipe == 'int8(dynamic)' and batch_size == 64")
+    assert one.points_lost == pytest.approx(chosen.accuracy_drop.mean()) and one.seeds == 3
+    assert one.cpu_ratio == pytest.approx(np.exp(np.log(chosen.cpu_ratio).mean()))
+    assert one.points_lost_low < one.points_lost < one.points_lost_high
+
+
+def test_main_table_has_the_strategies_of_the_study(results):
+    table = tables.main_table(results)
+    assert set(table.label) == {
+        "fp32", "fp32, inductor", "Dynamic int8", "Static int8, inductor",
+        "Mask L1 20 %", "Mask L2 20 %", "Remove L1 20 %", "Remove L2 20 %",
+    }  # fmt: skip
+    assert len(table) == 8 * 6
+    assert tables.readable(table)["Points lost"].str.contains(r"\[").all()

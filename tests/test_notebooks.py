@@ -1,0 +1,121 @@
+"""The notebooks are thin and clean, and every one runs to its end on the smallest profile."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tsc_lib.notebook import PARAMETERS
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NAMES = ["01_data_loading", "02_baseline_training", "03_pruning", "04_quantization", "05_energy_analysis"]
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code(path: Path) -> list[nbformat.NotebookNode]:
+    """The code cells of a notebook."""
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def test_the_notebooks_of_the_study_are_there():
+    assert [path.stem for path in NOTEBOOKS][: len(NAMES)] == NAMES
+
+
+@each
+def test_first_three_cells(path):
+    title, imports, parameters = nbformat.read(path, 4).cells[:3]
+    assert title.cell_type == "markdown" and title.source.startswith("# ")
+    assert "?**" in title.source, "the question"
+    assert all(name in title.source for name in ("smoke", "quick", "paper")), "how long it takes on each profile"
+    assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(imports.source).body)
+    assert parameters.metadata.tags == ["parameters"]
+
+
+@each
+def test_parameters_are_annotated_literals_with_a_comment(path):
+    source = code(path)[1].source
+    body = ast.parse(source).body
+    assert all(isinstance(node, ast.AnnAssign) for node in body)
+    assert tuple(node.target.id for node in body) == PARAMETERS
+    for node in body:
+        ast.literal_eval(node.value)
+    assert all("  # " in line for line in source.splitlines())
+
+
+@each
+def test_cells_are_few_short_and_hold_no_logic(path):
+    cells = code(path)
+    assert len(cells) <= 25
+    for cell in cells:
+        assert len(cell.source.splitlines()) <= 15
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.While)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("open", "exec", "eval", "print")
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not node.value.startswith(("/", "~", "C:"))
+
+
+@each
+def test_no_number_is_written_into_what_was_found(path):
+    """Prose after a result is computed, so a code cell that shows Markdown gets it from `findings`."""
+    for cell in code(path):
+        if "Markdown(" in cell.source:
+            assert "Markdown(findings." in cell.source
+
+
+@each
+def test_committed_without_outputs(path):
+    notebook = nbformat.read(path, 4)
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    assert notebook.metadata.kernelspec.name == "python3"
+    for number, cell in enumerate(notebook.cells):
+        assert cell.id == str(number)
+        assert set(cell.metadata) <= {"tags"}
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """One store for all notebooks, so that the study behind them is run once."""
+    folder = tmp_path_factory.mktemp("outputs")
+    before = os.environ.get("TSC_OUTPUTS")
+    os.environ["TSC_OUTPUTS"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["TSC_OUTPUTS"]
+    else:
+        os.environ["TSC_OUTPUTS"] = before
+
+
+@each
+def test_runs_on_the_smoke_profile(path, outputs):
+    from tsc_lib.report import run_notebook
+
+    executed = outputs / path.name
+    run_notebook(path, executed, {"profile": "smoke"})
+    cells = code(executed)
+    assert all(cell.execution_count for cell in cells)
+    results = [output for cell in cells for output in cell.outputs if "data" in output]
+    assert any("image/png" in output.data for output in results)
+    prose = [output.data["text/markdown"] for output in results if "text/markdown" in output.data]
+    assert prose and not any("nan" in text.lower().split() for text in prose)
+    shown = {figure.stem for figure in (outputs / "figures" / "smoke").glob(f"{path.stem[:2]}_*")}
+    for name in shown:
+        for kind in ("svg", "png", "csv"):
+            assert (outputs / "figures" / "smoke" / f"{name}.{kind}").stat().st_size > 0
+    assert shown
+
+
+def test_an_unknown_parameter_is_refused(outputs):
+    from tsc_lib.errors import UserError
+    from tsc_lib.report import run_notebook
+
+    with pytest.raises(UserError, match="seed"):
+        run_notebook(NOTEBOOKS[0], outputs / "refused.ipynb", {"seed": 1})

@@ -1,0 +1,186 @@
+"""Notebooks run headless, the answer in words, and the site."""
+
+from __future__ import annotations
+
+import nbformat
+import pandas as pd
+import pytest
+
+from tsc_lib import report
+from tsc_lib.answer import answer
+from tsc_lib.energy import SourceMismatchError
+from tsc_lib.errors import UserError
+
+PARAMETERS = 'profile: str = "smoke"  # which profile'
+
+
+def write_notebook(path, *cells):
+    """A notebook with a title, a parameters cell and the given code cells."""
+    parameters = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    prose = nbformat.v4.new_markdown_cell(f"# {path.stem} title\n\nSome maths: $x^2$.")
+    notebook = nbformat.v4.new_notebook(cells=[prose, parameters, *map(nbformat.v4.new_code_cell, cells)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    return path
+
+
+def row(ratio=1.0, **values):
+    """One row of a results table: the reference, which costs 2 mJ, unless told otherwise."""
+    usual = {"dataset": "A", "model": "T1", "recipe": "baseline", "runtime": "eager", "seed": 0, "batch_size": 64}
+    usual |= {"accuracy": 0.9, "f1_macro": 0.9, "accuracy_drop": 0.0, "aa_ratio": 1.01, "status": "ok"}
+    usual |= {"cpu_ratio": ratio, "cpu_ratio_low": ratio - 0.02, "cpu_ratio_high": ratio + 0.02}
+    usual |= {"energy_mj_per_sample": 2 * ratio, "energy_source": "estimated"}
+    usual |= {"energy_low_mj_per_sample": ratio, "energy_high_mj_per_sample": 4 * ratio}
+    return usual | values
+
+
+RESULTS = pd.DataFrame(
+    [
+        row(),
+        row(batch_size=1, ratio=1.0, aa_ratio=1.5),
+        row(recipe="prune(l1, 0.5)", ratio=0.3, accuracy_drop=9.0),
+        row(recipe="prune(l1, 0.5) > finetune(4)", ratio=0.4, accuracy_drop=0.4),
+        row(recipe="mask(l1, 0.5)", ratio=1.0, accuracy_drop=0.2),
+        row(recipe="int8(dynamic)", ratio=1.25),
+        row(recipe="int8(static)", runtime="inductor", status="failed: no compiler", ratio=float("nan")),
+    ]
+)
+
+
+def test_answer_names_the_cheapest_strategy_that_keeps_accuracy():
+    text = answer(RESULTS).replace("\u00a0", " ")
+    assert "**2 mJ** (T1 on A)" in text and "from 1 mJ to 4 mJ" in text and "*estimated*" in text
+    assert (
+        "**60 %** of it can be saved with T1 on A, by Remove L1 50 %, tuned (`prune(l1, 0.5) > finetune(4)` in eager)"
+        in text
+    )
+    assert "| A | T1 | 1 | 0.900 | 2 | Remove L1 50 %, tuned | 60 % (58 to 62) | 0.4 |" in text
+    assert "dynamic int8 25 % more" in text and "masks no change" in text
+    assert "at most 1.0 %" in text, "the A/A control of the large batch only"
+    assert "1 of 7 rows" in text
+
+
+def test_answer_averages_over_seeds():
+    two = pd.concat([RESULTS, RESULTS.assign(seed=1, accuracy_drop=RESULTS.accuracy_drop * 4)])
+    assert "No strategy saved energy" not in answer(two)
+    three_points_lost = two[two.recipe.isin(["baseline", "prune(l1, 0.5)"])]
+    assert "No strategy saved energy while losing at most 1 point" in answer(three_points_lost)
+
+
+def test_answer_names_a_model_that_collapsed_and_leaves_it_out():
+    collapsed = pd.DataFrame(
+        [
+            row(model="T2", seed=1, accuracy=0.25, f1_macro=0.06),
+            row(model="T2", seed=1, recipe="prune(l1, 0.5)", ratio=0.1, accuracy=0.25, f1_macro=0.06),
+        ]
+    )
+    text = answer(pd.concat([RESULTS, collapsed]))
+    assert "T2 on A (seed 1) did not learn" in text and "90\u00a0%" not in text
+    assert "No model learned" in answer(collapsed)
+
+
+def test_answer_without_results():
+    assert "no results yet" in answer(pd.DataFrame())
+    assert "1 of 1 rows" in answer(pd.DataFrame([row(status="failed: killed")]))
+
+
+def test_answer_counts_the_verdicts():
+    claims = pd.DataFrame({"claim": ["a", "b", "c"], "verdict": ["reproduced", "not reproduced", "reproduced"]})
+    assert "3 claims" in answer(RESULTS, claims) and "reproduced: 2, not reproduced: 1" in answer(RESULTS, claims)
+
+
+def test_answer_refuses_two_energy_sources():
+    mixed = RESULTS.assign(energy_source=["measured"] + ["estimated"] * (len(RESULTS) - 1))
+    with pytest.raises(SourceMismatchError):
+        answer(mixed)
+
+
+def test_notebook_runs_with_its_parameters(tmp_path):
+    notebook = write_notebook(tmp_path / "01_x.ipynb", "import os\nprint(profile, os.path.basename(os.getcwd()))")
+    output = tmp_path / "elsewhere" / "01_x.ipynb"
+    report.run_notebook(notebook, output, {"profile": "quick"})
+    executed = nbformat.read(output, 4)
+    assert executed.cells[-1].outputs[0].text == f"quick {tmp_path.name}\n"
+    assert str(tmp_path) not in output.read_text(), "an executed notebook says nothing of the machine it ran on"
+    assert [path.name for path in output.parent.iterdir()] == ["01_x.ipynb"]
+
+
+def test_unknown_notebook_and_parameter(tmp_path):
+    notebook = write_notebook(tmp_path / "01_x.ipynb")
+    with pytest.raises(UserError, match="no notebook '02_y'; there are: 01_x"):
+        report.run_notebook(tmp_path / "02_y.ipynb", tmp_path / "out.ipynb", {})
+    with pytest.raises(UserError, match="no parameter 'seed'; it has: profile"):
+        report.run_notebook(notebook, tmp_path / "out.ipynb", {"seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("from tsc_lib.errors import UserError\nraise UserError('X_TRAIN.ts is empty')", "^X_TRAIN.ts is empty$"),
+        ("1 / 0", r"01_x.ipynb stopped in cell \[2\] with ZeroDivisionError: division by zero; .*01_x.failed.ipynb"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "kernel of 01_x.ipynb died"),
+    ],
+    ids=["user error", "bug", "killed kernel"],
+)
+def test_notebook_that_stops_leaves_no_result(tmp_path, code, message):
+    notebook = write_notebook(tmp_path / "01_x.ipynb", code, "print('never')")
+    output = tmp_path / "out" / "01_x.ipynb"
+    with pytest.raises(UserError, match=message):
+        report.run_notebook(notebook, output, {})
+    assert [path.name for path in output.parent.iterdir()] == ["01_x.failed.ipynb"]
+
+
+def test_external_assets_are_found(tmp_path):
+    (tmp_path / "page.html").write_text(
+        '<a href="https://fine.org">a link</a><link rel="canonical" href="https://fine.org">'
+        '<script src="https://bad.org/1.js"></script><img src="//bad.org/2.png"><img src="local.png">'
+        '<link rel="stylesheet" href="https://bad.org/3.css"><p style="background: url(https://bad.org/4.png)">'
+        '<style>@import "https://bad.org/5.css";</style><script>import("https://bad.org/6.js")</script>'
+    )
+    (tmp_path / "style.css").write_text("a { background: url('https://bad.org/7.png') } /* https://fine.org */")
+    (tmp_path / "code.js").write_text('x.src = "https://bad.org/8.js"; link.href = "https://fine.org"')
+    addresses = " ".join(report.external_assets(tmp_path))
+    assert "fine.org" not in addresses
+    assert [n for n in range(1, 9) if f"bad.org/{n}" not in addresses] == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A whole site of two notebooks, built by the command that the batch engine calls."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    sources = tmp_path_factory.mktemp("notebooks")
+    for name in ("01_first", "02_second"):
+        write_notebook(sources / f"{name}.ipynb", "print('seen in', profile)")
+    (outputs / "tables" / "quick").mkdir(parents=True)
+    RESULTS.to_csv(outputs / "tables" / "quick" / "results.csv", index=False)
+    pd.DataFrame({"claim": ["a saying"], "verdict": ["reproduced"]}).to_csv(
+        outputs / "tables" / "quick" / "claims.csv", index=False
+    )
+    (outputs / "report").mkdir()
+    (outputs / "report" / "old.html").write_text("of an earlier report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "OUTPUTS", outputs)
+        patch.setattr(report, "NOTEBOOKS", sources)
+        assert report.main(["notebook", "01_first", "--profile", "quick"]) == 0
+        assert report.main(["notebook", "02_second", "--profile", "quick"]) == 0
+        assert report.main(["notebook", "03_third", "--profile", "quick"]) == 1
+        assert report.main(["site", "--profile", "quick"]) == 0
+        assert report.main(["site", "--profile", "smoke"]) == 1, "no notebook of that profile was executed"
+    assert [path.name for path in outputs.iterdir() if path.name.startswith(".")] == []
+    return outputs / "report"
+
+
+def test_site_answers_and_lists_the_notebooks_in_order(site):
+    index = (site / "index.html").read_text()
+    assert "60\u00a0%" in index and "quick" in index
+    assert 0 < index.index("01_first title") < index.index("02_second title")
+    assert "seen in quick" in (site / "notebooks" / "02_second.html").read_text()
+    assert "a saying" in (site / "claims.html").read_text()
+    assert "no compiler" in (site / "results.html").read_text()
+    assert not (site / "old.html").exists()
+
+
+def test_site_needs_no_network(site):
+    assert report.external_assets(site) == []
+    assert (site / "_static" / "tex-svg.js").is_file() and (site / "searchindex.js").is_file()
+    assert "_static/tex-svg.js" in (site / "notebooks" / "01_first.html").read_text()

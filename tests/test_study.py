@@ -1,0 +1,129 @@
+"""A study's tables: complete, consistent, and honest about what failed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tsc_lib import deploy, store
+from tsc_lib.errors import UserError
+from tsc_lib.notebook import open_study
+from tsc_lib.spec import load_profile
+from tsc_lib.study import COLUMNS, COSTS, QUALITIES, Study, qualities
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The smoke profile, one seed, with one variant whose runtime breaks."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
+    prepare = deploy.prepare
+
+    def broken(model, runtime, folder, **options):
+        if model.number_format == "int8 dynamic":
+            raise RuntimeError("no kernel")
+        return prepare(model, runtime, folder, **options)
+
+    patch.setattr(deploy, "prepare", broken)
+    profile = replace(load_profile("smoke"), seeds=(0,))
+    yield Study(profile, quiet=True)
+    patch.undo()
+
+
+def test_one_row_per_variant_and_batch_size(study: Study) -> None:
+    table = study.results()
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 5 * 2
+    assert not table.duplicated(["dataset", "model", "recipe", "runtime", "seed", "batch_size"]).any()
+
+
+def test_a_failed_variant_is_a_row_with_its_reason_and_no_numbers(study: Study) -> None:
+    table = study.results()
+    failed = table[table.recipe == "int8(dynamic)"]
+    assert set(failed.status) == {"failed: RuntimeError: no kernel"}
+    assert failed[QUALITIES + COSTS].isna().all(axis=None)
+    assert set(table[table.recipe != "int8(dynamic)"].status) == {"ok"}
+
+
+def test_the_reference_is_compared_with_itself(study: Study) -> None:
+    reference = study.results().query("recipe == 'baseline' and runtime == 'eager'")
+    assert (reference[["cpu_ratio", "cpu_ratio_low", "cpu_ratio_high"]] == 1).all(axis=None)
+    assert (reference.accuracy_drop == 0).all()
+    assert (reference.aa_ratio != 1).all()
+
+
+def test_energy_is_cpu_time_times_watts(study: Study) -> None:
+    table = study.results().query("status == 'ok'")
+    assert set(table.energy_source) == {"estimated"}
+    np.testing.assert_allclose(table.energy_mj_per_sample, 5 * table.cpu_ms_per_sample, rtol=1e-3)
+
+
+def test_removal_shows_in_the_table_and_masks_do_not(study: Study) -> None:
+    table = study.results().query("batch_size == 16").set_index("recipe")
+    assert table.macs["mask(l1, 0.5)"] == table.macs["baseline"]
+    assert table.nonzero_params["mask(l1, 0.5)"] < 0.6 * table.params["mask(l1, 0.5)"]
+    assert table.macs["prune(l1, 0.5)"] < 0.6 * table.macs["baseline"]
+    assert table.model_bytes["prune(l1, 0.5)"] < 0.6 * table.model_bytes["baseline"]
+
+
+def test_poisoned_test_labels_change_nothing_but_the_score(study: Study) -> None:
+    record = study.deploy(study.units[0], "baseline", "eager")
+    assert set(qualities(record, record)) >= set(QUALITIES)
+    turned = {**record, "true": [1 - y for y in record["true"]]}
+    assert qualities(turned, turned)["accuracy"] == pytest.approx(1 - qualities(record, record)["accuracy"])
+
+
+def test_predictions_histories_and_removed_structure(study: Study) -> None:
+    predictions = study.predictions()
+    assert len(predictions) == 1029
+    accuracy = study.results().query("recipe == 'baseline'").accuracy.iloc[0]
+    assert (predictions.true == predictions.predicted).mean() == pytest.approx(accuracy)
+    histories = study.histories()
+    assert histories.epoch.tolist() == [1, 2]
+    assert histories.best.sum() == 1
+    removed = study.removed().query("recipe == 'prune(l1, 0.5)'")
+    assert removed.groupby(["part"]).kept.mean().tolist() == [0.5, 0.5]
+    assert set(study.aa_windows().batch_size) == {1, 16}
+
+
+def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
+    [unit] = study.units
+    faster = Study(replace(study.profile, benchmark=replace(study.profile.benchmark, blocks=7)), quiet=True)
+    other = Study(replace(study.profile, variants={"baseline": ("eager",)}), quiet=True)
+    for stage in ("prepare", "benchmark"):
+        assert study.unit_of(stage, study.job_name(stage, unit)) == unit
+        assert other.job_name(stage, unit) != study.job_name(stage, unit)
+    assert faster.job_name("prepare", unit) == study.job_name("prepare", unit)
+    assert faster.job_name("benchmark", unit) != study.job_name("benchmark", unit)
+    with pytest.raises(UserError, match="has no unit 'nobody' to prepare"):
+        study.unit_of("prepare", "nobody")
+
+
+def test_notebook_parameters_narrow_the_study() -> None:
+    study = open_study({"profile": "smoke", "datasets": [], "models": ["T2"], "seeds": [7], "_": 1, "In": []})
+    assert (study.profile.models, study.profile.seeds) == (("T2",), (7,))
+    assert [choice.name for choice in study.profile.datasets] == ["ItalyPowerDemand"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"profile": "smoke", "ratio": 0.5}, "unknown parameter 'ratio'"),
+        ({"profile": "smoke", "seeds": 3}, "parameter 'seeds' must be a list, not 3"),
+        ({"profile": "nothing"}, "there is no profile 'nothing'"),
+        ({"profile": "smoke", "models": ["T5"]}, "unknown model 'T5'"),
+    ],
+)
+def test_wrong_notebook_parameters_are_refused(parameters: dict, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        open_study(parameters)
+    assert said in str(caught.value)
+
+
+def test_a_folder_may_be_given_as_data_set(tmp_path: Path) -> None:
+    study = Study.open("smoke", datasets=[str(tmp_path / "Nowhere")], quiet=True)
+    with pytest.raises(UserError, match="there is no folder"):
+        study.units  # noqa: B018 - a property that looks for the files

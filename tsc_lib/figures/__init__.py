@@ -1,0 +1,37 @@
+"""Every figure: one function each, from a table to a matplotlib `Figure`.
+
+Figures are 750 pixels wide at 100 dots per inch, carry units on their axes and intervals wherever there are repeats,
+and give every strategy one colour throughout.
+"""
+
+from __future__ import annotations
+
+from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matrices, learning_curves, model_cost
+from tsc_lib.figures.data import class_balance, example_series, series_lengths
+from tsc_lib.figures.energy import aa_control, energy_by_strategy, pareto, saving_against_loss
+from tsc_lib.figures.palette import STRATEGY_COLOURS
+from tsc_lib.figures.pruning import accuracy_against_ratio, removed_structure, speed_against_ratio
+from tsc_lib.figures.quantization import quantized_accuracy, quantized_cost
+from tsc_lib.figures.summary import claims_beside_ours, main_bars
+
+__all__ = [
+    "STRATEGY_COLOURS",
+    "aa_control",
+    "accuracy_against_ratio",
+    "accuracy_beside_references",
+    "claims_beside_ours",
+    "class_balance",
+    "confusion_matrices",
+    "energy_by_strategy",
+    "example_series",
+    "learning_curves",
+    "main_bars",
+    "model_cost",
+    "pareto",
+    "quantized_accuracy",
+    "quantized_cost",
+    "removed_structure",
+    "saving_against_loss",
+    "series_lengths",
+    "speed_against_ratio",
+]

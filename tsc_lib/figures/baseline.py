@@ -1,0 +1,224 @@
+"""Figures of the uncompressed models: how they learned, how good they are, what they confuse, what they cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from tsc_lib.data.preprocess import natural_key
+from tsc_lib.energy import same_source
+from tsc_lib.figures.common import handle, legend_below, mark, panels, unique
+from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS, WIDTH, styled
+from tsc_lib.references import class_name
+from tsc_lib.tables import CELL, at_batch, over_seeds, reference_rows
+
+COSTS = {
+    "params": ("Parameters", 1),
+    "macs": ("Multiply-adds per series", 1),
+    "model_bytes": ("Size, kB", 1e-3),
+    "cpu_ms_per_sample": ("CPU time, ms per series", 1),
+    "energy_mj_per_sample": ("{source} energy, mJ per series", 1),
+}
+"""Columns of the results that are costs: their title with the unit, and the factor to that unit."""
+
+
+@styled
+def learning_curves(histories: pd.DataFrame) -> Figure:
+    """Loss and validation accuracy by epoch, one thin line for each seed, the chosen epoch marked.
+
+    Parameters
+    ----------
+    histories : DataFrame
+        Columns `dataset`, `model`, `seed`, `epoch`, `train_loss`, `valid_loss`, `valid_accuracy`, `best`.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set; for every model a row of losses and a row of accuracies.
+    """
+    datasets, models = unique(histories.dataset), unique(histories.model)
+    fig, axes = panels(2 * len(models), len(datasets), 1.55, sharex="col")
+    for column, dataset in enumerate(datasets):
+        for row, model in enumerate(models):
+            part = histories[(histories.dataset == dataset) & (histories.model == model)]
+            loss, accuracy = axes[2 * row, column], axes[2 * row + 1, column]
+            for _, run in part.groupby("seed"):
+                best = run[run.best]
+                for split in ("train", "valid"):
+                    loss.plot(run.epoch, run[f"{split}_loss"], color=SPLIT_COLOURS[split], linewidth=1)
+                loss.plot(best.epoch, best.valid_loss, "o", color=SPLIT_COLOURS["valid"], markersize=4.5)
+                accuracy.plot(run.epoch, 100 * run.valid_accuracy, color=SPLIT_COLOURS["valid"], linewidth=1)
+                accuracy.plot(best.epoch, 100 * best.valid_accuracy, "o", color=SPLIT_COLOURS["valid"], markersize=4.5)
+            loss.set_ylim(bottom=0)
+        axes[0, column].set_title(dataset)
+        axes[-1, column].set_xlabel("epoch")
+        axes[-1, column].xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for row, model in enumerate(models):
+        axes[2 * row, 0].set_ylabel(f"{model}\ncross-entropy")
+        axes[2 * row + 1, 0].set_ylabel(f"{model}\nvalid accuracy, %")
+    handles = [handle(color=SPLIT_COLOURS[s], linestyle="-", label=s) for s in ("train", "valid")]
+    legend_below(fig, [*handles, handle(color=SPLIT_COLOURS["valid"], marker="o", label="chosen epoch")])
+    return fig
+
+
+@styled
+def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) -> Figure:
+    """Test accuracy and macro-F1 of the models, beside what others published on the same split.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+    references : DataFrame
+        From `tsc_lib.references.reference_accuracies`.
+
+    Returns
+    -------
+    Figure
+        One panel per data set: small dots are seeds with Wilson intervals, large ones their mean with Student's.
+    """
+    rows = at_batch(reference_rows(results))
+    datasets, models = unique(rows.dataset), unique(rows.model)
+    references = references[references.dataset.isin(datasets)]
+    order = references.groupby("method").accuracy.mean().sort_values(ascending=False)
+    lines = [(model, value) for model in models for value in ("accuracy", "f1_macro")]
+    names = [f"{model} {'accuracy' if value == 'accuracy' else 'macro-F1'}" for model, value in lines]
+    fig, axes = panels(1, len(datasets), 0.27 * (len(lines) + len(order)) + 0.7, sharey=True)
+    for ax, dataset in zip(axes[0], datasets, strict=True):
+        for y, (model, value) in enumerate(lines):
+            of_model = rows[(rows.dataset == dataset) & (rows.model == model)]
+            _seeds_and_mean(ax, of_model, value, y, MODEL_COLOURS[0], MODEL_MARKERS[models.index(model)])
+        for method, accuracy, version in _of(references, dataset):
+            face = "white" if version else QUIET
+            position = len(lines) + order.index.get_loc(method)
+            mark(ax, 100 * accuracy, position, marker="d", color=QUIET, markerfacecolor=face)
+        ax.axhline(len(lines) - 0.5, color=QUIET, linewidth=0.8)
+        ax.set_title(dataset)
+        ax.set_xlabel("test set, %")
+    axes[0, 0].set_yticks(range(len(names) + len(order)), [*names, *order.index])
+    axes[0, 0].set_ylim(len(names) + len(order) - 0.5, -0.5)
+    handles = [handle(color=MODEL_COLOURS[0], marker="o", label="ours: mean and 95 % interval, seeds small")]
+    if len(order):
+        handles.append(handle(color=QUIET, marker="d", label="published, same data"))
+    if references.version.any():
+        label = "published, series padded to one length"
+        handles.append(handle(color=QUIET, marker="d", markerfacecolor="white", label=label))
+    legend_below(fig, handles, columns=3)
+    return fig
+
+
+def _of(references: pd.DataFrame, dataset: str) -> list[tuple[str, float, str]]:
+    part = references[references.dataset == dataset]
+    return list(part[["method", "accuracy", "version"]].itertuples(index=False, name=None))
+
+
+def _seeds_and_mean(ax: Axes, rows: pd.DataFrame, value: str, y: float, colour: str, marker: str) -> None:
+    if rows.empty:
+        return
+    summary = over_seeds(rows, value, CELL).iloc[0]
+    if len(rows) > 1:
+        spread = y + np.linspace(0.12, 0.34, len(rows))
+        low, high = (100 * rows[f"{value}_{end}"] if f"{value}_{end}" in rows else None for end in ("low", "high"))
+        mark(ax, 100 * rows[value], spread, across=True, low=low, high=high, marker=".", color=QUIET, markersize=4,
+             elinewidth=0.7)  # fmt: skip
+    mark(ax, 100 * summary[value], y - 0.1, across=True, low=100 * summary.low, high=100 * summary.high, marker=marker,
+         color=colour, elinewidth=1.6)  # fmt: skip
+
+
+@styled
+def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
+    """Of each true class, the share (%) that was given every class; all seeds together.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns `dataset`, `model`, `true`, `predicted`.
+    dataset : str
+        Which data set.
+
+    Returns
+    -------
+    Figure
+        One panel per model.
+    """
+    part = predictions[predictions.dataset == dataset]
+    models = unique(part.model)
+    classes = unique(pd.concat([part.true, part.predicted]))
+    classes.sort(key=natural_key)
+    names = [class_name(dataset, label) for label in classes]
+    size, widest = len(classes), max(map(len, names))
+    fig = Figure(figsize=(WIDTH, 0.9 + 0.26 * max(size, 4) + 0.07 * widest), layout="constrained")
+    axes = fig.subplots(1, len(models), squeeze=False, sharey=True)[0]
+    for ax, model in zip(axes, models, strict=True):
+        of_model = part[part.model == model]
+        counts = pd.crosstab(of_model.true, of_model.predicted).reindex(index=classes, columns=classes, fill_value=0)
+        share = (100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)).to_numpy()
+        image = ax.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        for (i, j), value in np.ndenumerate(share):
+            if value >= 0.5:
+                ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color="w" if value > 55 else "k")
+        ax.set_xticks(range(size), names, rotation=0 if widest < 4 else 90)
+        ax.set_yticks(range(size), names)
+        ax.grid(False)
+        ax.set_title(f"{dataset}, {model}")
+        ax.set_xlabel("predicted class")
+    axes[0].set_ylabel("true class")
+    fig.colorbar(image, ax=list(axes), label="% of the true class", shrink=0.8, pad=0.02)
+    return fig
+
+
+@styled
+def model_cost(results: pd.DataFrame) -> Figure:
+    """What the uncompressed models cost: parameters, multiply-adds, bytes, CPU time and energy.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+
+    Returns
+    -------
+    Figure
+        One panel per cost; time at every batch size, energy at the largest, with 95 % intervals over the seeds.
+    """
+    rows = reference_rows(results)
+    datasets, models, sizes = unique(rows.dataset), unique(rows.model), sorted(unique(rows.batch_size))
+    source = str(same_source(rows.energy_source)).capitalize()
+    wanted = [(column, None) for column in ("params", "macs", "model_bytes")]
+    wanted += [("cpu_ms_per_sample", size) for size in sizes] + [("energy_mj_per_sample", sizes[-1])]
+    fig, axes = panels(-(-len(wanted) // 3), 3, 1.9)
+    for ax, (column, size) in zip(axes.flat, wanted, strict=False):
+        _cost_bars(ax, rows if size is None else rows[rows.batch_size == size], column, datasets, models)
+        title = COSTS[column][0].format(source=source)
+        ax.set_title(title if size is None else f"{title}\nbatch of {size:g}", fontsize=8)
+    for ax in axes.flat[len(wanted) :]:
+        ax.set_axis_off()
+    legend_below(fig, [handle(color=MODEL_COLOURS[i], marker="s", label=m) for i, m in enumerate(models)])
+    return fig
+
+
+def _cost_bars(ax: Axes, rows: pd.DataFrame, column: str, datasets: list[str], models: list[str]) -> None:
+    factor = COSTS[column][1]
+    width = 0.8 / len(models)
+    for i, model in enumerate(models):
+        summary = over_seeds(rows[rows.model == model], column, CELL).set_index("dataset").reindex(datasets)
+        x = np.arange(len(datasets)) + (i - (len(models) - 1) / 2) * width
+        ax.bar(x, factor * summary[column], width * 0.92, color=MODEL_COLOURS[i])
+        if column.endswith("per_sample"):
+            ax.vlines(x, factor * summary.low, factor * summary.high, color="#D55E00", linewidth=1.4)
+    ax.set_xticks(range(len(datasets)), [_short(name) for name in datasets], fontsize=7.5)
+    if column in ("params", "macs"):
+        ax.yaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.grid(axis="x", visible=False)
+
+
+def _short(name: str) -> str:
+    """A name of two words on two lines: RefrigerationDevices."""
+    for position in range(len(name) - 1, 0, -1):
+        if len(name) > 9 and name[position].isupper() and name[position - 1].islower():
+            return f"{name[:position]}\n{name[position:]}"
+    return name

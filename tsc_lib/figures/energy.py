@@ -1,0 +1,240 @@
+"""Figures of what inference costs and what strategies save, weighed against accuracy."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from tsc_lib.energy import same_source
+from tsc_lib.figures.common import (
+    families_in,
+    guide,
+    handle,
+    legend_below,
+    mark,
+    nothing,
+    panels,
+    strategy_handles,
+    unique,
+)
+from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH, styled
+from tsc_lib.stats import pareto_front
+from tsc_lib.strategies import BASELINE, annotate
+from tsc_lib.tables import CELL, at_batch, learned, over_seeds, representatives, strategy_table, succeeded
+
+
+@styled
+def energy_by_strategy(results: pd.DataFrame) -> Figure:
+    """Energy of one inference by strategy at the large batch, one variant of each family.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; dark intervals are over the seeds, the pale bars the band
+        of the energy source, which moves all strategies together.
+    """
+    rows = representatives(annotate(at_batch(succeeded(results))))
+    source = same_source(rows.energy_source)
+    datasets, models = unique(results.dataset), unique(results.model)
+    labels = unique(rows.sort_values("family", kind="stable").label)
+    fig, axes = panels(len(models), len(datasets), 0.33 * len(labels) + 0.5, sharey=True, sharex="col")
+    for row, model in enumerate(models):
+        for ax, dataset in zip(axes[row], datasets, strict=True):
+            _energy_panel(ax, rows[(rows.dataset == dataset) & (rows.model == model)], labels)
+        axes[row, 0].set_ylabel(model, fontweight="bold")
+    for column, dataset in enumerate(datasets):
+        axes[0, column].set_title(dataset)
+        axes[-1, column].set_xlabel(f"mJ/series ({source})")
+    axes[0, 0].set_yticks(range(len(labels)), [fill(label, 24) for label in labels])
+    axes[0, 0].set_ylim(len(labels) - 0.5, -0.7)
+    band = handle(color="#BBBBBB", linestyle="-", linewidth=5, label="band of the source (same factor for all)")
+    legend_below(fig, [band, handle(color="k", marker="o", label="mean and 95 % interval over seeds; change of fp32")])
+    return fig
+
+
+def _energy_panel(ax: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
+    by = [*CELL, "family", "label"]
+    summary = over_seeds(rows, "energy_mj_per_sample", by).assign(y=lambda table: table.label.map(labels.index))
+    band = rows.groupby("label")[["energy_low_mj_per_sample", "energy_high_mj_per_sample"]].mean()
+    ax.set_xscale("log")
+    reference = summary.loc[summary.family == BASELINE, "energy_mj_per_sample"]
+    for line in summary.itertuples():
+        low, high = band.loc[line.label]
+        ax.plot([low, high], [line.y, line.y], color="#D5D5D5", linewidth=6, solid_capstyle="butt", zorder=1)
+        mark(ax, line.energy_mj_per_sample, line.y, across=True, low=line.low, high=line.high, zorder=3,
+             marker=STRATEGY_MARKERS[line.family], color=STRATEGY_COLOURS[line.family])  # fmt: skip
+        if len(reference) and line.family != BASELINE:
+            change = round(100 * (line.energy_mj_per_sample / reference.iloc[0] - 1))
+            text = f"{change:+d} %".replace("-", "\N{MINUS SIGN}")
+            ax.annotate(text, (line.energy_mj_per_sample, line.y), xytext=(0, 4), textcoords="offset points",
+                        ha="center", fontsize=7.5)  # fmt: skip
+    plain_log(ax)
+
+
+def plain_log(ax: Axes) -> None:
+    """Label a logarithmic x axis with plain numbers, few enough not to collide."""
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=5))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+@styled
+def saving_against_loss(results: pd.DataFrame) -> Figure:
+    """CPU time saved against accuracy lost, every variant at the large batch.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; crosses are 95 % intervals. Seeds whose model had
+        collapsed to one class are left out: it has nothing to lose.
+    """
+    table = strategy_table(learned(results))
+    table = table[table.family != BASELINE]
+    datasets, models = unique(results.dataset), unique(results.model)
+    fig, axes = panels(len(models), len(datasets), 2.4, sharey=True, sharex="col")
+    for row, model in enumerate(models):
+        for ax, dataset in zip(axes[row], datasets, strict=True):
+            guide(ax, x=0)
+            guide(ax, y=0)
+            part = table[(table.dataset == dataset) & (table.model == model)]
+            if part.empty:
+                ax.text(0.5, 0.6, "collapsed to one class", transform=ax.transAxes, ha="center", color=QUIET)
+            for line in part.itertuples():
+                x, y = line.points_lost, 100 * (1 - line.cpu_ratio)
+                colour = STRATEGY_COLOURS[line.family]
+                ax.hlines(y, line.points_lost_low, line.points_lost_high, color=colour, linewidth=0.6, alpha=0.6)
+                ends = [100 * (1 - ratio) for ratio in (line.cpu_ratio_low, line.cpu_ratio_high)]
+                ax.vlines(x, *ends, color=colour, linewidth=0.6, alpha=0.6)
+                ax.plot(x, y, STRATEGY_MARKERS[line.family], color=colour, markersize=5.5,
+                        markerfacecolor=colour if line.tuned else "white")  # fmt: skip
+        axes[row, 0].set_ylabel(f"{model}\nCPU time saved, %")
+    for column, dataset in enumerate(datasets):
+        axes[0, column].set_title(dataset)
+        axes[-1, column].set_xlabel("accuracy lost, points")
+    tuned = handle(color=QUIET, marker="o", label="filled: fine-tuned")
+    legend_below(fig, [*strategy_handles(families_in(table)), tuned], columns=4)
+    return fig
+
+
+@styled
+def pareto(results: pd.DataFrame) -> Figure:
+    """Accuracy against CPU time, all models and variants, and the front of those that none beats.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+
+    Returns
+    -------
+    Figure
+        One panel per data set, means over the seeds at the large batch; the members of the front are numbered in the
+        panel and named at its right.
+    """
+    table = strategy_table(results)
+    datasets, models = unique(results.dataset), unique(results.model)
+    fig = Figure(figsize=(WIDTH, 2.7 * len(datasets) + 0.5), layout="constrained")
+    axes = fig.subplots(len(datasets), 2, squeeze=False, width_ratios=[1.7, 1])
+    for (ax, key), dataset in zip(axes, datasets, strict=True):
+        part = table[table.dataset == dataset]
+        front = part[pareto_front(part.cpu_ms_per_sample, part.accuracy)].sort_values("cpu_ms_per_sample")
+        ax.step(front.cpu_ms_per_sample, front.accuracy, where="post", color=QUIET, linewidth=1, zorder=1)
+        for line in part.sort_values("family", ascending=False, kind="stable").itertuples():  # fp32 on top
+            colour = STRATEGY_COLOURS[line.family]
+            face = colour if line.model == models[0] else "white"
+            ax.plot(line.cpu_ms_per_sample, line.accuracy, STRATEGY_MARKERS[line.family], color=colour,
+                    markerfacecolor=face, markersize=5.5)  # fmt: skip
+        _name_front(ax, key, front)
+        ax.set_xscale("log")
+        plain_log(ax)
+        ax.margins(y=0.12)
+        ax.set_title(dataset, loc="left")
+        ax.set_ylabel("accuracy, %")
+    axes[-1, 0].set_xlabel("CPU time, ms per series")
+    kinds = [
+        handle(color="k", marker="o", markerfacecolor="k" if model == models[0] else "white", label=model)
+        for model in models
+    ]
+    legend_below(fig, [*strategy_handles(families_in(table)), *kinds], columns=5)
+    return fig
+
+
+def _name_front(ax: Axes, key: Axes, front: pd.DataFrame) -> None:
+    key.set_axis_off()
+    lines = []
+    for number, line in enumerate(front.itertuples(), 1):
+        # Neighbours on a front may nearly coincide, so their numbers stand on opposite sides.
+        where: dict[str, Any] = {"xytext": (-4, 4), "ha": "right"} if number % 2 else {"xytext": (4, -11), "ha": "left"}
+        ax.annotate(str(number), (line.cpu_ms_per_sample, line.accuracy), textcoords="offset points", fontsize=8.5,
+                    fontweight="bold", path_effects=[withStroke(linewidth=2, foreground="w")], **where)  # fmt: skip
+        lines.append(f"{number}  {line.model}, {line.label}: {line.accuracy:.1f} %")
+    key.text(0, 1, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.5, transform=key.transAxes)
+
+
+@styled
+def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
+    """What the measurement makes of no difference: the reference loaded twice and measured against itself.
+
+    Parameters
+    ----------
+    windows : DataFrame
+        Columns `dataset`, `model`, `seed`, `batch_size` and `ratio`, one row per block.
+    results : DataFrame
+        The results table, for each session's estimate.
+
+    Returns
+    -------
+    Figure
+        One panel per batch size: pale dots are blocks, black ones the sessions' estimates with their 95 % intervals.
+    """
+    if windows.empty:
+        return nothing("no benchmark session was run")
+    sizes = sorted(unique(windows.batch_size))
+    cells = list(windows.groupby(CELL, sort=False).groups)
+    sessions = succeeded(results).drop_duplicates([*CELL, "seed", "batch_size"])
+    fig, axes = panels(1, len(sizes), 0.42 * len(cells) + 0.8, sharey=True, sharex=True)
+    spread = np.random.default_rng(0)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        ax.axvspan(0.97, 1.03, color=QUIET, alpha=0.15, linewidth=0)
+        guide(ax, x=1)
+        for y, (dataset, model) in enumerate(cells):
+            blocks = _cell(windows, dataset, model, size).ratio
+            ax.plot(blocks, y + spread.uniform(0.02, 0.38, len(blocks)), ".", color=QUIET, markersize=2.5, alpha=0.5)
+            found = _cell(sessions, dataset, model, size)
+            mark(ax, found.aa_ratio, y - 0.12 * np.arange(len(found)) / max(len(found) - 1, 1) * 2 - 0.1, across=True,
+                 low=found.aa_ratio_low, high=found.aa_ratio_high, marker="o", color="k", markersize=3.5)  # fmt: skip
+        ax.set_title(f"batch of {size:g}")
+        ax.set_xlabel("CPU time, second loading ÷ first")
+    limit = max(0.05, *np.abs(windows.ratio.quantile([0.01, 0.99]) - 1))
+    axes[0, 0].set_xlim(1 - limit, 1 + limit)
+    axes[0, 0].set_yticks(range(len(cells)), [f"{dataset}, {model}" for dataset, model in cells])
+    axes[0, 0].set_ylim(len(cells) - 0.5, -0.55)
+    beyond = (np.abs(windows.ratio - 1) > limit).mean()
+    handles = [
+        handle(color="k", marker="o", markersize=4, label="a session's estimate, 95 % interval"),
+        handle(color=QUIET, marker=".", label=f"one block ({100 * beyond:.0f} % lie outside)"),
+        handle(color=QUIET, alpha=0.4, marker="s", markersize=9, label="1 ± 3 %"),
+    ]
+    legend_below(fig, handles)
+    return fig
+
+
+def _cell(table: pd.DataFrame, dataset: str, model: str, size: float) -> pd.DataFrame:
+    return table[(table.dataset == dataset) & (table.model == model) & (table.batch_size == size)]

@@ -1,0 +1,82 @@
+"""Colours, markers and text sizes: one colour per strategy throughout, told apart by the colour-blind too.
+
+The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008); the colours of the splits are
+from Paul Tol's "muted" scheme, so that no split looks like a strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from tsc_lib.strategies import BASELINE, COMBINED, DYNAMIC, MASKS, OTHER, REMOVAL, RUNTIME, STATIC
+
+WIDTH = 7.5
+"""Inches of every figure: 750 pixels at 100 dots per inch, the width of a page of the report."""
+
+STRATEGY_COLOURS = {
+    BASELINE: "#000000",
+    RUNTIME: "#56B4E9",
+    DYNAMIC: "#E69F00",
+    STATIC: "#D55E00",
+    MASKS: "#CC79A7",
+    REMOVAL: "#009E73",
+    COMBINED: "#0072B2",
+    OTHER: "#999999",
+}
+STRATEGY_MARKERS = {
+    BASELINE: "*",
+    RUNTIME: "P",
+    DYNAMIC: "v",
+    STATIC: "^",
+    MASKS: "s",
+    REMOVAL: "o",
+    COMBINED: "D",
+    OTHER: "X",
+}
+SPLIT_COLOURS = {"train": "#332288", "valid": "#44AA99", "test": "#AA4499"}
+SPLIT_MARKERS = {"train": "o", "valid": "D", "test": "s"}
+SEQUENCE = ("#332288", "#44AA99", "#AA4499", "#999933", "#88CCEE", "#882255")
+"""Colours of things that are neither strategies nor splits."""
+
+MODEL_COLOURS = ("#222222", "#8C8C8C", "#BBBBBB")
+MODEL_MARKERS = ("o", "s", "D")
+MODEL_LINES = ("-", "--", ":")
+QUIET = "#777777"
+"""Grey of references, guides and notes."""
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "#666666",
+    "figure.dpi": 100,
+}
+
+P = ParamSpec("P")
+
+
+def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure in the project's style and leave the reader's settings alone."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return wrapper

@@ -1,0 +1,37 @@
+"""What was found, in sentences whose every number is computed: one function for each result of the notebooks.
+
+Each takes tables and returns Markdown.
+"""
+
+from __future__ import annotations
+
+from tsc_lib.findings.baseline import accuracy, confusion, cost, learning
+from tsc_lib.findings.data import balance, lengths, overview
+from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade
+from tsc_lib.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
+from tsc_lib.findings.quantization import int8_accuracy, int8_operators, int8_size, int8_time
+
+__all__ = [
+    "accuracy",
+    "balance",
+    "claims",
+    "claims_table",
+    "confusion",
+    "control",
+    "cost",
+    "energy",
+    "front",
+    "int8_accuracy",
+    "int8_operators",
+    "int8_size",
+    "int8_time",
+    "learning",
+    "lengths",
+    "masks_and_removal",
+    "overview",
+    "pruned_accuracy",
+    "pruned_time",
+    "removal",
+    "study_table",
+    "trade",
+]

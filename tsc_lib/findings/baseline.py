@@ -1,0 +1,97 @@
+"""How good and how expensive the uncompressed models are."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tsc_lib.findings.wording import bullets, counted, interval, listed, span
+from tsc_lib.quantities import named
+from tsc_lib.references import class_name
+from tsc_lib.tables import CELL, accuracy_table, at_batch, collapsed, reference_rows
+
+
+def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
+    """Which epochs were chosen, and how far validation flatters the test set."""
+    best = histories[histories.best]
+    rows = at_batch(reference_rows(results))[[*CELL, "seed", "accuracy"]]
+    joined = best.merge(rows, on=[*CELL, "seed"])
+    joined["gap"] = 100 * (joined.valid_accuracy - joined.accuracy)
+    last = histories.epoch.max()
+    lines = [
+        f"**{dataset}**: chosen at epoch {span(part.epoch, 0)} of {last}; accuracy at that epoch "
+        f"{span(100 * part.valid_accuracy)} % on validation and {span(100 * part.accuracy)} % on test, "
+        f"{part.gap.mean():.1f} points apart on average."
+        for dataset, part in joined.groupby("dataset", sort=False)
+    ]
+    return bullets(lines)
+
+
+def accuracy(results: pd.DataFrame, references: pd.DataFrame) -> str:
+    """Accuracy with intervals, its place among published ones, and the models that collapsed."""
+    table = accuracy_table(results)
+    lines = []
+    for dataset, part in table.groupby("dataset", sort=False):
+        text = listed(
+            f"{row.model} {interval(row.accuracy, row.accuracy_low, row.accuracy_high)} %" for row in part.itertuples()
+        )
+        published = references[references.dataset == dataset].sort_values("accuracy")
+        if len(published):
+            beaten = published[100 * published.accuracy < part.accuracy.max()]
+            top = published.iloc[-1]
+            text += f"; the better of them is above {len(beaten)} of {len(published)} published references"
+            text += f", the best of which is {top.method} with {100 * top.accuracy:.1f} %"
+            text += f" (on the {top.version} version)" if top.version else ""
+        lines.append(f"**{dataset}**: {text}.")
+    lost = collapsed(results)
+    if len(lost):
+        lines.append(
+            f"**Collapsed**: {named(lost)} answer (nearly) one class for every series. A deep post-norm transformer "
+            "trained without warm-up can do that; such models stay in every table, and are left out where accuracy "
+            "lost to compression is judged."
+        )
+    return bullets(lines)
+
+
+def confusion(predictions: pd.DataFrame) -> str:
+    """The pair of classes that is confused most, and the class that is recognised best, in each data set."""
+    lines = []
+    for dataset, part in predictions.groupby("dataset", sort=False):
+        part = part.assign(
+            **{side: [class_name(str(dataset), c) for c in part[side]] for side in ("true", "predicted")}
+        )
+        counts = pd.crosstab(part.true, part.predicted, normalize="index")
+        right = (part.true == part.predicted).groupby(part.true).mean()
+        shares = counts.reset_index().melt("true", value_name="share")
+        worst = shares[shares.true != shares.predicted].nlargest(1, "share").iloc[0]
+        share = 100 * worst.share
+        lines.append(
+            f"**{dataset}**: best recognised is {right.idxmax()} ({100 * right.max():.0f} %); most often mistaken is "
+            f"{worst.true} for {worst.predicted} ({share:.0f} % of its series), all models and seeds together."
+        )
+    return bullets(lines)
+
+
+def cost(results: pd.DataFrame) -> str:
+    """What T2 costs more than T1, and what batching saves."""
+    rows = reference_rows(results)
+    sizes = sorted(rows.batch_size.unique())
+    means = rows.groupby([*CELL, "batch_size"])[["params", "macs", "cpu_ms_per_sample"]].mean().reset_index()
+    large = means[means.batch_size == sizes[-1]]
+    lines = []
+    if {"T1", "T2"} <= set(large.model):
+        first, second = (large[large.model == model].set_index("dataset") for model in ("T1", "T2"))
+        times = {name: second[name] / first[name] for name in ("params", "macs", "cpu_ms_per_sample")}
+        lines.append(
+            f"T2 has {span(times['params'], 2)} times the parameters of T1, does {span(times['macs'], 2)} times the "
+            f"multiply-adds and takes {span(times['cpu_ms_per_sample'], 2)} times the CPU time."
+        )
+    if len(sizes) > 1:
+        small = means[means.batch_size == sizes[0]].set_index(CELL).cpu_ms_per_sample
+        ratio = small / large.set_index(CELL).cpu_ms_per_sample
+        lines.append(
+            f"A series classified by itself takes {span(ratio)} times the CPU time of one in a batch of {sizes[-1]:g}: "
+            "with models this small much of a single call is overhead, not arithmetic."
+        )
+    seeds = rows.seed.nunique()
+    lines.append(f"Means over {counted(seeds, 'seed')}; the energy is CPU time times stated watts, not a measurement.")
+    return bullets(lines)

@@ -1,0 +1,73 @@
+"""What int8 costs in accuracy and saves in size and time."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tsc_lib.findings.wording import bullets, interval, span
+from tsc_lib.quantities import UNIT, pooled
+from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
+from tsc_lib.tables import at_batch, learned, strategy_table, succeeded
+
+PAIRS = ((DYNAMIC, BASELINE, "eager"), (STATIC, RUNTIME, "inductor"))
+NOTHING = "This profile quantizes nothing."
+
+
+def int8_accuracy(results: pd.DataFrame) -> str:
+    """Points lost, mean over pairs of data set and model, with interval."""
+    rows = annotate(at_batch(succeeded(learned(results))))
+    lines = []
+    for family, _, _ in PAIRS:
+        part = rows[rows.family == family]
+        if len(part):
+            columns = {"accuracy_drop": "value", "accuracy_drop_low": "low", "accuracy_drop_high": "high"}
+            samples = part.rename(columns=columns)[[*UNIT, "value", "low", "high"]]
+            mean, repeats = pooled(samples)
+            lines.append(f"**{family}**: {interval(*mean)} points lost. {repeats}")
+    return bullets(lines) or NOTHING
+
+
+def int8_size(results: pd.DataFrame) -> str:
+    """Bytes of the quantized models relative to fp32."""
+    table = strategy_table(results)
+    keys = ["dataset", "model"]
+    full = table[table.family == BASELINE].set_index(keys).model_bytes
+    lines = []
+    for family, _, _ in PAIRS:
+        part = table[table.family == family].set_index(keys).model_bytes
+        if len(part):
+            lines.append(f"**{family}**: {span(100 * part / full.reindex(part.index), 0)} % of the bytes of fp32.")
+    return bullets(lines) or NOTHING
+
+
+def int8_time(results: pd.DataFrame) -> str:
+    """CPU time of int8 over fp32 on the same runtime, at the smallest and the largest batch."""
+    lines = []
+    for which in ("small", "large"):
+        rows = annotate(at_batch(succeeded(results), which))
+        for family, reference, runtime in PAIRS:
+            both = rows[rows.family == family].merge(rows[rows.family == reference], on=UNIT, suffixes=("", "_fp32"))
+            if len(both):
+                size = both.batch_size.iloc[0]
+                ratio = (
+                    both.assign(ratio=both.cpu_ratio / both.cpu_ratio_fp32).groupby(["dataset", "model"]).ratio.mean()
+                )
+                lines.append(
+                    f"**{family}, batch of {size:g}**: {ratio.mean():.2f} of the CPU time of fp32 in {runtime} "
+                    f"({span(ratio, 2)}), so int8 {'saves' if ratio.mean() < 1 else 'costs'} time there on average."
+                )
+    return bullets(lines) or NOTHING
+
+
+def int8_operators(results: pd.DataFrame) -> str:
+    """How many linear layers run in int8."""
+    rows = at_batch(succeeded(results))
+    rows = rows[rows.int8_ops > 0]
+    if rows.empty:
+        return NOTHING
+    lines = []
+    for recipe, part in rows.groupby("recipe", sort=False):
+        whole = part.int8_ops + part.fp32_ops
+        share = 100 * part.int8_ops / whole
+        lines.append(f"`{recipe}`: {span(part.int8_ops, 0)} linear layers in int8, {span(share, 0)} % of all.")
+    return bullets(lines)

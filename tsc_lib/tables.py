@@ -1,0 +1,257 @@
+"""The tables of the notebooks: from data sets and from the results table to what a reader compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib.data import Dataset
+from tsc_lib.energy import same_source
+from tsc_lib.references import class_name
+from tsc_lib.stats import geometric_mean_interval, mean_interval
+from tsc_lib.strategies import (
+    BASELINE,
+    DYNAMIC,
+    MASKS,
+    REFERENCE_RUNTIME,
+    REMOVAL,
+    RUNTIME,
+    STATIC,
+    annotate,
+    nearest_ratio,
+)
+
+STUDY_PRUNING = 0.2
+"""Share that the study's authors pruned (their earlier report on UniMiB SHAR)."""
+
+SPLITS = ("train", "valid", "test")
+CELL = ["dataset", "model"]
+VARIANT = [*CELL, "family", "label", "norm", "ratio", "tuned", "recipe", "runtime"]
+
+
+def class_counts(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
+    """Series of each class in each split: columns `dataset`, `split`, `class`, `series` and `share` (%)."""
+    rows = []
+    for dataset in datasets.values():
+        for split in SPLITS:
+            y = getattr(dataset, split).y
+            for position, label in enumerate(dataset.classes):
+                count = int((y == position).sum())
+                rows.append((dataset.name, split, class_name(dataset.name, label), count, 100 * count / len(y)))
+    return pd.DataFrame(rows, columns=["dataset", "split", "class", "series", "share"])
+
+
+def series_lengths(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
+    """Length of every series: columns `dataset`, `split` and `length` (time steps)."""
+    parts = [
+        pd.DataFrame({"dataset": dataset.name, "split": split, "length": getattr(dataset, split).lengths})
+        for dataset in datasets.values()
+        for split in SPLITS
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def example_series(dataset: Dataset, per_class: int = 2, seed: int = 0) -> pd.DataFrame:
+    """Training series of each class, chosen by `seed` alone: columns `class`, `series`, `channel`, `step`, `value`."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for position, label in enumerate(dataset.classes):
+        members = np.flatnonzero(dataset.train.y == position)
+        for index in sorted(rng.permutation(members)[:per_class]):
+            for channel, values in enumerate(dataset.train.x[index]):
+                name = class_name(dataset.name, label)
+                content = {"class": name, "series": index, "channel": channel, "step": range(len(values))}
+                parts.append(pd.DataFrame({**content, "value": values}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def succeeded(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs that did not fail."""
+    return results[results.status == "ok"]
+
+
+def failures(results: pd.DataFrame) -> pd.DataFrame:
+    """The runs that failed, one row for each, with the reason."""
+    failed = results[results.status != "ok"]
+    return failed[[*CELL, "recipe", "runtime", "seed", "status"]].drop_duplicates(ignore_index=True)
+
+
+def at_batch(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
+    """The rows at each data set's largest (or, with `which` "small", smallest) batch size."""
+    sizes = results.groupby("dataset").batch_size
+    return results[results.batch_size == sizes.transform("max" if which == "large" else "min")]
+
+
+def over_seeds(table: pd.DataFrame, value: str, by: Sequence[str], *, geometric: bool = False) -> pd.DataFrame:
+    """Mean of a column over the seeds, with a 95 % interval.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row for each seed in every group.
+    value : str
+        The column to average; ``<value>_low`` and ``<value>_high``, where there are any, are one row's own interval.
+    by : sequence of str
+        Columns that name a group.
+    geometric : bool
+        For ratios: average their logarithms.
+
+    Returns
+    -------
+    DataFrame
+        Columns `by`, `value`, `low`, `high` and `seeds`. The interval is Student's over the seeds; a group of one seed
+        has the interval of its row, or none (NaN).
+    """
+    rows = []
+    for group, part in table.groupby(list(by), sort=False, observed=True, dropna=False):
+        values = part[value].dropna()
+        if values.empty:
+            continue
+        if len(values) > 1:
+            mean, low, high = (geometric_mean_interval if geometric else mean_interval)(values.to_numpy())
+        else:
+            row = part.loc[values.index[0]]
+            mean, low, high = row[value], row.get(f"{value}_low", np.nan), row.get(f"{value}_high", np.nan)
+        rows.append((*group, mean, low, high, len(values)))
+    return pd.DataFrame(rows, columns=[*by, value, "low", "high", "seeds"])
+
+
+def collapsed(results: pd.DataFrame) -> pd.DataFrame:
+    """The trained models that give (nearly) every test series the same class.
+
+    Such a model has nothing to lose, so it proves nothing about a compression. A constant answer of accuracy a has a
+    macro-F1 of 2a / (1 + a) divided by the number of classes; with two, the fewest, that is a / (1 + a).
+
+    Returns
+    -------
+    DataFrame
+        Columns `dataset`, `model`, `seed` and `accuracy`.
+    """
+    baseline = reference_rows(results).drop_duplicates([*CELL, "seed"])
+    constant = baseline.f1_macro <= baseline.accuracy / (1 + baseline.accuracy) + 1e-9
+    return baseline.loc[constant, [*CELL, "seed", "accuracy"]].reset_index(drop=True)
+
+
+def learned(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of models that have not collapsed: only they have accuracy to lose."""
+    units = [*CELL, "seed"]
+    lost = set(collapsed(results)[units].itertuples(index=False, name=None))
+    return results[[unit not in lost for unit in results[units].itertuples(index=False, name=None)]]
+
+
+def reference_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """The uncompressed models in the reference runtime."""
+    rows = succeeded(results)
+    return rows[(rows.recipe == "baseline") & (rows.runtime == REFERENCE_RUNTIME)]
+
+
+def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy and macro-F1 (%) of the uncompressed models, with 95 % intervals over the seeds."""
+    rows = at_batch(reference_rows(results))
+    accuracy = over_seeds(rows, "accuracy", CELL)
+    f1 = over_seeds(rows, "f1_macro", CELL)
+    table = accuracy.merge(f1, on=CELL, suffixes=("", "_f1"))
+    table = table.rename(columns={"low": "accuracy_low", "high": "accuracy_high", "low_f1": "f1_low"})
+    table = table.rename(columns={"high_f1": "f1_high"}).drop(columns="seeds_f1")
+    percent = ["accuracy", "accuracy_low", "accuracy_high", "f1_macro", "f1_low", "f1_high"]
+    table[percent] = (100 * table[percent]).round(1)
+    return table[[*CELL, "seeds", *percent]]
+
+
+def cost_table(results: pd.DataFrame) -> pd.DataFrame:
+    """What one inference with the uncompressed models costs, mean over the seeds, one row for each batch size."""
+    costs = ["params", "macs", "model_bytes", "cpu_ms_per_sample", "latency_p50_ms", "energy_mj_per_sample"]
+    table = reference_rows(results).groupby([*CELL, "batch_size"], sort=False, as_index=False)[costs].mean()
+    whole = ["params", "macs", "model_bytes"]
+    return table.round(3).astype(dict.fromkeys(whole, "int64")).assign(energy_source=same_source(results.energy_source))
+
+
+def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
+    """Every variant's accuracy, size, time and energy, mean over the seeds, at one batch size.
+
+    Returns
+    -------
+    DataFrame
+        Columns `dataset`, `model`, `family`, `label`, `recipe`, `runtime`, `seeds`, `accuracy` (%), `points_lost` with
+        interval, `model_bytes`, `cpu_ms_per_sample`, `cpu_ratio` with interval, `energy_mj_per_sample`.
+    """
+    rows = at_batch(annotate(succeeded(results)), which)
+    drop = over_seeds(rows, "accuracy_drop", VARIANT)
+    ratio = over_seeds(rows, "cpu_ratio", VARIANT, geometric=True)
+    means = ["accuracy", "f1_macro", "model_bytes", "macs", "int8_ops", "fp32_ops"]
+    means += ["cpu_ms_per_sample", "energy_mj_per_sample"]
+    table = rows.groupby(VARIANT, sort=False, observed=True, dropna=False, as_index=False)[means].mean()
+    table = table.merge(drop, on=VARIANT, how="left").merge(ratio, on=VARIANT, how="left", suffixes=("", "_ratio"))
+    table["accuracy"], table["f1_macro"] = 100 * table.accuracy, 100 * table.f1_macro
+    table = table.rename(columns={"accuracy_drop": "points_lost", "low": "points_lost_low", "high": "points_lost_high"})
+    table = table.rename(columns={"low_ratio": "cpu_ratio_low", "high_ratio": "cpu_ratio_high"})
+    order = [*results.groupby(CELL, sort=False).groups]
+    position = pd.Series([order.index(cell) for cell in zip(table.dataset, table.model, strict=True)])
+    table = table.iloc[position.argsort(kind="stable")].reset_index(drop=True)
+    return table.drop(columns="seeds_ratio").assign(energy_source=same_source(results.energy_source))
+
+
+def main_table(results: pd.DataFrame) -> pd.DataFrame:
+    """The study's table: each model as trained, quantized two ways and pruned by L1 and L2, as masks and by removal.
+
+    The pruning ratio is the one nearest to the study's own 0.2, and nothing is fine-tuned, as in the study.
+    """
+    table = strategy_table(results)
+    ratio = nearest_ratio(table, STUDY_PRUNING)
+    pruned = table.family.isin([MASKS, REMOVAL]) & (table.ratio == ratio) & ~table.tuned
+    pruned &= table.runtime == REFERENCE_RUNTIME
+    return table[table.family.isin([BASELINE, RUNTIME, STATIC, DYNAMIC]) | pruned].reset_index(drop=True)
+
+
+def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
+    """One variant of each family from annotated rows: L1 at about `ratio`, fine-tuned where there is such a model."""
+    nearest = nearest_ratio(table, ratio)
+    pruned = table.family.isin([MASKS, REMOVAL])
+    chosen = table[~pruned | ((table.ratio == nearest) & (table.norm == "l1") & (table.runtime == REFERENCE_RUNTIME))]
+    best = chosen.groupby([*CELL, "family"], observed=True).tuned.transform("max")
+    return chosen[chosen.tuned == best].reset_index(drop=True)
+
+
+def first_unit(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first data set and seed, for a table that is much alike for the others."""
+    return table[(table.dataset == table.dataset.iloc[0]) & (table.seed == table.seed.iloc[0])]
+
+
+def kept_structure(removed: pd.DataFrame, recipe: str) -> pd.DataFrame:
+    """What a recipe kept in each layer of the first seed's models.
+
+    Returns
+    -------
+    DataFrame
+        Columns `dataset`, `model`, `seed`, `layer`, `part`, `kept` (how many), `of` and `indices` (which, counted from
+        0 and separated by spaces).
+    """
+    columns = [*CELL, "seed", "layer", "part", "kept", "of", "indices"]
+    rows = []
+    chosen = removed[(removed.recipe == recipe) & (removed.seed == removed.seed.min())] if len(removed) else removed
+    for group, part in chosen.groupby(columns[:5], sort=False) if len(chosen) else ():
+        kept = part.loc[part.kept, "index"]
+        rows.append((*group, len(kept), len(part), " ".join(map(str, kept))))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A `strategy_table` or `main_table` rounded, with intervals in brackets and plain column titles."""
+    shown = pd.DataFrame({"Data set": table.dataset, "Model": table.model, "Strategy": table.label})
+    shown["Accuracy, %"] = table.accuracy.round(1)
+    shown["Points lost"] = _bracketed(table, "points_lost", 1)
+    shown["Size, kB"] = (table.model_bytes / 1000).round(0).astype("Int64")
+    shown["CPU, ms/sample"] = table.cpu_ms_per_sample.round(3)
+    shown["CPU time ÷ fp32"] = _bracketed(table, "cpu_ratio", 2)
+    shown[f"Energy, mJ/sample ({same_source(table.energy_source)})"] = table.energy_mj_per_sample.round(2)
+    return shown
+
+
+def _bracketed(table: pd.DataFrame, value: str, digits: int) -> list[str]:
+    columns = table[[value, f"{value}_low", f"{value}_high"]].itertuples(index=False)
+    return [
+        f"{mean:.{digits}f}" if np.isnan(low) else f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        for mean, low, high in columns
+    ]
