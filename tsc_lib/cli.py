@@ -27,6 +27,10 @@ Run a whole profile and build outputs/report/index.html: train and compress ever
 a time, execute the notebooks, build the site. A run that was stopped goes on where it was; a finished one takes
 seconds. Work that failed before is tried again."""
 
+DATA = """\
+Check a data set's two files and print what is in them: series in train, validation and test, channels, lengths,
+repeated series, and how many series each class has. A file that cannot be used is told with its line."""
+
 RUN = """\
 Make one variant of a model and print its accuracy, size, time and energy beside the uncompressed model's. A recipe is
 'baseline' or steps joined by '>':
@@ -79,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--threads", type=int, default=1, help="of the benchmark (default: 1)")
     run.set_defaults(function=_run)
 
-    data = commands.add_parser("data", help="describe a data set", description="Print sizes, lengths and classes.")
+    data = commands.add_parser("data", help="describe a data set", description=DATA)
     data.add_argument("dataset", help="name or folder")
     data.set_defaults(function=_data)
 

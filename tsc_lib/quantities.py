@@ -13,7 +13,7 @@ import pandas as pd
 
 from tsc_lib.stats import Interval, mean_interval
 from tsc_lib.strategies import REFERENCE_RUNTIME, annotate, nearest_ratio
-from tsc_lib.tables import CELL, STUDY_PRUNING, at_batch, collapsed, reference_rows, succeeded
+from tsc_lib.tables import CELL, STUDY_PRUNING, at_batch, batch_name, collapsed, reference_rows, succeeded
 
 UNIT = [*CELL, "seed"]
 Samples = tuple[pd.DataFrame, str]
@@ -39,7 +39,7 @@ def chosen(results: pd.DataFrame, families: tuple[str, ...], norm: str | None, w
     Of several pruning ratios the one nearest to the study's is taken, and of a model pruned alone the one that was not
     fine-tuned; a combination of steps is taken as it is. The columns of the uncompressed model end in "_reference".
     """
-    rows = at_batch(annotate(succeeded(results)), which)
+    rows = annotate(succeeded(at_batch(results, which)))
     wanted = rows[rows.family.isin(families)]
     if norm:
         alone = wanted[(wanted.norm == norm) & ~wanted.tuned]
@@ -114,13 +114,12 @@ def _time(results: pd.DataFrame, families: tuple[str, ...], norm: str | None, ch
         return rows, ""
     remarks = [_failures(results, rows)]
     small = chosen(results, families, norm, "small")
-    if len(small) and small.batch_size.iloc[0] != rows.batch_size.iloc[0]:
-        mean = _mean(small, change, small.cpu_ratio_reference)
-        remarks.append(f"In batches of {small.batch_size.iloc[0]:g}: {mean}.")
+    if len(small) and batch_name(small) != batch_name(rows):
+        remarks.append(f"In {batch_name(small)}: {_mean(small, change, small.cpu_ratio_reference)}.")
     if (rows.runtime != REFERENCE_RUNTIME).any():
         remarks.append(f"Against fp32 in eager: {_mean(rows, change, 1.0)}.")
     if norm:
-        others = annotate(at_batch(succeeded(results)))
+        others = annotate(succeeded(at_batch(results)))
         others = others[others.family.isin(families) & (others.norm == norm) & ~others.tuned]
         share = rows.ratio.iloc[0]
         remarks.append(f"Pruned by {100 * share:g} % (the authors pruned by {100 * STUDY_PRUNING:g} % earlier).")
@@ -137,7 +136,7 @@ def _mean(rows: pd.DataFrame, change: Change, reference: pd.Series | float) -> s
 
 
 def _both_models(results: pd.DataFrame) -> pd.DataFrame:
-    rows = at_batch(reference_rows(results))
+    rows = reference_rows(at_batch(results))
     first, second = (rows[rows.model == model] for model in ("T1", "T2"))
     return first.merge(second, on=["dataset", "seed"], suffixes=("", "_second"))
 

@@ -172,13 +172,23 @@ class Study:
 
     def benchmark(self, unit: Unit) -> list[dict[str, Any]]:
         """The rows of a unit's benchmark session; of a session that failed a row with its status for every variant."""
-        working = [v for v in self.variants if self.deploy(unit, *v)["status"] == "ok"]
         try:
-            session = stages.benchmarked(unit, working, self.settings(unit), False if self.quiet else None)
+            return self._session(unit)["results"]
         except StageFailed as failure:
-            names = [(v, size) for v in working for size in self.settings(unit).batch_sizes]
+            names = [(v, size) for v in self._working(unit) for size in self.settings(unit).batch_sizes]
             return [{"name": " in ".join(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
-        return session["results"]
+
+    def host(self) -> dict[str, Any]:
+        """The machine on which the first unit was measured: processor, system, versions, date."""
+        return self._session(self.units[0])["host"]
+
+    def _session(self, unit: Unit) -> dict[str, Any]:
+        return stages.benchmarked(
+            unit, self._working(unit), self.settings(unit), progress=False if self.quiet else None
+        )
+
+    def _working(self, unit: Unit) -> list[tuple[str, str]]:
+        return [v for v in self.variants if self.deploy(unit, *v)["status"] == "ok"]
 
     @cached_property
     def _results(self) -> pd.DataFrame:

@@ -27,6 +27,7 @@ STUDY_PRUNING = 0.2
 """Share that the study's authors pruned (their earlier report on UniMiB SHAR)."""
 
 SPLITS = ("train", "valid", "test")
+SHARES = ("accuracy", "f1_macro")
 CELL = ["dataset", "model"]
 VARIANT = [*CELL, "family", "label", "norm", "ratio", "tuned", "recipe", "runtime"]
 
@@ -84,6 +85,19 @@ def at_batch(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     return results[results.batch_size == sizes.transform("max" if which == "large" else "min")]
 
 
+def batches(results: pd.DataFrame) -> list[str]:
+    """The kinds of batch sizes in the results: "small" and "large", or "large" alone."""
+    return (
+        ["small", "large"] if len(at_batch(results, "small").index.difference(at_batch(results).index)) else ["large"]
+    )
+
+
+def batch_name(rows: pd.DataFrame) -> str:
+    """What to call the batch sizes of some rows: "batches of 1", "batches of 64 to 256"."""
+    least, most = rows.batch_size.min(), rows.batch_size.max()
+    return f"batches of {least:g}" if least == most else f"batches of {least:g} to {most:g}"
+
+
 def over_seeds(table: pd.DataFrame, value: str, by: Sequence[str], *, geometric: bool = False) -> pd.DataFrame:
     """Mean of a column over the seeds, with a 95 % interval.
 
@@ -111,6 +125,8 @@ def over_seeds(table: pd.DataFrame, value: str, by: Sequence[str], *, geometric:
             continue
         if len(values) > 1:
             mean, low, high = (geometric_mean_interval if geometric else mean_interval)(values.to_numpy())
+            if value in SHARES:  # Student's interval knows no bounds, a share has two
+                low, high = max(low, 0.0), min(high, 1.0)
         else:
             row = part.loc[values.index[0]]
             mean, low, high = row[value], row.get(f"{value}_low", np.nan), row.get(f"{value}_high", np.nan)
@@ -149,7 +165,7 @@ def reference_rows(results: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy and macro-F1 (%) of the uncompressed models, with 95 % intervals over the seeds."""
-    rows = at_batch(reference_rows(results))
+    rows = reference_rows(at_batch(results))
     accuracy = over_seeds(rows, "accuracy", CELL)
     f1 = over_seeds(rows, "f1_macro", CELL)
     table = accuracy.merge(f1, on=CELL, suffixes=("", "_f1"))
@@ -174,17 +190,27 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `dataset`, `model`, `family`, `label`, `recipe`, `runtime`, `seeds`, `accuracy` (%), `points_lost` with
-        interval, `model_bytes`, `cpu_ms_per_sample`, `cpu_ratio` with interval, `energy_mj_per_sample`.
+        Columns `dataset`, `model`, `family`, `label`, `norm`, `ratio`, `tuned`, `recipe`, `runtime`, `seeds`,
+        `f1_macro` (%), `accuracy` (%), `points_lost` and `cpu_ratio`, these three each with interval (`..._low`,
+        `..._high`), `model_bytes`, `macs`, `int8_ops`, `fp32_ops`, `cpu_ms_per_sample`, `energy_mj_per_sample` and
+        `energy_source`.
     """
-    rows = at_batch(annotate(succeeded(results)), which)
+    rows = annotate(succeeded(at_batch(results, which)))
+    accuracy = over_seeds(rows, "accuracy", VARIANT).rename(columns={"low": "accuracy_low", "high": "accuracy_high"})
     drop = over_seeds(rows, "accuracy_drop", VARIANT)
     ratio = over_seeds(rows, "cpu_ratio", VARIANT, geometric=True)
-    means = ["accuracy", "f1_macro", "model_bytes", "macs", "int8_ops", "fp32_ops"]
+    means = ["f1_macro", "model_bytes", "macs", "int8_ops", "fp32_ops"]
     means += ["cpu_ms_per_sample", "energy_mj_per_sample"]
     table = rows.groupby(VARIANT, sort=False, observed=True, dropna=False, as_index=False)[means].mean()
-    table = table.merge(drop, on=VARIANT, how="left").merge(ratio, on=VARIANT, how="left", suffixes=("", "_ratio"))
-    table["accuracy"], table["f1_macro"] = 100 * table.accuracy, 100 * table.f1_macro
+    table = (
+        table.merge(accuracy.drop(columns="seeds"), on=VARIANT)
+        .merge(drop, on=VARIANT, how="left")
+        .merge(ratio, on=VARIANT, how="left", suffixes=("", "_ratio"))
+    )
+    counts = ["model_bytes", "macs", "int8_ops", "fp32_ops"]
+    table[counts] = table[counts].round().astype("Int64")
+    percent = ["accuracy", "accuracy_low", "accuracy_high", "f1_macro"]
+    table[percent] = 100 * table[percent]
     table = table.rename(columns={"accuracy_drop": "points_lost", "low": "points_lost_low", "high": "points_lost_high"})
     table = table.rename(columns={"low_ratio": "cpu_ratio_low", "high_ratio": "cpu_ratio_high"})
     order = [*results.groupby(CELL, sort=False).groups]

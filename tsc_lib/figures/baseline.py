@@ -10,10 +10,10 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from tsc_lib.data.preprocess import natural_key
 from tsc_lib.energy import same_source
-from tsc_lib.figures.common import handle, legend_below, mark, panels, unique
-from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS, WIDTH, styled
+from tsc_lib.figures.common import drawing, handle, legend_below, mark, panels, unique
+from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS, styled
 from tsc_lib.references import class_name
-from tsc_lib.tables import CELL, at_batch, over_seeds, reference_rows
+from tsc_lib.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows
 
 COSTS = {
     "params": ("Parameters", 1),
@@ -80,7 +80,7 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
     Figure
         One panel per data set: small dots are seeds with Wilson intervals, large ones their mean with Student's.
     """
-    rows = at_batch(reference_rows(results))
+    rows = reference_rows(at_batch(results))
     datasets, models = unique(rows.dataset), unique(rows.model)
     references = references[references.dataset.isin(datasets)]
     order = references.groupby("method").accuracy.mean().sort_values(ascending=False)
@@ -150,7 +150,7 @@ def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
     classes.sort(key=natural_key)
     names = [class_name(dataset, label) for label in classes]
     size, widest = len(classes), max(map(len, names))
-    fig = Figure(figsize=(WIDTH, 0.9 + 0.26 * max(size, 4) + 0.07 * widest), layout="constrained")
+    fig = drawing(0.9 + 0.26 * max(size, 4) + 0.07 * widest)
     axes = fig.subplots(1, len(models), squeeze=False, sharey=True)[0]
     for ax, model in zip(axes, models, strict=True):
         of_model = part[part.model == model]
@@ -185,15 +185,16 @@ def model_cost(results: pd.DataFrame) -> Figure:
         One panel per cost; time at every batch size, energy at the largest, with 95 % intervals over the seeds.
     """
     rows = reference_rows(results)
-    datasets, models, sizes = unique(rows.dataset), unique(rows.model), sorted(unique(rows.batch_size))
+    datasets, models, kinds = unique(rows.dataset), unique(rows.model), batches(results)
     source = str(same_source(rows.energy_source)).capitalize()
-    wanted = [(column, None) for column in ("params", "macs", "model_bytes")]
-    wanted += [("cpu_ms_per_sample", size) for size in sizes] + [("energy_mj_per_sample", sizes[-1])]
+    wanted = [(column, "") for column in ("params", "macs", "model_bytes")]
+    wanted += [("cpu_ms_per_sample", kind) for kind in kinds] + [("energy_mj_per_sample", "large")]
     fig, axes = panels(-(-len(wanted) // 3), 3, 1.9)
-    for ax, (column, size) in zip(axes.flat, wanted, strict=False):
-        _cost_bars(ax, rows if size is None else rows[rows.batch_size == size], column, datasets, models)
+    for ax, (column, kind) in zip(axes.flat, wanted, strict=False):
+        chosen = reference_rows(at_batch(results, kind or "large"))
+        _cost_bars(ax, chosen, column, datasets, models)
         title = COSTS[column][0].format(source=source)
-        ax.set_title(title if size is None else f"{title}\nbatch of {size:g}", fontsize=8)
+        ax.set_title(f"{title}\n{batch_name(chosen)}" if kind else title, fontsize=8)
     for ax in axes.flat[len(wanted) :]:
         ax.set_axis_off()
     legend_below(fig, [handle(color=MODEL_COLOURS[i], marker="s", label=m) for i, m in enumerate(models)])

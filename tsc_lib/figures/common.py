@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,23 @@ from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, W
 from tsc_lib.strategies import FAMILIES, TITLES
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows as it is, without pyplot and its global state."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        content = BytesIO()
+        self.savefig(content, format="png", dpi=2 * self.dpi)
+        return content.getvalue(), {"width": round(self.get_figwidth() * self.dpi)}  # sharp on dense screens
+
+
+def drawing(height: float) -> Drawing:
+    """An empty figure of the report's width and of `height` inches."""
+    return Drawing(figsize=(WIDTH, height), layout="constrained")
+
+
 def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
     """An empty figure of the report's width with panels (rows, columns) of `height` inches each."""
-    fig = Figure(figsize=(WIDTH, height * rows + 0.4), layout="constrained")
+    fig = drawing(height * rows + 0.4)
     return fig, fig.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -80,6 +95,6 @@ def guide(ax: Axes, *, x: float | None = None, y: float = 0, **options: Any) -> 
 
 def nothing(message: str) -> Figure:
     """A figure that says why there is nothing to draw."""
-    fig = Figure(figsize=(WIDTH, 1.2))
+    fig = drawing(1.2)
     fig.text(0.5, 0.5, message, ha="center", va="center", color=QUIET, fontsize=10)
     return fig

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.figures.common import handle, legend_below, panels, unique
-from tsc_lib.figures.palette import QUIET, SEQUENCE, SPLIT_COLOURS, SPLIT_MARKERS, WIDTH, styled
+from tsc_lib.figures.common import drawing, handle, legend_below, panels, unique
+from tsc_lib.figures.palette import QUIET, SEQUENCE, SPLIT_COLOURS, SPLIT_MARKERS, styled
 
 MOST_CHANNELS = 6
 """Channels of a multivariate series that are drawn."""
@@ -33,7 +33,7 @@ def class_balance(counts: pd.DataFrame) -> Figure:
     """
     datasets = unique(counts.dataset)
     sizes = [counts[counts.dataset == d]["class"].nunique() for d in datasets]
-    fig = Figure(figsize=(WIDTH, 0.6 * len(datasets) + 0.27 * sum(sizes) + 0.4), layout="constrained")
+    fig = drawing(0.6 * len(datasets) + 0.27 * sum(sizes) + 0.4)
     axes = fig.subplots(len(datasets), 1, squeeze=False, height_ratios=[size + 1.2 for size in sizes], sharex=True)
     for ax, dataset in zip(axes[:, 0], datasets, strict=True):
         part = counts[counts.dataset == dataset]
@@ -49,7 +49,7 @@ def class_balance(counts: pd.DataFrame) -> Figure:
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.set_title(dataset, loc="left")
         ax.text(1.01, 1.02, "train / valid / test", transform=ax.transAxes, va="bottom", fontsize=8, color=QUIET)
-    axes[-1, 0].set_xlim(left=0)
+    axes[-1, 0].set_xlim(0, 1.05 * counts.share.max())
     axes[-1, 0].set_xlabel("share of the split, % of series")
     legend_below(fig, _split_handles())
     return fig
@@ -118,7 +118,8 @@ def series_lengths(lengths: pd.DataFrame) -> Figure:
         ax.set_title(dataset)
         ax.set_xlabel("length, time steps")
     axes[0, 0].set_ylabel("share of the split, %")
-    legend_below(fig, [handle(color=SPLIT_COLOURS[s], marker="s", label=s) for s in ("train", "test")])
+    if lengths.groupby("dataset").length.nunique().max() > 1:
+        legend_below(fig, [handle(color=SPLIT_COLOURS[s], marker="s", label=s) for s in ("train", "test")])
     return fig
 
 

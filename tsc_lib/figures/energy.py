@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
+    drawing,
     families_in,
     guide,
     handle,
@@ -24,10 +25,20 @@ from tsc_lib.figures.common import (
     strategy_handles,
     unique,
 )
-from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH, styled
+from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
 from tsc_lib.stats import pareto_front
 from tsc_lib.strategies import BASELINE, annotate
-from tsc_lib.tables import CELL, at_batch, learned, over_seeds, representatives, strategy_table, succeeded
+from tsc_lib.tables import (
+    CELL,
+    at_batch,
+    batch_name,
+    batches,
+    learned,
+    over_seeds,
+    representatives,
+    strategy_table,
+    succeeded,
+)
 
 
 @styled
@@ -45,7 +56,7 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
         One column of panels per data set, one row per model; dark intervals are over the seeds, the pale bars the band
         of the energy source, which moves all strategies together.
     """
-    rows = representatives(annotate(at_batch(succeeded(results))))
+    rows = representatives(annotate(succeeded(at_batch(results))))
     source = same_source(rows.energy_source)
     datasets, models = unique(results.dataset), unique(results.model)
     labels = unique(rows.sort_values("family", kind="stable").label)
@@ -60,7 +71,9 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
     axes[0, 0].set_yticks(range(len(labels)), [fill(label, 24) for label in labels])
     axes[0, 0].set_ylim(len(labels) - 0.5, -0.7)
     band = handle(color="#BBBBBB", linestyle="-", linewidth=5, label="band of the source (same factor for all)")
-    legend_below(fig, [band, handle(color="k", marker="o", label="mean and 95 % interval over seeds; change of fp32")])
+    legend_below(
+        fig, [band, handle(color="k", marker="o", label="mean and 95 % interval over seeds; CPU time against fp32")]
+    )
     return fig
 
 
@@ -68,18 +81,20 @@ def _energy_panel(ax: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
     by = [*CELL, "family", "label"]
     summary = over_seeds(rows, "energy_mj_per_sample", by).assign(y=lambda table: table.label.map(labels.index))
     band = rows.groupby("label")[["energy_low_mj_per_sample", "energy_high_mj_per_sample"]].mean()
+    # Paired within each session, which a quotient of the means drawn here would not be.
+    ratio = over_seeds(rows, "cpu_ratio", by, geometric=True).set_index("label").cpu_ratio
     ax.set_xscale("log")
-    reference = summary.loc[summary.family == BASELINE, "energy_mj_per_sample"]
     for line in summary.itertuples():
         low, high = band.loc[line.label]
         ax.plot([low, high], [line.y, line.y], color="#D5D5D5", linewidth=6, solid_capstyle="butt", zorder=1)
         mark(ax, line.energy_mj_per_sample, line.y, across=True, low=line.low, high=line.high, zorder=3,
              marker=STRATEGY_MARKERS[line.family], color=STRATEGY_COLOURS[line.family])  # fmt: skip
-        if len(reference) and line.family != BASELINE:
-            change = round(100 * (line.energy_mj_per_sample / reference.iloc[0] - 1))
-            text = f"{change:+d} %".replace("-", "\N{MINUS SIGN}")
+        if line.family != BASELINE:
+            text = f"{round(100 * (ratio[line.label] - 1)):+d} %".replace("-", "\N{MINUS SIGN}")
             ax.annotate(text, (line.energy_mj_per_sample, line.y), xytext=(0, 4), textcoords="offset points",
                         ha="center", fontsize=7.5)  # fmt: skip
+    if len(band):
+        ax.set_xlim(0.8 * band.min(axis=None), 1.25 * band.max(axis=None))
     plain_log(ax)
 
 
@@ -106,7 +121,7 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
         collapsed to one class are left out: it has nothing to lose.
     """
     table = strategy_table(learned(results))
-    table = table[table.family != BASELINE]
+    table = table[table.family != BASELINE].assign(saved=lambda t: 100 * (1 - t.cpu_ratio))
     datasets, models = unique(results.dataset), unique(results.model)
     fig, axes = panels(len(models), len(datasets), 2.4, sharey=True, sharex="col")
     for row, model in enumerate(models):
@@ -117,7 +132,7 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
             if part.empty:
                 ax.text(0.5, 0.6, "collapsed to one class", transform=ax.transAxes, ha="center", color=QUIET)
             for line in part.itertuples():
-                x, y = line.points_lost, 100 * (1 - line.cpu_ratio)
+                x, y = line.points_lost, line.saved
                 colour = STRATEGY_COLOURS[line.family]
                 ax.hlines(y, line.points_lost_low, line.points_lost_high, color=colour, linewidth=0.6, alpha=0.6)
                 ends = [100 * (1 - ratio) for ratio in (line.cpu_ratio_low, line.cpu_ratio_high)]
@@ -125,12 +140,24 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
                 ax.plot(x, y, STRATEGY_MARKERS[line.family], color=colour, markersize=5.5,
                         markerfacecolor=colour if line.tuned else "white")  # fmt: skip
         axes[row, 0].set_ylabel(f"{model}\nCPU time saved, %")
+    if len(table):
+        axes[0, 0].set_ylim(*_around(table.saved))
     for column, dataset in enumerate(datasets):
         axes[0, column].set_title(dataset)
         axes[-1, column].set_xlabel("accuracy lost, points")
+        lost = table.loc[table.dataset == dataset, "points_lost"]
+        if len(lost):
+            axes[0, column].set_xlim(*_around(lost))
     tuned = handle(color=QUIET, marker="o", label="filled: fine-tuned")
     legend_below(fig, [*strategy_handles(families_in(table)), tuned], columns=4)
     return fig
+
+
+def _around(values: pd.Series) -> tuple[float, float]:
+    """Limits that hold all values and 0; wide intervals may run out of them."""
+    low, high = min(values.min(), 0), max(values.max(), 0)
+    margin = 0.12 * (high - low) + 0.5
+    return low - margin, high + margin
 
 
 @styled
@@ -145,16 +172,17 @@ def pareto(results: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One panel per data set, means over the seeds at the large batch; the members of the front are numbered in the
-        panel and named at its right.
+        One panel per data set, means over the seeds at the large batch; the members of the front have their 95 %
+        intervals over the seeds, are numbered in the panel and named at its right.
     """
     table = strategy_table(results)
     datasets, models = unique(results.dataset), unique(results.model)
-    fig = Figure(figsize=(WIDTH, 2.7 * len(datasets) + 0.5), layout="constrained")
+    fig = drawing(2.7 * len(datasets) + 0.5)
     axes = fig.subplots(len(datasets), 2, squeeze=False, width_ratios=[1.7, 1])
     for (ax, key), dataset in zip(axes, datasets, strict=True):
         part = table[table.dataset == dataset]
         front = part[pareto_front(part.cpu_ms_per_sample, part.accuracy)].sort_values("cpu_ms_per_sample")
+        ax.vlines(front.cpu_ms_per_sample, front.accuracy_low, front.accuracy_high, color="#C8C8C8", zorder=0)
         ax.step(front.cpu_ms_per_sample, front.accuracy, where="post", color=QUIET, linewidth=1, zorder=1)
         for line in part.sort_values("family", ascending=False, kind="stable").itertuples():  # fp32 on top
             colour = STRATEGY_COLOURS[line.family]
@@ -206,21 +234,22 @@ def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
     """
     if windows.empty:
         return nothing("no benchmark session was run")
-    sizes = sorted(unique(windows.batch_size))
+    kinds = batches(results)
     cells = list(windows.groupby(CELL, sort=False).groups)
-    sessions = succeeded(results).drop_duplicates([*CELL, "seed", "batch_size"])
-    fig, axes = panels(1, len(sizes), 0.42 * len(cells) + 0.8, sharey=True, sharex=True)
+    fig, axes = panels(1, len(kinds), 0.42 * len(cells) + 0.8, sharey=True, sharex=True)
     spread = np.random.default_rng(0)
-    for ax, size in zip(axes[0], sizes, strict=True):
+    for ax, which in zip(axes[0], kinds, strict=True):
+        sessions = succeeded(at_batch(results, which)).drop_duplicates([*CELL, "seed"])
+        drawn = at_batch(windows, which)
         ax.axvspan(0.97, 1.03, color=QUIET, alpha=0.15, linewidth=0)
         guide(ax, x=1)
         for y, (dataset, model) in enumerate(cells):
-            blocks = _cell(windows, dataset, model, size).ratio
+            blocks = _cell(drawn, dataset, model).ratio
             ax.plot(blocks, y + spread.uniform(0.02, 0.38, len(blocks)), ".", color=QUIET, markersize=2.5, alpha=0.5)
-            found = _cell(sessions, dataset, model, size)
+            found = _cell(sessions, dataset, model)
             mark(ax, found.aa_ratio, y - 0.12 * np.arange(len(found)) / max(len(found) - 1, 1) * 2 - 0.1, across=True,
                  low=found.aa_ratio_low, high=found.aa_ratio_high, marker="o", color="k", markersize=3.5)  # fmt: skip
-        ax.set_title(f"batch of {size:g}")
+        ax.set_title(batch_name(drawn))
         ax.set_xlabel("CPU time, second loading ÷ first")
     limit = max(0.05, *np.abs(windows.ratio.quantile([0.01, 0.99]) - 1))
     axes[0, 0].set_xlim(1 - limit, 1 + limit)
@@ -236,5 +265,5 @@ def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
     return fig
 
 
-def _cell(table: pd.DataFrame, dataset: str, model: str, size: float) -> pd.DataFrame:
-    return table[(table.dataset == dataset) & (table.model == model) & (table.batch_size == size)]
+def _cell(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
+    return table[(table.dataset == dataset) & (table.model == model)]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tsc_lib.figures.common import guide, handle, legend_below, mark, nothing, panels, unique
 from tsc_lib.figures.palette import MODEL_LINES, MODEL_MARKERS, QUIET, STRATEGY_COLOURS, styled
 from tsc_lib.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL, annotate
-from tsc_lib.tables import CELL, at_batch, over_seeds, reference_rows, succeeded
+from tsc_lib.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows, succeeded
 
 NORM_LINES = {"l1": "-", "l2": "--"}
 NORM_MARKERS = {"l1": "o", "l2": "s"}
@@ -37,10 +37,10 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
     Figure
         One column of panels per data set; for every model a row as pruned and, if there is any, a row fine-tuned.
     """
-    rows = at_batch(_pruned(results))
+    rows = _pruned(at_batch(results))
     if rows.empty:
         return nothing("nothing was pruned in this profile")
-    baseline = over_seeds(at_batch(reference_rows(results)), "accuracy", CELL)
+    baseline = over_seeds(reference_rows(at_batch(results)), "accuracy", CELL)
     table = over_seeds(rows, "accuracy", PRUNING)
     datasets, kinds = unique(results.dataset), list(rows.groupby(["model", "tuned"]).groups)
     fig, axes = panels(len(kinds), len(datasets), 1.65, sharex=True, sharey="col")
@@ -68,7 +68,14 @@ def _accuracy_lines(ax: Axes, table: pd.DataFrame) -> None:
         colour = STRATEGY_COLOURS[family]
         mark(ax, x, 100 * line.accuracy, low=100 * line.low, high=100 * line.high, color=colour, linewidth=1.2,
              linestyle=NORM_LINES[norm], marker=NORM_MARKERS[norm], markersize=4.5)  # fmt: skip
-    ax.set_xticks(sorted(100 * table.ratio.unique()))
+    _ratio_axis(ax, table)
+
+
+def _ratio_axis(ax: Axes, table: pd.DataFrame) -> None:
+    shares = sorted(100 * table.ratio.unique())
+    ax.set_xticks(shares)
+    if shares:
+        ax.set_xlim(shares[0] - 8, shares[-1] + 8)
 
 
 def _strategy_norm_handles(table: pd.DataFrame) -> list:
@@ -97,25 +104,17 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
     rows = _pruned(results)
     if rows.empty:
         return nothing("nothing was pruned in this profile")
-    by = [*CELL, "batch_size", "family", "ratio"]
-    per_seed = rows.groupby([*by, "seed"], observed=True, as_index=False)["cpu_ratio"].agg(_geometric)
-    table = over_seeds(per_seed, "cpu_ratio", by, geometric=True)
-    datasets, models, sizes = unique(results.dataset), unique(rows.model), sorted(unique(rows.batch_size))
-    fig, axes = panels(len(sizes), len(datasets), 2.1, sharex=True, sharey=True)
-    for row, size in enumerate(sizes):
+    datasets, models, kinds = unique(results.dataset), unique(rows.model), batches(results)
+    fig, axes = panels(len(kinds), len(datasets), 2.1, sharex=True, sharey=True)
+    for row, which in enumerate(kinds):
+        sized = at_batch(results, which)
         for ax, dataset in zip(axes[row], datasets, strict=True):
-            here = (table.dataset == dataset) & (table.batch_size == size)
-            control = results[(results.dataset == dataset) & (results.batch_size == size)]
-            ax.axhspan(control.aa_ratio_low.min(), control.aa_ratio_high.max(), color=QUIET, alpha=0.25, linewidth=0)
+            here = sized[sized.dataset == dataset]
+            ax.axhspan(here.aa_ratio_low.min(), here.aa_ratio_high.max(), color=QUIET, alpha=0.25, linewidth=0)
             guide(ax, y=1)
-            for (family, model), line in table[here].groupby(["family", "model"], observed=True):
-                i = models.index(model)
-                x = 100 * line.ratio + 1.6 * (i - (len(models) - 1) / 2)
-                mark(ax, x, line.cpu_ratio, low=line.low, high=line.high, color=STRATEGY_COLOURS[family], linewidth=1.2,
-                     marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], markersize=4.5)  # fmt: skip
-            ax.set_xticks(sorted(100 * table.ratio.unique()))
-        axes[row, 0].set_ylabel(f"batch of {size:g}\nCPU time ÷ unpruned")
-    axes[0, 0].set_ylim(bottom=0)
+            _speed_lines(ax, _pruned(here), models)
+        axes[row, 0].set_ylabel(f"{batch_name(sized)}\nCPU time ÷ unpruned")
+    axes[0, 0].set_ylim(0, 1.1 * max(rows.cpu_ratio.max(), 1.05))  # wide intervals may run out at the top
     for column, dataset in enumerate(datasets):
         axes[0, column].set_title(dataset)
         axes[-1, column].set_xlabel("pruned share, %")
@@ -126,6 +125,19 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
     ]
     legend_below(fig, [*handles, handle(color=QUIET, alpha=0.4, marker="s", markersize=9, label="A/A control")])
     return fig
+
+
+def _speed_lines(ax: Axes, rows: pd.DataFrame, models: list[str]) -> None:
+    by = ["model", "family", "ratio"]
+    ratios = ["cpu_ratio", "cpu_ratio_low", "cpu_ratio_high"]
+    per_seed = rows.groupby([*by, "seed"], observed=True, as_index=False)[ratios].agg(_geometric)
+    table = over_seeds(per_seed, "cpu_ratio", by, geometric=True)
+    for (family, model), line in table.groupby(["family", "model"], observed=True):
+        i = models.index(model)
+        x = 100 * line.ratio + 1.6 * (i - (len(models) - 1) / 2)
+        mark(ax, x, line.cpu_ratio, low=line.low, high=line.high, color=STRATEGY_COLOURS[family], linewidth=1.2,
+             marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], markersize=4.5)  # fmt: skip
+    _ratio_axis(ax, rows)
 
 
 def _geometric(ratios: pd.Series) -> float:

@@ -20,12 +20,12 @@ from tsc_lib.figures.common import (
 )
 from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
 from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
-from tsc_lib.tables import CELL, VARIANT, at_batch, over_seeds, succeeded
+from tsc_lib.tables import CELL, VARIANT, at_batch, batch_name, batches, over_seeds, succeeded
 
-PAIRS = ((BASELINE, DYNAMIC), (RUNTIME, STATIC))
+PAIRS = {"eager": (BASELINE, DYNAMIC), "inductor": (RUNTIME, STATIC)}
 """Each number format beside fp32 on its own runtime: eager, and the compiled one."""
 
-FAMILIES_SHOWN = [family for pair in PAIRS for family in pair]
+FAMILIES_SHOWN = [family for pair in PAIRS.values() for family in pair]
 
 
 def _quantized(results: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def quantized_accuracy(results: pd.DataFrame) -> Figure:
         One panel per data set; small marks are seeds with a paired bootstrap, large ones their mean with Student's
         interval.
     """
-    rows = at_batch(_quantized(results))
+    rows = _quantized(at_batch(results))
     rows = rows[rows.family.isin([DYNAMIC, STATIC])]
     if rows.empty:
         return nothing("nothing was quantized in this profile")
@@ -97,20 +97,20 @@ def quantized_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
     Returns
     -------
     Figure
-        One column of panels per data set, one row per model and batch size; over each int8 bar its ratio to the bar at
-        its left, with 95 % intervals over the seeds.
+        One column of panels per data set, one row per model and kind of batch; over each int8 bar its ratio in CPU
+        time to fp32 at its left; 95 % intervals over the seeds.
     """
     rows = _quantized(results)
     if rows.family.isin([DYNAMIC, STATIC]).sum() == 0:
         return nothing("nothing was quantized in this profile")
     datasets = unique(results.dataset)
-    kinds = list(rows.groupby(["batch_size", "model"]).groups)
+    kinds = [(model, which) for which in batches(results) for model in unique(rows.model)]
     fig, axes = panels(len(kinds), len(datasets), 1.6, sharex=True)
-    for row, (size, model) in enumerate(kinds):
+    for row, (model, which) in enumerate(kinds):
+        sized = _quantized(at_batch(results, which))
         for ax, dataset in zip(axes[row], datasets, strict=True):
-            chosen = (rows.dataset == dataset) & (rows.model == model) & (rows.batch_size == size)
-            _cost_bars(ax, rows[chosen], value)
-        axes[row, 0].set_ylabel(f"{model}, batch of {size:g}\n{title}", fontsize=8.5)
+            _cost_bars(ax, sized[(sized.dataset == dataset) & (sized.model == model)], value)
+        axes[row, 0].set_ylabel(f"{model}, {batch_name(sized)}\n{title}", fontsize=8)
     for column, dataset in enumerate(datasets):
         axes[0, column].set_title(dataset)
     legend_below(fig, strategy_handles(families_in(rows), marker="s"))
@@ -119,7 +119,10 @@ def quantized_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
 
 def _cost_bars(ax: Axes, rows: pd.DataFrame, value: str) -> None:
     summary = over_seeds(rows, value, VARIANT).drop_duplicates("family").set_index("family")
-    for group, pair in enumerate(PAIRS):
+    # Paired within each session, which a quotient of the bars would not be.
+    ratios = over_seeds(rows, "cpu_ratio", VARIANT, geometric=True).drop_duplicates("family").set_index("family")
+    pairs = {runtime: pair for runtime, pair in PAIRS.items() if set(pair) & set(summary.index)}
+    for group, pair in enumerate(pairs.values()):
         for i, family in enumerate(pair):
             if family not in summary.index:
                 continue
@@ -127,10 +130,11 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, value: str) -> None:
             ax.bar(x, bar[value], 0.46, color=STRATEGY_COLOURS[family])
             ax.vlines(x, bar.low, bar.high, color="#777777", linewidth=1.6)
             if i and pair[0] in summary.index:
-                text = f"×{bar[value] / summary.loc[pair[0], value]:.2f}"
+                text = f"×{ratios.cpu_ratio[family] / ratios.cpu_ratio[pair[0]]:.2f}"
                 top = np.nanmax([bar[value], bar.high])
                 ax.annotate(text, (x, top), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8.5)
-    ax.set_xticks([0.25, 1.55], ["eager", "inductor"])
+    ax.set_xticks([group * 1.3 + 0.25 for group in range(len(pairs))], list(pairs))
+    ax.set_xlim(-0.5, max(1, len(pairs)) * 1.3 - 0.3)
     ax.margins(y=0.18)
     ax.set_ylim(bottom=0)
     ax.grid(axis="x", visible=False)

@@ -9,8 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tsc_lib.energy import same_source
-from tsc_lib.figures.common import families_in, guide, handle, legend_below, nothing, panels, strategy_handles, unique
-from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, WIDTH, styled
+from tsc_lib.figures.common import (
+    drawing,
+    families_in,
+    guide,
+    handle,
+    legend_below,
+    nothing,
+    panels,
+    strategy_handles,
+    unique,
+)
+from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, styled
 from tsc_lib.strategies import BASELINE, annotate
 from tsc_lib.tables import VARIANT, at_batch, main_table, over_seeds, succeeded
 
@@ -37,7 +47,7 @@ def main_bars(results: pd.DataFrame) -> Figure:
         One column of panels per data set, two rows per model; 95 % intervals over the seeds.
     """
     chosen = main_table(results)[["recipe", "runtime"]].drop_duplicates()
-    rows = at_batch(annotate(succeeded(results).merge(chosen)))
+    rows = annotate(succeeded(at_batch(results)).merge(chosen))
     source = same_source(rows.energy_source)
     datasets, models, labels = unique(results.dataset), unique(results.model), unique(rows.label)
     shown = [("accuracy", 100, "accuracy, %"), ("energy_mj_per_sample", 1, f"mJ/series\n({source})")]
@@ -85,7 +95,7 @@ def claims_beside_ours(claims: pd.DataFrame) -> Figure:
         return nothing("none of the claims could be tested with this profile")
     units = unique(tested.unit)
     counts = [int((tested.unit == unit).sum()) for unit in units]
-    fig = Figure(figsize=(WIDTH, 0.4 * len(tested) + 0.7 * len(units) + 0.5), layout="constrained")
+    fig = drawing(0.4 * len(tested) + 0.7 * len(units) + 0.5)
     axes = fig.subplots(len(units), 1, squeeze=False, height_ratios=[count + 0.6 for count in counts])[:, 0]
     for ax, unit in zip(axes, units, strict=True):
         part = tested[tested.unit == unit].reset_index(drop=True)

@@ -7,13 +7,13 @@ import pandas as pd
 from tsc_lib.findings.wording import bullets, counted, interval, listed, span
 from tsc_lib.quantities import named
 from tsc_lib.references import class_name
-from tsc_lib.tables import CELL, accuracy_table, at_batch, collapsed, reference_rows
+from tsc_lib.tables import CELL, accuracy_table, at_batch, batch_name, batches, collapsed, reference_rows
 
 
 def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
     """Which epochs were chosen, and how far validation flatters the test set."""
     best = histories[histories.best]
-    rows = at_batch(reference_rows(results))[[*CELL, "seed", "accuracy"]]
+    rows = reference_rows(at_batch(results))[[*CELL, "seed", "accuracy"]]
     joined = best.merge(rows, on=[*CELL, "seed"])
     joined["gap"] = 100 * (joined.valid_accuracy - joined.accuracy)
     last = histories.epoch.max()
@@ -73,10 +73,8 @@ def confusion(predictions: pd.DataFrame) -> str:
 
 def cost(results: pd.DataFrame) -> str:
     """What T2 costs more than T1, and what batching saves."""
-    rows = reference_rows(results)
-    sizes = sorted(rows.batch_size.unique())
-    means = rows.groupby([*CELL, "batch_size"])[["params", "macs", "cpu_ms_per_sample"]].mean().reset_index()
-    large = means[means.batch_size == sizes[-1]]
+    rows = reference_rows(at_batch(results))
+    large = rows.groupby(CELL, as_index=False)[["params", "macs", "cpu_ms_per_sample"]].mean()
     lines = []
     if {"T1", "T2"} <= set(large.model):
         first, second = (large[large.model == model].set_index("dataset") for model in ("T1", "T2"))
@@ -85,12 +83,12 @@ def cost(results: pd.DataFrame) -> str:
             f"T2 has {span(times['params'], 2)} times the parameters of T1, does {span(times['macs'], 2)} times the "
             f"multiply-adds and takes {span(times['cpu_ms_per_sample'], 2)} times the CPU time."
         )
-    if len(sizes) > 1:
-        small = means[means.batch_size == sizes[0]].set_index(CELL).cpu_ms_per_sample
-        ratio = small / large.set_index(CELL).cpu_ms_per_sample
+    if len(batches(results)) > 1:
+        single = reference_rows(at_batch(results, "small"))
+        ratio = single.groupby(CELL).cpu_ms_per_sample.mean() / large.set_index(CELL).cpu_ms_per_sample
         lines.append(
-            f"A series classified by itself takes {span(ratio)} times the CPU time of one in a batch of {sizes[-1]:g}: "
-            "with models this small much of a single call is overhead, not arithmetic."
+            f"In {batch_name(single)} a series takes {span(ratio)} times the CPU time that it takes in "
+            f"{batch_name(rows)}: part of every call is overhead, which a larger batch shares out."
         )
     seeds = rows.seed.nunique()
     lines.append(f"Means over {counted(seeds, 'seed')}; the energy is CPU time times stated watts, not a measurement.")

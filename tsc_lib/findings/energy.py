@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib.energy import same_source
-from tsc_lib.findings.wording import bullets, counted, interval, listed, number, span
+from tsc_lib.findings.wording import bullets, counted, interval, listed, number, saving, span
 from tsc_lib.stats import pareto_front
 from tsc_lib.strategies import BASELINE, FAMILIES, annotate
 from tsc_lib.tables import (
     CELL,
     at_batch,
+    batch_name,
+    batches,
     learned,
     main_table,
     over_seeds,
@@ -26,7 +28,7 @@ SMALL_LOSS = 1.0
 
 def energy(results: pd.DataFrame) -> str:
     """Energy of an inference uncompressed, and its change by the representative of every family."""
-    rows = representatives(annotate(at_batch(succeeded(results))))
+    rows = representatives(annotate(succeeded(at_batch(results))))
     source = same_source(rows.energy_source)
     table = over_seeds(rows, "cpu_ratio", [*CELL, "family", "label"], geometric=True)
     base = rows[rows.family == BASELINE].groupby(CELL).energy_mj_per_sample.mean()
@@ -36,7 +38,7 @@ def energy(results: pd.DataFrame) -> str:
         if family != BASELINE and len(part):
             saved = 100 * (1 - part.cpu_ratio)
             label = part.label.iloc[0]
-            lines.append(f"**{label}**: {number(saved.mean())} % saved on average ({span(saved)} %).")
+            lines.append(f"**{label}**: {saving(saved.mean())} on average (saved: {span(saved)} %).")
     return bullets(lines)
 
 
@@ -59,15 +61,15 @@ def trade(results: pd.DataFrame) -> str:
 
 def control(results: pd.DataFrame) -> str:
     """How far the A/A control is from 1."""
-    sessions = succeeded(results).drop_duplicates([*CELL, "seed", "batch_size"])
     lines = []
-    for size, part in sessions.groupby("batch_size"):
+    for which in batches(results):
+        part = succeeded(at_batch(results, which)).drop_duplicates([*CELL, "seed"])
         off = 100 * (part.aa_ratio - 1).abs()
         holds = ((part.aa_ratio_low <= 1) & (part.aa_ratio_high >= 1)).mean()
         lines.append(
-            f"**Batch of {size:g}**: the model measured against itself is off by at most {off.max():.1f} % "
-            f"(median {off.median():.1f} %) over {counted(len(part), 'session')}, and {100 * holds:.0f} % of the "
-            f"intervals hold 1; {counted(int((off > 3).sum()), 'session')} beyond 3 %."
+            f"**{batch_name(part).capitalize()}**: the model measured against itself is off by at most "
+            f"{off.max():.1f} % (median {off.median():.1f} %) over {counted(len(part), 'session')}, and "
+            f"{100 * holds:.0f} % of the intervals hold 1; {counted(int((off > 3).sum()), 'session')} beyond 3 %."
         )
     return bullets(lines)
 
@@ -96,7 +98,7 @@ def study_table(results: pd.DataFrame) -> str:
     table = table[table.family != BASELINE]
     return bullets(
         f"**{label}**: {number(part.points_lost.mean())} points lost, "
-        f"{number(100 * (1 - part.cpu_ratio.mean()))} % of CPU time saved, "
+        f"{saving(100 * (1 - part.cpu_ratio.mean()))} in CPU time, "
         f"on average over {counted(len(part), 'pair')} of data set and model."
         for label, part in table.groupby("label", sort=False)
     )

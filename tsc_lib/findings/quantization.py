@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from tsc_lib.findings.wording import bullets, interval, span
 from tsc_lib.quantities import UNIT, pooled
 from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
-from tsc_lib.tables import at_batch, learned, strategy_table, succeeded
+from tsc_lib.tables import at_batch, batch_name, batches, learned, strategy_table, succeeded
 
 PAIRS = ((DYNAMIC, BASELINE, "eager"), (STATIC, RUNTIME, "inductor"))
 NOTHING = "This profile quantizes nothing."
@@ -15,7 +16,7 @@ NOTHING = "This profile quantizes nothing."
 
 def int8_accuracy(results: pd.DataFrame) -> str:
     """Points lost, mean over pairs of data set and model, with interval."""
-    rows = annotate(at_batch(succeeded(learned(results))))
+    rows = annotate(succeeded(at_batch(learned(results))))
     lines = []
     for family, _, _ in PAIRS:
         part = rows[rows.family == family]
@@ -43,17 +44,15 @@ def int8_size(results: pd.DataFrame) -> str:
 def int8_time(results: pd.DataFrame) -> str:
     """CPU time of int8 over fp32 on the same runtime, at the smallest and the largest batch."""
     lines = []
-    for which in ("small", "large"):
-        rows = annotate(at_batch(succeeded(results), which))
+    for which in batches(results):
+        rows = annotate(succeeded(at_batch(results, which)))
         for family, reference, runtime in PAIRS:
             both = rows[rows.family == family].merge(rows[rows.family == reference], on=UNIT, suffixes=("", "_fp32"))
             if len(both):
-                size = both.batch_size.iloc[0]
-                ratio = (
-                    both.assign(ratio=both.cpu_ratio / both.cpu_ratio_fp32).groupby(["dataset", "model"]).ratio.mean()
-                )
+                logs = both.assign(log=np.log(both.cpu_ratio / both.cpu_ratio_fp32))
+                ratio = np.exp(logs.groupby(["dataset", "model"]).log.mean())
                 lines.append(
-                    f"**{family}, batch of {size:g}**: {ratio.mean():.2f} of the CPU time of fp32 in {runtime} "
+                    f"**{family}, {batch_name(rows)}**: {ratio.mean():.2f} of the CPU time of fp32 in {runtime} "
                     f"({span(ratio, 2)}), so int8 {'saves' if ratio.mean() < 1 else 'costs'} time there on average."
                 )
     return bullets(lines) or NOTHING
@@ -61,7 +60,7 @@ def int8_time(results: pd.DataFrame) -> str:
 
 def int8_operators(results: pd.DataFrame) -> str:
     """How many linear layers run in int8."""
-    rows = at_batch(succeeded(results))
+    rows = succeeded(at_batch(results))
     rows = rows[rows.int8_ops > 0]
     if rows.empty:
         return NOTHING

@@ -37,6 +37,11 @@ def interval(mean: float, low: float, high: float, digits: int = 1) -> str:
     return f"{number(mean, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
+def saving(percent: float) -> str:
+    """What a strategy saves, or costs more: "saves 24.1 %"."""
+    return f"saves {number(percent)} %" if percent >= 0 else f"costs {number(-percent)} % more"
+
+
 def counted(count: int, thing: str, plural: str | None = None) -> str:
     """So many things: "1 run", "3 runs"."""
     return f"{count} {thing if count == 1 else plural or thing + 's'}"

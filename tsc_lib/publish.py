@@ -1,0 +1,104 @@
+"""Copy a finished profile's tables, figures and executed notebooks to where the repository keeps them.
+
+::
+
+    python -m tsc_lib.publish --profile paper
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tsc_lib.errors import UserError
+from tsc_lib.report import NOTEBOOKS
+from tsc_lib.store import OUTPUTS, write_text
+from tsc_lib.study import Study
+
+
+def publish(profile: str, target: Path) -> None:
+    """Replace `target` by what a profile has produced, with a note on how and where that was.
+
+    Parameters
+    ----------
+    profile : str
+        Name of a profile whose report is complete.
+    target : Path
+        Folder to replace, once all of its new content is in place.
+
+    Raises
+    ------
+    UserError
+        If something of the report is missing.
+    """
+    study = Study.open(profile, quiet=True)
+    name = study.profile.name
+    tables, figures, notebooks = (OUTPUTS / kind / name for kind in ("tables", "figures", "notebooks"))
+    wanted = [tables / "results.csv", tables / "claims.csv", *(notebooks / p.name for p in NOTEBOOKS.glob("*.ipynb"))]
+    for path in wanted:
+        if not path.is_file():
+            raise UserError(f"{path} is missing; finish the report first: make report PROFILE={profile}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        fresh = Path(folder) / target.name
+        shutil.copytree(figures, fresh / "figures")
+        for path in wanted:
+            place = fresh / "notebooks" if path.suffix == ".ipynb" else fresh
+            place.mkdir(exist_ok=True)
+            shutil.copy(path, place)
+        write_text(fresh / "README.md", provenance(study))
+        if target.exists():
+            os.replace(target, Path(folder) / "old")
+        os.replace(fresh, target)
+
+
+def provenance(study: Study) -> str:
+    """What was run, by which command and on which machine, in Markdown."""
+    profile, host = study.profile, study.host()
+    facts: dict[str, Any] = {
+        "processor": f"{host['cpu_model']}, {host['cpus']} cores visible, {host['threads']} used",
+        "system": host["system"],
+        "Python": host["python"],
+        **host["versions"],
+        "first session": host["date"],
+        "seeds": ", ".join(map(str, profile.seeds)),
+        "data sets": ", ".join(choice.name for choice in profile.datasets),
+    }
+    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
+    return f"""# Results of the profile `{profile.name}`
+
+Made by `make report PROFILE={profile.name}` and copied here by `python -m tsc_lib.publish --profile {profile.name}`.
+
+| | |
+| --- | --- |
+{rows}
+
+`results.csv` has one row per data set, model, recipe, runtime, seed and batch size; `claims.csv` the verdicts;
+`figures/` every figure as SVG and PNG with the numbers that it shows; `notebooks/` the executed notebooks. Energy is
+estimated from CPU time wherever `energy_source` says so.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Publish a profile; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tsc_lib.publish", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="paper", help="name of a profile whose report is complete")
+    chosen = parser.parse_args(arguments)
+    target = OUTPUTS / "published"
+    try:
+        publish(chosen.profile, target)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"{target}: {size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
