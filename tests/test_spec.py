@@ -44,6 +44,11 @@ def test_a_data_set_may_have_its_own_benchmark_settings(tmp_path: Path) -> None:
     assert profile.benchmark_of(profile.datasets[0]) == BenchmarkSettings(batch_sizes=(1, 8), blocks=7)
 
 
+def test_folders_are_found_beside_the_profile(tmp_path: Path) -> None:
+    profile = load_profile(write(tmp_path, {**GOOD, "datasets": ["./data/Mine", "ItalyPowerDemand"]}))
+    assert [choice.name for choice in profile.datasets] == [str(tmp_path / "data" / "Mine"), "ItalyPowerDemand"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -204,11 +204,15 @@ def load_profile(name: str) -> Profile:
         raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}); mend it") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping with the keys of a profile, such as datasets and models")
-    return _profile(path.stem, content, str(path))
+    return _profile(path, content)
 
 
-def _profile(name: str, content: dict[str, Any], where: str) -> Profile:
-    choices = [{"name": c} if isinstance(c, str) else c for c in _listed(content, "datasets", where)]
+def _profile(path: Path, content: dict[str, Any]) -> Profile:
+    name, where = path.stem, str(path)
+    choices = [{"name": c} if isinstance(c, str) else dict(c) for c in _listed(content, "datasets", where)]
+    for choice in choices:
+        if "/" in str(choice.get("name")):  # a folder, beside the profile: jobs run elsewhere
+            choice["name"] = str((path.parent / choice["name"]).resolve())
     variants = content.get("variants") or {}
     if not isinstance(variants, dict):
         raise UserError(f"{where}: 'variants' must map each recipe to a list of runtimes")
