@@ -38,9 +38,10 @@ def test_specifications_survive_json() -> None:
         assert type(spec).from_json(spec.to_json()).key() == spec.key()
 
 
-def test_a_data_set_may_have_its_own_benchmark_settings(tmp_path: Path) -> None:
-    choice = {"name": "ItalyPowerDemand", "benchmark": {"batch_sizes": [1, 8]}}
+def test_a_data_set_may_have_its_own_settings(tmp_path: Path) -> None:
+    choice = {"name": "ItalyPowerDemand", "train": {"epochs": 3}, "benchmark": {"batch_sizes": [1, 8]}}
     profile = load_profile(write(tmp_path, {**GOOD, "datasets": [choice], "benchmark": {"blocks": 7}}))
+    assert profile.train_of(profile.datasets[0]) == TrainSpec(epochs=3)
     assert profile.benchmark_of(profile.datasets[0]) == BenchmarkSettings(batch_sizes=(1, 8), blocks=7)
 
 

@@ -135,12 +135,14 @@ class DataChoice(Spec):
         Name of the problem, or path of its folder.
     scaling : {"channel", "series", "none"}
         See `DataSpec`.
-    benchmark : dict
-        Benchmark settings that differ from the profile's: what is a large batch depends on how long the series are.
+    train, benchmark : dict
+        Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
+        what is a large batch in a benchmark depends on how long the series are.
     """
 
     name: str
     scaling: str = "channel"
+    train: dict[str, Any] = field(default_factory=dict)
     benchmark: dict[str, Any] = field(default_factory=dict)
 
 
@@ -179,7 +181,12 @@ class Profile(Spec):
             if not getattr(self, name):
                 raise UserError(f"profile {self.name!r} has no {name}; give at least one")
         for choice in self.datasets:
+            self.train_of(choice)
             self.benchmark_of(choice)
+
+    def train_of(self, choice: DataChoice) -> TrainSpec:
+        """The training settings for one of the data sets."""
+        return _make(TrainSpec, asdict(self.train) | choice.train, f"train of {choice.name}")
 
     def benchmark_of(self, choice: DataChoice) -> BenchmarkSettings:
         """The benchmark settings for one of the data sets."""

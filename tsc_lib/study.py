@@ -113,16 +113,15 @@ class Study:
     @cached_property
     def data_specs(self) -> dict[str, DataSpec]:
         """The data sets' files, by name."""
-        return {spec.name: spec for spec in self._settings}
+        return {spec.name: spec for spec in self._choices}
 
     @cached_property
-    def _settings(self) -> dict[DataSpec, BenchmarkSettings]:
-        choices = self.profile.datasets
-        return {data.resolve(c.name, scaling=c.scaling): self.profile.benchmark_of(c) for c in choices}
+    def _choices(self) -> dict[DataSpec, DataChoice]:
+        return {data.resolve(choice.name, scaling=choice.scaling): choice for choice in self.profile.datasets}
 
     def settings(self, unit: Unit) -> BenchmarkSettings:
         """How a unit's variants are measured."""
-        return self._settings[unit.data]
+        return self.profile.benchmark_of(self._choices[unit.data])
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -133,9 +132,9 @@ class Study:
     def units(self) -> list[Unit]:
         """Every model to train; a seed is complete before the next one begins."""
         return [
-            Unit(spec, model, self.profile.train, seed)
+            Unit(spec, model, self.profile.train_of(choice), seed)
             for seed in self.profile.seeds
-            for spec in self.data_specs.values()
+            for spec, choice in self._choices.items()
             for model in self.profile.models
         ]
 
