@@ -10,6 +10,7 @@ import pandas as pd
 from tsc_lib.energy import same_source
 from tsc_lib.stats import geometric_mean_interval
 from tsc_lib.strategies import BASELINE, FAMILIES, REFERENCE_RUNTIME, annotate, nearest_ratio
+from tsc_lib.tables import at_batch, collapsed, learned
 
 POINTS = 1.0
 """Percentage points of accuracy that may be lost before a saving is no longer "without losing accuracy"."""
@@ -48,11 +49,9 @@ def answer(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points:
     done = results[results.status == "ok"] if len(results) else results
     if not len(done):
         return f"There are no results yet to answer with.{_failures(results)}"
-    done = done[done.batch_size == done.batch_size.max()]
-    collapsed = _collapsed(done)
-    keys = done[[*_PAIR, "seed"]].apply(tuple, axis=1)
-    learned = summarise(done[~keys.isin(collapsed)])
-    texts = [_cost(done), _savings(learned, points), _table(learned, points), _caveats(results, done, collapsed)]
+    done = at_batch(done)
+    table = summarise(learned(done))
+    texts = [_cost(done), _savings(table, points), _table(table, points), _caveats(results, done)]
     if claims is not None and len(claims):
         counts = ", ".join(f"{verdict}: {n}" for verdict, n in claims.verdict.value_counts().items())
         texts.append(
@@ -107,7 +106,7 @@ def _cost(done: pd.DataFrame) -> str:
     meaning = _MEANINGS.get(str(source), source)
     return (
         f"Classifying one time series with an uncompressed transformer costs {span} of energy, in batches of "
-        f"{int(reference.batch_size.iloc[0])} with PyTorch in fp32. This energy is {meaning}; "
+        f"{_range(reference.batch_size)} with PyTorch in fp32. This energy is {meaning}; "
         f"its band reaches from {_mj(least.energy_low)} to {_mj(most.energy_high)}."
     )
 
@@ -160,10 +159,11 @@ def _table(table: pd.DataFrame, points: float) -> str:
     return "\n".join(lines)
 
 
-def _caveats(results: pd.DataFrame, done: pd.DataFrame, collapsed: list[tuple]) -> str:
+def _caveats(results: pd.DataFrame, done: pd.DataFrame) -> str:
     text = ""
-    if collapsed:
-        names = _listed(f"{model} on {dataset} (seed {seed})" for dataset, model, seed in collapsed)
+    constant = collapsed(done)
+    if len(constant):
+        names = _listed(f"{row.model} on {row.dataset} (seed {row.seed})" for row in constant.itertuples())
         text = (
             f"{names} did not learn to tell the classes apart: macro F1 is no higher than one constant answer could "
             "reach. There is no accuracy to lose there, so the savings above leave it out."
@@ -191,15 +191,9 @@ def _best(table: pd.DataFrame, points: float) -> pd.DataFrame:
     return best.merge(table.loc[reference, _PAIR])
 
 
-def _collapsed(done: pd.DataFrame) -> list[tuple]:
-    """Data set, model and seed of references that answer (nearly) one class for everything.
-
-    A constant answer of accuracy a has a macro F1 of 2a/(1 + a) divided by the number of classes, which with two
-    classes, the least there can be, is a/(1 + a).
-    """
-    reference = done[(done.recipe == BASELINE) & (done.runtime == REFERENCE_RUNTIME)]
-    bound = reference.accuracy / (1 + reference.accuracy)
-    return list(reference.loc[reference.f1_macro <= bound + 1e-9, [*_PAIR, "seed"]].itertuples(index=False, name=None))
+def _range(values: pd.Series) -> str:
+    least, most = int(values.min()), int(values.max())
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _place(row) -> str:
