@@ -66,7 +66,7 @@ def row(dataset, model, recipe, runtime, seed, size, baseline, drop, cost, part,
     return {
         "dataset": dataset, "model": model, "recipe": recipe, "runtime": runtime, "seed": seed, "batch_size": size,
         "threads": 1, "accuracy": accuracy, "accuracy_low": accuracy - half, "accuracy_high": accuracy + half,
-        "f1_macro": accuracy - 0.04, "accuracy_drop": drop, "accuracy_drop_low": drop - 0.8,
+        "f1_macro": accuracy - 0.04, "classes_predicted": 3, "accuracy_drop": drop, "accuracy_drop_low": drop - 0.8,
         "accuracy_drop_high": drop + 0.8, "params": int(params), "nonzero_params": int(params),
         "macs": int(params * 12 * SIZE.get(dataset, 1.0)), "model_bytes": int(params * (1.2 if int8 else 4)),
         "int8_ops": int8, "fp32_ops": 52 - int8, "cpu_ms_per_sample": ms, "cpu_ratio": ratio,

@@ -38,8 +38,8 @@ def answer(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points:
     Returns
     -------
     str
-        Two or three paragraphs and a table. Models that did not learn to tell the classes apart are named and
-        left out of the savings.
+        Two or three paragraphs and a table. Models that give every test series the same class are
+        named and left out of the savings.
 
     Raises
     ------
@@ -165,8 +165,8 @@ def _caveats(results: pd.DataFrame, done: pd.DataFrame) -> str:
     if len(constant):
         names = _listed(f"{row.model} on {row.dataset} (seed {row.seed})" for row in constant.itertuples())
         text = (
-            f"{names} did not learn to tell the classes apart: macro F1 is no higher than one constant answer could "
-            "reach. There is no accuracy to lose there, so the savings above leave it out."
+            f"{names} gives every test series the same class. There is no accuracy to lose there, so the savings above "
+            "leave it out."
         )
     if controls := [abs(ratio - 1) for ratio in done.aa_ratio.dropna()]:
         text += (

@@ -46,6 +46,7 @@ QUALITIES = [
     "accuracy_low",
     "accuracy_high",
     "f1_macro",
+    "classes_predicted",
     "accuracy_drop",
     "accuracy_drop_low",
     "accuracy_drop_high",
@@ -297,6 +298,7 @@ def qualities(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, An
     accuracy = proportion_interval(int(correct.sum()), len(true))
     row: dict[str, Any] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
     row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
+    row["classes_predicted"] = len(np.unique(predicted))
     if reference["status"] == "ok":
         drop = paired_difference_interval(np.array(reference["predicted"]) == true, correct)
         names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")

@@ -52,6 +52,7 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
                 guide(ax, y=100 * level.accuracy.iloc[0])
             chosen = (table.dataset == dataset) & (table.model == model) & (table.tuned == tuned)
             _accuracy_lines(ax, table[chosen])
+            _ratio_axis(ax, table)  # the panels share it, though not every ratio is in each
         axes[row, 0].set_ylabel(f"{model}, {'fine-tuned' if tuned else 'as pruned'}\naccuracy, %")
     for column, dataset in enumerate(datasets):
         axes[0, column].set_title(dataset)
@@ -68,7 +69,6 @@ def _accuracy_lines(ax: Axes, table: pd.DataFrame) -> None:
         colour = STRATEGY_COLOURS[family]
         mark(ax, x, 100 * line.accuracy, low=100 * line.low, high=100 * line.high, color=colour, linewidth=1.2,
              linestyle=NORM_LINES[norm], marker=NORM_MARKERS[norm], markersize=4.5)  # fmt: skip
-    _ratio_axis(ax, table)
 
 
 def _ratio_axis(ax: Axes, table: pd.DataFrame) -> None:
