@@ -109,3 +109,16 @@ def test_nothing_of_the_test_set_reaches_training(tmp_path: Path, monkeypatch: p
         unit = Unit(data.resolve(str(folder)), "T1", TrainSpec(epochs=2), 0)
         weights.append(load_model(stages.train(unit)[0]).network)
     assert_same(*weights)
+
+
+def test_the_learning_rate_warms_up(italy: Dataset) -> None:
+    def first_step(warmup: int) -> torch.Tensor:
+        # Adam's first step is the learning rate in size, whatever the gradient.
+        spec = TrainSpec(epochs=1, batch_size=len(italy.train), warmup_steps=warmup)
+        before = small().classify.bias.detach().clone()
+        model = small()
+        fit(model, italy.train, italy.train, spec, 0, equal_length=True)
+        return model.classify.bias.detach() - before
+
+    assert torch.allclose(4 * first_step(4), first_step(0), rtol=1e-3)
+    assert first_step(0).abs().max() == pytest.approx(SPEC.learning_rate, rel=1e-2)

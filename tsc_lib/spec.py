@@ -69,15 +69,24 @@ class DataSpec(Spec):
 
 @dataclass(frozen=True)
 class TrainSpec(Spec):
-    """Settings of a training: Adam on cross-entropy, the best epoch chosen by validation."""
+    """Settings of a training: Adam on cross-entropy, the best epoch chosen by validation.
+
+    Over the first `warmup_steps` steps the learning rate grows linearly to its full value. Post-norm transformers need
+    that (Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020): without it a seed may
+    never leave chance.
+    """
 
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 1e-3
+    warmup_steps: int = 20
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
-            raise UserError(f"a training needs at least 1 epoch, a batch of 1 and a positive learning rate, not {self}")
+        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0 or self.warmup_steps < 0:
+            raise UserError(
+                "a training needs at least 1 epoch, a batch of 1, a positive learning rate and no fewer than 0 steps "
+                f"of warm-up, not {self}"
+            )
 
 
 @dataclass(frozen=True)

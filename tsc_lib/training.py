@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,7 @@ def fit(
     train, valid : Split
         Nothing else reaches training or selection.
     spec : TrainSpec
-        Epochs, batch size, learning rate.
+        Epochs, batch size, learning rate and its warm-up.
     seed : int
         Of the order of the series and of dropout.
     equal_length : bool
@@ -106,7 +107,7 @@ def fit(
         started, cpu_started = time.perf_counter(), time.process_time()
         torch.manual_seed(seed * 100_003 + epoch)
         rng = np.random.default_rng([seed, epoch])
-        train_loss = _train_epoch(model, optimizer, train, spec.batch_size, rng, equal_length, after_step)
+        train_loss = _train_epoch(model, optimizer, train, spec, epoch, rng, equal_length, after_step)
         logits = torch.from_numpy(classify(_evaluator(model), valid, equal_length))
         target = torch.from_numpy(valid.y)
         entry = {
@@ -141,14 +142,19 @@ def _train_epoch(
     model: Transformer,
     optimizer: torch.optim.Optimizer,
     train: Split,
-    batch_size: int,
+    spec: TrainSpec,
+    epoch: int,
     rng: np.random.Generator,
     equal_length: bool,
     after_step: Callable[[], None] | None,
 ) -> float:
     model.train()
     total = 0.0
-    for batch in batches(train, batch_size, equal_length=equal_length, rng=rng):
+    steps_before = epoch * math.ceil(len(train) / spec.batch_size)
+    batch_stream = batches(train, spec.batch_size, equal_length=equal_length, rng=rng)
+    for step, batch in enumerate(batch_stream, start=steps_before + 1):
+        warmth = min(1.0, step / spec.warmup_steps) if spec.warmup_steps else 1.0
+        optimizer.param_groups[0]["lr"] = spec.learning_rate * warmth
         optimizer.zero_grad()
         loss = F.cross_entropy(model(*_tensors(batch.x, batch.lengths)), torch.from_numpy(train.y[batch.index]))
         loss.backward()

@@ -42,11 +42,15 @@ def finetune(model: CompressedModel, step: FineTune, material: Material) -> tupl
             for linear, rows in masked:
                 linear.weight[rows] = 0.0
 
+    # Trained weights need no warm-up, and a few epochs of a small data set have no steps to spare for one.
+    settings = dataclasses.replace(
+        material.settings, epochs=step.epochs, learning_rate=step.learning_rate, warmup_steps=0
+    )
     history = fit(
         network,
         material.train,
         material.valid,
-        dataclasses.replace(material.settings, epochs=step.epochs, learning_rate=step.learning_rate),
+        settings,
         material.seed,
         equal_length=material.equal_length,
         checkpoint=None if material.folder is None else material.folder / "finetune.safetensors",
