@@ -3,16 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help report test lab lint clean
+.PHONY: help report test gpu-check lab lint clean
 
 help:  ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
 report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper) and build outputs/report/index.html
 	$(BIN)/python -m tsc_lib report --profile $(PROFILE)
 
 test: lint  ## everything that must hold before a change is taken
 	$(BIN)/python -m pytest
+
+gpu-check: $(INSTALLED)  ## measure a real GPU, or say why not
+	$(BIN)/python -m pytest tests/test_gpu.py -rs -s
 
 lint: $(INSTALLED)  ## style, types, and notebooks without outputs
 	$(BIN)/ruff check .
@@ -31,5 +34,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tsc_lib needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dev,counters]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dev,counters,gpu,crosscheck]'
 	@touch $@

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tsc_lib.energy import Energy, EnergyMeter, Reading, SourceMismatchError, same_source
+from tsc_lib.compress.model import count_macs
+from tsc_lib.energy import Energy, EnergyMeter, InvalidWindowError, Reading, SourceMismatchError, same_source, total
 from tsc_lib.energy.cputime import CpuTime, watts_per_core
+from tsc_lib.energy.opcount import Operation, modelled
+from tsc_lib.energy.perf import Perf
 from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import Transformer
+from tsc_lib.models.zoo import config_of
+from tsc_lib.operations import operations
 
 
 def burn(seconds: float) -> None:
@@ -30,7 +42,7 @@ class Counter(CpuTime):
         return self.reason
 
     def stop(self, mark: Any, seconds: float, cpu_seconds: float) -> Energy:
-        return Energy(10.0, 9.0, 11.0, ("it ticks",))
+        return Energy(10.0, 9.0, 11.0, ("it ticks",), {"package-0": 7.0, "package-0/dram": 3.0})
 
 
 class Unreadable(Counter):
@@ -77,14 +89,14 @@ def test_bad_watts_are_one_clear_sentence(monkeypatch, text):
 
 
 def test_auto_takes_the_first_source_that_works_and_says_what_it_passed_over():
-    meter = EnergyMeter.auto([Unreadable, Counter, CpuTime])
+    meter = EnergyMeter.auto(sources=[Unreadable, Counter, CpuTime])
     with meter.measure("a") as window:
         pass
     assert window.reading.source == "measured"
     assert window.reading.warnings == ("it ticks",)
     assert window.reading.passed_over == {"unreadable": "permission denied; run chmod"}
     with pytest.raises(UserError, match="unreadable: permission denied"):
-        EnergyMeter.auto([Unreadable])
+        EnergyMeter.auto(sources=[Unreadable])
 
 
 def test_a_window_that_raised_or_is_open_has_no_reading():
@@ -121,3 +133,205 @@ def test_a_window_is_cheap():
         with meter.measure("a"):
             pass
     assert (time.process_time() - start) / 1000 < 50e-6
+
+
+class Gpu(Counter):
+    device = "gpu"
+    backend = "gpu-counter"
+
+
+class Failing(Counter):
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when = when
+
+    def start(self) -> None:
+        if self.when == "start":
+            raise OSError("unplugged")
+
+    def stop(self, mark: Any, seconds: float, cpu_seconds: float) -> Energy:
+        raise InvalidWindowError("it wrapped twice") if self.when == "stop" else ZeroDivisionError("odd")
+
+
+@pytest.mark.parametrize(
+    ("when", "why"), [("start", "OSError: unplugged"), ("stop", "it wrapped twice"), ("else", "ZeroDivisionError: odd")]
+)
+def test_a_source_that_fails_never_ends_the_work(when, why):
+    @EnergyMeter(Failing(when)).measured("adding")
+    def add(a: int, b: int = 2) -> int:
+        """Adds."""
+        return a + b
+
+    assert add(1) == 3 and add(1, b=5) == 6
+    assert (add.__name__, add.__doc__) == ("add", "Adds.")
+    for r in add.readings:
+        assert (r.invalid, r.valid, r.label) == (why, False, "adding")
+        assert math.isnan(r.joules) and r.cpu_seconds > 0
+        again = Reading.from_json(json.loads(json.dumps(r.to_json(), allow_nan=False)))
+        assert again.invalid == why and math.isnan(again.joules)
+
+
+def test_devices_are_read_side_by_side_and_add_up_only_within_a_class():
+    meter = EnergyMeter.auto(("cpu", "gpu"), [Gpu, Counter, CpuTime])
+    with meter.measure("a") as window:
+        pass
+    assert window.reading is window.readings["cpu"]
+    assert window.readings["gpu"].backend == "gpu-counter"
+    assert total(window.readings.values()) == 20
+    mixed = EnergyMeter.auto(("cpu", "gpu"), [Gpu, CpuTime])
+    with mixed.measure("a") as window:
+        pass
+    with pytest.raises(SourceMismatchError, match="cpu is estimated, gpu is measured"):
+        total(window.readings.values())
+    with pytest.raises(UserError, match="energy of the gpu cannot be measured"):
+        EnergyMeter.auto(("gpu",), [CpuTime])
+    with pytest.raises(ValueError, match="one source for each device"):
+        EnergyMeter(Counter(), CpuTime())
+
+
+def test_sources_by_name(monkeypatch):
+    assert EnergyMeter.named("cputime").source.backend == "cputime"
+    with pytest.raises(UserError, match=r"unknown energy source 'sun'.* there are powercap, perf, cputime"):
+        EnergyMeter.named("sun")
+    monkeypatch.setenv("TSC_ENERGY", "wind")
+    with pytest.raises(UserError, match="unknown energy source 'wind'"):
+        EnergyMeter.auto()
+
+
+def test_idle_power_needs_a_counter_of_the_same_source():
+    with pytest.raises(UserError, match="idle power takes a counter"):
+        EnergyMeter(CpuTime()).measure_idle()
+    with pytest.raises(SourceMismatchError):
+        reading().above_idle(reading(backend="rapl"))
+    busy = reading(joules=10.0, seconds=2.0)
+    net = busy.above_idle(reading(joules=2.0, seconds=1.0), reading(joules=2.1, seconds=1.0))
+    assert net.joules_net == pytest.approx(10 - 2 * 2.05) and net.warnings == ()
+    assert busy.joules_net is None
+    unknown = busy.above_idle(reading(joules=math.nan, invalid="it stopped"))
+    assert unknown.joules_net is None and "it stopped" in unknown.warnings[-1]
+
+
+# ---- perf, which here counts CPU time in place of energy: the same protocol, and a known truth
+
+
+def fake_perf(folder: Path, script: str) -> None:
+    (folder / "perf").write_text(f"#!{sys.executable}\n{script}")
+    (folder / "perf").chmod(0o755)
+
+
+SAYS = """import sys
+sys.stderr.write({!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("event syntax error: 'power/energy-pkg/'\n \\___ Cannot find PMU `power'", "Cannot find PMU `power'"),
+        ("<not supported>;Joules;power/energy-pkg/;0;100.00;;\n", "this machine does not offer it"),
+        ("5;;power/energy-pkg/;0;100.00;;\n", "which is no energy"),
+        ("", "it said nothing"),
+    ],
+)
+def test_perf_that_cannot_tell_energy_says_why(tmp_path, monkeypatch, said, why):
+    fake_perf(tmp_path, SAYS.format(said))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert why in Perf().unavailable()
+
+
+def test_perf_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "not installed" in Perf().unavailable()
+
+
+FIFTY_WATTS = """import os, signal, sys, time
+arguments = sys.argv[1:]
+events = arguments[arguments.index("-e") + 1].split(",")
+def say(joules):
+    for event in events:
+        sys.stderr.write(f"{joules};Joules;{event};1000;100.00;;\\n")
+    sys.exit()
+if "--control" not in arguments:
+    say(1.0)
+assert arguments[arguments.index("--delay") + 1] == "-1"
+reading, writing = map(int, arguments[arguments.index("--control") + 1].removeprefix("fd:").split(","))
+joules, since = 0.0, 0.0
+def end(*_):
+    say(joules)
+signal.signal(signal.SIGINT, end)
+while command := os.read(reading, 64):
+    if command == b"enable\\n":
+        since = time.monotonic()
+    elif command == b"disable\\n":
+        joules += 50 * (time.monotonic() - since)
+    os.write(writing, b"ack\\n")
+"""
+
+
+def test_perf_counts_the_window_alone(tmp_path, monkeypatch):
+    fake_perf(tmp_path, FIFTY_WATTS)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    source = Perf()
+    assert source.unavailable() is None
+    meter = EnergyMeter(source)
+    with meter.measure("a") as window:
+        time.sleep(1.1)
+    r = window.reading
+    assert r.valid, r.invalid
+    assert r.joules == pytest.approx(100 * r.seconds, rel=0.02)  # package and DRAM, fifty each
+    assert set(r.domains) == {"package", "dram"}
+    with meter.measure("a") as window:
+        pass
+    assert "resolves 1.0 s" in window.reading.invalid
+
+
+def test_perf_as_it_is_installed_obeys(monkeypatch):
+    """The real perf with an event that virtual machines have: CPU time of all CPUs, in milliseconds."""
+    if not shutil.which("perf") or subprocess.run(["perf", "stat", "-a", "-e", "cpu-clock", "true"]).returncode:
+        pytest.skip("perf is not installed, or may not count for the whole system")
+    source = Perf()
+    source._events = ["cpu-clock"]
+    mark = source.start()
+    time.sleep(0.5)
+    mark.tell("disable")
+    milliseconds = float(mark.end().splitlines()[-1].split(";")[0])
+    assert milliseconds == pytest.approx(500 * os.cpu_count(), rel=0.2)
+
+
+def test_perf_that_dies_costs_the_reading_alone(tmp_path, monkeypatch):
+    fake_perf(tmp_path, "import sys\nsys.stderr.write('killed by a cat')")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    source = Perf()
+    source._events = ["power/energy-pkg/"]
+    with EnergyMeter(source).measure("a") as window:
+        value = 1
+    assert value == 1 and "killed by a cat" in window.reading.invalid
+
+
+# ---- the operation count
+
+
+def test_modelled_energy_is_operations_times_picojoules():
+    fp32 = modelled("a", [Operation(macs=1_000_000, number_format="fp32", weights=1_000, activations=500)], 2)
+    # 1e6 × 4.6 pJ, 4000 bytes of weights and 2 × 2000 of activations from a cache of 8 kB at 1.25 pJ a byte.
+    assert fp32.joules == pytest.approx((4.6e6 + 8000 * 1.25) * 1e-12)
+    assert fp32.joules == fp32.joules_low == fp32.joules_high
+    assert (fp32.source, fp32.backend, fp32.inferences) == ("modelled", "opcount", 2)
+    int8 = modelled("a", [Operation(macs=1_000_000, number_format="int8")])
+    assert fp32.domains["arithmetic"] / int8.domains["arithmetic"] == pytest.approx(4.6 / 0.3)
+    large = modelled("a", [Operation(macs=0, number_format="fp32", weights=1_000_000)])
+    assert (large.joules_low, large.joules_high) == pytest.approx((4e6 * 1300 / 8e12, 4e6 * 2600 / 8e12))
+    with pytest.raises(SourceMismatchError):
+        same_source([fp32, reading()])
+
+
+@pytest.mark.parametrize("name", ["T1", "T2"])
+def test_operations_are_those_that_run(name):
+    config = config_of(name, 3, 5)
+    config = dataclasses.replace(config, heads=(2, *config.heads[1:]), d_ff=(*config.d_ff[1:], 40))
+    macs = sum(o.macs for o in operations(config, 100))
+    assert macs == count_macs(Transformer(config), 100)
+    assert sum(o.macs for o in operations(config, 100, batch_size=7)) == 7 * macs
+    weights = sum(o.weights for o in operations(config, 100))
+    norms_and_token = (4 * len(config.heads) + 1) * config.d_model
+    assert weights + norms_and_token == sum(p.numel() for p in Transformer(config).parameters())

@@ -44,6 +44,13 @@ Make one variant of a model and print its accuracy, size, time and energy beside
 for example:  python -m tsc_lib run --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
 
 
+DOCTOR = """\
+Try every source of energy on this machine and print which work, which is chosen, and for the others what enables them.
+Measured are: how often each counter changes, the CPU time that a window's two ends take, and the A/A noise floor, some
+work against the same work, finer than which no comparison here can be. TSC_ENERGY names the source to use instead of
+the best, e.g. pyrapl; TSC_SYSFS_ROOT another place of /sys; TSC_WATTS_PER_CORE the watts for estimates."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
     parser = _parser()
@@ -95,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--profile", default="quick", help="smoke, quick or paper, or a YAML file (default: quick)")
     results.add_argument("--csv", type=Path, metavar="FILE", help="write all columns to this file")
     results.set_defaults(function=_results)
+
+    doctor = commands.add_parser("doctor", help="what energy this machine can measure", description=DOCTOR)
+    doctor.add_argument("--crosscheck", action="store_true", help="also compare with CodeCarbon, over ten seconds")
+    doctor.set_defaults(function=_doctor)
     return parser
 
 
@@ -173,3 +184,23 @@ def _results(chosen: argparse.Namespace) -> None:
     else:
         write_text(chosen.csv, table.to_csv(index=False))
         print(f"{len(table)} rows written to {chosen.csv}")
+
+
+def _doctor(chosen: argparse.Namespace) -> None:
+    from tsc_lib import doctor
+    from tsc_lib.energy import EnergyMeter
+
+    sources = doctor.examine()
+    print(sources.drop(columns="why").to_string(index=False, na_rep="-", float_format="{:.4g}".format), end="\n\n")
+    for row in sources[~sources.usable].itertuples():
+        print(f"{row.backend}: {row.why}")
+    meter = EnergyMeter.auto()
+    print(f"\nUsed for the CPU: {meter.source.backend}, {meter.source.source}. {doctor.MEANING[meter.source.source]}")
+    energy, cpu = doctor.noise_floor(meter)
+    print("A/A noise floor, one work against itself over a few windows (1 would be without noise):")
+    for name, floor in (("energy", energy), ("CPU time", cpu)):
+        print(f"  {name:9} {floor.estimate:.4f}  [{floor.low:.4f}, {floor.high:.4f}]")
+    if chosen.crosscheck:
+        ours, theirs = doctor.crosscheck(meter)
+        print(f"\nTen seconds of work: {ours.joules:.1f} J by {ours.backend} ({ours.source}),", end=" ")
+        print(f"{theirs:.1f} J by CodeCarbon.")

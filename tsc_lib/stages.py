@@ -26,7 +26,7 @@ Progress = Callable[[str], None]
 TRAIN_VERSION = 1
 COMPRESS_VERSION = 1
 DEPLOY_VERSION = 1
-BENCHMARK_VERSION = 1
+BENCHMARK_VERSION = 2
 
 REFERENCE = (compress.BASELINE, "eager")
 """Recipe and runtime that every cost is compared with."""

@@ -39,6 +39,11 @@ BLOCKS_AT_LEAST = 5
 
 WARMUP_CALLS = 2
 
+MARGIN = 1.2
+"""By which windows are planned longer than the energy source needs, since later sweeps may be faster."""
+
+IDLE_S = 2.0
+
 
 @dataclass
 class Runner:
@@ -49,7 +54,8 @@ class Runner:
     calls: list[Call]
     sweeps: int = 1
     failure: str | None = None
-    windows: dict[str, list[float]] = field(default_factory=dict)
+    windows: dict[str, list[float | None]] = field(default_factory=dict)
+    invalid: list[str] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
 
     def sweep(self) -> float:
@@ -59,13 +65,15 @@ class Runner:
             self.predict(x, lengths)
         return time.process_time() - start
 
-    def warm_up(self, settings: BenchmarkSettings) -> None:
+    def warm_up(self, settings: BenchmarkSettings, shortest_window_s: float) -> None:
         """Run until warm, and choose from the later, settled sweeps how many fill a window."""
         spent: list[float] = []
         while sum(spent) < settings.warmup_s or len(spent) * len(self.calls) < WARMUP_CALLS:
             spent.append(max(self.sweep(), 1e-9))  # progress even under a clock too coarse for one sweep
         settled = median(spent[len(spent) // 2 :])
-        self.sweeps = max(1, math.ceil(settings.min_window_s / settled))
+        # A window of so much CPU time lasts at least as long as the energy source needs, on however many threads.
+        enough = max(settings.min_window_s, MARGIN * shortest_window_s * settings.threads)
+        self.sweeps = max(1, math.ceil(enough / settled))
 
     def measure(self, meter: EnergyMeter, position: int) -> None:
         """Measure one window."""
@@ -88,7 +96,9 @@ class Runner:
             "position": position,  # within the block
         }
         for key, value in values.items():
-            self.windows.setdefault(key, []).append(round(value, 9))
+            self.windows.setdefault(key, []).append(None if math.isnan(value) else round(value, 9))
+        if reading.invalid is not None:
+            self.invalid.append(reading.invalid)
         self.latency_ms += [round(1000 * seconds, 4) for seconds in latencies]
 
 
@@ -178,7 +188,7 @@ def measure(
     stage = f"batch {size}"
     tell("progress", stage=stage, done=0, total=settings.blocks, name="warm-up")
     for runner in runners:
-        attempt(runner, runner.warm_up, settings)
+        attempt(runner, runner.warm_up, settings, meter.shortest_window_s)
     rng = np.random.default_rng([settings.seed, size])
     start, blocks = time.monotonic(), 0
     while blocks < settings.blocks and (blocks < BLOCKS_AT_LEAST or time.monotonic() - start < settings.max_seconds):
@@ -193,7 +203,7 @@ def measure(
         "blocks": blocks,
         "seconds": round(time.monotonic() - start, 3),
         "runners": [
-            {"name": r.name, "failure": r.failure, "sweeps": r.sweeps, "windows": r.windows, "latency_ms": r.latency_ms}
+            {key: getattr(r, key) for key in ("name", "failure", "sweeps", "windows", "invalid", "latency_ms")}
             for r in runners
         ],
     }
@@ -211,14 +221,25 @@ def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
     # The collector's pauses would fall into windows: what is loaded is never collected, the rest between blocks.
     gc.freeze()
     gc.disable()
+    idle = [idle_power(meter)]
     batches = [measure(size, runners[size], settings, meter, tell) for size in settings.batch_sizes]
+    idle.append(idle_power(meter))
     host |= {
         "threads": settings.threads,
         "cpus_pinned": usable_cpus(),
         # Kilobytes on Linux, bytes on macOS.
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
     }
-    return {"host": host, "energy": meter.describe(), "batches": batches}
+    energy = meter.describe() | {"passed_over": meter.passed_over["cpu"], "idle_watts": idle}
+    return {"host": host, "energy": energy, "batches": batches}
+
+
+def idle_power(meter: EnergyMeter) -> float | None:
+    """Watts of the idle machine, if the meter has a counter that tells."""
+    if meter.source.source != "measured":
+        return None
+    reading = meter.measure_idle(IDLE_S)
+    return reading.watts if reading.valid else None
 
 
 def end_with_parent() -> None:

@@ -19,7 +19,15 @@ NUMBERS = (
     "energy_mj_per_sample",
     "energy_low_mj_per_sample",
     "energy_high_mj_per_sample",
+    "energy_net_mj_per_sample",
+    "energy_ratio",
+    "energy_ratio_low",
+    "energy_ratio_high",
+    "energy_windows",
 )
+
+IDLE_DRIFT = 0.1
+"""Share by which idle power may differ before and after a session without a warning."""
 
 
 def summarise(raw: dict[str, Any], *, seed: int = 0) -> list[dict[str, Any]]:
@@ -37,21 +45,24 @@ def summarise(raw: dict[str, Any], *, seed: int = 0) -> list[dict[str, Any]]:
     list of dict
         ``batch_size``, ``name``, ``role`` ("reference", "control" or "candidate"), ``status`` ("ok" or "failed: why"),
         ``cpu_ms_per_sample`` and ``energy_mj_per_sample`` (medians over windows), the energy's bounds
-        ``energy_low_mj_per_sample`` and ``energy_high_mj_per_sample``, ``energy_source``, ``energy_backend``,
+        ``energy_low_mj_per_sample`` and ``energy_high_mj_per_sample``, ``energy_net_mj_per_sample`` (above the idle
+        machine, None unless a counter told its power), ``energy_ratio`` with its bounds (paired, as the CPU's),
+        ``energy_windows`` (how many windows the source vouched for; with fewer than half there is no energy),
+        ``energy_warning`` (why some were invalid, or that idle power drifted), ``energy_source``, ``energy_backend``,
         ``cpu_ratio`` with ``cpu_ratio_low`` and ``cpu_ratio_high`` (see `tsc_lib.stats.ratio_interval`),
         ``latency_p50_ms`` and ``latency_p95_ms`` (wall time of single calls), the control's ratio at that batch size
         ``aa_ratio``, ``aa_ratio_low``, ``aa_ratio_high``, and the raw values: ``block_ratios``, ``windows``,
         ``latency_ms``, ``sweeps`` per window and ``series_per_sweep``. Numbers of a failed candidate are None.
     """
     energy = {"energy_source": raw["energy"]["source"], "energy_backend": raw["energy"]["backend"]}
-    return [row | energy for batch in raw["batches"] for row in summarise_batch(batch, seed)]
+    idle = [watts for watts in raw["energy"]["idle_watts"] if watts is not None]
+    return [row | energy for batch in raw["batches"] for row in summarise_batch(batch, idle, seed)]
 
 
-def summarise_batch(batch: dict[str, Any], seed: int) -> list[dict[str, Any]]:
+def summarise_batch(batch: dict[str, Any], idle_watts: list[float], seed: int) -> list[dict[str, Any]]:
     """The dictionaries of one batch size; the child lists the reference first and the control second."""
     runners = batch["runners"]
     reference = runners[0]
-    reference_cpu = np.array(reference["windows"]["cpu_s"]) / reference["sweeps"]
     rows = []
     for runner in runners:
         role = "reference" if runner is reference else "control" if runner["name"] == CONTROL else "candidate"
@@ -59,32 +70,59 @@ def summarise_batch(batch: dict[str, Any], seed: int) -> list[dict[str, Any]]:
         if runner["failure"] is not None:
             row |= {"status": f"failed: {runner['failure']}"} | dict.fromkeys(NUMBERS) | {"block_ratios": []}
         else:
-            row |= {"status": "ok"} | numbers(runner, batch["series"], reference_cpu, seed)
+            row |= {"status": "ok"} | numbers(runner, reference, batch["series"], idle_watts, seed)
+        row["energy_warning"] = warning(runner["invalid"], idle_watts)
         raw = {key: runner[key] for key in ("sweeps", "windows", "latency_ms")}
         rows.append(row | raw | {"series_per_sweep": batch["series"], "blocks": batch["blocks"]})
     aa = {f"aa_ratio{end}": rows[1][f"cpu_ratio{end}"] for end in ("", "_low", "_high")}
     return [row | aa for row in rows]
 
 
-def numbers(runner: dict[str, Any], series: int, reference_cpu: np.ndarray, seed: int) -> dict[str, Any]:
+def numbers(
+    runner: dict[str, Any], reference: dict[str, Any], series: int, idle_watts: list[float], seed: int
+) -> dict[str, Any]:
     """The reported numbers of a candidate that ran."""
     samples = series * runner["sweeps"]
-    windows = {key: np.array(values) for key, values in runner["windows"].items()}
-    cpu = windows["cpu_s"] / runner["sweeps"]
-    ratio = ratio_interval(cpu, reference_cpu, seed=seed)
+    windows = {key: np.array(values, dtype=float) for key, values in runner["windows"].items()}  # None becomes NaN
+
+    def per_sweep(of: dict[str, Any], key: str) -> np.ndarray:
+        return np.array(of["windows"][key], dtype=float) / of["sweeps"]
+
+    cpu, reference_cpu = per_sweep(runner, "cpu_s"), per_sweep(reference, "cpu_s")
+    joules, reference_joules = per_sweep(runner, "joules"), per_sweep(reference, "joules")
+    valid = np.isfinite(windows["joules"])
+    paired = valid & np.isfinite(reference_joules)
+    enough = 2 * valid.sum() >= len(valid) and 2 * paired.sum() >= len(valid)
     p50, p95 = np.percentile(runner["latency_ms"], [50, 95])
 
-    def per_sample(key: str) -> float:
+    def per_sample(values: np.ndarray) -> float:
         """Median over windows, in thousandths: one disturbed window must not move it."""
-        return float(1000 * np.median(windows[key]) / samples)
+        return float(1000 * np.median(values) / samples)
 
+    def energy(key: str) -> float | None:
+        return per_sample(windows[key][valid]) if enough else None
+
+    idle = np.mean(idle_watts) * windows["wall_s"] if idle_watts else None
     values = (
-        per_sample("cpu_s"),
-        *ratio,
+        per_sample(windows["cpu_s"]),
+        *ratio_interval(cpu, reference_cpu, seed=seed),
         float(p50),
         float(p95),
-        per_sample("joules"),
-        per_sample("joules_low"),
-        per_sample("joules_high"),
+        energy("joules"),
+        energy("joules_low"),
+        energy("joules_high"),
+        per_sample((windows["joules"] - idle)[valid]) if enough and idle is not None else None,
+        *(ratio_interval(joules[paired], reference_joules[paired], seed=seed) if enough else (None, None, None)),
+        int(valid.sum()),
     )
     return dict(zip(NUMBERS, values, strict=True)) | {"block_ratios": (cpu / reference_cpu).tolist()}
+
+
+def warning(invalid: list[str], idle_watts: list[float]) -> str:
+    """What a reader must know of a candidate's energy; empty if nothing."""
+    said = []
+    if invalid:
+        said.append(f"{len(invalid)} windows without energy, the last because {invalid[-1]}")
+    if idle_watts and max(idle_watts) - min(idle_watts) > IDLE_DRIFT * float(np.mean(idle_watts)):
+        said.append(f"idle power drifted from {idle_watts[0]:.1f} to {idle_watts[-1]:.1f} W")
+    return "; ".join(said)

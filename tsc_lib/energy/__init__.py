@@ -6,13 +6,40 @@ Examples
 >>> meter = EnergyMeter.auto()
 >>> with meter.measure("sum", inferences=10) as window:
 ...     total = sum(range(100_000))
->>> window.reading.source
-'estimated'
+>>> window.reading.source in ("measured", "estimated")
+True
+
+A decorated function returns what it always did, and collects its readings:
+
+>>> @meter.measured("sum")
+... def add(n):
+...     return sum(range(n))
+>>> add(5)
+10
+>>> len(add.readings)
+1
 """
 
 from __future__ import annotations
 
 from tsc_lib.energy.meter import EnergyMeter, Source, Window
-from tsc_lib.energy.reading import Energy, Reading, SourceMismatchError, same_source
+from tsc_lib.energy.reading import (
+    Energy,
+    InvalidWindowError,
+    Reading,
+    SourceMismatchError,
+    same_source,
+    total,
+)
 
-__all__ = ["Energy", "EnergyMeter", "Reading", "Source", "SourceMismatchError", "Window", "same_source"]
+__all__ = [
+    "Energy",
+    "EnergyMeter",
+    "InvalidWindowError",
+    "Reading",
+    "Source",
+    "SourceMismatchError",
+    "Window",
+    "same_source",
+    "total",
+]

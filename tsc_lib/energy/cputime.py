@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from typing import Any
 
-from tsc_lib.energy.reading import Energy, SourceClass
+from tsc_lib.energy.reading import Device, Energy, SourceClass
 from tsc_lib.errors import UserError
 
 VARIABLE = "TSC_WATTS_PER_CORE"
@@ -50,8 +51,10 @@ def watts_per_core() -> tuple[float, float, float]:
 class CpuTime:
     """CPU time × watts; works everywhere, and is the last resort."""
 
+    device: Device = "cpu"
     source: SourceClass = "estimated"
     backend = "cputime"
+    shortest_window_s = 0.0
 
     def __init__(self) -> None:
         self._low, self._stated, self._high = watts_per_core()
@@ -64,6 +67,10 @@ class CpuTime:
     def unavailable(self) -> str | None:
         """Never: every process has a CPU clock."""
         return None
+
+    def resolution_s(self) -> float:
+        """That of the process's clock."""
+        return time.get_clock_info("process_time").resolution
 
     def start(self) -> None:
         """Nothing to open: the meter reads the clocks itself."""

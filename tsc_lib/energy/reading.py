@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from tsc_lib.errors import UserError
@@ -11,18 +13,28 @@ from tsc_lib.errors import UserError
 SourceClass = Literal["measured", "estimated", "modelled"]
 """A counter was read; CPU time was multiplied by stated watts; operations were multiplied by picojoules."""
 
+Device = Literal["cpu", "gpu"]
+
+IDLE_DRIFT = 0.1
+"""Share by which idle power may change over a session before its readings warn of it."""
+
 
 class SourceMismatchError(UserError):
     """Energies of different sources were about to be compared, averaged or drawn together."""
 
 
+class InvalidWindowError(Exception):
+    """A source cannot vouch for a window; the message says why."""
+
+
 class Energy(NamedTuple):
-    """Energy of one window in joules, with the bounds that its source vouches for."""
+    """Energy of one window in joules, with the bounds that its source vouches for and its parts by domain."""
 
     joules: float
     low: float
     high: float
     warnings: tuple[str, ...] = ()
+    domains: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,8 @@ class Reading:
     label : str
         What was measured.
     joules, joules_low, joules_high : float
-        Energy and its bounds; the bounds are the source's uncertainty, not the spread of repeats.
+        Gross energy and its bounds, NaN if the window is invalid; the bounds are the source's uncertainty, not the
+        spread of repeats.
     seconds : float
         Wall time.
     cpu_seconds : float
@@ -42,13 +55,22 @@ class Reading:
     source : {"measured", "estimated", "modelled"}
         The class of the source.
     backend : str
-        The source itself, e.g. ``"cputime"``.
+        The source itself, e.g. ``"powercap"``.
+    device : {"cpu", "gpu"}
+        What drew the energy.
     inferences : int
         Number of inferences in the window.
+    domains : mapping
+        Joules by domain, e.g. ``package-0`` and ``package-0/dram``, which add up to `joules`; empty where the source
+        has no parts.
+    idle_watts : float or None
+        Power of the idle machine, if it was measured with the same source.
     parameters : mapping
         The source's constants, e.g. watts per core.
     warnings : tuple of str
         What may be doubted about this window.
+    invalid : str or None
+        Why there is no energy; None if there is.
     passed_over : mapping
         Better sources that were tried and could not be used, each with its reason.
     """
@@ -61,10 +83,24 @@ class Reading:
     cpu_seconds: float
     source: SourceClass
     backend: str
+    device: Device = "cpu"
     inferences: int = 1
+    domains: Mapping[str, float] = field(default_factory=dict)
+    idle_watts: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    invalid: str | None = None
     passed_over: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is an energy."""
+        return self.invalid is None
+
+    @property
+    def joules_net(self) -> float | None:
+        """Energy above that of the idle machine over the same time; None if idle power was not measured."""
+        return None if self.idle_watts is None else self.joules - self.idle_watts * self.seconds
 
     @property
     def watts(self) -> float:
@@ -73,17 +109,55 @@ class Reading:
 
     @property
     def joules_per_inference(self) -> float:
-        """Energy of one inference in joules."""
+        """Gross energy of one inference in joules."""
         return self.joules / self.inferences
 
+    def above_idle(self, before: Reading, after: Reading | None = None) -> Reading:
+        """This reading with idle power: the mean of that before and that after, with a warning if it drifted.
+
+        Raises
+        ------
+        SourceMismatchError
+            If the idle power is another source's.
+        """
+        idle = [reading for reading in (before, after) if reading is not None]
+        same_source([self, *idle])
+        if any(not reading.valid for reading in idle):
+            reason = next(reading.invalid for reading in idle if not reading.valid)
+            return dataclasses.replace(self, warnings=(*self.warnings, f"idle power is unknown: {reason}"))
+        watts = [reading.watts for reading in idle]
+        mean = sum(watts) / len(watts)
+        warnings = self.warnings
+        if max(watts) - min(watts) > IDLE_DRIFT * mean:
+            warnings += (f"idle power drifted from {watts[0]:.1f} W to {watts[-1]:.1f} W",)
+        return dataclasses.replace(self, idle_watts=mean, warnings=warnings)
+
     def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain values, from which `from_json` makes an equal reading."""
-        return asdict(self) | {"warnings": list(self.warnings)}
+        """A dictionary of plain values, from which `from_json` makes an equal reading; JSON has no NaN."""
+        values = dataclasses.asdict(self) | {"warnings": list(self.warnings)}
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Reading:
         """The reading that `to_json` wrote."""
-        return cls(**{**values, "warnings": tuple(values["warnings"])})
+        joules = {k: math.nan if values[k] is None else values[k] for k in ("joules", "joules_low", "joules_high")}
+        return cls(**{**values, **joules, "warnings": tuple(values["warnings"])})
+
+
+def total(readings: Iterable[Reading]) -> float:
+    """Joules of several devices over one window, e.g. of the CPU and the GPU.
+
+    Raises
+    ------
+    SourceMismatchError
+        If some were measured and others estimated or modelled.
+    """
+    readings = list(readings)
+    classes = {reading.source for reading in readings}
+    if len(classes) > 1:
+        parts = ", ".join(f"{reading.device} is {reading.source}" for reading in readings)
+        raise SourceMismatchError(f"energies of different sources do not add up: {parts}")
+    return sum(reading.joules for reading in readings)
 
 
 def same_source(energies: Iterable[Reading | str | None]) -> str | None:

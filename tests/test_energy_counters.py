@@ -1,0 +1,447 @@
+"""Counters against a fake powercap tree that advances at known watts, and against every fault it may have."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from fake_sysfs import BASE, RANGE_UJ, advancing, build, socket, zone
+
+from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
+from tsc_lib.energy import EnergyMeter, Reading
+from tsc_lib.energy.powercap import Powercap
+from tsc_lib.energy.zones import UnusableError, find_zones
+
+PACKAGE = f"{BASE}/intel-rapl:0"
+
+
+def measure(root: Path, seconds: float, during: Callable[[], None] | None = None) -> Reading:
+    """A window of a meter on this tree, with something happening in the middle of it."""
+    source = Powercap(root)
+    assert source.unavailable() is None
+    with EnergyMeter(source).measure("work", inferences=4) as window:
+        time.sleep(seconds / 2)
+        if during is not None:
+            during()
+        time.sleep(seconds / 2)
+    return window.reading
+
+
+@pytest.fixture(autouse=True)
+def best_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TSC_ENERGY", raising=False)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Path]:
+    """One socket at 45 W."""
+    with advancing(tmp_path, socket(0, 45.0)):
+        yield tmp_path
+
+
+@pytest.mark.parametrize("wraps", [0, 1, 4])
+@pytest.mark.parametrize(("sockets", "dram"), [(1, None), (2, 6.0)])
+@pytest.mark.parametrize("load", [False, True])
+def test_energy_is_within_half_a_percent(tmp_path: Path, wraps: int, sockets: int, dram: float | None, load: bool):
+    range_uj = 90_000_000 // wraps if wraps else RANGE_UJ
+    zones = [z for i in range(sockets) for z in socket(i, 45.0, dram, range_uj=range_uj)]
+    done = threading.Event()
+
+    def burn() -> None:
+        matrix = torch.randn(256, 256)
+        while not done.is_set():
+            matrix @ matrix
+
+    with advancing(tmp_path, zones):
+        threads = [threading.Thread(target=burn) for _ in range(2 if load else 0)]
+        for thread in threads:
+            thread.start()
+        try:
+            reading = measure(tmp_path, 2.0)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+    assert reading.valid, reading.invalid
+    watts = sockets * (45.0 + (dram or 0.0))
+    assert reading.joules == pytest.approx(watts * reading.seconds, rel=0.005)
+    assert reading.watts == pytest.approx(watts, rel=0.005)
+    assert (reading.source, reading.backend, reading.device) == ("measured", "powercap", "cpu")
+    assert sum(reading.domains.values()) == pytest.approx(reading.joules)
+    assert set(reading.domains) == {
+        n for i in range(sockets) for n in (f"package-{i}", *([f"package-{i}/dram"] if dram else []))
+    }
+    assert reading.joules_per_inference == reading.joules / 4
+
+
+def test_what_counts_and_what_does_not(tmp_path: Path):
+    """Flat and nested zones are found once, mirrors are read once, and psys, core and uncore not at all."""
+    other = "class/powercap/intel-rapl-mmio/intel-rapl-mmio:0"
+    zones = [*socket(0, 45.0, 5.0), *socket(1, 40.0), zone(other, "package-0", 45.0)]
+    zones += [zone(f"{BASE}/intel-rapl:2", "psys", 120.0), zone(f"{PACKAGE}/intel-rapl:0:2", "uncore", 3.0)]
+    build(tmp_path, zones)
+    powercap = tmp_path / "class" / "powercap"
+    for path in [*powercap.glob("*/*:*"), *powercap.glob("*/*/*:*")]:
+        (powercap / path.name).symlink_to(path)  # as the kernel shows them
+    found = find_zones(tmp_path)
+    assert [z.domain for z in found] == ["package-0", "package-0/dram", "package-1"]
+    assert "mmio" not in str(found[0].path)
+    shutil.rmtree(powercap / "intel-rapl")
+    for link in powercap.glob("intel-rapl:*"):
+        link.unlink()
+    assert [z.domain for z in find_zones(tmp_path)] == ["package-0"]  # the mirror alone
+
+
+def test_dies_of_one_package_add_up(tmp_path: Path):
+    build(tmp_path, [zone(f"{BASE}/intel-rapl:{i}", f"package-0-die-{i}", 45.0) for i in (0, 1)])
+    assert [z.domain for z in find_zones(tmp_path)] == ["package-0-die-0", "package-0-die-1"]
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+UNUSABLE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no tree": (lambda r: remove(r / "class"), "modprobe intel_rapl_msr"),
+    "no zones": (lambda r: remove(r / PACKAGE), "holds no zone named package"),
+    "no counter": (lambda r: remove(r / PACKAGE / "energy_uj"), "energy_uj cannot be used"),
+    "counter is a folder": (
+        lambda r: (remove(r / PACKAGE / "energy_uj"), (r / PACKAGE / "energy_uj").mkdir()),  # type: ignore[dict-item]
+        "energy_uj cannot be used",
+    ),
+    "empty counter": (lambda r: (r / PACKAGE / "energy_uj").write_text(""), "instead of a whole number"),
+    "text": (lambda r: (r / PACKAGE / "energy_uj").write_text("busy\n"), "'busy' instead of a whole number"),
+    "negative": (lambda r: (r / PACKAGE / "energy_uj").write_text("-5\n"), "'-5' instead of a whole number"),
+    "fraction": (lambda r: (r / PACKAGE / "energy_uj").write_text("1e6\n"), "instead of a whole number"),
+    "noise": (lambda r: (r / PACKAGE / "energy_uj").write_bytes(b"\xff\x00"), "instead of a whole number"),
+    "beyond its range": (lambda r: (r / PACKAGE / "energy_uj").write_text("9" * 15), "beyond its range"),
+    "no range": (lambda r: remove(r / PACKAGE / "max_energy_range_uj"), "counter that wraps could not be followed"),
+    "zero range": (lambda r: (r / PACKAGE / "max_energy_range_uj").write_text("0\n"), "is 0, so a counter that wraps"),
+    "text range": (lambda r: (r / PACKAGE / "max_energy_range_uj").write_text("big"), "could not be followed"),
+    "no name": (lambda r: remove(r / PACKAGE / "name"), "unknown what the zone counts"),
+    "duplicate name": (lambda r: build(r, [zone(f"{BASE}/intel-rapl:1", "package-0", 1.0)]), "both named package-0"),
+    "dram without a counter": (
+        lambda r: (build(r, [zone(f"{PACKAGE}/intel-rapl:0:1", "dram", 1.0)]),  # type: ignore[dict-item]
+                   remove(r / PACKAGE / "intel-rapl:0:1" / "energy_uj")),
+        "energy_uj cannot be used",
+    ),
+    "a package is missing": (
+        lambda r: [
+            (folder := r / f"devices/system/cpu/cpu{i}/topology").mkdir(parents=True)
+            or (folder / "physical_package_id").write_text(f"{i}\n")
+            for i in (0, 1)
+        ],  # type: ignore[dict-item]
+        "no zone for package 1",
+    ),
+    "it does not move": (lambda r: None, "does not move"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", UNUSABLE)
+def test_a_tree_that_cannot_be_trusted_is_refused_with_its_reason(tmp_path: Path, fault: str):
+    build(tmp_path, socket(0, 45.0))
+    damage, why = UNUSABLE[fault]
+    damage(tmp_path)
+    source = Powercap(tmp_path)
+    assert why in (source.unavailable() or "")
+    with EnergyMeter(source).measure("a") as window:
+        value = 42
+    assert value == 42 and not window.reading.valid  # whoever insists gets no number
+
+
+def rewrite(text: str) -> Callable[[Path], None]:
+    def damage(root: Path) -> None:
+        with (root / PACKAGE / "energy_uj").open("r+") as file:  # in place: never empty in between
+            file.write(text)
+            file.truncate()
+
+    return damage
+
+
+MID_WINDOW: dict[str, tuple[Callable[[Path], None], str]] = {
+    "jumps back": (rewrite("0000000000000009\n"), "jumped from"),
+    "jumps ahead": (rewrite("0000200000000000\n"), "jumped from"),
+    "beyond its range": (rewrite("9999999999999999\n"), "beyond its range"),
+    "text": (rewrite("not available\n"), "instead of a whole number"),
+    "empty": (rewrite(""), "instead of a whole number"),
+    "vanishes": (lambda root: remove(root / PACKAGE / "energy_uj"), "cannot be read"),
+    "the zone vanishes": (lambda root: remove(root / PACKAGE), "cannot be read"),
+    "the tree vanishes": (lambda root: remove(root / "class"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("fault", MID_WINDOW)
+def test_a_fault_in_mid_window_invalidates_it_and_loses_nothing(tmp_path: Path, fault: str):
+    damage, why = MID_WINDOW[fault]
+    with advancing(tmp_path, socket(0, 45.0)) as writer:
+        source = Powercap(tmp_path)
+        assert source.unavailable() is None
+        meter = EnergyMeter(source)
+
+        @meter.measured("work")
+        def work() -> str:
+            time.sleep(0.1)
+            writer.kill()  # its next write would mend the file
+            writer.wait()
+            damage(tmp_path)
+            time.sleep(0.06)
+            return "done"
+
+        assert work() == "done"
+    (reading,) = work.readings  # type: ignore[attr-defined]
+    assert why in reading.invalid
+    assert reading.joules != reading.joules and reading.seconds > 0.1  # NaN: no number passes
+
+
+def test_a_counter_that_stops_is_noticed(tmp_path: Path):
+    with advancing(tmp_path, socket(0, 45.0)) as writer:
+        reading = measure(tmp_path, 0.6, during=writer.kill)
+    assert "stood still" in (reading.invalid or "")
+
+
+def test_after_a_fault_the_next_window_is_right_again(tree: Path):
+    source = Powercap(tree)
+    meter = EnergyMeter(source)
+    counter = tree / PACKAGE / "energy_uj"
+    with meter.measure("bad") as bad:
+        time.sleep(0.1)
+        counter.rename(counter.with_name("gone"))
+        time.sleep(0.1)
+        counter.with_name("gone").rename(counter)
+    time.sleep(0.2)
+    with meter.measure("good") as good:
+        time.sleep(0.5)
+    # Renaming does not disturb a counter that is open: either reading is right.
+    for reading in (bad.reading, good.reading):
+        assert not reading.valid or reading.joules == pytest.approx(45 * reading.seconds, rel=0.02)
+    assert good.reading.valid, good.reading.invalid
+
+
+def test_a_window_that_begins_in_a_fault_does_not_count_the_time_before(tree: Path):
+    source = Powercap(tree)
+    meter = EnergyMeter(source)
+    meter.measure_idle(0.1)
+    counter = source._counters[0]
+    counter._file, healthy = None, counter.zone
+    counter.zone = dataclasses.replace(healthy, path=tree / "nowhere")
+    time.sleep(0.4)  # nothing can be read meanwhile
+    with meter.measure("a") as window:
+        counter.zone = healthy
+        time.sleep(0.3)
+    assert not window.reading.valid
+    with meter.measure("a") as window:
+        time.sleep(0.3)
+    assert window.reading.joules == pytest.approx(45 * window.reading.seconds, rel=0.02)
+
+
+def test_a_window_that_might_hide_a_wrap_is_invalid(tree: Path):
+    """A counter that nobody followed for longer than it takes to wrap."""
+    counters = [z.open() for z in find_zones(tree)]
+    assert counters[0].energy_uj() > 0
+    source = Powercap(tree)
+    assert source.unavailable() is None
+    counter = source._counters[0]
+    counter.zone, counter._file = dataclasses.replace(counter.zone, range_uj=500_000), None
+    time.sleep(0.3)
+    source._follow = lambda: None  # type: ignore[method-assign]
+    mark = source.start()
+    assert mark.faults >= 1
+
+
+def test_short_windows_are_refused_and_bounds_hold_the_truth(tree: Path):
+    source = Powercap(tree)
+    meter = EnergyMeter(source)
+    with meter.measure("short") as window:
+        pass
+    assert "resolve" in (window.reading.invalid or "")
+    with meter.measure("longer") as window:
+        time.sleep(0.2)
+    r = window.reading
+    assert r.valid and r.joules == pytest.approx(45 * r.seconds, rel=0.05)
+    assert r.joules_high - r.joules_low == pytest.approx(2 * 0.001 * r.watts)  # an update at either end
+    assert source.resolution_s() == pytest.approx(0.001, abs=0.004)
+
+
+def test_idle_power_is_taken_off_and_its_drift_said(tree: Path):
+    meter = EnergyMeter(Powercap(tree))
+    before = meter.measure_idle(0.2)
+    assert before.watts == pytest.approx(45, rel=0.05)
+    with meter.measure("work") as window:
+        time.sleep(0.3)
+    assert window.reading.joules_net == pytest.approx(0, abs=0.05 * window.reading.joules)
+    louder = Reading.from_json({**before.to_json(), "joules": 1.5 * before.joules})
+    drifted = window.reading.above_idle(before, louder)
+    assert "idle power drifted" in drifted.warnings[-1]
+    assert drifted.idle_watts == pytest.approx(1.25 * before.watts)
+
+
+def test_the_environment_names_tree_and_source(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TSC_SYSFS_ROOT", str(tree))
+    meter = EnergyMeter.auto()
+    assert meter.source.backend == "powercap" and meter.passed_over == {"cpu": {}}
+    monkeypatch.setenv("TSC_ENERGY", "cputime")
+    assert EnergyMeter.auto().source.backend == "cputime"
+
+
+def test_unreadable_counters_name_the_fix(tmp_path: Path):
+    """As a user who may not read: another user if we are root, ourselves otherwise."""
+    build(tmp_path, socket(0, 45.0))
+    (tmp_path / PACKAGE / "energy_uj").chmod(0o000)
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    code = textwrap.dedent(f"""
+        import os
+        from pathlib import Path
+        from tsc_lib.energy.powercap import Powercap
+        if os.getuid() == 0: os.setuid(65534)
+        print(Powercap(Path({str(tmp_path)!r})).unavailable())
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "sudo chmod a+r" in done.stdout and 'SUBSYSTEM=="powercap"' in done.stdout, done.stderr
+
+
+def test_a_window_costs_less_than_fifty_microseconds(tree: Path):
+    """CPU time of this thread; the median, since an interrupt may hit any one of them."""
+    meter = EnergyMeter(Powercap(tree))
+    spent = []
+    for _ in range(500):
+        start = time.thread_time()
+        with meter.measure("a"):
+            pass
+        spent.append(time.thread_time() - start)
+    assert sorted(spent)[len(spent) // 2] < 50e-6
+
+
+def load_burner(seconds: float, fail_after: float | None = None, root: str = ""):
+    """A model that takes its time, and may damage the tree while it does."""
+    import numpy as np
+
+    started = time.monotonic()
+
+    def predict(x, lengths=None):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+        if fail_after is not None and time.monotonic() - started > fail_after:
+            Path(root, PACKAGE, "energy_uj").write_text("broken\n")
+        return np.zeros((len(x), 2), dtype=np.float32)
+
+    return predict
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_benchmark_session_measures_with_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: bool):
+    import numpy as np
+
+    monkeypatch.setenv("TSC_SYSFS_ROOT", str(tmp_path / "sys"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    inputs = tmp_path / "inputs.npz"
+    save_inputs(inputs, [np.zeros((1, 8), dtype=np.float32)] * 2, equal_length=True)
+    settings = BenchmarkSettings(batch_sizes=(2,), blocks=5, min_window_s=0.001, warmup_s=0.01, max_seconds=5)
+    loader = "test_energy_counters:load_burner"
+    options = {"seconds": 0.004}
+    last = {"seconds": 0.004, "fail_after": 1.0, "root": str(tmp_path / "sys")} if breaks else {"seconds": 0.008}
+    with advancing(tmp_path / "sys", socket(0, 45.0)):
+        session = run_session(Candidate("a", loader, options), [Candidate("b", loader, last)], inputs, settings)
+    rows = {row["name"]: row for row in session["results"]}
+    assert {row["status"] for row in rows.values()} == {"ok"}  # whatever the counter does, the session goes on
+    assert session["energy"]["source"] == "measured" and session["energy"]["backend"] == "powercap"
+    for row in rows.values():
+        assert len(row["windows"]["joules"]) == row["blocks"]
+        valid = [j for j in row["windows"]["joules"] if j is not None]
+        assert row["energy_windows"] == len(valid)
+        for joules, wall in zip(row["windows"]["joules"], row["windows"]["wall_s"], strict=True):
+            assert joules is None or joules == pytest.approx(45 * wall, rel=0.05)
+            assert wall >= 0.1
+    if breaks:
+        assert rows["b"]["energy_mj_per_sample"] is None and "whole number" in rows["b"]["energy_warning"]
+        assert rows["b"]["cpu_ratio"] > 0
+    else:
+        assert session["energy"]["idle_watts"] == pytest.approx([45, 45], rel=0.05)
+        assert rows["b"]["energy_ratio"] == pytest.approx(2, rel=0.2)
+        assert abs(rows["b"]["energy_net_mj_per_sample"]) < 0.1 * rows["b"]["energy_mj_per_sample"]
+
+
+# ---- pyRAPL, whose paths are fixed: in a mount namespace of its own
+
+PYRAPL = """
+import sys, time, json
+from tsc_lib.energy import EnergyMeter
+import logging
+handlers = list(logging.getLogger().handlers)
+try:
+    meter = EnergyMeter.named("pyrapl")
+except Exception as error:
+    print(json.dumps({"refused": str(error)})); sys.exit()
+assert logging.getLogger().handlers == handlers
+out = []
+for _ in range(int(sys.argv[1])):
+    with meter.measure("a") as window:
+        time.sleep(float(sys.argv[2]))
+    out.append(window.reading.to_json())
+print(json.dumps(out))
+"""
+
+
+def under_pyrapl(tmp_path: Path, zones: list[dict], windows: int, seconds: float) -> list[dict] | dict:
+    import json
+
+    flags = ["-m"] if os.getuid() == 0 else ["-Urm"]
+    if not shutil.which("unshare") or subprocess.run(["unshare", *flags, "true"], capture_output=True).returncode:
+        pytest.skip("mount namespaces are refused here (unshare -m), and pyRAPL's paths are fixed")
+    with advancing(tmp_path, zones):
+        script = (
+            "mount -t tmpfs none /sys/class && mkdir /sys/class/powercap && "
+            f'mount --bind {tmp_path}/class/powercap /sys/class/powercap && exec "$@"'
+        )
+        command = ["unshare", *flags, "sh", "-c", script, "sh", sys.executable, "-c", PYRAPL]
+        done = subprocess.run([*command, str(windows), str(seconds)], capture_output=True, text=True)
+    if "mount" in done.stderr and done.returncode:
+        pytest.skip(f"mounting is refused here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_pyrapl_is_right_where_it_can_be(tmp_path: Path):
+    pytest.importorskip("pyRAPL")
+    (reading,) = under_pyrapl(tmp_path, socket(0, 45.0, 5.0), 1, 2.0)
+    assert reading["invalid"] is None, reading["invalid"]
+    assert reading["joules"] == pytest.approx(50 * reading["seconds"], rel=0.01)
+    assert reading["backend"] == "pyrapl"
+
+
+@pytest.mark.parametrize("wraps_per_s", [1.5, 4.0])
+def test_what_pyrapl_gets_wrong_in_silence_is_an_error(tmp_path: Path, wraps_per_s: float):
+    pytest.importorskip("pyRAPL")
+    readings = under_pyrapl(tmp_path, socket(0, 45.0, range_uj=int(45e6 / wraps_per_s)), 2, 1.0)
+    assert isinstance(readings, list)
+    for reading in readings:
+        assert reading["invalid"] is not None and reading["joules"] is None
+        assert "pyRAPL" in reading["invalid"]
+
+
+def test_pyrapl_refuses_what_it_does_not_see(tmp_path: Path):
+    """A second socket in the tree, which this machine's topology does not list: pyRAPL would leave it out."""
+    pytest.importorskip("pyRAPL")
+    result = under_pyrapl(tmp_path, [*socket(0, 45.0), *socket(1, 45.0)], 1, 0.5)
+    if isinstance(result, list):
+        assert "nor every zone" in result[0]["invalid"] or result[0]["joules"] == pytest.approx(
+            90 * result[0]["seconds"], rel=0.02
+        )
+    else:
+        assert "pyRAPL" in result["refused"]
+
+
+def test_zones_are_refused_by_exception_too(tmp_path: Path):
+    with pytest.raises(UnusableError, match="modprobe"):
+        find_zones(tmp_path)

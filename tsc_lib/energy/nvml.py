@@ -1,0 +1,216 @@
+"""Energy of NVIDIA GPUs through NVML: the driver's energy counter, or power polled where there is none.
+
+Work on a GPU runs on after the call that started it: end a window only when the results are there, e.g. after
+``torch.cuda.synchronize()``, or with the logits copied to the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, SourceClass
+from tsc_lib.energy.resolution import interval_of_changes
+
+MAX_WATTS = 3000.0
+"""More than any single GPU draws."""
+
+POLL_S = 0.02
+COUNTER_UPDATE_S = 0.1
+"""At least so often drivers update the counter (20 to 100 ms have been seen, by generation)."""
+
+FEWEST_SAMPLES = 5
+
+PATIENCE_S = 1.0
+"""How long to wait for a counter to change."""
+
+
+class _Nvml:
+    """What both ways share: finding the GPUs."""
+
+    device: Device = "gpu"
+    source: SourceClass = "measured"
+
+    def __init__(self) -> None:
+        self._nvml: ModuleType | None = None
+        self._gpus: dict[str, Any] = {}  # domain -> handle
+        self.parameters: dict[str, Any] = {}
+
+    def unavailable(self) -> str | None:
+        """Why the GPU's energy cannot be told."""
+        try:
+            import pynvml
+        except ImportError:
+            return "nvidia-ml-py is not installed: pip install 'tsc_lib[gpu]'"
+        try:
+            pynvml.nvmlInit()
+            count = pynvml.nvmlDeviceGetCount()
+            handles = {f"gpu-{i}": pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)}
+            chosen = visible(handles, pynvml)
+            if not chosen:
+                return "NVML shows no GPU that this process may use"
+            self._nvml, self._gpus = pynvml, chosen
+            for handle in chosen.values():
+                self._probe(handle)
+            self.parameters = {"gpus": [text(pynvml.nvmlDeviceGetName(handle)) for handle in chosen.values()]}
+        except pynvml.NVMLError as error:
+            return f"NVML says: {error}"
+        return None
+
+    def resolution_s(self) -> float | None:
+        """Seconds between two values of the first GPU."""
+        self._api()
+        gpu = next(iter(self._gpus.values()))
+        return interval_of_changes(lambda: self._probe(gpu), PATIENCE_S)
+
+    def _probe(self, gpu: Any) -> int:
+        """Read once what windows will read."""
+        raise NotImplementedError
+
+    def _api(self) -> ModuleType:
+        if self._nvml is None and (reason := self.unavailable()):
+            raise InvalidWindowError(reason)
+        assert self._nvml is not None
+        return self._nvml
+
+    def _long_enough(self, seconds: float, shortest: float) -> None:
+        if seconds < shortest:
+            raise InvalidWindowError(
+                f"it lasted {seconds:.3f} s, and {type(self).__name__} resolves {shortest} s or more: "
+                "repeat the work within the window"
+            )
+
+
+class NvmlCounter(_Nvml):
+    """The driver's counter of energy since it was loaded (Volta and later)."""
+
+    backend = "nvml"
+    shortest_window_s = 10 * COUNTER_UPDATE_S
+
+    def _probe(self, gpu: Any) -> int:
+        return self._api().nvmlDeviceGetTotalEnergyConsumption(gpu)
+
+    def start(self) -> dict[str, int]:
+        """The counters' millijoules by GPU."""
+        api = self._api()
+        return {name: api.nvmlDeviceGetTotalEnergyConsumption(gpu) for name, gpu in self._gpus.items()}
+
+    def stop(self, mark: dict[str, int], seconds: float, cpu_seconds: float) -> Energy:
+        """What the counters gained.
+
+        Raises
+        ------
+        InvalidWindowError
+            If a counter went back or rested, which happens when the driver is loaded anew, or rose beyond reason.
+        """
+        now = self.start()
+        self._long_enough(seconds, self.shortest_window_s)
+        domains = {name: (now[name] - mark[name]) / 1000 for name in now}
+        for name, joules in domains.items():
+            if not 0 < joules <= MAX_WATTS * (seconds + COUNTER_UPDATE_S):
+                raise InvalidWindowError(f"{name} went from {mark[name]} to {now[name]} millijoules in {seconds:.2f} s")
+        joules = sum(domains.values())
+        uncertain = joules * COUNTER_UPDATE_S / seconds
+        return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
+
+
+class NvmlPower(_Nvml):
+    """Power, polled by a thread and integrated by the trapezoidal rule, for GPUs without an energy counter."""
+
+    backend = "nvml-power"
+    shortest_window_s = 25 * POLL_S
+
+    def _probe(self, gpu: Any) -> int:
+        return self._api().nvmlDeviceGetPowerUsage(gpu)
+
+    def start(self) -> Polling:
+        """Begin to poll."""
+        return Polling(self._api(), self._gpus)
+
+    def stop(self, mark: Polling, seconds: float, cpu_seconds: float) -> Energy:
+        """The integral of the power; its bounds are those of the lowest and the highest sum between polls.
+
+        Raises
+        ------
+        InvalidWindowError
+            If power could not be read throughout.
+        """
+        times, watts = mark.end()
+        if mark.failure is not None:
+            raise InvalidWindowError(f"the GPU's power could not be read: {mark.failure}")
+        self._long_enough(seconds, self.shortest_window_s)
+        if len(times) < FEWEST_SAMPLES or max(b - a for a, b in pairwise(times)) > seconds / 4:
+            raise InvalidWindowError(f"the GPU's power was read {len(times)} times only, or with long pauses")
+        steps = [b - a for a, b in pairwise(times)]
+        domains, low, high = {}, 0.0, 0.0
+        for name, values in watts.items():
+            pairs = list(zip(steps, values, values[1:], strict=False))
+            domains[name] = sum(step * (a + b) / 2 for step, a, b in pairs)
+            low += sum(step * min(a, b) for step, a, b in pairs)
+            high += sum(step * max(a, b) for step, a, b in pairs)
+        return Energy(sum(domains.values()), low, high, domains=domains)
+
+
+class Polling:
+    """A thread that reads the power of GPUs until it is told to end."""
+
+    def __init__(self, nvml: ModuleType, gpus: dict[str, Any]) -> None:
+        self._nvml, self._gpus = nvml, gpus
+        self._times: list[float] = []
+        self._watts: dict[str, list[float]] = {name: [] for name in gpus}
+        self.failure: str | None = None
+        self._ended, self._lock = threading.Event(), threading.Lock()
+        self._sample()
+        threading.Thread(target=self._poll, daemon=True).start()
+
+    def end(self) -> tuple[list[float], dict[str, list[float]]]:
+        """Stop, and return times in seconds and watts by GPU."""
+        with self._lock:  # and not after the thread was waited for: that would lengthen the window
+            self._ended.set()
+            self._sample()
+        return self._times, self._watts
+
+    def _poll(self) -> None:
+        while not self._ended.wait(POLL_S):
+            with self._lock:
+                if not self._ended.is_set():
+                    self._sample()
+
+    def _sample(self) -> None:
+        try:
+            values = {name: self._nvml.nvmlDeviceGetPowerUsage(gpu) / 1000 for name, gpu in self._gpus.items()}
+        except self._nvml.NVMLError as error:
+            self.failure = str(error)
+            return
+        if not all(0 <= watts <= MAX_WATTS and math.isfinite(watts) for watts in values.values()):
+            self.failure = f"{values} W"
+            return
+        self._times.append(time.perf_counter())
+        for name, watts in values.items():
+            self._watts[name].append(watts)
+
+
+def visible(gpus: dict[str, Any], nvml: ModuleType) -> dict[str, Any]:
+    """Those GPUs that ``CUDA_VISIBLE_DEVICES`` leaves to this process; NVML itself shows all of the machine's."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return gpus
+    result = {}
+    for item in filter(None, (part.strip() for part in chosen.split(","))):
+        if item.isdigit():
+            if f"gpu-{item}" not in gpus:
+                break  # as CUDA does: what follows an unknown device is hidden
+            result[f"gpu-{item}"] = gpus[f"gpu-{item}"]
+        else:
+            result |= {n: g for n, g in gpus.items() if text(nvml.nvmlDeviceGetUUID(g)).startswith(item)}
+    return result
+
+
+def text(value: str | bytes) -> str:
+    """A string of NVML, which older versions give as bytes."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,150 @@
+"""Energy measured by the kernel's ``power`` events through `perf`, where the powercap tree is absent.
+
+Each window runs a ``perf stat`` of its own, which waits until it is told to count and tells when it does, so that its
+start is not part of the window.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import IO, Any
+
+from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, SourceClass
+
+EVENTS = {"power/energy-pkg/": "package", "power/energy-ram/": "dram"}
+PATIENCE_S = 5.0
+EDGE_S = 0.002
+"""Uncertainty of either end of a window: perf answers within about a millisecond."""
+
+
+@dataclass
+class Recording:
+    """A `perf stat` that counts."""
+
+    process: subprocess.Popen[bytes]
+    control: int
+    answers: int
+    output: IO[str]
+
+    def tell(self, command: str) -> None:
+        """Send a command and wait until perf has obeyed."""
+        os.write(self.control, f"{command}\n".encode())
+        if not select.select([self.answers], [], [], PATIENCE_S)[0] or not os.read(self.answers, 16):
+            raise InvalidWindowError(f"perf did not answer to {command!r}: {self.end() or 'it said nothing'}")
+
+    def end(self) -> str:
+        """Stop perf and return what it wrote."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for descriptor in (self.control, self.answers):
+            os.close(descriptor)
+        with self.output:
+            self.output.seek(0)
+            return self.output.read().strip()
+
+
+class Perf:
+    """The kernel's ``power/energy-*/`` events, over all processor packages."""
+
+    device: Device = "cpu"
+    source: SourceClass = "measured"
+    backend = "perf"
+    shortest_window_s = 1.0
+
+    def __init__(self) -> None:
+        self._events: list[str] = []
+        self.parameters: dict[str, Any] = {}
+
+    def unavailable(self) -> str | None:
+        """Why perf cannot tell energy here."""
+        if shutil.which("perf") is None:
+            return "perf is not installed (Debian: linux-perf, Ubuntu: linux-tools-generic)"
+        reasons = []
+        for event in EVENTS:
+            try:
+                command = ["perf", "stat", "-a", "-x", ";", "-e", event, "true"]
+                said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S).stderr
+            except (OSError, subprocess.TimeoutExpired) as error:
+                return f"perf cannot be run: {error}"
+            try:
+                parse(said, [event])
+                self._events.append(event)
+            except InvalidWindowError as reason:
+                reasons.append(str(reason))
+        if "power/energy-pkg/" not in self._events:
+            return reasons[0]
+        self.parameters = {"events": list(self._events)}
+        return None
+
+    def resolution_s(self) -> None:
+        """Not seen: perf tells sums of whole windows."""
+        return None
+
+    def start(self) -> Recording:
+        """Start perf, and have it count."""
+        if not self._events and (reason := self.unavailable()):
+            raise InvalidWindowError(reason)
+        their_control, control = os.pipe()
+        answers, their_answers = os.pipe()
+        output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `Recording.end`
+        command = ["perf", "stat", "-a", "-x", ";", "-e", ",".join(self._events), "--delay", "-1"]
+        command += ["--control", f"fd:{their_control},{their_answers}"]
+        try:
+            process = subprocess.Popen(command, stderr=output, pass_fds=(their_control, their_answers))
+        finally:
+            os.close(their_control)
+            os.close(their_answers)
+        recording = Recording(process, control, answers, output)
+        recording.tell("enable")
+        return recording
+
+    def stop(self, mark: Recording, seconds: float, cpu_seconds: float) -> Energy:
+        """Have perf stop, and read what it counted."""
+        mark.tell("disable")
+        domains = parse(mark.end(), self._events)
+        if seconds < self.shortest_window_s:
+            raise InvalidWindowError(
+                f"it lasted {seconds:.3f} s, and perf resolves {self.shortest_window_s} s or more: "
+                "repeat the work within the window"
+            )
+        joules = sum(domains.values())
+        uncertain = joules * EDGE_S / seconds
+        return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
+
+
+def parse(said: str, events: list[str]) -> dict[str, float]:
+    """Joules by domain from the output of ``perf stat -x ';'``.
+
+    Raises
+    ------
+    InvalidWindowError
+        If an event is missing, or is not a number of joules.
+    """
+    domains = {}
+    for event in events:
+        fields = next((f for line in said.splitlines() if len(f := line.split(";")) > 2 and f[2] == event), None)
+        if fields is None:
+            words = " ".join(said.replace("\\___", ":").split("\n\n")[0].split()) or "it said nothing"
+            raise InvalidWindowError(
+                f"perf does not count {event} ({words}); virtual machines have no such event, and where it is only "
+                "forbidden: sudo sysctl kernel.perf_event_paranoid=0"
+            )
+        try:
+            joules = float(fields[0])
+        except ValueError:
+            raise InvalidWindowError(f"perf says {fields[0]!r} of {event}: this machine does not offer it") from None
+        if fields[1] != "Joules" or not 0 <= joules < float("inf"):
+            raise InvalidWindowError(f"perf says {fields[0]} {fields[1]!r} of {event}, which is no energy")
+        domains[EVENTS[event]] = joules
+    return domains

@@ -1,0 +1,210 @@
+"""The Linux powercap tree: which RAPL zones of this machine count, and whether they can be read.
+
+Zones are found by name, flat or nested, as the kernel shows them. Packages and the DRAM below them add up to the
+machine's energy. `core` and `uncore` are part of their package and `psys` contains it, so none of them is counted. A
+package that shows up a second time under another control type (``intel-rapl-mmio``) is the same counter, read once.
+
+References
+----------
+.. [1] Linux kernel documentation, "Power Capping Framework".
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+VARIABLE = "TSC_SYSFS_ROOT"
+
+CONTROL_TYPES = ("intel-rapl", "intel-rapl-tpmi", "intel-rapl-mmio")
+"""Most direct first. AMD processors appear as ``intel-rapl`` too."""
+
+ZONE = re.compile(r"(intel-rapl(?:-tpmi|-mmio)?):\d+(?::\d+)?")
+PACKAGE = re.compile(r"package-(\d+)(?:-die-\d+)?")
+
+UDEV_RULE = 'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/sh -c \'chmod a+r /sys%p/energy_uj\'"'
+
+
+class UnusableError(Exception):
+    """The tree cannot be used; the message says why and how to mend that."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A counter of energy.
+
+    Attributes
+    ----------
+    domain : str
+        ``package-0``, or ``package-0/dram``.
+    path : Path
+        Its folder.
+    range_uj : int
+        Where the counter wraps to zero, in microjoules.
+    """
+
+    domain: str
+    path: Path
+    range_uj: int
+
+    @property
+    def is_package(self) -> bool:
+        """Whether this is a whole package, whose counter never rests."""
+        return "/" not in self.domain
+
+    def open(self) -> ZoneFile:
+        """The counter, ready to be read.
+
+        Raises
+        ------
+        OSError
+            If it cannot be opened.
+        """
+        return ZoneFile(self.path / "energy_uj", self.range_uj)
+
+
+class ZoneFile:
+    """An open counter; reading it again is many times cheaper than opening it again."""
+
+    def __init__(self, path: Path, range_uj: int) -> None:
+        self._file = io.FileIO(path)
+        self._range_uj = range_uj
+
+    def energy_uj(self) -> int:
+        """The counter now, in microjoules.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read any more.
+        ValueError
+            If it is not a whole number within its range.
+        """
+        descriptor = self._file.fileno()
+        text = os.pread(descriptor, 64, 0)
+        if os.fstat(descriptor).st_nlink == 0:  # it would read its last value for ever
+            raise OSError("it was removed")
+        value = whole_number(text)
+        if value > self._range_uj:
+            raise ValueError(f"it reads {value}, beyond its range of {self._range_uj} microjoules")
+        return value
+
+
+def sysfs_root() -> Path:
+    """Where sysfs is mounted: ``/sys``, or the folder that ``TSC_SYSFS_ROOT`` names."""
+    return Path(os.environ.get(VARIABLE) or "/sys")
+
+
+def read_count(path: Path) -> int:
+    """The whole number in a file of sysfs.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it holds anything but digits.
+    """
+    return whole_number(path.read_bytes())
+
+
+def whole_number(text: bytes) -> int:
+    """The number that digits and white space make; nothing else will do."""
+    digits = text.strip()
+    if not digits.isdigit():
+        raise ValueError(f"it reads {text.decode(errors='replace').strip()!r} instead of a whole number")
+    return int(digits)
+
+
+def find_zones(root: Path | None = None) -> list[Zone]:
+    """Every zone that counts towards the machine's energy.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Where sysfs is mounted.
+
+    Raises
+    ------
+    UnusableError
+        If there is none, or one of them cannot be read: an energy that lacks a part would be wrong without a sign.
+    """
+    root = root or sysfs_root()
+    powercap = root / "class" / "powercap"
+    if not powercap.is_dir():
+        raise UnusableError(
+            f"{powercap} does not exist: load the driver (modprobe intel_rapl_msr), or, in a virtual machine or a "
+            "container, ask the host, which keeps its counters to itself"
+        )
+    found = {path.name: path for pattern in ("*/*/*:*", "*/*:*", "*:*") for path in powercap.glob(pattern)}
+    found = {name: path for name, path in found.items() if ZONE.fullmatch(name)}
+    chosen: dict[str, tuple[str, Path]] = {}  # domain -> control type and folder
+    for control_type in CONTROL_TYPES:
+        for name in sorted(n for n in found if n.startswith(f"{control_type}:") and n.count(":") == 1):
+            package = _name(found[name])
+            if not PACKAGE.fullmatch(package):
+                continue
+            if package in chosen:
+                if chosen[package][0] == control_type:
+                    raise UnusableError(f"{chosen[package][1]} and {found[name]} are both named {package}")
+                continue  # a mirror of a counter that is read already
+            chosen[package] = (control_type, found[name])
+            for child in sorted(n for n in found if n.startswith(f"{name}:")):
+                if _name(found[child]) == "dram":
+                    domain = f"{package}/dram"
+                    if domain in chosen:
+                        raise UnusableError(f"{chosen[domain][1]} and {found[child]} are both named dram")
+                    chosen[domain] = (control_type, found[child])
+    if not chosen:
+        raise UnusableError(
+            f"{powercap} holds no zone named package-0, package-1, ...: the driver found no RAPL counter"
+        )
+    if missing := _packages(root) - {int(m[1]) for domain in chosen if (m := PACKAGE.fullmatch(domain))}:
+        raise UnusableError(f"{powercap} has no zone for package {min(missing)}, whose energy would be left out")
+    return [_zone(domain, path) for domain, (_, path) in chosen.items()]
+
+
+def _name(zone: Path) -> str:
+    try:
+        return (zone / "name").read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnusableError(
+            f"{zone / 'name'} cannot be read ({error}), so it is unknown what the zone counts"
+        ) from None
+
+
+def _packages(root: Path) -> set[int]:
+    """The processor packages that have a CPU, if the system tells."""
+    found = set()
+    for path in (root / "devices" / "system" / "cpu").glob("cpu[0-9]*/topology/physical_package_id"):
+        try:
+            found.add(read_count(path))
+        except (OSError, ValueError):
+            return set()  # such as -1, where the system does not know
+    return found
+
+
+def _zone(domain: str, path: Path) -> Zone:
+    try:
+        range_uj = read_count(path / "max_energy_range_uj")
+    except (OSError, ValueError) as error:
+        raise UnusableError(
+            f"{path / 'max_energy_range_uj'} cannot be read ({error}), so a counter that wraps could not be followed"
+        ) from None
+    if range_uj == 0:
+        raise UnusableError(f"{path / 'max_energy_range_uj'} is 0, so a counter that wraps could not be followed")
+    zone = Zone(domain, path, range_uj)
+    try:
+        zone.open().energy_uj()
+    except PermissionError:
+        raise UnusableError(
+            f"{path / 'energy_uj'} is readable by root only: allow it until the next start with "
+            f"sudo chmod a+r {path / 'energy_uj'}, or for good with the line {UDEV_RULE} in "
+            "/etc/udev/rules.d/99-rapl.rules"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"{path / 'energy_uj'} cannot be used: {error}") from None
+    return zone

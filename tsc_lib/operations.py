@@ -1,0 +1,48 @@
+"""What a transformer's layers have to do for one batch, from its configuration alone."""
+
+from __future__ import annotations
+
+from tsc_lib.energy.opcount import Operation
+from tsc_lib.models.transformer import TransformerConfig
+
+
+def operations(
+    config: TransformerConfig, length: int, batch_size: int = 1, number_format: str = "fp32"
+) -> list[Operation]:
+    """The operations of one call.
+
+    Parameters
+    ----------
+    config : TransformerConfig
+        Widths of every layer.
+    length : int
+        Time steps of each series.
+    batch_size : int
+        Series in the call.
+    number_format : str
+        A `CompressedModel`'s; int8 is that of the linear layers, the convolution and attention itself stay in fp32.
+
+    Returns
+    -------
+    list of Operation
+        Whose MACs add up to what `count_macs` counts on the operators that run, times the batch size.
+    """
+    linear_format = "int8" if number_format.startswith("int8") else number_format
+    patches = length // config.patch
+    tokens = patches + 1
+
+    def linear(rows: int, inputs: int, outputs: int) -> Operation:
+        n = batch_size * rows
+        return Operation(n * inputs * outputs, linear_format, (inputs + 1) * outputs, n * outputs)
+
+    window = config.channels * config.patch
+    n = batch_size * patches
+    found = [Operation(n * window * config.d_model, "fp32", (window + 1) * config.d_model, n * config.d_model)]
+    for heads, d_ff in zip(config.heads, config.d_ff, strict=True):
+        width = heads * config.head_dim
+        found += [linear(tokens, config.d_model, width)] * 3
+        found.append(Operation(2 * batch_size * tokens**2 * width, "fp32", 0, batch_size * tokens * width))
+        found.append(linear(tokens, width, config.d_model))
+        found.append(linear(tokens, config.d_model, d_ff))
+        found.append(linear(tokens, d_ff, config.d_model))
+    return [*found, linear(1, config.d_model, config.d_hidden), linear(1, config.d_hidden, config.classes)]
