@@ -73,7 +73,10 @@ def row(dataset, model, recipe, runtime, seed, size, baseline, drop, cost, part,
         "cpu_ratio_low": ratio * 0.98, "cpu_ratio_high": ratio * 1.02, "aa_ratio": 1.003, "aa_ratio_low": 0.995,
         "aa_ratio_high": 1.011, "latency_p50_ms": ms * size, "latency_p95_ms": ms * size * 1.2,
         "energy_mj_per_sample": 5 * ms, "energy_low_mj_per_sample": 2 * ms, "energy_high_mj_per_sample": 10 * ms,
-        "energy_source": "estimated", "energy_backend": "cputime", "status": "ok",
+        "energy_net_mj_per_sample": None, "energy_ratio": ratio, "energy_ratio_low": 0.97 * ratio,
+        "energy_ratio_high": 1.03 * ratio, "energy_windows": 40, "energy_source": "estimated",
+        "energy_backend": "cputime", "energy_warning": "", "energy_modelled_mj_per_sample": 0.01 * part,
+        "status": "ok",
     }  # fmt: skip
 
 

@@ -52,11 +52,13 @@ def test_estimated_energy_neither_reproduces_nor_refutes_joules(results):
 
 
 def test_measured_energy_is_judged(results):
-    left = results.dataset.map({"ElectricDevices": 6.9, "RefrigerationDevices": 7.1, "PLAID": 7.2})
-    measured = results.assign(energy_source="measured", energy_mj_per_sample=10.0)
-    measured.loc[measured.recipe == "int8(static)", "energy_mj_per_sample"] = left
+    left = results.dataset.map({"ElectricDevices": 0.69, "RefrigerationDevices": 0.71, "PLAID": 0.72})
+    columns = ["energy_ratio", "energy_ratio_low", "energy_ratio_high"]
+    measured = results.assign(energy_source="measured", **dict.fromkeys(columns, 1.0))
+    for column in columns:
+        measured.loc[measured.recipe == "int8(static)", column] = left
     row = verdict(measured, STATIC_ENERGY)
-    assert row.verdict == REPRODUCED and row.ours == pytest.approx(100 - 1000 / 10 * (6.9 + 7.1 + 7.2) / 30)
+    assert row.verdict == REPRODUCED and row.ours == pytest.approx(100 * (1 - (0.69 + 0.71 + 0.72) / 3))
 
 
 def test_time_that_stands_in_for_energy_is_at_most_the_same_direction(results):

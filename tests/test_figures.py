@@ -35,6 +35,7 @@ def of_results(results: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
         "quantized_accuracy": lambda: figures.quantized_accuracy(results),
         "quantized_cost": lambda: figures.quantized_cost(results, "cpu_ms_per_sample", "CPU ms/series"),
         "energy": lambda: figures.energy_by_strategy(results),
+        "views": lambda: figures.energy_beside_model(results),
         "saving": lambda: figures.saving_against_loss(results),
         "pareto": lambda: figures.pareto(results),
         "control": lambda: figures.aa_control(synthetic.aa_windows(results), results),

@@ -20,20 +20,19 @@ def operations(
     batch_size : int
         Series in the call.
     number_format : str
-        A `CompressedModel`'s; int8 is that of the linear layers, the convolution and attention itself stay in fp32.
+        Of the linear layers; the convolution and attention itself stay in fp32, as they do in every runtime so far.
 
     Returns
     -------
     list of Operation
         Whose MACs add up to what `count_macs` counts on the operators that run, times the batch size.
     """
-    linear_format = "int8" if number_format.startswith("int8") else number_format
     patches = length // config.patch
     tokens = patches + 1
 
     def linear(rows: int, inputs: int, outputs: int) -> Operation:
         n = batch_size * rows
-        return Operation(n * inputs * outputs, linear_format, (inputs + 1) * outputs, n * outputs)
+        return Operation(n * inputs * outputs, number_format, (inputs + 1) * outputs, n * outputs)
 
     window = config.channels * config.patch
     n = batch_size * patches

@@ -50,21 +50,19 @@ def chosen(results: pd.DataFrame, families: tuple[str, ...], norm: str | None, w
 
 def time_saved(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
     """CPU time saved, in % of the uncompressed model's."""
-    return _time(results, families, norm, _saved)
+    return _cost(results, families, norm, _saved)
 
 
 def speed_up(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
     """Series classified in a second of CPU time, in % more than by the uncompressed model."""
-    return _time(results, families, norm, lambda ratio: 100 * (1 / ratio - 1))
+    return _cost(results, families, norm, lambda ratio: 100 * (1 / ratio - 1))
 
 
 def energy_saved(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
     """Energy saved, in % of the uncompressed model's; nothing unless energy was measured by a counter."""
     if set(succeeded(results).energy_source.dropna()) != {"measured"}:
         return pd.DataFrame(), ""
-    rows = chosen(results, families, norm)
-    ratio = rows.energy_mj_per_sample / rows.energy_mj_per_sample_reference
-    return _samples(rows, _saved(ratio)), _failures(results, rows)
+    return _cost(results, families, norm, _saved, "energy")
 
 
 def points_lost(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
@@ -108,31 +106,40 @@ def _saved(ratio: pd.Series) -> pd.Series:
     return 100 * (1 - ratio)
 
 
-def _time(results: pd.DataFrame, families: tuple[str, ...], norm: str | None, change: Change) -> Samples:
-    rows = chosen(results, families, norm)
+def _cost(
+    results: pd.DataFrame, families: tuple[str, ...], norm: str | None, change: Change, of: str = "cpu"
+) -> Samples:
+    """A change of a cost, "cpu" or "energy", with remarks on the other batch size, runtime and ratios."""
+    rows = _costs(chosen(results, families, norm), of)
     if rows.empty:
         return rows, ""
     remarks = [_failures(results, rows)]
-    small = chosen(results, families, norm, "small")
+    small = _costs(chosen(results, families, norm, "small"), of)
     if len(small) and batch_name(small) != batch_name(rows):
-        remarks.append(f"In {batch_name(small)}: {_mean(small, change, small.cpu_ratio_reference)}.")
+        remarks.append(f"In {batch_name(small)}: {_mean(small, change, small.cost_reference)}.")
     if (rows.runtime != REFERENCE_RUNTIME).any():
         remarks.append(f"Against fp32 in eager: {_mean(rows, change, 1.0)}.")
     if norm:
-        others = annotate(succeeded(at_batch(results)))
+        others = _costs(annotate(succeeded(at_batch(results))), of)
         others = others[others.family.isin(families) & (others.norm == norm) & ~others.tuned]
         share = rows.ratio.iloc[0]
         remarks.append(f"Pruned by {100 * share:g} % (the authors pruned by {100 * STUDY_PRUNING:g} % earlier).")
         others = others[others.ratio != share]
         remarks += [f"By {100 * r:g} %: {_mean(more, change, 1.0)}." for r, more in others.groupby("ratio")]
-    low, high = rows.cpu_ratio_low / rows.cpu_ratio_high_reference, rows.cpu_ratio_high / rows.cpu_ratio_low_reference
+    low, high = rows.cost_low / rows.cost_high_reference, rows.cost_high / rows.cost_low_reference
     # The ends swap, because what is gained grows as the ratio falls.
-    samples = _samples(rows, change(rows.cpu_ratio / rows.cpu_ratio_reference), change(high), change(low))
+    samples = _samples(rows, change(rows.cost / rows.cost_reference), change(high), change(low))
     return samples, " ".join(filter(None, remarks))
 
 
+def _costs(rows: pd.DataFrame, of: str) -> pd.DataFrame:
+    """The rows with one kind of ratio to eager fp32, of CPU time or of energy, under the name `cost`."""
+    ends = [f"{end}{reference}" for end in ("", "_low", "_high") for reference in ("", "_reference")]
+    return rows.rename(columns={f"{of}_ratio{end}": f"cost{end}" for end in ends})
+
+
 def _mean(rows: pd.DataFrame, change: Change, reference: pd.Series | float) -> str:
-    return f"{pooled(_samples(rows, change(rows.cpu_ratio / reference)))[0].estimate:.1f} %"
+    return f"{pooled(_samples(rows, change(rows.cost / reference)))[0].estimate:.1f} %"
 
 
 def _both_models(results: pd.DataFrame) -> pd.DataFrame:

@@ -15,11 +15,13 @@ from tsc_lib import compress, data, deploy, training
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.compress import CompressedModel, Material
 from tsc_lib.compress.model import measures
-from tsc_lib.energy import EnergyMeter
+from tsc_lib.energy import EnergyMeter, Reading
+from tsc_lib.energy.opcount import modelled
 from tsc_lib.models import zoo
-from tsc_lib.models.transformer import check_length
+from tsc_lib.models.transformer import TransformerConfig, check_length
+from tsc_lib.operations import operations
 from tsc_lib.spec import DataSpec, Spec, TrainSpec
-from tsc_lib.store import run_or_load
+from tsc_lib.store import read_json, run_or_load
 
 Progress = Callable[[str], None]
 
@@ -153,6 +155,16 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
     return run_or_load("deploy", DEPLOY_VERSION, unit.label, DeployJob(unit, recipe, runtime), work)
 
 
+def modelled_energy(unit: Unit, recipe: str, runtime: str, batch_size: int) -> Reading:
+    """Energy of one call of a variant as operations × picojoules, for series of train's median length."""
+    folder, _ = deployed(unit, recipe, runtime)
+    model = read_json(folder / "model.json")
+    counted = operations(
+        TransformerConfig(**model["config"]), model["reference_length"], batch_size, model["number_format"].split()[0]
+    )
+    return modelled(unit.label, counted, inferences=batch_size)
+
+
 def benchmarked(
     unit: Unit, variants: list[tuple[str, str]], settings: BenchmarkSettings, progress: bool | None = None
 ) -> dict[str, Any]:
@@ -190,6 +202,8 @@ def benchmarked(
         )
         return {"session": session}
 
-    job = BenchmarkJob(unit, measured, settings, EnergyMeter.auto().describe())  # other watts are another result
+    job = BenchmarkJob(
+        unit, measured, settings, EnergyMeter.auto().describe()
+    )  # other watts or another source are another result
     _, record = run_or_load("benchmark", BENCHMARK_VERSION, unit.label, job, work)
     return record["session"]

@@ -36,8 +36,14 @@ COSTS = [
     "energy_mj_per_sample",
     "energy_low_mj_per_sample",
     "energy_high_mj_per_sample",
+    "energy_net_mj_per_sample",
+    "energy_ratio",
+    "energy_ratio_low",
+    "energy_ratio_high",
+    "energy_windows",
     "energy_source",
     "energy_backend",
+    "energy_warning",
 ]
 """Columns of the results table that a benchmark session fills."""
 
@@ -59,7 +65,9 @@ QUALITIES = [
 ]
 """Columns of the results table that classifying the test set fills."""
 
-COLUMNS = ["dataset", "model", "recipe", "runtime", "seed", "batch_size", "threads", *QUALITIES, *COSTS, "status"]
+VARIANT = ["dataset", "model", "recipe", "runtime", "seed", "batch_size", "threads"]
+
+COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "status"]
 """Columns of the results table, in order."""
 
 
@@ -199,7 +207,7 @@ class Study:
         """One row per data set, model, recipe, runtime, seed and batch size; `COLUMNS` lists the columns.
 
         ``accuracy_drop`` counts percentage points lost against the reference of the same data set, model and seed,
-        with a bootstrap over test series, paired; ``cpu_ratio`` is variant ÷ reference in CPU time.
+        with a bootstrap over test series, paired; ``cpu_ratio`` and ``energy_ratio`` are variant ÷ reference.
         """
         return self._results.copy()
 
@@ -222,6 +230,8 @@ class Study:
                 if record["status"] == "ok":
                     cost = costs[f"{recipe} in {runtime}", batch_size]
                     row |= qualities(record, reference) | {name: cost.get(name) for name in COSTS}
+                    reading = stages.modelled_energy(unit, recipe, runtime, batch_size)
+                    row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
                     row["status"] = cost["status"]
                 yield row
 

@@ -190,15 +190,15 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     DataFrame
         Columns `dataset`, `model`, `family`, `label`, `norm`, `ratio`, `tuned`, `recipe`, `runtime`, `seeds`,
         `f1_macro` (%), `accuracy` (%), `points_lost` and `cpu_ratio`, these three each with interval (`..._low`,
-        `..._high`), `model_bytes`, `macs`, `int8_ops`, `fp32_ops`, `cpu_ms_per_sample`, `energy_mj_per_sample` and
-        `energy_source`.
+        `..._high`), `model_bytes`, `macs`, `int8_ops`, `fp32_ops`, `cpu_ms_per_sample`, `energy_mj_per_sample`,
+        `energy_modelled_mj_per_sample` and `energy_source`, which the modelled energy is not of.
     """
     rows = annotate(succeeded(at_batch(results, which)))
     accuracy = over_seeds(rows, "accuracy", VARIANT).rename(columns={"low": "accuracy_low", "high": "accuracy_high"})
     drop = over_seeds(rows, "accuracy_drop", VARIANT)
     ratio = over_seeds(rows, "cpu_ratio", VARIANT, geometric=True)
     means = ["f1_macro", "model_bytes", "macs", "int8_ops", "fp32_ops"]
-    means += ["cpu_ms_per_sample", "energy_mj_per_sample"]
+    means += ["cpu_ms_per_sample", "energy_mj_per_sample", "energy_modelled_mj_per_sample"]
     table = rows.groupby(VARIANT, sort=False, observed=True, dropna=False, as_index=False)[means].mean()
     table = (
         table.merge(accuracy.drop(columns="seeds"), on=VARIANT)

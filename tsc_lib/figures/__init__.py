@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matrices, learning_curves, model_cost
 from tsc_lib.figures.data import class_balance, example_series, series_lengths
-from tsc_lib.figures.energy import aa_control, energy_by_strategy, pareto, saving_against_loss
+from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy, pareto, saving_against_loss
 from tsc_lib.figures.palette import STRATEGY_COLOURS
 from tsc_lib.figures.pruning import accuracy_against_ratio, removed_structure, speed_against_ratio
 from tsc_lib.figures.quantization import quantized_accuracy, quantized_cost
@@ -22,6 +22,7 @@ __all__ = [
     "claims_beside_ours",
     "class_balance",
     "confusion_matrices",
+    "energy_beside_model",
     "energy_by_strategy",
     "example_series",
     "learning_curves",

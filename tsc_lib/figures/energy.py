@@ -53,8 +53,8 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One column of panels per data set, one row per model; dark intervals are over the seeds, the pale bars the band
-        of the energy source, which moves all strategies together.
+        One column of panels per data set, one row per model; dark intervals are over the seeds, the pale bars what the
+        source itself is unsure of. Where a counter told idle power, hollow marks are net of it.
     """
     rows = representatives(annotate(succeeded(at_batch(results))))
     source = same_source(rows.energy_source)
@@ -65,15 +65,22 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
         for ax, dataset in zip(axes[row], datasets, strict=True):
             _energy_panel(ax, rows[(rows.dataset == dataset) & (rows.model == model)], labels)
         axes[row, 0].set_ylabel(model, fontweight="bold")
+    ends = ["energy_low_mj_per_sample", "energy_high_mj_per_sample", "energy_net_mj_per_sample"]
     for column, dataset in enumerate(datasets):
         axes[0, column].set_title(dataset)
         axes[-1, column].set_xlabel(f"mJ/series ({source})")
+        drawn = rows.loc[rows.dataset == dataset, ends].astype(float).stack()
+        if len(drawn := drawn[drawn > 0]):
+            axes[0, column].set_xlim(0.8 * drawn.min(), 1.25 * drawn.max())
     axes[0, 0].set_yticks(range(len(labels)), [fill(label, 24) for label in labels])
     axes[0, 0].set_ylim(len(labels) - 0.5, -0.7)
-    band = handle(color="#BBBBBB", linestyle="-", linewidth=5, label="band of the source (same factor for all)")
-    legend_below(
-        fig, [band, handle(color="k", marker="o", label="mean and 95 % interval over seeds; CPU time against fp32")]
-    )
+    handles = [
+        handle(color="#BBBBBB", linestyle="-", linewidth=5, label="what the source itself is unsure of"),
+        handle(color="k", marker="o", label="mean, 95 % interval over seeds; change against fp32"),
+    ]
+    if rows.energy_net_mj_per_sample.notna().any():
+        handles.append(handle(color="k", marker="o", markerfacecolor="w", label="net of idle power"))
+    legend_below(fig, handles, columns=2)
     return fig
 
 
@@ -82,20 +89,82 @@ def _energy_panel(ax: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
     summary = over_seeds(rows, "energy_mj_per_sample", by).assign(y=lambda table: table.label.map(labels.index))
     band = rows.groupby("label")[["energy_low_mj_per_sample", "energy_high_mj_per_sample"]].mean()
     # Paired within each session, which a quotient of the means drawn here would not be.
-    ratio = over_seeds(rows, "cpu_ratio", by, geometric=True).set_index("label").cpu_ratio
+    ratio = over_seeds(rows, "energy_ratio", by, geometric=True).set_index("label").energy_ratio
+    net = rows.groupby("label").energy_net_mj_per_sample.mean()
     ax.set_xscale("log")
     for line in summary.itertuples():
         low, high = band.loc[line.label]
         ax.plot([low, high], [line.y, line.y], color="#D5D5D5", linewidth=6, solid_capstyle="butt", zorder=1)
         mark(ax, line.energy_mj_per_sample, line.y, across=True, low=line.low, high=line.high, zorder=3,
              marker=STRATEGY_MARKERS[line.family], color=STRATEGY_COLOURS[line.family])  # fmt: skip
+        if np.isfinite(net[line.label]):
+            ax.plot(net[line.label], line.y, STRATEGY_MARKERS[line.family], color=STRATEGY_COLOURS[line.family],
+                    markerfacecolor="w", markersize=4.5, zorder=2)  # fmt: skip
         if line.family != BASELINE:
             text = f"{round(100 * (ratio[line.label] - 1)):+d} %".replace("-", "\N{MINUS SIGN}")
             ax.annotate(text, (line.energy_mj_per_sample, line.y), xytext=(0, 4), textcoords="offset points",
                         ha="center", fontsize=7.5)  # fmt: skip
-    if len(band):
-        ax.set_xlim(0.8 * band.min(axis=None), 1.25 * band.max(axis=None))
     plain_log(ax)
+
+
+@styled
+def energy_beside_model(results: pd.DataFrame) -> Figure:
+    """Energy by the chosen source beside what the counted operations stand for: two quantities, each on its own axis.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+
+    Returns
+    -------
+    Figure
+        One row of panels per data set, one variant of each family at the large batch; the source's energy at the left
+        with 95 % intervals over the seeds, the modelled energy at the right, which has none.
+    """
+    rows = representatives(annotate(succeeded(at_batch(results))))
+    source = same_source(rows.energy_source)
+    datasets, models = unique(results.dataset), unique(results.model)
+    labels = unique(rows.sort_values("family", kind="stable").label)
+    fig, axes = panels(len(datasets), 2, 0.3 * len(labels) + 0.5, sharey=True)
+    views = (("energy_mj_per_sample", "energy_ratio"), ("energy_modelled_mj_per_sample", None))
+    for line, dataset in zip(axes, datasets, strict=True):
+        for ax, (energy, ratio) in zip(line, views, strict=True):
+            for number, model in enumerate(models):
+                part = rows[(rows.dataset == dataset) & (rows.model == model)]
+                _view(ax, part, energy, ratio, labels, hollow=number > 0)
+            ax.set_xscale("log")
+            ax.margins(x=0.15)
+            plain_log(ax)
+        line[0].set_title(dataset, loc="left")
+    axes[-1, 0].set_xlabel(f"{source}, mJ/series")
+    axes[-1, 1].set_xlabel("modelled, mJ/series (another quantity)")
+    axes[0, 0].set_yticks(range(len(labels)), [fill(label, 24) for label in labels])
+    axes[0, 0].set_ylim(len(labels) - 0.5, -0.7)
+    legend_below(
+        fig,
+        [
+            handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=f"{model}, change against fp32")
+            for number, model in enumerate(models)
+        ],
+    )
+    return fig
+
+
+def _view(ax: Axes, rows: pd.DataFrame, energy: str, ratio: str | None, labels: list[str], hollow: bool) -> None:
+    """Marks of one model, above the row's line or below it, each with its change against eager fp32."""
+    by = [*CELL, "family", "label"]
+    fp32 = rows.loc[rows.family == BASELINE, energy].mean()
+    for line in over_seeds(rows, energy, by).itertuples():
+        value, y = getattr(line, energy), labels.index(line.label) + (0.2 if hollow else -0.12)
+        colour = STRATEGY_COLOURS[line.family]
+        mark(ax, value, y, across=True, low=line.low, high=line.high, marker=STRATEGY_MARKERS[line.family],
+             color=colour, markerfacecolor="w" if hollow else colour)  # fmt: skip
+        part = rows[rows.label == line.label]
+        change = np.exp(np.log(part[ratio]).mean()) if ratio else value / fp32
+        if line.family != BASELINE and np.isfinite(change):
+            text = f"{round(100 * (change - 1)):+d} %".replace("-", "\N{MINUS SIGN}")
+            ax.annotate(text, (value, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize=7)
 
 
 def plain_log(ax: Axes) -> None:

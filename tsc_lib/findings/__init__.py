@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tsc_lib.findings.baseline import accuracy, confusion, cost, learning
 from tsc_lib.findings.data import balance, lengths, overview
-from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade
+from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
 from tsc_lib.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
 from tsc_lib.findings.quantization import int8_accuracy, int8_operators, int8_size, int8_time
 
@@ -34,4 +34,5 @@ __all__ = [
     "removal",
     "study_table",
     "trade",
+    "views",
 ]

@@ -30,15 +30,55 @@ def energy(results: pd.DataFrame) -> str:
     """Energy of an inference uncompressed, and its change by the representative of every family."""
     rows = representatives(annotate(succeeded(at_batch(results))))
     source = same_source(rows.energy_source)
-    table = over_seeds(rows, "cpu_ratio", [*CELL, "family", "label"], geometric=True)
+    table = over_seeds(rows, "energy_ratio", [*CELL, "family", "label"], geometric=True)
     base = rows[rows.family == BASELINE].groupby(CELL).energy_mj_per_sample.mean()
     lines = [f"Uncompressed, one inference takes {span(base, 2)} mJ ({source}), by data set and model."]
     for family in FAMILIES:
         part = table[table.family == family]
         if family != BASELINE and len(part):
-            saved = 100 * (1 - part.cpu_ratio)
+            saved = 100 * (1 - part.energy_ratio)
             label = part.label.iloc[0]
             lines.append(f"**{label}**: {saving(saved.mean())} on average (saved: {span(saved)} %).")
+    net = rows[rows.family == BASELINE].groupby(CELL).energy_net_mj_per_sample.mean().dropna()
+    if len(net):
+        lines.append(f"Net of the idle machine's power, one uncompressed inference takes {span(net, 2)} mJ.")
+    return bullets([*lines, *_warnings(rows)])
+
+
+def _warnings(rows: pd.DataFrame) -> list[str]:
+    """What is to be doubted about the energies of some sessions."""
+    said = rows.energy_warning.fillna("")
+    return [f"{counted(int(n), 'variant')}: {warning}." for warning, n in said[said != ""].value_counts().items()]
+
+
+MEANING = {
+    "measured": "was counted by the processor: everything that its package and memory drew, idle power and neighbours "
+    "included. It cannot tell one program from another that runs beside it.",
+    "estimated": "is CPU time times stated watts. It sees all that keeps a core busy, runtime and data movement "
+    "included; it cannot see whether int8 arithmetic draws less power than fp32, nor memory, idle power and clock "
+    "frequency. Its ratios are ratios of CPU time.",
+}
+"""What an energy of each class shows, and what it cannot."""
+
+
+def views(results: pd.DataFrame) -> str:
+    """What the source's energy and the modelled one can and cannot show, and how far apart their verdicts are."""
+    rows = representatives(annotate(succeeded(at_batch(results))))
+    source = str(same_source(rows.energy_source))
+    lines = [
+        f"**{source.capitalize()}** energy {MEANING[source]}",
+        "**Modelled** energy is multiplications and moved bytes times the picojoules of one published technology. It "
+        "sees number format and structure alone; it cannot see runtime, instructions around the arithmetic, "
+        "batching beyond the reuse of weights, clock or idle power. Zeros of a mask are multiplied like other numbers.",
+    ]
+    fp32 = rows[rows.family == BASELINE].groupby([*CELL, "seed"]).energy_modelled_mj_per_sample.mean().rename("fp32")
+    joined = rows.join(fp32, on=[*CELL, "seed"])
+    for family in FAMILIES:
+        part = joined[joined.family == family]
+        if family != BASELINE and len(part):
+            ours = 100 * (1 - np.exp(np.log(part.energy_ratio).mean()))
+            theirs = 100 * (1 - np.exp(np.log(part.energy_modelled_mj_per_sample / part.fp32).mean()))
+            lines.append(f"**{part.label.iloc[0]}**: {saving(ours)} {source}, {saving(theirs)} modelled.")
     return bullets(lines)
 
 
