@@ -29,6 +29,7 @@ def row(ratio=1.0, **values):
     usual = {"dataset": "A", "model": "T1", "recipe": "baseline", "runtime": "eager", "seed": 0, "batch_size": 64}
     usual |= {"accuracy": 0.9, "classes_predicted": 2, "accuracy_drop": 0.0, "aa_ratio": 1.01, "status": "ok"}
     usual |= {"cpu_ratio": ratio, "cpu_ratio_low": ratio - 0.02, "cpu_ratio_high": ratio + 0.02}
+    usual |= {"energy_ratio": ratio, "energy_ratio_low": ratio - 0.02, "energy_ratio_high": ratio + 0.02}
     usual |= {"energy_mj_per_sample": 2 * ratio, "energy_source": "estimated"}
     usual |= {"energy_low_mj_per_sample": ratio, "energy_high_mj_per_sample": 4 * ratio}
     return usual | values

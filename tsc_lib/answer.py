@@ -73,9 +73,9 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     rows = []
     annotated = annotate(results).astype({"family": str})
     for _, same in annotated.groupby([*_PAIR, "recipe", "runtime"], sort=False):
-        ratio, low, high = geometric_mean_interval(same.cpu_ratio)
+        ratio, low, high = geometric_mean_interval(same.energy_ratio)
         if len(same) == 1:
-            low, high = same.cpu_ratio_low.iloc[0], same.cpu_ratio_high.iloc[0]
+            low, high = same.energy_ratio_low.iloc[0], same.energy_ratio_high.iloc[0]
         rows.append(
             {
                 **same.iloc[0][[*_PAIR, "recipe", "runtime", "family", "label", "ratio"]],

@@ -39,9 +39,15 @@ MODULES = (
     "energy",
     "benchmark",
     "stats",
-    "figures",
-    "claims",
     "study",
+    "strategies",
+    "tables",
+    "quantities",
+    "claims",
+    "references",
+    "figures",
+    "findings",
+    "doctor",
 )
 """What the site's page on the Python interface documents."""
 

@@ -89,6 +89,7 @@ class Study:
 
     def __init__(self, profile: Profile, quiet: bool = False) -> None:
         self.profile, self.quiet = profile, quiet
+        self._deployed: dict[tuple[Unit, str, str], dict[str, Any]] = {}
         for model in profile.models:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
@@ -173,10 +174,13 @@ class Study:
 
     def deploy(self, unit: Unit, recipe: str, runtime: str) -> dict[str, Any]:
         """The record of a variant; of one that failed only its status."""
-        try:
-            return stages.deployed(unit, recipe, runtime, self._say)[1]
-        except StageFailed as failure:
-            return {"status": f"failed: {failure}"}
+        variant = unit, recipe, runtime
+        if variant not in self._deployed:  # every table asks for every record
+            try:
+                self._deployed[variant] = stages.deployed(unit, recipe, runtime, self._say)[1]
+            except StageFailed as failure:
+                self._deployed[variant] = {"status": f"failed: {failure}"}
+        return self._deployed[variant]
 
     def benchmark(self, unit: Unit) -> list[dict[str, Any]]:
         """The rows of a unit's benchmark session; of a session that failed a row with its status for every variant."""
