@@ -36,7 +36,7 @@ def beside_codecarbon(meter: EnergyMeter, work: Callable[[], Any]) -> tuple[Read
     Raises
     ------
     UserError
-        If CodeCarbon is not installed.
+        If CodeCarbon is not installed, or cannot measure here.
     """
     try:
         from codecarbon import OfflineEmissionsTracker
@@ -55,4 +55,7 @@ def beside_codecarbon(meter: EnergyMeter, work: Callable[[], Any]) -> tuple[Read
         with meter.measure("crosscheck") as window:
             work()
         tracker.stop()
-    return window.reading, JOULES_PER_KWH * tracker.final_emissions_data.cpu_energy
+    result = getattr(tracker, "final_emissions_data", None)
+    if result is None:
+        raise UserError("CodeCarbon gave no result on this machine; codecarbon.OfflineEmissionsTracker says why")
+    return window.reading, JOULES_PER_KWH * result.cpu_energy

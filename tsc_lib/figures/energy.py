@@ -69,7 +69,7 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
     for column, dataset in enumerate(datasets):
         axes[0, column].set_title(dataset)
         axes[-1, column].set_xlabel(f"mJ/series ({source})")
-        drawn = rows.loc[rows.dataset == dataset, ends].astype(float).stack()
+        drawn = rows.loc[rows.dataset == dataset, ends].to_numpy(dtype=float)
         if len(drawn := drawn[drawn > 0]):
             axes[0, column].set_xlim(0.8 * drawn.min(), 1.25 * drawn.max())
     axes[0, 0].set_yticks(range(len(labels)), [fill(label, 24) for label in labels])

@@ -1,0 +1,71 @@
+"""What `python -m tsc_lib doctor` finds out, with counters and without."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from fake_sysfs import advancing, socket
+
+from tsc_lib import doctor
+from tsc_lib.cli import main
+from tsc_lib.energy import EnergyMeter
+from tsc_lib.energy.crosscheck import beside_codecarbon
+from tsc_lib.errors import UserError
+
+
+def test_without_counters_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TSC_SYSFS_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("TSC_ENERGY")
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "modprobe intel_rapl_msr" in said and "perf is not installed" in said
+    assert "Used for the CPU: cputime, estimated." in said and "joules cannot be told" in said
+    assert "A/A noise floor" in said
+
+
+def test_with_counters_they_are_chosen_and_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSC_SYSFS_ROOT", str(tmp_path))
+    with advancing(tmp_path, socket(0, 45.0)):
+        table = doctor.examine().set_index("backend")
+        energy, cpu = doctor.noise_floor(EnergyMeter.named("powercap"))
+    assert table.usable.powercap and table.chosen.powercap and not table.chosen.cputime
+    assert table.resolution_s.powercap == pytest.approx(0.001, abs=0.004)
+    assert 0 < table.overhead_us.powercap < 1000
+    assert not table.why.powercap and table.chosen.sum() <= 2
+    for floor in (energy, cpu):
+        assert floor.low <= floor.estimate <= floor.high
+        assert floor.estimate == pytest.approx(1, abs=0.3)
+
+
+def test_a_noise_floor_needs_valid_windows(tmp_path: Path) -> None:
+    with advancing(tmp_path, socket(0, 45.0)) as writer:
+        from tsc_lib.energy.powercap import Powercap
+
+        source = Powercap(tmp_path)
+        assert source.unavailable() is None
+        writer.kill()
+        with pytest.raises(UserError, match="stood still"):
+            doctor.noise_floor(EnergyMeter(source))
+
+
+def test_codecarbon_gives_a_second_opinion() -> None:
+    pytest.importorskip("codecarbon", reason="codecarbon is not installed")
+
+    def work() -> int:
+        end = time.monotonic() + 2.5
+        count = 0
+        while time.monotonic() < end:
+            count += 1
+        return count
+
+    try:
+        ours, theirs = beside_codecarbon(EnergyMeter.named("cputime"), work)
+    except UserError as reason:
+        pytest.skip(str(reason))
+    assert ours.valid and ours.seconds >= 2.5
+    assert 0 < theirs < 10_000
