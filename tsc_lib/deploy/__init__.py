@@ -7,12 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 from tsc_lib.compress.model import CompressedModel, save_model
-from tsc_lib.deploy.predictor import Deployed, Predictor, RuntimeUnavailable, pin_threads
+from tsc_lib.deploy.predictor import Deployed, Predictor, RuntimeUnavailable
 from tsc_lib.errors import UserError
 
 __all__ = ["RUNTIMES", "Deployed", "Predictor", "RuntimeUnavailable", "check", "load", "prepare"]
 
-RUNTIMES = ("eager", "inductor")
+RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino")
 
 
 def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool) -> Deployed:
@@ -47,10 +47,8 @@ def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
 
 
 def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
-    """A predictor of the model that `prepare` put into `folder`, with this process' threads pinned."""
-    module = _module(runtime)
-    pin_threads(threads)
-    return module.load(Path(folder))
+    """A predictor, on this many threads, of the model that `prepare` put into `folder`."""
+    return _module(runtime).load(Path(folder), threads)
 
 
 def check(runtime: str, number_format: str) -> None:

@@ -57,8 +57,9 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     )
 
 
-def load(folder: Path) -> EagerPredictor:
+def load(folder: Path, threads: int) -> EagerPredictor:
     """A predictor of the model in `folder`."""
+    torch.set_num_threads(threads)
     return EagerPredictor(executable(load_model(folder)))
 
 

@@ -20,13 +20,11 @@ import torch
 from torch import Tensor
 
 from tsc_lib.compress.model import CompressedModel
-from tsc_lib.deploy.predictor import Deployed, RuntimeUnavailable
-from tsc_lib.errors import UserError
-from tsc_lib.models.transformer import MAX_TOKENS
+from tsc_lib.deploy.predictor import Deployed, RuntimeUnavailable, patch_of
+from tsc_lib.deploy.tracing import calibration_of, example, traced, whole_patches
 
 FORMATS = ("fp32", "int8 static")
 PROGRAM = "program.pt2"
-LARGEST_BATCH = 65_536
 
 
 class InductorPredictor:
@@ -40,9 +38,8 @@ class InductorPredictor:
         with torch.inference_mode():
             if lengths is None:
                 return self.program(torch.from_numpy(x)).numpy()
-            # The program's length is a whole number of patches, and a remainder makes no token.
-            whole = x.shape[2] // self.patch * self.patch
-            return self.program(torch.from_numpy(x[:, :, :whole]).contiguous(), torch.from_numpy(lengths)).numpy()
+            whole = whole_patches(x, self.patch)
+            return self.program(torch.from_numpy(whole), torch.from_numpy(lengths)).numpy()
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -56,7 +53,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         raise RuntimeUnavailable("inductor needs a C++ compiler and none is on the PATH; install g++")
     started = time.perf_counter()
-    inputs, shapes = _example(model, equal_length)
+    inputs, shapes = example(model, equal_length)
     details: dict[str, float | int | str | bool] = {}
     with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch({"freezing": True, "cpp.threads": 1}):
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
@@ -64,7 +61,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         if model.number_format == "int8 static":
             program, reduce_range = _quantize(model, inputs, shapes)
             details["reduce_range"] = reduce_range
-        exported = torch.export.export(program, inputs, dynamic_shapes=shapes)
+        exported = traced(program, inputs, shapes)
         model_bytes = _weight_bytes(exported)
         path = folder / PROGRAM
         temporary = folder / f"compiling-{PROGRAM}"
@@ -80,24 +77,10 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     )
 
 
-def load(folder: Path) -> InductorPredictor:
+def load(folder: Path, threads: int) -> InductorPredictor:
     """A predictor of the program in `folder`."""
-    from tsc_lib.store import read_json  # the sizes alone: the weights are in the program
-
-    patch = read_json(folder / "model.json")["config"]["patch"]
-    return InductorPredictor(torch._inductor.aoti_load_package(str(folder / PROGRAM)), patch)
-
-
-def _example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-    """Inputs to trace the network with, and which of their sizes may vary."""
-    config, length, n = model.network.config, model.reference_length, 8  # neither 0 nor 1, which would be specialised
-    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
-    if equal_length:
-        return (torch.zeros(n, config.channels, length),), ({0: batch},)
-    tokens = torch.export.Dim("tokens", min=1, max=MAX_TOKENS)
-    whole = max(2, length // config.patch) * config.patch
-    inputs = (torch.zeros(n, config.channels, whole), torch.full((n,), whole))
-    return inputs, ({0: batch, 2: config.patch * tokens}, {0: batch})
+    torch.set_num_threads(threads)
+    return InductorPredictor(torch._inductor.aoti_load_package(str(folder / PROGRAM)), patch_of(folder))
 
 
 def _quantize(
@@ -108,19 +91,13 @@ def _quantize(
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    if model.calibration is None:
-        raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
+    calibration = calibration_of(model)
     # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
     reduce_range = not torch.cpu._is_vnni_supported()
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=reduce_range))
-    graph = prepare_pt2e(torch.export.export(model.network.eval(), inputs, dynamic_shapes=shapes).module(), quantizer)
-    x, lengths = torch.from_numpy(model.calibration.x), model.calibration.lengths
-    if lengths is None:
-        graph(x)
-    else:
-        whole = x.shape[2] // model.network.config.patch * model.network.config.patch
-        graph(x[:, :, :whole].contiguous(), torch.from_numpy(lengths))
+    graph = prepare_pt2e(traced(model.network.eval(), inputs, shapes).module(), quantizer)
+    graph(*map(torch.from_numpy, calibration))
     return convert_pt2e(graph), reduce_range
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+
+from tsc_lib.store import read_json
 
 
 class Predictor(Protocol):
@@ -52,8 +55,6 @@ class RuntimeUnavailable(RuntimeError):
     """The runtime cannot work on this machine; the message says why and what to do."""
 
 
-def pin_threads(threads: int) -> None:
-    """Let PyTorch's operators use this many threads in this process."""
-    import torch
-
-    torch.set_num_threads(threads)
+def patch_of(folder: Path) -> int:
+    """Time steps in a patch of the model in `folder`, whose weights are in a runtime's own file."""
+    return read_json(folder / "model.json")["config"]["patch"]

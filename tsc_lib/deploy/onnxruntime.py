@@ -1,0 +1,189 @@
+"""ONNX Runtime: fp32, and dynamic and static int8 by its own quantizer, with weights quantized per channel."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tsc_lib.compress.model import CompressedModel
+from tsc_lib.deploy.predictor import Deployed, RuntimeUnavailable, patch_of
+from tsc_lib.deploy.tracing import calibration_of, example, traced, whole_patches
+
+FORMATS = ("fp32", "int8 dynamic", "int8 static")
+MODEL = "model.onnx"
+CALIBRATION_BATCH = 32
+
+INT8_OPERATORS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QLinearMatMul", "QGemm"}
+FP32_OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}
+
+
+class OnnxRuntimePredictor:
+    """Executes an ONNX graph."""
+
+    def __init__(self, session: Any, patch: int) -> None:
+        self.session, self.patch = session, patch
+        self._inputs = [value.name for value in session.get_inputs()]
+
+    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """Logits (n, classes) of series x (n, channels, length)."""
+        given = (x,) if lengths is None else (whole_patches(x, self.patch), lengths)
+        return self.session.run(None, dict(zip(self._inputs, given, strict=True)))[0]
+
+
+def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
+    """Write ``model.onnx``.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        If ONNX Runtime, or what writes its graphs, is not installed.
+    """
+    _import()
+    started = time.perf_counter()
+    details: dict[str, float | int | str | bool] = {}
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / MODEL
+        _export(model, plain, equal_length)
+        if model.number_format == "fp32":
+            plain.replace(result)
+        else:
+            details["reduce_range"] = _quantize(model, plain, result)
+        details["convert_seconds"] = time.perf_counter() - started
+        int8_ops, fp32_ops = _operators(result)
+        model_bytes = _weight_bytes(result)
+        result.replace(folder / MODEL)
+    return Deployed(model_bytes=model_bytes, int8_ops=int8_ops, fp32_ops=fp32_ops, details=details)
+
+
+def load(folder: Path, threads: int) -> OnnxRuntimePredictor:
+    """A predictor of the graph in `folder`."""
+    return OnnxRuntimePredictor(_session(folder / MODEL, threads), patch_of(folder))
+
+
+def _import() -> Any:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+
+        return onnx, onnxruntime
+    except ImportError as error:
+        raise RuntimeUnavailable(f"onnxruntime needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
+
+
+def _session(path: Path, threads: int, optimized: Path | None = None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Threads that spin while they wait would be counted as work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
+    onnx, _ = _import()
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of torchvision, which nobody needs here
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(traced(model.network.eval(), *example(model, equal_length)), dynamo=True)
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    proto = program.model_proto
+    # The exporter's shapes of intermediate values contradict those that the quantizer infers anew.
+    del proto.graph.value_info[:]
+    onnx.save(proto, path)
+
+
+def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
+    """Quantize the products with weights; returns whether weights were held to seven bits."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+    # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
+    reduce_range = not torch.cpu._is_vnni_supported()
+    common: dict[str, Any] = {
+        "per_channel": True,
+        "reduce_range": reduce_range,
+        "weight_type": QuantType.QInt8,
+        "op_types_to_quantize": ["MatMul", "Gemm"],
+        "nodes_to_exclude": _products_of_activations(plain),
+    }
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # the quantizer advises on preprocessing through the root logger
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            if model.number_format == "int8 dynamic":
+                quantize_dynamic(plain, result, **common)
+            else:
+                # With quantizing and dequantizing nodes instead (QDQ) the runtime fuses about a third of the products
+                # and executes the others in fp32.
+                quantize_static(plain, result, _Reader(model, plain), quant_format=QuantFormat.QOperator, **common)
+    finally:
+        root.setLevel(level)
+    return reduce_range
+
+
+def _products_of_activations(path: Path) -> list[str]:
+    """Names of attention's products, which stay in fp32: they have no weights."""
+    onnx, _ = _import()
+    graph = onnx.load(path).graph
+    weights = {value.name for value in graph.initializer}
+    return [node.name for node in graph.node if node.op_type == "MatMul" and not weights & set(node.input)]
+
+
+class _Reader:
+    """Hands the calibration series to the quantizer, batch by batch."""
+
+    def __init__(self, model: CompressedModel, path: Path) -> None:
+        onnx, _ = _import()
+        names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
+        arrays = calibration_of(model)
+        self._batches = iter(
+            {name: array[start : start + CALIBRATION_BATCH] for name, array in zip(names, arrays, strict=True)}
+            for start in range(0, len(arrays[0]), CALIBRATION_BATCH)
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch, None after the last."""
+        return next(self._batches, None)
+
+    def __iter__(self) -> _Reader:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self._batches)
+
+
+def _operators(path: Path) -> tuple[int, int]:
+    """Linear layers in int8 and in fp32, counted in the graph as the runtime has optimised it."""
+    onnx, _ = _import()
+    optimized = path.with_name("optimized.onnx")
+    _session(path, 1, optimized)
+    graph = onnx.load(optimized).graph
+    weights = {value.name for value in graph.initializer}
+    linear = [node.op_type for node in graph.node if len(node.input) > 1 and weights & set(node.input[1:])]
+    return sum(kind in INT8_OPERATORS for kind in linear), sum(kind in FP32_OPERATORS for kind in linear)
+
+
+def _weight_bytes(path: Path) -> int:
+    """Bytes of the weights, scales and zero points that the graph holds; positions and shapes are no weights."""
+    onnx, _ = _import()
+    named = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
+    return sum(array.nbytes for name, array in named.items() if "positions" not in name and array.dtype != np.int64)

@@ -1,0 +1,54 @@
+"""A network as one graph for every batch size, and for every length where lengths differ; runtimes start from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tsc_lib.compress.model import CompressedModel
+from tsc_lib.data import Batch
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import MAX_TOKENS
+
+LARGEST_BATCH = 65_536
+
+
+def example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+    """Inputs to trace the network with, and which of their sizes may vary."""
+    config, length, n = model.network.config, model.reference_length, 8  # neither 0 nor 1, which would be specialised
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    if equal_length:
+        return (torch.zeros(n, config.channels, length),), ({0: batch},)
+    tokens = torch.export.Dim("tokens", min=1, max=MAX_TOKENS)
+    whole = max(2, length // config.patch) * config.patch
+    inputs = (torch.zeros(n, config.channels, whole), torch.full((n,), whole))
+    return inputs, ({0: batch, 2: config.patch * tokens}, {0: batch})
+
+
+def traced(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:
+    """The network's graph."""
+    return torch.export.export(network, inputs, dynamic_shapes=shapes)
+
+
+def whole_patches(x: np.ndarray, patch: int) -> np.ndarray:
+    """Series without the remainder that makes no token: the length of a traced graph is a whole number of patches."""
+    return np.ascontiguousarray(x[:, :, : x.shape[2] // patch * patch])
+
+
+def calibration_of(model: CompressedModel) -> tuple[np.ndarray, ...]:
+    """What static int8 observes, as a traced graph takes it.
+
+    Raises
+    ------
+    UserError
+        If the model has no calibration series.
+    """
+    batch: Batch | None = model.calibration
+    if batch is None:
+        raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
+    if batch.lengths is None:
+        return (batch.x,)
+    return whole_patches(batch.x, model.network.config.patch), batch.lengths
