@@ -38,11 +38,13 @@ Make one variant of a model and print its accuracy, size, time and energy beside
   mask(l1, 0.5)       zero half of the rows of every linear layer; norms are l1 and l2
   prune(l1, 0.5)      remove half of the attention heads and feed-forward neurons
   finetune(4)         train four more epochs
-  int8(dynamic)       int8 linear layers, ranges taken from every input (runtime eager)
-  int8(static)        int8 linear layers, ranges observed on training series (runtime inductor)
+  int8(dynamic)       int8 linear layers, ranges taken from every input (eager, onnxruntime)
+  int8(static)        int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino)
 
 for example:  python -m tsc_lib run --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
 
+
+RUNTIME = "eager, inductor, onnxruntime or openvino (default: the first that executes the recipe)"
 
 DOCTOR = """\
 Try every source of energy on this machine and print which work, which is chosen, and for the others what enables them.
@@ -83,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
     run.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
     run.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
-    run.add_argument("--runtime", default=None, help="eager or inductor (default: the first that executes the recipe)")
+    run.add_argument("--runtime", default=None, help=RUNTIME)
     run.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     run.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
     run.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
