@@ -134,7 +134,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
                 part = rows[(rows.dataset == dataset) & (rows.model == model)]
                 _view(ax, part, energy, ratio, labels, hollow=number > 0)
             ax.set_xscale("log")
-            ax.margins(x=0.15)
+            ax.margins(x=0.2)
             plain_log(ax)
         line[0].set_title(dataset, loc="left")
     axes[-1, 0].set_xlabel(f"{source}, mJ/series")
@@ -164,7 +164,8 @@ def _view(ax: Axes, rows: pd.DataFrame, energy: str, ratio: str | None, labels: 
         change = np.exp(np.log(part[ratio]).mean()) if ratio else value / fp32
         if line.family != BASELINE and np.isfinite(change):
             text = f"{round(100 * (change - 1)):+d} %".replace("-", "\N{MINUS SIGN}")
-            ax.annotate(text, (value, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize=7)
+            end = line.high if np.isfinite(line.high) else value  # clear of the interval
+            ax.annotate(text, (end, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
 
 
 def plain_log(ax: Axes) -> None:
