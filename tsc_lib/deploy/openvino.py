@@ -1,4 +1,4 @@
-"""OpenVINO: fp32 and bf16, and static int8 through NNCF."""
+"""OpenVINO: fp32, and static int8 through NNCF."""
 
 from __future__ import annotations
 
