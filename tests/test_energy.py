@@ -191,7 +191,7 @@ def test_devices_are_read_side_by_side_and_add_up_only_within_a_class():
 
 def test_sources_by_name(monkeypatch):
     assert EnergyMeter.named("cputime").source.backend == "cputime"
-    with pytest.raises(UserError, match=r"unknown energy source 'sun'.* there are powercap, perf, cputime"):
+    with pytest.raises(UserError, match=r"unknown energy source 'sun'.* there are powercap, pyrapl, perf, cputime"):
         EnergyMeter.named("sun")
     monkeypatch.setenv("TSC_ENERGY", "wind")
     with pytest.raises(UserError, match="unknown energy source 'wind'"):

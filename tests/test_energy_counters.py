@@ -427,7 +427,8 @@ def test_what_pyrapl_gets_wrong_in_silence_is_an_error(tmp_path: Path, wraps_per
     assert isinstance(readings, list)
     for reading in readings:
         assert reading["invalid"] is not None and reading["joules"] is None
-        assert "pyRAPL" in reading["invalid"]
+        # Four wraps a second leave a reader that is held up for 11 ms in doubt too, which is as good a reason.
+        assert "pyRAPL" in reading["invalid"] or "wrapped unseen" in reading["invalid"]
 
 
 def test_pyrapl_refuses_what_it_does_not_see(tmp_path: Path):

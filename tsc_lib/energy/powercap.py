@@ -48,11 +48,20 @@ class Counter:
         self.total_uj = 0
         self._file: ZoneFile | None = zone.open()
         self._last, self._read, self._changed = self._file.energy_uj(), now, now
-        self._distrusted = False
+        self._fault: str | None = None
 
     def advance(self, now: float) -> str | None:
         """Add what the counter gained since it was read last; if that cannot be told, say why."""
-        distrusted, self._distrusted = self._distrusted, True
+        before = self._fault
+        gained, self._fault = self._step(now)
+        if self._fault is None and before is not None:  # what it gained since then may be of the time before
+            return f"{self.zone.domain} has just come back from a fault: {before}"
+        if self._fault is None:
+            self.total_uj += gained
+        return self._fault
+
+    def _step(self, now: float) -> tuple[int, str | None]:
+        """What the counter gained since it was read last, and why that is not to be trusted."""
         elapsed = now - self._read
         # Two updates of grace: a counter moves in steps, of which a short time may hold one too many.
         most = 1e6 * MAX_WATTS * (elapsed + 2 * UPDATE_S)
@@ -64,21 +73,17 @@ class Counter:
                 gained = self._gained(value)
         except (OSError, ValueError) as error:
             self._file = None  # it may come back as another file
-            return f"{self.zone.domain} cannot be read: {error}"
+            return 0, f"{self.zone.domain} cannot be read: {error}"
         previous, self._last, self._read = self._last, value, now
         if value != previous:
             self._changed = now
         if gained > most:
-            return f"{self.zone.domain} jumped from {previous} to {value} microjoules within {elapsed:.3f} s"
+            return 0, f"{self.zone.domain} jumped from {previous} to {value} microjoules within {elapsed:.3f} s"
         if gained + self.zone.range_uj <= 1e6 * MAX_WATTS * elapsed:
-            return f"{self.zone.domain} was not read for {elapsed:.3f} s, in which it may have wrapped unseen"
+            return 0, f"{self.zone.domain} was not read for {elapsed:.3f} s, in which it may have wrapped unseen"
         if now - self._changed > STALL_S and self.zone.is_package:
-            return f"{self.zone.domain} has stood still for {now - self._changed:.2f} s"
-        self._distrusted = False
-        if distrusted:  # what it gained since then may be of the time before
-            return f"{self.zone.domain} has just come back from a fault"
-        self.total_uj += gained
-        return None
+            return 0, f"{self.zone.domain} has stood still for {now - self._changed:.2f} s"
+        return gained, None
 
     def _gained(self, value: int) -> int:
         gained = value - self._last
