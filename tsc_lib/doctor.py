@@ -11,7 +11,7 @@ import pandas as pd
 
 from tsc_lib.energy import EnergyMeter, Reading, Source
 from tsc_lib.energy.crosscheck import beside_codecarbon
-from tsc_lib.energy.meter import BY_NAME
+from tsc_lib.energy.meter import BY_NAME, SOURCES
 from tsc_lib.errors import UserError
 from tsc_lib.stats import Interval, ratio_interval
 
@@ -43,7 +43,7 @@ def examine() -> pd.DataFrame:
         row: dict[str, Any] = {"device": source.device, "source": source.source, "backend": backend}
         row |= {"usable": reason is None, "shortest_window_s": source.shortest_window_s, "why": reason or ""}
         if reason is None:
-            row["chosen"] = source.device not in chosen and backend != "pyrapl"
+            row["chosen"] = source.device not in chosen and kind in SOURCES
             if row["chosen"]:
                 chosen.add(source.device)
             row |= {"resolution_s": source.resolution_s(), "overhead_us": overhead(source)}

@@ -155,14 +155,13 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
     return run_or_load("deploy", DEPLOY_VERSION, unit.label, DeployJob(unit, recipe, runtime), work)
 
 
-def modelled_energy(unit: Unit, recipe: str, runtime: str, batch_size: int) -> Reading:
-    """Energy of one call of a variant as operations × picojoules, for series of train's median length."""
-    folder, _ = deployed(unit, recipe, runtime)
+def modelled_energy(folder: Path, batch_size: int) -> Reading:
+    """Energy of one call of the variant in `deployed`'s folder, for series of train's median length."""
     model = read_json(folder / "model.json")
     counted = operations(
         TransformerConfig(**model["config"]), model["reference_length"], batch_size, model["number_format"].split()[0]
     )
-    return modelled(unit.label, counted, inferences=batch_size)
+    return modelled(folder.name, counted, inferences=batch_size)
 
 
 def benchmarked(
@@ -202,8 +201,7 @@ def benchmarked(
         )
         return {"session": session}
 
-    job = BenchmarkJob(
-        unit, measured, settings, EnergyMeter.auto().describe()
-    )  # other watts or another source are another result
+    energy = EnergyMeter.auto().describe()  # other watts or another source are another result
+    job = BenchmarkJob(unit, measured, settings, energy)
     _, record = run_or_load("benchmark", BENCHMARK_VERSION, unit.label, job, work)
     return record["session"]

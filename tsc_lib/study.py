@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -89,7 +90,7 @@ class Study:
 
     def __init__(self, profile: Profile, quiet: bool = False) -> None:
         self.profile, self.quiet = profile, quiet
-        self._deployed: dict[tuple[Unit, str, str], dict[str, Any]] = {}
+        self._deployed: dict[tuple[Unit, str, str], tuple[Path, dict[str, Any]]] = {}
         for model in profile.models:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
@@ -177,10 +178,10 @@ class Study:
         variant = unit, recipe, runtime
         if variant not in self._deployed:  # every table asks for every record
             try:
-                self._deployed[variant] = stages.deployed(unit, recipe, runtime, self._say)[1]
+                self._deployed[variant] = stages.deployed(unit, recipe, runtime, self._say)
             except StageFailed as failure:
-                self._deployed[variant] = {"status": f"failed: {failure}"}
-        return self._deployed[variant]
+                return {"status": f"failed: {failure}"}
+        return self._deployed[variant][1]
 
     def benchmark(self, unit: Unit) -> list[dict[str, Any]]:
         """The rows of a unit's benchmark session; of a session that failed a row with its status for every variant."""
@@ -234,7 +235,8 @@ class Study:
                 if record["status"] == "ok":
                     cost = costs[f"{recipe} in {runtime}", batch_size]
                     row |= qualities(record, reference) | {name: cost.get(name) for name in COSTS}
-                    reading = stages.modelled_energy(unit, recipe, runtime, batch_size)
+                    folder, _ = self._deployed[unit, recipe, runtime]
+                    reading = stages.modelled_energy(folder, batch_size)
                     row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
                     row["status"] = cost["status"]
                 yield row

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tsc_lib.benchmark.settings import CONTROL
+from tsc_lib.energy import idle_drift
 from tsc_lib.stats import ratio_interval
 
 NUMBERS = (
@@ -25,9 +26,6 @@ NUMBERS = (
     "energy_ratio_high",
     "energy_windows",
 )
-
-IDLE_DRIFT = 0.1
-"""Share by which idle power may differ before and after a session without a warning."""
 
 
 def summarise(raw: dict[str, Any], *, seed: int = 0) -> list[dict[str, Any]]:
@@ -120,9 +118,5 @@ def numbers(
 
 def warning(invalid: list[str], idle_watts: list[float]) -> str:
     """What a reader must know of a candidate's energy; empty if nothing."""
-    said = []
-    if invalid:
-        said.append(f"{len(invalid)} windows without energy, the last because {invalid[-1]}")
-    if idle_watts and max(idle_watts) - min(idle_watts) > IDLE_DRIFT * float(np.mean(idle_watts)):
-        said.append(f"idle power drifted from {idle_watts[0]:.1f} to {idle_watts[-1]:.1f} W")
-    return "; ".join(said)
+    missing = f"{len(invalid)} windows without energy, the last because {invalid[-1]}" if invalid else ""
+    return "; ".join(filter(None, [missing, idle_drift(idle_watts)]))

@@ -28,6 +28,7 @@ from tsc_lib.energy.reading import (
     InvalidWindowError,
     Reading,
     SourceMismatchError,
+    idle_drift,
     same_source,
     total,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Source",
     "SourceMismatchError",
     "Window",
+    "idle_drift",
     "same_source",
     "total",
 ]

@@ -239,6 +239,12 @@ class Window:
             energy = None
             if failure is None:
                 energy, failure = _attempt(source.stop, mark, seconds, cpu_seconds)
+                if seconds < source.shortest_window_s:
+                    energy = None
+                    failure = (
+                        f"it lasted {seconds:.4f} s, and {source.backend} resolves {source.shortest_window_s} s or "
+                        "more: repeat the work within the window"
+                    )
             if error is None:  # else the work was not finished, so it has no reading
                 self._readings[source.device] = self._read(source, energy, failure, seconds, cpu_seconds)
 

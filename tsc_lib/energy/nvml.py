@@ -78,13 +78,6 @@ class _Nvml:
         assert self._nvml is not None
         return self._nvml
 
-    def _long_enough(self, seconds: float, shortest: float) -> None:
-        if seconds < shortest:
-            raise InvalidWindowError(
-                f"it lasted {seconds:.3f} s, and {type(self).__name__} resolves {shortest} s or more: "
-                "repeat the work within the window"
-            )
-
 
 class NvmlCounter(_Nvml):
     """The driver's counter of energy since it was loaded (Volta and later)."""
@@ -109,7 +102,6 @@ class NvmlCounter(_Nvml):
             If a counter went back or rested, which happens when the driver is loaded anew, or rose beyond reason.
         """
         now = self.start()
-        self._long_enough(seconds, self.shortest_window_s)
         domains = {name: (now[name] - mark[name]) / 1000 for name in now}
         for name, joules in domains.items():
             if not 0 < joules <= MAX_WATTS * (seconds + COUNTER_UPDATE_S):
@@ -143,7 +135,6 @@ class NvmlPower(_Nvml):
         times, watts = mark.end()
         if mark.failure is not None:
             raise InvalidWindowError(f"the GPU's power could not be read: {mark.failure}")
-        self._long_enough(seconds, self.shortest_window_s)
         if len(times) < FEWEST_SAMPLES or max(b - a for a, b in pairwise(times)) > seconds / 4:
             raise InvalidWindowError(f"the GPU's power was read {len(times)} times only, or with long pauses")
         steps = [b - a for a, b in pairwise(times)]

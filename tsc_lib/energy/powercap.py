@@ -154,18 +154,13 @@ class Powercap:
         Raises
         ------
         InvalidWindowError
-            If a counter failed within the window, or the window is too short.
+            If a counter failed within the window.
         """
         with self._lock:
             self._advance()
             gained = [c.total_uj - before for c, before in zip(self._counters, mark.totals_uj, strict=True)]
             if new := self._faults - mark.faults:
                 raise InvalidWindowError(self._latest[-min(new, len(self._latest))])  # the first of them
-        if seconds < self.shortest_window_s:
-            raise InvalidWindowError(
-                f"it lasted {seconds:.4f} s, and the counters resolve {self.shortest_window_s} s or more: "
-                "repeat the work within the window"
-            )
         domains = {c.zone.domain: microjoules / 1e6 for c, microjoules in zip(self._counters, gained, strict=True)}
         joules = sum(domains.values())
         uncertain = joules * UPDATE_S / seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -126,11 +126,9 @@ class Reading:
             reason = next(reading.invalid for reading in idle if not reading.valid)
             return dataclasses.replace(self, warnings=(*self.warnings, f"idle power is unknown: {reason}"))
         watts = [reading.watts for reading in idle]
-        mean = sum(watts) / len(watts)
-        warnings = self.warnings
-        if max(watts) - min(watts) > IDLE_DRIFT * mean:
-            warnings += (f"idle power drifted from {watts[0]:.1f} W to {watts[-1]:.1f} W",)
-        return dataclasses.replace(self, idle_watts=mean, warnings=warnings)
+        drift = idle_drift(watts)
+        warnings = (*self.warnings, drift) if drift else self.warnings
+        return dataclasses.replace(self, idle_watts=sum(watts) / len(watts), warnings=warnings)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values, from which `from_json` makes an equal reading; JSON has no NaN."""
@@ -142,6 +140,13 @@ class Reading:
         """The reading that `to_json` wrote."""
         joules = {k: math.nan if values[k] is None else values[k] for k in ("joules", "joules_low", "joules_high")}
         return cls(**{**values, **joules, "warnings": tuple(values["warnings"])})
+
+
+def idle_drift(watts: Sequence[float]) -> str:
+    """A warning if idle power, measured once or several times, did not stay as it was; else empty."""
+    if not watts or max(watts) - min(watts) <= IDLE_DRIFT * sum(watts) / len(watts):
+        return ""
+    return f"idle power drifted from {watts[0]:.1f} W to {watts[-1]:.1f} W"
 
 
 def total(readings: Iterable[Reading]) -> float:
