@@ -77,6 +77,9 @@ class Counter:
         previous, self._last, self._read = self._last, value, now
         if value != previous:
             self._changed = now
+        elif now - self._changed > 2 * UPDATE_S and self._file.removed:  # one that still moves is there
+            self._file = None
+            return 0, f"{self.zone.domain} cannot be read: it was removed"
         if gained > most:
             return 0, f"{self.zone.domain} jumped from {previous} to {value} microjoules within {elapsed:.3f} s"
         if gained + self.zone.range_uj <= 1e6 * MAX_WATTS * elapsed:

@@ -70,7 +70,8 @@ class ZoneFile:
     """An open counter; reading it again is many times cheaper than opening it again."""
 
     def __init__(self, path: Path, range_uj: int) -> None:
-        self._file = io.FileIO(path)
+        self._file = io.FileIO(path)  # closes itself
+        self._descriptor = self._file.fileno()
         self._range_uj = range_uj
 
     def energy_uj(self) -> int:
@@ -83,14 +84,15 @@ class ZoneFile:
         ValueError
             If it is not a whole number within its range.
         """
-        descriptor = self._file.fileno()
-        text = os.pread(descriptor, 64, 0)
-        if os.fstat(descriptor).st_nlink == 0:  # it would read its last value for ever
-            raise OSError("it was removed")
-        value = whole_number(text)
+        value = whole_number(os.pread(self._descriptor, 64, 0))
         if value > self._range_uj:
             raise ValueError(f"it reads {value}, beyond its range of {self._range_uj} microjoules")
         return value
+
+    @property
+    def removed(self) -> bool:
+        """Whether the counter is gone, though its last value may still be read."""
+        return os.fstat(self._descriptor).st_nlink == 0
 
 
 def sysfs_root() -> Path:
