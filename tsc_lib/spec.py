@@ -109,6 +109,9 @@ class BenchmarkSettings(Spec):
         Wall time after which no further block is begun at a batch size, unless fewer than 5 were measured.
     threads : int
         Threads, and CPUs, that the child may use.
+    allocator : {"system", "kept"}
+        Whether freed memory goes back to the system, as its C library decides and as users of a model have it, or is
+        kept. Handing it back and forth may be a third of the time of a large batch, and less of a smaller model's.
     seed : int
         Seed of the order within blocks and of the bootstrap.
     """
@@ -120,9 +123,12 @@ class BenchmarkSettings(Spec):
     warmup_s: float = 0.2
     max_seconds: float = 60.0
     threads: int = 1
+    allocator: str = "system"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.allocator not in ("system", "kept"):
+            raise UserError(f"benchmark setting 'allocator' must be system or kept, not {self.allocator!r}")
         object.__setattr__(self, "batch_sizes", tuple(self.batch_sizes))  # JSON gives a list back
         sizes = {"series": self.series, "threads": self.threads, "batch_sizes": min(self.batch_sizes, default=0)}
         for name, value in sizes.items():

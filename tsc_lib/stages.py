@@ -25,10 +25,10 @@ from tsc_lib.store import read_json, run_or_load
 
 Progress = Callable[[str], None]
 
-TRAIN_VERSION = 1
+TRAIN_VERSION = 2
 COMPRESS_VERSION = 1
 DEPLOY_VERSION = 1
-BENCHMARK_VERSION = 2
+BENCHMARK_VERSION = 3
 
 REFERENCE = (compress.BASELINE, "eager")
 """Recipe and runtime that every cost is compared with."""

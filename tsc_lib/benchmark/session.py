@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from tsc_lib.benchmark.host import THREAD_VARIABLES, usable_cpus
+from tsc_lib.benchmark.host import ALLOCATOR, THREAD_VARIABLES, usable_cpus
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
 from tsc_lib.benchmark.summary import summarise
 from tsc_lib.errors import UserError
@@ -86,6 +86,8 @@ def run_session(
 def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
     """Start the child, give it the job and return its result."""
     environment = dict(os.environ)
+    if job["settings"]["allocator"] == "kept":
+        environment |= ALLOCATOR
     environment |= dict.fromkeys(THREAD_VARIABLES, str(job["settings"]["threads"]))
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # the child imports what its parent can
     command = [sys.executable, "-m", "tsc_lib.benchmark.child"]

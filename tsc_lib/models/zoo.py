@@ -33,6 +33,9 @@ def config_of(name: str, channels: int, classes: int) -> TransformerConfig:
         heads=(size["heads"],) * size["layers"],
         d_ff=(size["d_ff"],) * size["layers"],
         d_hidden=size["d_ff"],
+        # Twenty epochs leave nothing to regularise: on validation T1 without dropout was 1 to 4 points better on each
+        # of the study's data sets, mean of 2 to 4 seeds.
+        dropout=0.0,
     )
 
 
