@@ -31,14 +31,14 @@ def test_work_is_done_once() -> None:
         write_text(folder / "file.txt", "content")
         return {"answer": 42}
 
-    first = run_or_load("stage", 1, "label", TrainSpec(), work)
-    again = run_or_load("stage", 1, "label", TrainSpec(), work)
+    first = run_or_load("stage", (1,), "label", TrainSpec(), work)
+    again = run_or_load("stage", (1,), "label", TrainSpec(), work)
     assert first == again
     assert (first[0] / "file.txt").read_text() == "content"
     assert first[1]["answer"] == 42
     assert len(calls) == 1
-    run_or_load("stage", 2, "label", TrainSpec(), work)
-    run_or_load("stage", 1, "label", TrainSpec(epochs=3), work)
+    run_or_load("stage", (2,), "label", TrainSpec(), work)
+    run_or_load("stage", (1,), "label", TrainSpec(epochs=3), work)
     assert len(calls) == 3
 
 
@@ -51,10 +51,10 @@ def test_failed_work_leaves_a_record_and_is_not_repeated_until_forgotten() -> No
 
     for _ in range(2):
         with pytest.raises(StageFailed, match="ValueError: no luck"):
-            run_or_load("stage", 1, "label", TrainSpec(), work)
+            run_or_load("stage", (1,), "label", TrainSpec(), work)
     assert len(calls) == 1
     assert forget_failures() == 1
-    assert run_or_load("stage", 1, "label", TrainSpec(), lambda folder: {})[1]["status"] == "ok"
+    assert run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {})[1]["status"] == "ok"
     assert forget_failures() == 0
 
 
@@ -63,7 +63,7 @@ def test_bad_input_is_no_failure_of_the_work() -> None:
         raise UserError("no such file")
 
     with pytest.raises(UserError, match="no such file"):
-        run_or_load("stage", 1, "label", TrainSpec(), work)
+        run_or_load("stage", (1,), "label", TrainSpec(), work)
     assert forget_failures() == 0
 
 
@@ -77,12 +77,12 @@ store.OUTPUTS = Path({str(outputs)!r})
 def work(folder):
     (folder / "progress.txt").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
-store.run_or_load("stage", 1, "label", TrainSpec(), work)
+store.run_or_load("stage", (1,), "label", TrainSpec(), work)
 """
     killed = subprocess.run([sys.executable, "-c", script])
     assert killed.returncode == -signal.SIGKILL
     folder, record = run_or_load(
-        "stage", 1, "label", TrainSpec(), lambda folder: {"found": (folder / "progress.txt").read_text()}
+        "stage", (1,), "label", TrainSpec(), lambda folder: {"found": (folder / "progress.txt").read_text()}
     )
     assert record["found"] == "half"
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]

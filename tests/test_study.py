@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tsc_lib import deploy, store
+from tsc_lib import deploy, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
 from tsc_lib.spec import load_profile
@@ -87,6 +88,14 @@ def test_predictions_histories_and_removed_structure(study: Study) -> None:
     removed = study.removed().query("recipe == 'prune(l1, 0.5)'")
     assert removed.groupby(["part"]).kept.mean().tolist() == [0.5, 0.5]
     assert set(study.aa_windows().batch_size) == {1, 16}
+
+
+def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = [stages.TRAIN_VERSION, stages.COMPRESS_VERSION, stages.DEPLOY_VERSION, stages.BENCHMARK_VERSION]
+    assert all(after[: len(before)] == before for before, after in pairwise(order))
+    before = study.job_name("prepare", study.units[0])
+    monkeypatch.setattr(stages, "DEPLOY_VERSION", (*stages.DEPLOY_VERSION, 1))
+    assert study.job_name("prepare", study.units[0]) != before
 
 
 def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:

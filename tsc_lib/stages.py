@@ -25,10 +25,11 @@ from tsc_lib.store import read_json, run_or_load
 
 Progress = Callable[[str], None]
 
-TRAIN_VERSION = 2
-COMPRESS_VERSION = 1
-DEPLOY_VERSION = 1
-BENCHMARK_VERSION = 3
+# Of what each stage computes: its own version after those of the stages that it builds on.
+TRAIN_VERSION = (2,)
+COMPRESS_VERSION = (*TRAIN_VERSION, 1)
+DEPLOY_VERSION = (*COMPRESS_VERSION, 1)
+BENCHMARK_VERSION = (*DEPLOY_VERSION, 3)
 
 REFERENCE = (compress.BASELINE, "eager")
 """Recipe and runtime that every cost is compared with."""

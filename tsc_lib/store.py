@@ -64,14 +64,14 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from None
 
 
-def folder_of(stage: str, version: int, label: str, job: Spec) -> Path:
+def folder_of(stage: str, version: tuple[int, ...], label: str, job: Spec) -> Path:
     """Folder of a unit of work; a new `version` of the stage is other work."""
     key = digest({"stage": stage, "version": version, "job": job.to_json()})
     return OUTPUTS / "store" / stage / f"{label}-{key}"
 
 
 def run_or_load(
-    stage: str, version: int, label: str, job: Spec, work: Callable[[Path], dict[str, Any]]
+    stage: str, version: tuple[int, ...], label: str, job: Spec, work: Callable[[Path], dict[str, Any]]
 ) -> tuple[Path, dict[str, Any]]:
     """Load the result of a unit of work, doing it first if it was never done.
 
@@ -79,8 +79,8 @@ def run_or_load(
     ----------
     stage : str
         Kind of work, e.g. "train".
-    version : int
-        Version of what the stage computes; to be raised when that changes.
+    version : tuple of int
+        Versions of what the stages before it and the stage itself compute; to be raised when that changes.
     label : str
         Readable beginning of the folder's name.
     job : Spec

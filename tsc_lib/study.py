@@ -151,8 +151,9 @@ class Study:
 
     def job_name(self, stage: str, unit: Unit) -> str:
         """Name of a unit's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
-        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants}
+        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants, "version": stages.DEPLOY_VERSION}
         if stage == "benchmark":
+            content["version"] = stages.BENCHMARK_VERSION
             content["settings"] = self.settings(unit).to_json()
         return f"{unit.label}-{digest(content)}"
 
