@@ -1,0 +1,150 @@
+"""A network as inference runtimes like it: the same logits from fewer and larger operators.
+
+The strided convolution is one matrix product; its bias, the positions and the class token are one table. Query, key and
+value are one matrix, which also holds the scale of the scores. Of the last layer only the class token is computed,
+because nothing else of it is read: an eighth of T1, and nearly half of a model of two layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
+
+
+class LeanAttention(nn.Module):
+    """Attention whose projections are one matrix.
+
+    Parameters
+    ----------
+    attention : Attention
+        Whose weights to take; left alone.
+    fused : bool
+        Whether attention is one operator, or spelled out as products and a softmax.
+    first_only : bool
+        Whether only the first token is asked for.
+    """
+
+    def __init__(self, attention: Attention, fused: bool, first_only: bool) -> None:
+        super().__init__()
+        self.heads, self.head_dim = attention.heads, attention.head_dim
+        self.fused, self.first_only = fused, first_only
+        self.out = attention.out
+        scale = 1.0 if fused else self.head_dim**-0.5
+        query = _scaled(attention.query, scale)
+        if first_only:
+            self.query, self.key_value = query, _joined(attention.key, attention.value)
+        else:
+            self.query_key_value = _joined(query, attention.key, attention.value)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        width, tokens = self.heads * self.head_dim, x.shape[1]
+        if self.first_only:
+            q = self.query(x[:, :1])
+            k, v = self.key_value(x).split(width, dim=2)
+        else:
+            q, k, v = self.query_key_value(x).split(width, dim=2)
+        asked = 1 if self.first_only else tokens
+        q = q.reshape(-1, asked, self.heads, self.head_dim).transpose(1, 2)  # (n, heads, asked, head_dim)
+        k = k.reshape(-1, tokens, self.heads, self.head_dim)
+        v = v.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k.transpose(1, 2), v, attn_mask=mask)
+        else:
+            scores = q @ k.permute(0, 2, 3, 1)
+            y = torch.softmax(scores if mask is None else scores + mask, dim=-1) @ v
+        return self.out(y.transpose(1, 2).reshape(-1, asked, width))
+
+
+class LeanLayer(nn.Module):
+    """An encoder layer around a `LeanAttention`."""
+
+    def __init__(self, layer: EncoderLayer, fused: bool, first_only: bool) -> None:
+        super().__init__()
+        self.attention = LeanAttention(layer.attention, fused, first_only)
+        self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
+        self.feed_forward = layer.feed_forward
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        asked = x[:, :1] if self.attention.first_only else x
+        x = self.attention_norm(asked + self.attention(x, mask))
+        return self.feed_forward_norm(x + self.feed_forward(x))
+
+
+class Lean(nn.Module):
+    """The inference form of a transformer.
+
+    Parameters
+    ----------
+    network : Transformer
+        Whose logits to reproduce; left alone. Series have the lengths that it takes.
+    fused : bool
+        Whether attention is one operator, for runtimes that have a kernel for it, or spelled out.
+    """
+
+    table: Tensor
+    class_row: Tensor
+
+    def __init__(self, network: Transformer, *, fused: bool) -> None:
+        super().__init__()
+        config = network.config
+        self.patch, self.channels = config.patch, config.channels
+        with torch.no_grad():
+            weight = network.embed.weight  # (d_model, channels, patch)
+            self.embed = nn.Linear(config.channels * config.patch, config.d_model, bias=False)
+            self.embed.weight.copy_(weight.flatten(1))
+            bias = network.embed.bias
+            self.register_buffer("table", network.positions[1:] + (0.0 if bias is None else bias), persistent=False)
+            self.register_buffer("class_row", network.class_token[0] + network.positions[:1], persistent=False)
+            last = len(network.layers) - 1
+            self.layers = nn.ModuleList(
+                LeanLayer(layer, fused, index == last)
+                for index, layer in enumerate(network.layers)
+                if isinstance(layer, EncoderLayer)
+            )
+        self.hidden, self.classify = network.hidden, network.classify
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
+        tokens = x.shape[2] // self.patch
+        if lengths is None:
+            x = x[:, :, : tokens * self.patch]
+        x = x.reshape(-1, self.channels, tokens, self.patch)
+        if self.channels > 1:
+            x = x.transpose(1, 2)
+        x = self.embed(x.reshape(-1, tokens, self.channels * self.patch)) + self.table[:tokens]
+        x = torch.cat([self.class_row.expand(x.shape[0], 1, -1), x], dim=1)
+        mask = None
+        if lengths is not None:
+            valid = torch.arange(tokens + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
+            mask = torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.classify(F.relu(self.hidden(x[:, 0])))
+
+
+def _scaled(linear: nn.Module, scale: float) -> nn.Module:
+    if scale == 1.0:
+        return linear
+    weight, bias = _dense(linear)
+    return _linear(weight * scale, bias * scale)
+
+
+def _joined(*linears: nn.Module) -> nn.Linear:
+    weights, biases = zip(*map(_dense, linears), strict=True)
+    return _linear(torch.cat(weights), torch.cat(biases))
+
+
+def _dense(linear: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear layer."""
+    assert isinstance(linear, nn.Linear) and linear.bias is not None
+    return linear.weight, linear.bias
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    linear.weight.copy_(weight)
+    linear.bias.copy_(bias)
+    return linear
