@@ -162,6 +162,37 @@ class DataChoice(Spec):
 
 
 @dataclass(frozen=True)
+class RuntimeGrid(Spec):
+    """Which runtimes are compared on the same weights, those of the profile's first seed.
+
+    Attributes
+    ----------
+    variants : dict of str to tuple of str
+        Recipe to the runtimes that execute it.
+    models : tuple of str
+        Names from `tsc_lib.models.zoo`; all of the profile if there are none.
+    batch_sizes, threads : tuple of int
+        Every batch size is measured on every number of threads.
+    blocks : int
+        Paired repeats.
+    max_seconds : float
+        Wall time after which no further block is begun at a batch size, unless fewer than 5 were measured.
+    """
+
+    variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    batch_sizes: tuple[int, ...] = (1, 8, 64, 256)
+    threads: tuple[int, ...] = (1, 2)
+    blocks: int = 30
+    max_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("models", "batch_sizes", "threads"):  # JSON and YAML give lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "variants", {str(recipe): tuple(names) for recipe, names in self.variants.items()})
+
+
+@dataclass(frozen=True)
 class Profile(Spec):
     """A whole study: every data set × model × seed × variant that it holds.
 
@@ -181,6 +212,8 @@ class Profile(Spec):
         Recipe to the runtimes that execute it.
     benchmark : BenchmarkSettings
         Settings of every benchmark session.
+    runtimes : RuntimeGrid
+        The comparison of runtimes.
     """
 
     name: str
@@ -190,6 +223,7 @@ class Profile(Spec):
     train: TrainSpec
     variants: dict[str, tuple[str, ...]]
     benchmark: BenchmarkSettings
+    runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
 
     def __post_init__(self) -> None:
         for name in ("datasets", "models", "seeds", "variants"):
@@ -238,7 +272,7 @@ def _profile(path: Path, content: dict[str, Any]) -> Profile:
     variants = content.get("variants") or {}
     if not isinstance(variants, dict):
         raise UserError(f"{where}: 'variants' must map each recipe to a list of runtimes")
-    known = {"datasets", "models", "seeds", "train", "variants", "benchmark"}
+    known = {"datasets", "models", "seeds", "train", "variants", "benchmark", "runtimes"}
     if unknown := set(content) - known:
         raise UserError(f"{where}: unknown key {sorted(unknown)[0]!r}; a profile has {', '.join(sorted(known))}")
     return Profile(
@@ -249,6 +283,7 @@ def _profile(path: Path, content: dict[str, Any]) -> Profile:
         train=_make(TrainSpec, content.get("train") or {}, f"{where}, train"),
         variants={str(recipe): tuple(runtimes) for recipe, runtimes in variants.items()},
         benchmark=_make(BenchmarkSettings, content.get("benchmark") or {}, f"{where}, benchmark"),
+        runtimes=_make(RuntimeGrid, content.get("runtimes") or {}, f"{where}, runtimes"),
     )
 
 

@@ -1,0 +1,65 @@
+"""What one core can compute at most: products of two 1024 x 1024 matrices, by number format.
+
+A `Candidate` of a benchmark session like any model, so the same protocol pins, warms up, repeats and pairs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+SIZE = 1024
+
+OPERATIONS = 2 * SIZE**3
+"""Multiplications and additions in one call."""
+
+FORMATS = ("fp32", "bf16", "int8")
+
+
+def load(number_format: str, threads: int) -> Callable[..., np.ndarray]:
+    """A predictor that multiplies matrices and ignores what it is given.
+
+    Raises
+    ------
+    RuntimeError
+        If the processor has no instructions for the format: emulation says nothing about a peak.
+    """
+    torch.set_num_threads(threads)
+    product = {"fp32": _fp32, "bf16": _bf16, "int8": _int8}[number_format]()
+    logits = np.zeros((1, 2), dtype=np.float32)
+
+    def predict(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        with torch.inference_mode():
+            product()
+        return logits
+
+    return predict
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself (x86 with AVX-512 BF16 or AMX)."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _fp32() -> Callable[[], torch.Tensor]:
+    a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
+    return lambda: a @ b
+
+
+def _bf16() -> Callable[[], torch.Tensor]:
+    if not has_bf16():
+        raise RuntimeError("this processor has no instructions for bf16 (AVX-512 BF16 or AMX)")
+    a, b = torch.randn(SIZE, SIZE).bfloat16(), torch.randn(SIZE, SIZE).bfloat16()
+    return lambda: a @ b
+
+
+def _int8() -> Callable[[], torch.Tensor]:
+    """The product behind every quantized linear layer of PyTorch: uint8 by int8, with scales."""
+    a = torch.randint(0, 127, (SIZE, SIZE), dtype=torch.uint8)
+    packed = torch.ops.onednn.qlinear_prepack(torch.randint(-64, 64, (SIZE, SIZE), dtype=torch.int8), [SIZE, SIZE])
+    scales, zeros = torch.ones(SIZE), torch.zeros(SIZE, dtype=torch.int32)
+    arguments = (packed, scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+    return lambda: torch.ops.onednn.qlinear_pointwise(a, 1.0, 0, *arguments)
