@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from tsc_lib import compress, data, deploy, training
-from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
+from tsc_lib.benchmark import BenchmarkSettings, Candidate, peak, run_session, save_inputs
+from tsc_lib.benchmark.host import describe_host
 from tsc_lib.compress import CompressedModel, Material
 from tsc_lib.compress.model import measures
 from tsc_lib.energy import EnergyMeter, Reading
@@ -30,6 +31,7 @@ TRAIN_VERSION = (2,)
 COMPRESS_VERSION = (*TRAIN_VERSION, 1)
 DEPLOY_VERSION = (*COMPRESS_VERSION, 1)
 BENCHMARK_VERSION = (*DEPLOY_VERSION, 3)
+PEAK_VERSION = (1,)
 
 REFERENCE = (compress.BASELINE, "eager")
 """Recipe and runtime that every cost is compared with."""
@@ -75,6 +77,14 @@ class BenchmarkJob(Spec):
     variants: tuple[tuple[str, str], ...]
     settings: BenchmarkSettings
     energy: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PeakJob(Spec):
+    """The peak of a processor, as a version of torch reaches it."""
+
+    cpu_model: str
+    torch_version: str
 
 
 def train(unit: Unit, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
@@ -206,3 +216,35 @@ def benchmarked(
     job = BenchmarkJob(unit, measured, settings, energy)
     _, record = run_or_load("benchmark", BENCHMARK_VERSION, unit.label, job, work)
     return record["session"]
+
+
+def peaks() -> list[dict[str, Any]]:
+    """Measure what one core computes at most, or load it: one dictionary per number format.
+
+    Returns
+    -------
+    list of dict
+        ``number_format``, ``gflops`` (billions of operations a second of CPU time, median over windows; None where the
+        processor has no instructions for the format) and ``status``.
+    """
+    host = describe_host()
+    settings = BenchmarkSettings(batch_sizes=(1,), series=1, blocks=20, max_seconds=10.0)
+
+    def work(folder: Path) -> dict[str, Any]:
+        inputs = folder / "inputs.npz"
+        save_inputs(inputs, [np.zeros((1, 1), np.float32)], equal_length=True, settings=settings)
+        candidates = [
+            Candidate(name, "tsc_lib.benchmark.peak:load", {"number_format": name, "threads": 1}) for name in peak.FORMATS
+        ]
+        session = run_session(candidates[0], candidates[1:], inputs, settings, progress=False)
+        rows = [row for row in session["results"] if row["role"] != "control"]
+        return {"peaks": [_peak(row) for row in rows]}
+
+    job = PeakJob(host["cpu_model"], host["versions"]["torch"])
+    return run_or_load("peak", PEAK_VERSION, "peak", job, work)[1]["peaks"]
+
+
+def _peak(row: dict[str, Any]) -> dict[str, Any]:
+    milliseconds = row["cpu_ms_per_sample"]
+    gflops = None if milliseconds is None else peak.OPERATIONS / milliseconds / 1e6
+    return {"number_format": row["name"], "gflops": gflops, "status": row["status"]}

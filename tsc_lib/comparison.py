@@ -1,0 +1,141 @@
+"""The comparison of runtimes: the same weights in every runtime, number format, batch size and number of threads."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib import stages
+from tsc_lib.compress import parse, text
+from tsc_lib.spec import BenchmarkSettings
+from tsc_lib.stages import REFERENCE, Unit
+from tsc_lib.store import StageFailed
+from tsc_lib.study import COSTS, Study, qualities
+
+COSTS_COMPARED = [name for name in COSTS if not name.startswith("energy")]
+
+COLUMNS = [
+    *["dataset", "model", "recipe", "runtime", "number_format", "seed", "threads", "batch_size", "status"],
+    *["accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "agreement", "macs", "reference_macs"],
+    *["model_bytes", "int8_ops", "fp32_ops", "prepare_seconds", "prepare_peak_mb"],
+    *COSTS_COMPARED,
+    *["latency_p99_ms", "series_per_second"],
+]
+"""Columns of the table, in order."""
+
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+"""Of the latency's distribution, in `RuntimeComparison.latencies`."""
+
+
+class RuntimeComparison:
+    """What a profile's `runtimes` ask for, run or loaded like everything else of the study.
+
+    Parameters
+    ----------
+    study : Study
+        Whose first seed's models are compared.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.grid = study, study.profile.runtimes
+        self.variants = [(text(parse(recipe)), name) for recipe, names in self.grid.variants.items() for name in names]
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """The trained models that are compared."""
+        seed = self.study.profile.seeds[0]
+        models = self.grid.models or self.study.profile.models
+        return [unit for unit in self.study.units if unit.seed == seed and unit.model in models and self.variants]
+
+    def prepare(self, unit: Unit) -> None:
+        """Make every variant of a unit ready; failures are recorded."""
+        for variant in self.variants:
+            self.study.deploy(unit, *variant)
+
+    def settings(self, unit: Unit, threads: int) -> BenchmarkSettings:
+        """How a unit is measured on so many threads."""
+        changes = {name: getattr(self.grid, name) for name in ("batch_sizes", "blocks", "max_seconds")}
+        return dataclasses.replace(self.study.settings(unit), threads=threads, **changes)
+
+    def session(self, unit: Unit, threads: int) -> list[dict[str, Any]]:
+        """The rows of a unit's benchmark session on so many threads; empty if it failed."""
+        working = [v for v in self.variants if self.study.deploy(unit, *v)["status"] == "ok"]
+        try:
+            return stages.benchmarked(unit, working, self.settings(unit, threads), progress=False)["results"]
+        except StageFailed:
+            return []
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        rows = [row for unit in self.units for threads in self.grid.threads for row in self._rows(unit, threads)]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def table(self) -> pd.DataFrame:
+        """One row per data set, model, variant, number of threads and batch size.
+
+        ``cpu_ratio`` is variant ÷ reference on the same threads; ``agreement`` the share of test series that get the
+        class that the reference gives them; ``reference_macs`` the work of the uncompressed model for one series;
+        ``prepare_seconds`` and ``prepare_peak_mb`` what it took to compile or convert the model; ``series_per_second``
+        the throughput of one call after another at the median latency. Columns: `COLUMNS`.
+        """
+        return self._table.copy()
+
+    def _rows(self, unit: Unit, threads: int) -> list[dict[str, Any]]:
+        costs = {(row["name"], row["batch_size"]): row for row in self.session(unit, threads)}
+        reference = self.study.deploy(unit, *REFERENCE)
+        rows = []
+        for recipe, runtime in self.variants:
+            record = self.study.deploy(unit, recipe, runtime)
+            known: dict[str, Any] = {"dataset": unit.data.name, "model": unit.model, "seed": unit.seed}
+            known |= {"recipe": recipe, "runtime": runtime, "threads": threads, "status": record["status"]}
+            if record["status"] == "ok":
+                known |= qualities(record, reference) | self._preparation(record, reference)
+            for size in self.grid.batch_sizes:
+                row = {**known, "batch_size": size}
+                if record["status"] == "ok":
+                    cost = costs.get((f"{recipe} in {runtime}", size), {"status": "failed: its session failed"})
+                    row |= {name: cost.get(name) for name in COSTS_COMPARED} | {"status": cost["status"]}
+                    if cost["status"] == "ok":
+                        row["latency_p99_ms"] = float(np.percentile(cost["latency_ms"], 99))
+                        row["series_per_second"] = 1000 * size / cost["latency_p50_ms"]
+                rows.append(row)
+        return rows
+
+    @staticmethod
+    def _preparation(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+        agree = np.array(record["predicted"]) == np.array(reference["predicted"])
+        deployed = record["deployed"]
+        return {
+            "agreement": float(agree.mean()),
+            "reference_macs": reference["measures"]["macs"],
+            **{name: deployed[name] for name in ("number_format", "prepare_seconds", "prepare_peak_mb")},
+        }
+
+    def latencies(self) -> pd.DataFrame:
+        """Percentiles of the wall time of single calls at the smallest batch size: columns `percentile`, `latency_ms`.
+
+        One row per data set, model, variant, number of threads and percentile of `PERCENTILES`.
+        """
+        rows = []
+        size = min(self.grid.batch_sizes, default=1)
+        for unit in self.units:
+            for threads in self.grid.threads:
+                for row in self.session(unit, threads):
+                    if row["batch_size"] == size and row["status"] == "ok" and row["role"] != "control":
+                        recipe, _, runtime = row["name"].rpartition(" in ")
+                        names = {"dataset": unit.data.name, "model": unit.model, "threads": threads}
+                        names |= {"recipe": recipe, "runtime": runtime, "batch_size": size}
+                        values = np.percentile(row["latency_ms"], PERCENTILES)
+                        rows += [
+                            {**names, "percentile": percentile, "latency_ms": float(value)}
+                            for percentile, value in zip(PERCENTILES, values, strict=True)
+                        ]
+        return pd.DataFrame(rows)
+
+    def peaks(self) -> pd.DataFrame:
+        """What one core computes at most, by number format: columns `number_format`, `gflops` and `status`."""
+        return pd.DataFrame(stages.peaks())
