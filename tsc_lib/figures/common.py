@@ -132,15 +132,15 @@ class FewTicks(Locator):
 
     STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
 
-    def __call__(self) -> np.ndarray:
+    def __call__(self) -> list[float]:
+        assert self.axis is not None  # set by the axis that takes it
         return self.tick_values(*self.axis.get_view_interval())
 
-    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
         """Ticks from `vmin` to `vmax`."""
         decades = 10.0 ** np.arange(np.floor(np.log10(vmin)), np.ceil(np.log10(vmax)) + 1)
         for steps in self.STEPS:
-            ticks = np.outer(decades, steps).ravel()
-            ticks = ticks[(ticks >= vmin) & (ticks <= vmax)]
+            ticks = [tick for tick in np.outer(decades, steps).ravel().tolist() if vmin <= tick <= vmax]
             if len(ticks) >= 3:
                 break
         return ticks
