@@ -82,7 +82,7 @@ def grid(
         ax.set_xlabel(xlabel)
     fig.align_ylabels(axes[:, 0])
     cells = ((dataset, line) for line in lines for dataset in datasets)
-    return fig, [(ax, *cell) for ax, cell in zip(axes.flat, cells, strict=True)]
+    return fig, [(ax, dataset, line) for ax, (dataset, line) in zip(axes.flat, cells, strict=True)]
 
 
 def cell(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
