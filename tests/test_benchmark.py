@@ -27,9 +27,12 @@ TINY = BenchmarkSettings(batch_sizes=(1, 4), series=8, blocks=5, min_window_s=0.
 
 
 def load_burner(
-    seconds: float = 0.0, fail: str = "", after: int = 0, started: str = ""
+    seconds: float = 0.0, fail: str = "", after: int = 0, log: str = ""
 ) -> Callable[..., np.ndarray[Any, Any]]:
-    """A predictor that costs `seconds` of CPU per series and fails as told, after so many calls."""
+    """A predictor that costs `seconds` of CPU per series and fails as told, after so many calls.
+
+    `fail` may name a signal, as which `load_burner` ends its process at once, or a predictor after `after` calls.
+    """
     calls = 0
 
     def predict(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray[Any, Any]:
@@ -41,12 +44,19 @@ def load_burner(
             pass
         if fail == "raise" and calls > after:
             raise ValueError("no\nluck")
+        if fail.startswith("SIG") and calls > after:
+            os.kill(os.getpid(), signal.Signals[fail])
         return np.full((len(x), 3 if fail == "shape" else 2), np.nan if fail == "nan" else 0.0)
 
     if fail == "load":
         raise UserError("the extra is missing; install it")
-    if fail == "exit":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if fail.startswith("SIG") and after == 0:
+        os.kill(os.getpid(), signal.Signals[fail])
+    if fail == "interrupt":
+        with Path(log).open("a") as file:
+            file.write("loaded\n")
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
     print("libraries may print")
     return predict
 
@@ -214,9 +224,51 @@ def test_a_failing_reference_fails_the_session(inputs, fail):
         run_session(candidate("bad", fail=fail), [], inputs, TINY)
 
 
-def test_a_child_that_is_killed_is_one_clear_sentence(inputs):
-    with pytest.raises(UserError, match=r"ended by SIGKILL \(while loading killer\).*run it again"):
-        run_session(candidate("reference"), [candidate("killer", fail="exit")], inputs, TINY)
+def test_a_candidate_that_crashes_is_left_out_and_the_others_are_measured(inputs, capfd):
+    candidates = [
+        candidate("at load", fail="SIGSEGV"),
+        candidate("double", seconds=0.002),
+        candidate("when tried", fail="SIGABRT", after=1),
+        candidate("when warm", fail="SIGSEGV", after=30),
+        candidate("out of memory", fail="SIGKILL"),
+        candidate("broken", fail="raise"),
+    ]
+    session = run_session(candidate("reference", seconds=0.001), candidates, inputs, TINY)
+    assert json.loads(json.dumps(session, allow_nan=False)) == session
+    for size in (1, 4):
+        rows = [row for row in session["results"] if row["batch_size"] == size]
+        assert [row["name"] for row in rows] == ["reference", "control", *(c.name for c in candidates)]
+        status = {row["name"]: row["status"] for row in rows}
+        assert status["reference"] == status["control"] == status["double"] == "ok"
+        assert status["at load"] == "failed: the process was ended by SIGSEGV while loading at load"
+        assert (
+            status["when tried"] == "failed: the process was ended by SIGABRT while trying when tried at batch size 1"
+        )
+        assert "ended by SIGSEGV while " in status["when warm"] and "when warm at batch size" in status["when warm"]
+        assert status["out of memory"] == "failed: the process was ended by SIGKILL while loading out of memory"
+        assert status["broken"] == "failed: ValueError: no luck"
+        double = rows[3]
+        assert double["cpu_ratio"] == pytest.approx(2, rel=0.1) and len(double["block_ratios"]) == 5
+    assert capfd.readouterr().err.count("the session starts again without it") == 4
+
+
+@pytest.mark.parametrize("after", [0, 1, 40])
+def test_a_reference_that_crashes_is_one_clear_sentence(inputs, after):
+    with pytest.raises(UserError, match=r"ended by SIGSEGV \(while .*(reference|control).*\).*run it again"):
+        run_session(candidate("reference", fail="SIGSEGV", after=after), [candidate("b")], inputs, TINY)
+
+
+def test_a_child_that_is_asked_to_stop_is_not_started_again(inputs):
+    with pytest.raises(UserError, match=r"ended by SIGTERM \(while loading stopped\)"):
+        run_session(candidate("reference"), [candidate("stopped", fail="SIGTERM")], inputs, TINY)
+
+
+def test_an_interrupted_session_is_not_started_again(inputs, tmp_path):
+    log = tmp_path / "log"
+    with pytest.raises(KeyboardInterrupt):
+        run_session(candidate("reference"), [candidate("b", fail="interrupt", log=str(log))], inputs, TINY)
+    assert log.read_text() == "loaded\n"
+    assert lock_is_free(tmp_path)
 
 
 def test_killing_the_child_from_outside(inputs, tmp_path):

@@ -92,13 +92,14 @@ def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(tmp_path: Pat
     kill_when(first, tmp_path, "store/train/*.partial/checkpoint.safetensors")
     kill_when(start(tmp_path), tmp_path, "store/benchmark/*.partial/inputs.npz")
     trained = {p: p.stat().st_mtime_ns for p in tmp_path.glob("store/train/*/record.json")}
-    assert len(trained) == 2
+    assert len(trained) == 1  # a seed is measured before the next one begins
 
     final = start(tmp_path)
     output = final.communicate()[0]
     assert final.returncode == 0, output
     assert (tmp_path / "report" / "index.html").exists()
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("store/train/*/record.json")} == trained
+    assert {p: p.stat().st_mtime_ns for p in trained} == trained
+    assert len(list(tmp_path.glob("store/train/*/record.json"))) == 2
     table = pd.read_csv(tmp_path / "tables" / "smoke" / "results.csv")
     assert list(table.columns) == COLUMNS
     assert set(table.status) == {"ok"}

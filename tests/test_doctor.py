@@ -24,7 +24,7 @@ def test_without_counters_it_says_what_to_do(
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "modprobe intel_rapl_msr" in said and "perf is not installed" in said
-    assert "Used for the CPU: cputime, estimated." in said and "joules cannot be told" in said
+    assert "Used for the CPU: cputime, estimated: CPU time times" in said and "joules cannot be told" in said
     assert "A/A noise floor" in said
 
 

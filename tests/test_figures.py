@@ -14,6 +14,7 @@ from tsc_lib import figures, tables
 from tsc_lib.claims import judge
 from tsc_lib.data import Dataset, Split
 from tsc_lib.energy import SourceMismatchError
+from tsc_lib.figures.common import change, plain_log
 from tsc_lib.figures.palette import STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
 from tsc_lib.references import reference_accuracies
 from tsc_lib.strategies import FAMILIES, annotate, strategy_of
@@ -106,9 +107,39 @@ def test_axes_carry_units(results):
     assert "ms per series" in words and "accuracy, %" in words
 
 
+def test_a_cost_in_joules_names_its_source(results):
+    counted = results.assign(energy_source="measured")
+    words = " ".join(texts(figures.quantized_cost(counted, "energy_mj_per_sample", "mJ/series")))
+    assert "mJ/series (measured)" in words
+
+
+def test_intervals_fit_above_the_bars(results):
+    for ax in figures.quantized_cost(results, "cpu_ms_per_sample", "CPU ms/series").axes:
+        low, high = ax.get_ylim()
+        assert low == 0 and all(patch.get_height() < high for patch in ax.patches)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.17, 0.92), (0.3, 12), (1, 1000), (0.013, 0.05), (4.7, 9)])
+def test_a_logarithmic_axis_has_few_round_ticks(low, high):
+    ax = Figure().subplots()
+    plain_log(ax)
+    ax.set_xlim(low, high)
+    ticks = ax.get_xticks()
+    assert 2 <= len(ticks) <= 5 and all(low <= tick <= high for tick in ticks)
+    assert [float(label.get_text()) for label in ax.get_xticklabels()] == pytest.approx(list(ticks))
+
+
+def test_a_change_of_nothing_has_no_sign():
+    assert [change(ratio) for ratio in (0.46, 1.17, 1.002, 0.998)] == ["−54 %", "+17 %", "0 %", "0 %"]
+
+
 def test_energies_of_two_sources_are_not_drawn_together(results):
     mixed = results.assign(energy_source=results.model.map({"T1": "estimated", "T2": "measured"}))
-    for draw in (figures.energy_by_strategy, figures.main_bars, figures.model_cost):
+
+    def quantized(table: pd.DataFrame) -> Figure:
+        return figures.quantized_cost(table, "energy_mj_per_sample", "mJ/series")
+
+    for draw in (figures.energy_by_strategy, figures.main_bars, figures.model_cost, quantized):
         with pytest.raises(SourceMismatchError):
             draw(mixed)
 

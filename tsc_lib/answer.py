@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from tsc_lib.energy import same_source
+from tsc_lib.energy import MEANING, same_source
 from tsc_lib.stats import geometric_mean_interval
 from tsc_lib.strategies import BASELINE, FAMILIES, REFERENCE_RUNTIME, annotate, nearest_ratio
 from tsc_lib.tables import at_batch, collapsed, learned
@@ -16,11 +16,6 @@ POINTS = 1.0
 """Percentage points of accuracy that may be lost before a saving is no longer "without losing accuracy"."""
 
 _PAIR = ["dataset", "model"]
-_MEANINGS = {
-    "measured": "*measured* by the processor's counters",
-    "estimated": "*estimated* from CPU time and stated watts per core, so a saving in it is a saving in CPU time",
-    "modelled": "*modelled* from operation counts",
-}
 
 
 def answer(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points: float = POINTS) -> str:
@@ -97,16 +92,15 @@ def _cost(done: pd.DataFrame) -> str:
     reference = done[(done.recipe == BASELINE) & (done.runtime == REFERENCE_RUNTIME)]
     if not len(reference):
         return "The uncompressed models were not measured, so there is nothing to compare with."
-    source = same_source(done.energy_source)
+    source = str(same_source(done.energy_source))
     costs = summarise(reference).sort_values("energy_mj")
     least, most = costs.iloc[0], costs.iloc[-1]
     span = f"**{_mj(least.energy_mj)}** ({_place(least)})"
     if len(costs) > 1:
         span += f" to **{_mj(most.energy_mj)}** ({_place(most)})"
-    meaning = _MEANINGS.get(str(source), source)
     return (
         f"Classifying one time series with an uncompressed transformer costs {span} of energy, in batches of "
-        f"{_range(reference.batch_size)} with PyTorch in fp32. This energy is {meaning}; "
+        f"{_range(reference.batch_size)} with PyTorch in fp32. This energy is *{source}*: {MEANING[source].origin}; "
         f"its band reaches from {_mj(least.energy_low)} to {_mj(most.energy_high)}."
     )
 

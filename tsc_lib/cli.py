@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tsc_lib.errors import UserError
+from tsc_lib.errors import UserError, exit_code
 from tsc_lib.store import OUTPUTS, forget_failures, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,16 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
-        chosen.function(chosen)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return exit_code(chosen.function, chosen)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("stopped; run the same again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,14 +187,15 @@ def _results(chosen: argparse.Namespace) -> None:
 
 def _doctor(chosen: argparse.Namespace) -> None:
     from tsc_lib import doctor
-    from tsc_lib.energy import EnergyMeter
+    from tsc_lib.energy import MEANING, EnergyMeter
 
     sources = doctor.examine()
     print(sources.drop(columns="why").to_string(index=False, na_rep="-", float_format="{:.4g}".format), end="\n\n")
     for row in sources[~sources.usable].itertuples():
         print(f"{row.backend}: {row.why}")
     meter = EnergyMeter.auto()
-    print(f"\nUsed for the CPU: {meter.source.backend}, {meter.source.source}. {doctor.MEANING[meter.source.source]}")
+    meaning = MEANING[meter.source.source]
+    print(f"\nUsed for the CPU: {meter.source.backend}, {meter.source.source}: {meaning.origin}. {meaning.limits}")
     energy, cpu = doctor.noise_floor(meter)
     print("A/A noise floor, one work against itself over a few windows (1 would be without noise):")
     for name, floor in (("energy", energy), ("CPU time", cpu)):

@@ -21,13 +21,6 @@ OVERHEAD_S = 2.0
 
 CROSSCHECK_S = 10.0
 
-MEANING = {
-    "measured": "A counter of the processor tells the energy of the whole package, idle power included.",
-    "estimated": "Energy is CPU time in another unit here: its ratios are ratios of CPU time, and joules cannot be "
-    "told from it.",
-}
-"""What a class of source means for the numbers."""
-
 AA_BLOCKS = 12
 AA_WINDOW_S = 0.1
 

@@ -1,4 +1,9 @@
-"""The one exception that is meant for people."""
+"""The one exception that is meant for people, and how a command tells it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
 
 
 class UserError(Exception):
@@ -6,3 +11,13 @@ class UserError(Exception):
 
     The command line prints the message alone, without a traceback, and exits with a non-zero code.
     """
+
+
+def exit_code(command: Callable[..., object], *arguments: object) -> int:
+    """Do what a command does; 0, or 1 after one sentence on standard error that tells what is wrong."""
+    try:
+        command(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tsc_lib.errors import UserError
+from tsc_lib.errors import exit_code
 from tsc_lib.study import Study
 
 
@@ -38,12 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("job", help="name of a unit of the profile, as `Study.job_name` gives it")
     parser.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
     chosen = parser.parse_args(arguments)
-    try:
-        {"prepare": prepare, "benchmark": benchmark}[chosen.command](Study.open(chosen.profile), chosen.job)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    stage = {"prepare": prepare, "benchmark": benchmark}[chosen.command]
+    return exit_code(lambda: stage(Study.open(chosen.profile), chosen.job))
 
 
 if __name__ == "__main__":

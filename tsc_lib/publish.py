@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tsc_lib.errors import UserError
+from tsc_lib.errors import UserError, exit_code
 from tsc_lib.report import NOTEBOOKS
 from tsc_lib.store import OUTPUTS, write_text
 from tsc_lib.study import Study
@@ -88,16 +88,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Publish a profile; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tsc_lib.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="paper", help="name of a profile whose report is complete")
-    chosen = parser.parse_args(arguments)
+    return exit_code(_publish, parser.parse_args(arguments).profile)
+
+
+def _publish(profile: str) -> None:
     target = OUTPUTS / "published"
-    try:
-        publish(chosen.profile, target)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    publish(profile, target)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.1f} MB")
-    return 0
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib.answer import answer
-from tsc_lib.errors import UserError
+from tsc_lib.errors import UserError, exit_code
 from tsc_lib.store import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -281,23 +281,28 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (one, site):
         command.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
     chosen = parser.parse_args(arguments)
+    return exit_code(_notebook if chosen.command == "notebook" else _site, chosen)
+
+
+def _place(profile: str) -> tuple[str, Path, Path]:
+    """A profile as notebooks are given it, and the folders of its executed notebooks and tables."""
     # A path must hold in the notebook's folder too.
-    profile = str(Path(chosen.profile).resolve()) if chosen.profile.endswith((".yaml", ".yml")) else chosen.profile
+    profile = str(Path(profile).resolve()) if profile.endswith((".yaml", ".yml")) else profile
     name = Path(profile).stem
-    executed, tables = OUTPUTS / "notebooks" / name, OUTPUTS / "tables" / name
-    try:
-        if chosen.command == "notebook":
-            notebook = NOTEBOOKS / f"{chosen.name}.ipynb"
-            run_notebook(notebook, executed / notebook.name, {"profile": profile})
-        else:
-            paths = [executed / path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
-            results, claims = _table(tables / "results.csv"), _table(tables / "claims.csv")
-            done = [path for path in paths if path.is_file()]
-            print(build_site(done, OUTPUTS / "report", profile=name, results=results, claims=claims))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return profile, OUTPUTS / "notebooks" / name, OUTPUTS / "tables" / name
+
+
+def _notebook(chosen: argparse.Namespace) -> None:
+    profile, executed, _ = _place(chosen.profile)
+    notebook = NOTEBOOKS / f"{chosen.name}.ipynb"
+    run_notebook(notebook, executed / notebook.name, {"profile": profile})
+
+
+def _site(chosen: argparse.Namespace) -> None:
+    profile, executed, tables = _place(chosen.profile)
+    done = [path for notebook in sorted(NOTEBOOKS.glob("*.ipynb")) if (path := executed / notebook.name).is_file()]
+    results, claims = _table(tables / "results.csv"), _table(tables / "claims.csv")
+    print(build_site(done, OUTPUTS / "report", profile=Path(profile).stem, results=results, claims=claims))
 
 
 if __name__ == "__main__":

@@ -152,13 +152,16 @@ def load_all(job: dict[str, Any], settings: BenchmarkSettings, tell: Tell) -> di
     candidates = [reference, {**reference, "name": CONTROL}, *job["candidates"]]
     classes = None
     for done, candidate in enumerate(candidates):
-        tell("progress", stage="loading", done=done, total=len(candidates), name=candidate["name"])
+        name = candidate["name"]
+        progress = {"stage": "loading", "done": done, "total": len(candidates), "name": name}
+        tell("progress", **progress, doing=f"loading {name}")
         try:
             predict = load(candidate)
         except (Exception, SystemExit) as error:
             predict = failing(error)
         for size in settings.batch_sizes:
-            runner = Runner(candidate["name"], predict, calls[size])
+            runner = Runner(name, predict, calls[size])
+            tell("progress", **progress, doing=f"trying {name} at batch size {size}")
             try:
                 classes = check(runner, classes)
             except (Exception, SystemExit) as error:
@@ -166,7 +169,7 @@ def load_all(job: dict[str, Any], settings: BenchmarkSettings, tell: Tell) -> di
             if runner.failure and done < 2:  # the reference or its control
                 raise UserError(f"the reference {reference['name']!r} failed: {runner.failure}")
             runners[size].append(runner)
-    tell("progress", stage="loading", done=len(candidates), total=len(candidates), name="")
+    tell("progress", stage="loading", done=len(candidates), total=len(candidates), name="", doing="loading")
     return runners
 
 
@@ -174,10 +177,16 @@ def measure(
     size: int, runners: list[Runner], settings: BenchmarkSettings, meter: EnergyMeter, tell: Tell
 ) -> dict[str, Any]:
     """Warm up, then measure blocks at one batch size."""
+    stage, blocks = f"batch {size}", 0
 
-    def attempt(runner: Runner, action: Callable[..., None], *arguments: Any) -> None:
+    def say(name: str, doing: str) -> None:
+        tell("progress", stage=stage, done=blocks, total=settings.blocks, name=name, doing=doing)
+
+    def attempt(runner: Runner, doing: str, action: Callable[..., None], *arguments: Any) -> None:
         if runner.failure is not None:
             return
+        # The parent knows from it whose fault a crash is.
+        say(runner.name, f"{doing} {runner.name} at batch size {size}")
         try:
             action(*arguments)
         except (Exception, SystemExit) as error:
@@ -185,18 +194,16 @@ def measure(
             if runner in runners[:2]:
                 raise UserError(f"the reference failed at batch size {size}: {runner.failure}") from error
 
-    stage = f"batch {size}"
-    tell("progress", stage=stage, done=0, total=settings.blocks, name="warm-up")
     for runner in runners:
-        attempt(runner, runner.warm_up, settings, meter.shortest_window_s)
+        attempt(runner, "warming up", runner.warm_up, settings, meter.shortest_window_s)
     rng = np.random.default_rng([settings.seed, size])
-    start, blocks = time.monotonic(), 0
+    start = time.monotonic()
     while blocks < settings.blocks and (blocks < BLOCKS_AT_LEAST or time.monotonic() - start < settings.max_seconds):
         gc.collect()
         for position, index in enumerate(rng.permutation(len(runners))):
-            attempt(runners[index], runners[index].measure, meter, position)
+            attempt(runners[index], "measuring", runners[index].measure, meter, position)
         blocks += 1
-        tell("progress", stage=stage, done=blocks, total=settings.blocks, name="")
+        say("", f"measuring at batch size {size}")
     return {
         "batch_size": size,
         "series": sum(len(call.x) for call in runners[0].calls),

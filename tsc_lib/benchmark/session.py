@@ -23,6 +23,28 @@ Session = dict[str, Any]
 """A JSON-able session: ``host``, ``settings``, ``energy``, ``reference``, and ``results``, a list with one dictionary
 per batch size and candidate that `tsc_lib.benchmark.summary.summarise` describes."""
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals by which somebody asks a process to stop; another one is a crash, or the system short of memory."""
+
+NOTHING_MEASURED: dict[str, Any] = {"sweeps": 1, "windows": {}, "invalid": [], "latency_ms": []}
+"""What the child would tell of a candidate before its first window."""
+
+
+class Crash(UserError):
+    """The child crashed while it was busy with one candidate, the reference or its control.
+
+    Attributes
+    ----------
+    name : str
+        Which one.
+    why : str
+        How the child ended and what it was doing.
+    """
+
+    def __init__(self, message: str, name: str, why: str) -> None:
+        super().__init__(message)
+        self.name, self.why = name, why
+
 
 def run_session(
     reference: Candidate,
@@ -41,7 +63,8 @@ def run_session(
     reference : Candidate
         What the others are compared with; also measured as its own control.
     candidates : list of Candidate
-        Those that fail are reported as such and do not end the session.
+        Those that fail are reported as such and do not end the session. One that crashes its process is left out of
+        a second attempt, which measures all the others anew.
     inputs : Path
         The sample that `save_inputs` wrote.
     settings : BenchmarkSettings, optional
@@ -56,7 +79,7 @@ def run_session(
     Raises
     ------
     UserError
-        If the reference fails, or the child ends before its result.
+        If the reference fails or crashes, or the child ends otherwise before its result.
     """
     settings = settings or BenchmarkSettings()
     names = [reference.name, CONTROL, *(candidate.name for candidate in candidates)]
@@ -73,7 +96,9 @@ def run_session(
         "inputs": str(inputs.resolve()),
         "settings": asdict(settings) | {"batch_sizes": list(settings.batch_sizes)},
     }
-    raw = run_child(job, progress)
+    raw = run_past_crashes(job, progress)
+    for batch in raw["batches"]:
+        batch["runners"].sort(key=lambda runner: names.index(runner["name"]))
     return {
         "host": raw["host"],
         "settings": job["settings"],
@@ -81,6 +106,24 @@ def run_session(
         "reference": reference.name,
         "results": summarise(raw, seed=settings.seed),
     }
+
+
+def run_past_crashes(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
+    """The result of a child that did not crash, with the candidates that made earlier ones crash added as failed."""
+    crashed: list[dict[str, Any]] = []
+    while True:
+        left = {c["name"]: c for c in job["candidates"] if c["name"] not in [runner["name"] for runner in crashed]}
+        try:
+            raw = run_child({**job, "candidates": list(left.values())}, progress)
+        except Crash as crash:
+            if crash.name not in left:  # the reference or its control
+                raise
+            crashed.append({**NOTHING_MEASURED, "name": crash.name, "failure": crash.why})
+            print(f"{crash.why}; the session starts again without it", file=sys.stderr, flush=True)
+        else:
+            for batch in raw["batches"]:
+                batch["runners"] += crashed
+            return raw
 
 
 def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
@@ -100,7 +143,7 @@ def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
             # The pipe stays open: its closing, by us or by our death, is what ends the child.
             child.stdin.write(json.dumps(job) + "\n")
             child.stdin.flush()
-            result, doing = follow(child.stdout, progress)
+            result, doing, name = follow(child.stdout, progress)
         finally:
             child.kill()  # a no-op unless we were interrupted
             child.wait()
@@ -108,14 +151,14 @@ def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
             child.stdout.close()
         if result is None:
             errors.seek(0)
-            raise UserError(how_it_ended(child.returncode, doing, errors.read()))
+            raise how_it_ended(child.returncode, doing, name, errors.read())
     return result
 
 
-def follow(answers: IO[str], progress: bool | None) -> tuple[dict[str, Any] | None, str]:
-    """Show what the child tells until it ends; its result if it gave one, and what it was last doing."""
+def follow(answers: IO[str], progress: bool | None) -> tuple[dict[str, Any] | None, str, str]:
+    """Show what the child tells until it ends; its result if it gave one, what it was last doing and with which one."""
     result: dict[str, Any] | None = None
-    doing, stage, bar = "starting", "", None
+    doing, name, stage, bar = "starting", "", "", None
     try:
         for line in answers:
             answer = json.loads(line)
@@ -134,17 +177,20 @@ def follow(answers: IO[str], progress: bool | None) -> tuple[dict[str, Any] | No
                 assert bar is not None
                 bar.set_postfix_str(answer["name"], refresh=False)
                 bar.update(answer["done"] - bar.n)
-                doing = f"{stage} {answer['name']}".strip()
+                doing, name = answer["doing"], answer["name"]
     finally:
         if bar is not None:
             bar.close()
-    return result, doing
+    return result, doing, name
 
 
-def how_it_ended(code: int, doing: str, errors: str) -> str:
-    """One sentence on a child that ended without a result."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        return f"the benchmark's process was ended by {name} (while {doing}) and nothing of it was kept; run it again"
-    last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "no message")
-    return f"the benchmark's process failed (while {doing}): {last}"
+def how_it_ended(code: int, doing: str, name: str, errors: str) -> UserError:
+    """What to raise of a child that ended without a result while it was busy with `name`, empty for none."""
+    if code >= 0:
+        last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "no message")
+        return UserError(f"the benchmark's process failed (while {doing}): {last}")
+    ended = f"ended by {signal.Signals(-code).name}"
+    message = f"the benchmark's process was {ended} (while {doing}) and nothing of it was kept; run it again"
+    if -code in STOPPING or not name:
+        return UserError(message)
+    return Crash(message, name, f"the process was {ended} while {doing}")

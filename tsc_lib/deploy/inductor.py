@@ -88,6 +88,7 @@ def _quantize(
 ) -> tuple[torch.nn.Module, bool]:
     """PT2E: observe the calibration series, then convert to a graph of quantized operators."""
     logging.getLogger("torchao").setLevel(logging.ERROR)  # it reports each CUDA extension that it cannot load
+    logging.getLogger("torch.utils._pytree").addFilter(_concerns_us)
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
@@ -99,6 +100,11 @@ def _quantize(
     graph = prepare_pt2e(traced(model.network.eval(), inputs, shapes).module(), quantizer)
     graph(*map(torch.from_numpy, calibration))
     return convert_pt2e(graph), reduce_range
+
+
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """Whether a message of PyTorch's registry is not the one on how torchao registers its own KernelPreference."""
+    return "KernelPreference" not in record.getMessage()
 
 
 def _weight_bytes(program: torch.export.ExportedProgram) -> int:

@@ -24,8 +24,10 @@ from __future__ import annotations
 
 from tsc_lib.energy.meter import EnergyMeter, Source, Window
 from tsc_lib.energy.reading import (
+    MEANING,
     Energy,
     InvalidWindowError,
+    Meaning,
     Reading,
     SourceMismatchError,
     idle_drift,
@@ -34,9 +36,11 @@ from tsc_lib.energy.reading import (
 )
 
 __all__ = [
+    "MEANING",
     "Energy",
     "EnergyMeter",
     "InvalidWindowError",
+    "Meaning",
     "Reading",
     "Source",
     "SourceMismatchError",

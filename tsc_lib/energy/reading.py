@@ -13,6 +13,34 @@ from tsc_lib.errors import UserError
 SourceClass = Literal["measured", "estimated", "modelled"]
 """A counter was read; CPU time was multiplied by stated watts; operations were multiplied by picojoules."""
 
+
+class Meaning(NamedTuple):
+    """What energies of a class are, and in sentences what they show and what they cannot."""
+
+    origin: str
+    limits: str
+
+
+MEANING: Mapping[str, Meaning] = {
+    "measured": Meaning(
+        "counted by the processor itself",
+        "It is everything that package and memory drew, idle power and neighbours included, and cannot tell one "
+        "program from another that runs beside it.",
+    ),
+    "estimated": Meaning(
+        "CPU time times stated watts per core, so a saving in it is a saving in CPU time",
+        "It sees all that keeps a core busy, runtime and data movement included; it cannot see whether int8 arithmetic "
+        "draws less power than fp32, nor memory, idle power and clock frequency, so joules cannot "
+        "be told from it.",
+    ),
+    "modelled": Meaning(
+        "multiplications and moved bytes times the picojoules of one published technology",
+        "It sees number format and structure alone; it cannot see runtime, instructions around the arithmetic, "
+        "batching beyond the reuse of weights, clock or idle power. Zeros of a mask are multiplied like other numbers.",
+    ),
+}
+"""What each class of source means for its numbers."""
+
 Device = Literal["cpu", "gpu"]
 
 IDLE_DRIFT = 0.1

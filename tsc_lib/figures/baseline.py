@@ -10,7 +10,19 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from tsc_lib.data.preprocess import natural_key
 from tsc_lib.energy import same_source
-from tsc_lib.figures.common import drawing, handle, legend_below, mark, panels, unique
+from tsc_lib.figures.common import (
+    bars,
+    cell,
+    drawing,
+    grid,
+    handle,
+    interval_handle,
+    legend_below,
+    mark,
+    name_rows,
+    panels,
+    unique,
+)
 from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS, styled
 from tsc_lib.references import class_name
 from tsc_lib.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows
@@ -39,26 +51,20 @@ def learning_curves(histories: pd.DataFrame) -> Figure:
     Figure
         One column of panels per data set; for every model a row of losses and a row of accuracies.
     """
-    datasets, models = unique(histories.dataset), unique(histories.model)
-    fig, axes = panels(2 * len(models), len(datasets), 1.55, sharex="col")
-    for column, dataset in enumerate(datasets):
-        for row, model in enumerate(models):
-            part = histories[(histories.dataset == dataset) & (histories.model == model)]
-            loss, accuracy = axes[2 * row, column], axes[2 * row + 1, column]
-            for _, run in part.groupby("seed"):
-                best = run[run.best]
-                for split in ("train", "valid"):
-                    loss.plot(run.epoch, run[f"{split}_loss"], color=SPLIT_COLOURS[split], linewidth=1)
-                loss.plot(best.epoch, best.valid_loss, "o", color=SPLIT_COLOURS["valid"], markersize=4.5)
-                accuracy.plot(run.epoch, 100 * run.valid_accuracy, color=SPLIT_COLOURS["valid"], linewidth=1)
-                accuracy.plot(best.epoch, 100 * best.valid_accuracy, "o", color=SPLIT_COLOURS["valid"], markersize=4.5)
-            loss.set_ylim(bottom=0)
-        axes[0, column].set_title(dataset)
-        axes[-1, column].set_xlabel("epoch")
-        axes[-1, column].xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    for row, model in enumerate(models):
-        axes[2 * row, 0].set_ylabel(f"{model}\ncross-entropy")
-        axes[2 * row + 1, 0].set_ylabel(f"{model}\nvalid accuracy, %")
+    shown = {"loss": "cross-entropy", "accuracy": "valid accuracy, %"}
+    lines = {(model, what): f"{model}\n{title}" for model in unique(histories.model) for what, title in shown.items()}
+    fig, cells = grid(unique(histories.dataset), lines, 1.55, xlabel="epoch", sharex="col")
+    for ax, dataset, (model, what) in cells:
+        for _, run in cell(histories, dataset, model).groupby("seed"):
+            value, factor = ("valid_loss", 1) if what == "loss" else ("valid_accuracy", 100)
+            if what == "loss":
+                ax.plot(run.epoch, run.train_loss, color=SPLIT_COLOURS["train"], linewidth=1)
+            ax.plot(run.epoch, factor * run[value], color=SPLIT_COLOURS["valid"], linewidth=1)
+            best = run[run.best]
+            ax.plot(best.epoch, factor * best[value], "o", color=SPLIT_COLOURS["valid"], markersize=4.5)
+        if what == "loss":
+            ax.set_ylim(bottom=0)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     handles = [handle(color=SPLIT_COLOURS[s], linestyle="-", label=s) for s in ("train", "valid")]
     legend_below(fig, [*handles, handle(color=SPLIT_COLOURS["valid"], marker="o", label="chosen epoch")])
     return fig
@@ -86,25 +92,23 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
     order = references.groupby("method").accuracy.mean().sort_values(ascending=False)
     lines = [(model, value) for model in models for value in ("accuracy", "f1_macro")]
     names = [f"{model} {'accuracy' if value == 'accuracy' else 'macro-F1'}" for model, value in lines]
-    fig, axes = panels(1, len(datasets), 0.27 * (len(lines) + len(order)) + 0.7, sharey=True)
-    for ax, dataset in zip(axes[0], datasets, strict=True):
+    height = 0.27 * (len(lines) + len(order)) + 0.7
+    fig, cells = grid(datasets, {None: ""}, height, xlabel="test set, %", sharey=True)
+    for ax, dataset, _ in cells:
         for y, (model, value) in enumerate(lines):
-            of_model = rows[(rows.dataset == dataset) & (rows.model == model)]
+            of_model = cell(rows, dataset, model)
             _seeds_and_mean(ax, of_model, value, y, MODEL_COLOURS[0], MODEL_MARKERS[models.index(model)])
         for method, accuracy, version in _of(references, dataset):
             face = "white" if version else QUIET
             position = len(lines) + order.index.get_loc(method)
             mark(ax, 100 * accuracy, position, marker="d", color=QUIET, markerfacecolor=face)
         ax.axhline(len(lines) - 0.5, color=QUIET, linewidth=0.8)
-        ax.set_title(dataset)
-        ax.set_xlabel("test set, %")
-    axes[0, 0].set_yticks(range(len(names) + len(order)), [*names, *order.index])
-    axes[0, 0].set_ylim(len(names) + len(order) - 0.5, -0.5)
+    name_rows(cells[0][0], [*names, *order.index])
     handles = [handle(color=MODEL_COLOURS[0], marker="o", label="ours: mean and 95 % interval, seeds small")]
     if len(order):
         handles.append(handle(color=QUIET, marker="d", label="published, same data"))
     if references.version.any():
-        label = "published, series padded to one length"
+        label = "published, padded to one length"
         handles.append(handle(color=QUIET, marker="d", markerfacecolor="white", label=label))
     legend_below(fig, handles, columns=3)
     return fig
@@ -197,7 +201,8 @@ def model_cost(results: pd.DataFrame) -> Figure:
         ax.set_title(f"{title}\n{batch_name(chosen)}" if kind else title, fontsize=8)
     for ax in axes.flat[len(wanted) :]:
         ax.set_axis_off()
-    legend_below(fig, [handle(color=MODEL_COLOURS[i], marker="s", label=m) for i, m in enumerate(models)])
+    handles = [handle(color=MODEL_COLOURS[i], marker="s", label=m) for i, m in enumerate(models)]
+    legend_below(fig, [*handles, interval_handle()])
     return fig
 
 
@@ -207,14 +212,12 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, column: str, datasets: list[str], m
     for i, model in enumerate(models):
         summary = over_seeds(rows[rows.model == model], column, CELL).set_index("dataset").reindex(datasets)
         x = np.arange(len(datasets)) + (i - (len(models) - 1) / 2) * width
-        ax.bar(x, factor * summary[column], width * 0.92, color=MODEL_COLOURS[i])
-        if column.endswith("per_sample"):
-            ax.vlines(x, factor * summary.low, factor * summary.high, color="#D55E00", linewidth=1.4)
+        bars(ax, x, summary, column, width * 0.92, MODEL_COLOURS[i], factor)
     ax.set_xticks(range(len(datasets)), [_short(name) for name in datasets], fontsize=7.5)
     if column in ("params", "macs"):
         ax.yaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.grid(axis="x", visible=False)
+    ax.set_ylim(bottom=0)
 
 
 def _short(name: str) -> str:

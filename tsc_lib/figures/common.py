@@ -1,19 +1,24 @@
-"""What several figures share: grids of panels, marks with intervals, legends."""
+"""What several figures share: grids of panels, marks and bars with intervals, axes, legends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from textwrap import fill
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import Locator, LogLocator, NullFormatter, StrMethodFormatter
 
-from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
+from tsc_lib.figures.palette import INTERVAL, QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
 from tsc_lib.strategies import FAMILIES, TITLES
+
+Line = TypeVar("Line")
 
 
 class Drawing(Figure):
@@ -34,6 +39,55 @@ def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figu
     """An empty figure of the report's width with panels (rows, columns) of `height` inches each."""
     fig = drawing(height * rows + 0.4)
     return fig, fig.subplots(rows, columns, squeeze=False, **options)
+
+
+def grid(
+    datasets: Sequence[str],
+    lines: Mapping[Line, str],
+    height: float,
+    *,
+    xlabel: str = "",
+    below: float = 0,
+    **options: Any,
+) -> tuple[Figure, list[tuple[Axes, str, Line]]]:
+    """A column of panels for every data set, its name above, and a row for every line, its label at the left.
+
+    Parameters
+    ----------
+    datasets : sequence of str
+        Names, for the columns.
+    lines : mapping
+        What the rows show, such as models, and the label of each.
+    height : float
+        Inches of a panel.
+    xlabel : str
+        Label under the lowest panels.
+    below : float
+        Inches kept free under them, for long tick labels.
+    **options
+        Of `Figure.subplots`, such as `sharey`.
+
+    Returns
+    -------
+    tuple
+        The figure, and each panel with its data set and line.
+    """
+    fig = drawing(height * len(lines) + 0.4 + below)
+    axes = fig.subplots(len(lines), len(datasets), squeeze=False, **options)
+    for ax, dataset in zip(axes[0], datasets, strict=True):
+        ax.set_title(dataset)
+    for ax, label in zip(axes[:, 0], lines.values(), strict=True):
+        ax.set_ylabel(label)
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    fig.align_ylabels(axes[:, 0])
+    cells = ((dataset, line) for line in lines for dataset in datasets)
+    return fig, [(ax, dataset, line) for ax, (dataset, line) in zip(axes.flat, cells, strict=True)]
+
+
+def cell(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
+    """The rows of one model on one data set."""
+    return table[(table.dataset == dataset) & (table.model == model)]
 
 
 def unique(column: pd.Series) -> list[Any]:
@@ -59,6 +113,54 @@ def mark(ax: Axes, x: Any, y: Any, *, across: bool = False, low: Any = None, hig
     ax.errorbar(x, y, xerr=error if across else None, yerr=None if across else error, **style)
 
 
+def bars(ax: Axes, x: Any, table: pd.DataFrame, value: str, width: float, colour: Any, factor: float = 1) -> None:
+    """Bars of a table from `over_seeds`, each with its 95 % interval."""
+    ax.bar(x, factor * table[value], width, color=colour)
+    outline = [withStroke(linewidth=3, foreground="white")]  # to be seen on dark bars too
+    ax.vlines(x, factor * table.low, factor * table.high, color=INTERVAL, linewidth=1.5, path_effects=outline)
+    ax.grid(axis="x", visible=False)
+
+
+def name_rows(ax: Axes, names: Sequence[str], width: int = 40) -> None:
+    """Names at the left of a panel whose marks stand at the heights 0, 1, 2 and so on, from the top."""
+    ax.set_yticks(range(len(names)), [fill(name, width) for name in names])
+    ax.set_ylim(len(names) - 0.5, -0.6)
+
+
+class FewTicks(Locator):
+    """Ticks of a logarithmic axis at round numbers, as coarse as leaves three of them."""
+
+    STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+
+    def __call__(self) -> list[float]:
+        assert self.axis is not None  # set by the axis that takes it
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Ticks from `vmin` to `vmax`."""
+        decades = 10.0 ** np.arange(np.floor(np.log10(vmin)), np.ceil(np.log10(vmax)) + 1)
+        for steps in self.STEPS:
+            ticks = [tick for tick in np.outer(decades, steps).ravel().tolist() if vmin <= tick <= vmax]
+            if len(ticks) >= 3:
+                break
+        return ticks
+
+
+def plain_log(ax: Axes) -> None:
+    """Make the x axis logarithmic, with few ticks and plain numbers."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FewTicks())
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_locator(LogLocator(subs="auto"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def change(ratio: float) -> str:
+    """A ratio as the change it is, in whole per cent: 0.46 as −54 %."""
+    percent = round(100 * (ratio - 1))
+    return f"{percent:+d} %".replace("-", "\N{MINUS SIGN}") if percent else "0 %"
+
+
 def handle(**options: Any) -> Line2D:
     """An entry for a legend."""
     return Line2D([], [], **{"linestyle": "none", "markersize": 6, **options})
@@ -72,13 +174,18 @@ def strategy_handles(families: Iterable[str], marker: str | None = None) -> list
     ]
 
 
-def legend_below(fig: Figure, handles: Sequence[Any], columns: int | None = None, title: str | None = None) -> None:
-    """A legend under the whole figure."""
+def interval_handle() -> Line2D:
+    """The legend entry of upright intervals."""
+    return handle(color=INTERVAL, marker="|", markersize=10, markeredgewidth=1.5, label="95 % interval")
+
+
+def legend_below(fig: Figure, handles: Sequence[Any], columns: int | None = None) -> None:
+    """A legend under the whole figure, in rows of at most five and about equal length unless told the columns."""
+    rows = -(-len(handles) // 5)
     fig.legend(
         handles=list(handles),
         loc="outside lower center",
-        ncols=columns or min(len(handles), 5),
-        title=title,
+        ncols=columns or -(-len(handles) // rows),
         handletextpad=0.5,
         columnspacing=1.4,
     )

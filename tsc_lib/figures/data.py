@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.figures.common import drawing, handle, legend_below, panels, unique
+from tsc_lib.figures.common import drawing, grid, handle, legend_below, panels, unique
 from tsc_lib.figures.palette import QUIET, SEQUENCE, SPLIT_COLOURS, SPLIT_MARKERS, styled
 
 MOST_CHANNELS = 6
@@ -111,13 +111,10 @@ def series_lengths(lengths: pd.DataFrame) -> Figure:
     Figure
         One panel per data set.
     """
-    datasets = unique(lengths.dataset)
-    fig, axes = panels(1, len(datasets), 2.0)
-    for ax, dataset in zip(axes[0], datasets, strict=True):
+    lines = {None: "share of the split, %"}
+    fig, cells = grid(unique(lengths.dataset), lines, 2.0, xlabel="length, time steps")
+    for ax, dataset, _ in cells:
         _length_panel(ax, lengths[lengths.dataset == dataset])
-        ax.set_title(dataset)
-        ax.set_xlabel("length, time steps")
-    axes[0, 0].set_ylabel("share of the split, %")
     if lengths.groupby("dataset").length.nunique().max() > 1:
         legend_below(fig, [handle(color=SPLIT_COLOURS[s], marker="s", label=s) for s in ("train", "test")])
     return fig

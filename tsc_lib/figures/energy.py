@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,18 +9,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
+    cell,
+    change,
     drawing,
     families_in,
+    grid,
     guide,
     handle,
+    interval_handle,
     legend_below,
     mark,
+    name_rows,
     nothing,
     panels,
+    plain_log,
     strategy_handles,
     unique,
 )
@@ -39,6 +43,14 @@ from tsc_lib.tables import (
     strategy_table,
     succeeded,
 )
+
+NUMBER_PLACES: tuple[dict[str, Any], ...] = (
+    {"xytext": (4, -11), "ha": "left"},
+    {"xytext": (-4, 4), "ha": "right"},
+    {"xytext": (4, 4), "ha": "left"},
+    {"xytext": (-4, -11), "ha": "right"},
+)
+"""Where numbers stand beside their marks in turn, since neighbours on a front may nearly coincide."""
 
 
 @styled
@@ -58,22 +70,18 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
     """
     rows = representatives(annotate(succeeded(at_batch(results))))
     source = same_source(rows.energy_source)
-    datasets, models = unique(results.dataset), unique(results.model)
     labels = unique(rows.sort_values("family", kind="stable").label)
-    fig, axes = panels(len(models), len(datasets), 0.33 * len(labels) + 0.5, sharey=True, sharex="col")
-    for row, model in enumerate(models):
-        for ax, dataset in zip(axes[row], datasets, strict=True):
-            _energy_panel(ax, rows[(rows.dataset == dataset) & (rows.model == model)], labels)
-        axes[row, 0].set_ylabel(model, fontweight="bold")
+    models = {model: model for model in unique(results.model)}
+    height, xlabel = 0.33 * len(labels) + 0.5, f"mJ/series ({source})"
+    fig, cells = grid(unique(results.dataset), models, height, xlabel=xlabel, sharey=True, sharex="col")
     ends = ["energy_low_mj_per_sample", "energy_high_mj_per_sample", "energy_net_mj_per_sample"]
-    for column, dataset in enumerate(datasets):
-        axes[0, column].set_title(dataset)
-        axes[-1, column].set_xlabel(f"mJ/series ({source})")
+    for ax, dataset, model in cells:
+        _energy_panel(ax, cell(rows, dataset, model), labels)
         drawn = rows.loc[rows.dataset == dataset, ends].to_numpy(dtype=float)
         if len(drawn := drawn[drawn > 0]):
-            axes[0, column].set_xlim(0.8 * drawn.min(), 1.25 * drawn.max())
-    axes[0, 0].set_yticks(range(len(labels)), [fill(label, 24) for label in labels])
-    axes[0, 0].set_ylim(len(labels) - 0.5, -0.7)
+            ax.set_xlim(0.8 * drawn.min(), 1.25 * drawn.max())
+        ax.yaxis.label.set_fontweight("bold")
+    name_rows(cells[0][0], labels, 24)
     handles = [
         handle(color="#BBBBBB", linestyle="-", linewidth=5, label="what the source itself is unsure of"),
         handle(color="k", marker="o", label="mean, 95 % interval over seeds; change against fp32"),
@@ -91,7 +99,6 @@ def _energy_panel(ax: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
     # Paired within each session, which a quotient of the means drawn here would not be.
     ratio = over_seeds(rows, "energy_ratio", by, geometric=True).set_index("label").energy_ratio
     net = rows.groupby("label").energy_net_mj_per_sample.mean()
-    ax.set_xscale("log")
     for line in summary.itertuples():
         low, high = band.loc[line.label]
         ax.plot([low, high], [line.y, line.y], color="#D5D5D5", linewidth=6, solid_capstyle="butt", zorder=1)
@@ -101,9 +108,8 @@ def _energy_panel(ax: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
             ax.plot(net[line.label], line.y, STRATEGY_MARKERS[line.family], color=STRATEGY_COLOURS[line.family],
                     markerfacecolor="w", markersize=4.5, zorder=2)  # fmt: skip
         if line.family != BASELINE:
-            text = f"{round(100 * (ratio[line.label] - 1)):+d} %".replace("-", "\N{MINUS SIGN}")
-            ax.annotate(text, (line.energy_mj_per_sample, line.y), xytext=(0, 4), textcoords="offset points",
-                        ha="center", fontsize=7.5)  # fmt: skip
+            ax.annotate(change(ratio[line.label]), (line.energy_mj_per_sample, line.y), xytext=(0, 4),
+                        textcoords="offset points", ha="center", fontsize=7.5)  # fmt: skip
     plain_log(ax)
 
 
@@ -130,24 +136,19 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     views = (("energy_mj_per_sample", "energy_ratio"), ("energy_modelled_mj_per_sample", None))
     for line, dataset in zip(axes, datasets, strict=True):
         for ax, (energy, ratio) in zip(line, views, strict=True):
-            for number, model in enumerate(models):
-                part = rows[(rows.dataset == dataset) & (rows.model == model)]
-                _view(ax, part, energy, ratio, labels, hollow=number > 0)
-            ax.set_xscale("log")
-            ax.margins(x=0.2)
             plain_log(ax)
+            for number, model in enumerate(models):
+                _view(ax, cell(rows, dataset, model), energy, ratio, labels, hollow=number > 0)
+            ax.margins(x=0.2)
         line[0].set_title(dataset, loc="left")
     axes[-1, 0].set_xlabel(f"{source}, mJ/series")
     axes[-1, 1].set_xlabel("modelled, mJ/series (another quantity)")
-    axes[0, 0].set_yticks(range(len(labels)), [fill(label, 24) for label in labels])
-    axes[0, 0].set_ylim(len(labels) - 0.5, -0.7)
-    legend_below(
-        fig,
-        [
-            handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=f"{model}, change against fp32")
-            for number, model in enumerate(models)
-        ],
-    )
+    name_rows(axes[0, 0], labels, 24)
+    handles = [
+        handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=f"{model}, change against fp32")
+        for number, model in enumerate(models)
+    ]
+    legend_below(fig, [*handles, handle(color=QUIET, linestyle="-", label="95 % interval over seeds")])
     return fig
 
 
@@ -161,18 +162,11 @@ def _view(ax: Axes, rows: pd.DataFrame, energy: str, ratio: str | None, labels: 
         mark(ax, value, y, across=True, low=line.low, high=line.high, marker=STRATEGY_MARKERS[line.family],
              color=colour, markerfacecolor="w" if hollow else colour)  # fmt: skip
         part = rows[rows.label == line.label]
-        change = np.exp(np.log(part[ratio]).mean()) if ratio else value / fp32
-        if line.family != BASELINE and np.isfinite(change):
-            text = f"{round(100 * (change - 1)):+d} %".replace("-", "\N{MINUS SIGN}")
+        against_fp32 = np.exp(np.log(part[ratio]).mean()) if ratio else value / fp32
+        if line.family != BASELINE and np.isfinite(against_fp32):
             end = line.high if np.isfinite(line.high) else value  # clear of the interval
-            ax.annotate(text, (end, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
-
-
-def plain_log(ax: Axes) -> None:
-    """Label a logarithmic x axis with plain numbers, few enough not to collide."""
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=5))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.annotate(change(against_fp32), (end, y), xytext=(6, 0), textcoords="offset points", va="center",
+                        fontsize=7.5)  # fmt: skip
 
 
 @styled
@@ -192,34 +186,30 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
     """
     table = strategy_table(learned(results))
     table = table[table.family != BASELINE].assign(saved=lambda t: 100 * (1 - t.cpu_ratio))
-    datasets, models = unique(results.dataset), unique(results.model)
-    fig, axes = panels(len(models), len(datasets), 2.4, sharey=True, sharex="col")
-    for row, model in enumerate(models):
-        for ax, dataset in zip(axes[row], datasets, strict=True):
-            guide(ax, x=0)
-            guide(ax, y=0)
-            part = table[(table.dataset == dataset) & (table.model == model)]
-            if part.empty:
-                ax.text(0.5, 0.6, "collapsed to one class", transform=ax.transAxes, ha="center", color=QUIET)
-            for line in part.itertuples():
-                x, y = line.points_lost, line.saved
-                colour = STRATEGY_COLOURS[line.family]
-                ax.hlines(y, line.points_lost_low, line.points_lost_high, color=colour, linewidth=0.6, alpha=0.6)
-                ends = [100 * (1 - ratio) for ratio in (line.cpu_ratio_low, line.cpu_ratio_high)]
-                ax.vlines(x, *ends, color=colour, linewidth=0.6, alpha=0.6)
-                ax.plot(x, y, STRATEGY_MARKERS[line.family], color=colour, markersize=5.5,
-                        markerfacecolor=colour if line.tuned else "white")  # fmt: skip
-        axes[row, 0].set_ylabel(f"{model}\nCPU time saved, %")
+    lines = {model: f"{model}\nCPU time saved, %" for model in unique(results.model)}
+    xlabel = "accuracy lost, points"
+    fig, cells = grid(unique(results.dataset), lines, 2.4, xlabel=xlabel, sharey=True, sharex="col")
+    for ax, dataset, model in cells:
+        guide(ax, x=0)
+        guide(ax, y=0)
+        part = cell(table, dataset, model)
+        if part.empty:
+            ax.text(0.5, 0.6, "collapsed to one class", transform=ax.transAxes, ha="center", color=QUIET)
+        for line in part.itertuples():
+            x, y = line.points_lost, line.saved
+            colour = STRATEGY_COLOURS[line.family]
+            ax.hlines(y, line.points_lost_low, line.points_lost_high, color=colour, linewidth=0.6, alpha=0.6)
+            ends = [100 * (1 - ratio) for ratio in (line.cpu_ratio_low, line.cpu_ratio_high)]
+            ax.vlines(x, *ends, color=colour, linewidth=0.6, alpha=0.6)
+            ax.plot(x, y, STRATEGY_MARKERS[line.family], color=colour, markersize=5.5,
+                    markerfacecolor=colour if line.tuned else "white")  # fmt: skip
+        if len(lost := table.loc[table.dataset == dataset, "points_lost"]):
+            ax.set_xlim(*_around(lost))
     if len(table):
-        axes[0, 0].set_ylim(*_around(table.saved))
-    for column, dataset in enumerate(datasets):
-        axes[0, column].set_title(dataset)
-        axes[-1, column].set_xlabel("accuracy lost, points")
-        lost = table.loc[table.dataset == dataset, "points_lost"]
-        if len(lost):
-            axes[0, column].set_xlim(*_around(lost))
+        cells[0][0].set_ylim(*_around(table.saved))
     tuned = handle(color=QUIET, marker="o", label="filled: fine-tuned")
-    legend_below(fig, [*strategy_handles(families_in(table)), tuned], columns=4)
+    crosses = handle(color=QUIET, marker="+", markersize=10, label="95 % intervals")
+    legend_below(fig, [*strategy_handles(families_in(table)), tuned, crosses])
     return fig
 
 
@@ -260,7 +250,6 @@ def pareto(results: pd.DataFrame) -> Figure:
             ax.plot(line.cpu_ms_per_sample, line.accuracy, STRATEGY_MARKERS[line.family], color=colour,
                     markerfacecolor=face, markersize=5.5)  # fmt: skip
         _name_front(ax, key, front)
-        ax.set_xscale("log")
         plain_log(ax)
         ax.margins(y=0.12)
         ax.set_title(dataset, loc="left")
@@ -270,7 +259,7 @@ def pareto(results: pd.DataFrame) -> Figure:
         handle(color="k", marker="o", markerfacecolor="k" if model == models[0] else "white", label=model)
         for model in models
     ]
-    legend_below(fig, [*strategy_handles(families_in(table)), *kinds], columns=5)
+    legend_below(fig, [*strategy_handles(families_in(table)), *kinds, interval_handle()])
     return fig
 
 
@@ -278,8 +267,7 @@ def _name_front(ax: Axes, key: Axes, front: pd.DataFrame) -> None:
     key.set_axis_off()
     lines = []
     for number, line in enumerate(front.itertuples(), 1):
-        # Neighbours on a front may nearly coincide, so their numbers stand on opposite sides.
-        where: dict[str, Any] = {"xytext": (-4, 4), "ha": "right"} if number % 2 else {"xytext": (4, -11), "ha": "left"}
+        where = NUMBER_PLACES[number % len(NUMBER_PLACES)]
         ax.annotate(str(number), (line.cpu_ms_per_sample, line.accuracy), textcoords="offset points", fontsize=8.5,
                     fontweight="bold", path_effects=[withStroke(linewidth=2, foreground="w")], **where)  # fmt: skip
         lines.append(f"{number}  {line.model}, {line.label}: {line.accuracy:.1f} %")
@@ -314,17 +302,16 @@ def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
         ax.axvspan(0.97, 1.03, color=QUIET, alpha=0.15, linewidth=0)
         guide(ax, x=1)
         for y, (dataset, model) in enumerate(cells):
-            blocks = _cell(drawn, dataset, model).ratio
+            blocks = cell(drawn, dataset, model).ratio
             ax.plot(blocks, y + spread.uniform(0.02, 0.38, len(blocks)), ".", color=QUIET, markersize=2.5, alpha=0.5)
-            found = _cell(sessions, dataset, model)
+            found = cell(sessions, dataset, model)
             mark(ax, found.aa_ratio, y - 0.12 * np.arange(len(found)) / max(len(found) - 1, 1) * 2 - 0.1, across=True,
                  low=found.aa_ratio_low, high=found.aa_ratio_high, marker="o", color="k", markersize=3.5)  # fmt: skip
         ax.set_title(batch_name(drawn))
         ax.set_xlabel("CPU time, second loading ÷ first")
     limit = max(0.05, *np.abs(windows.ratio.quantile([0.01, 0.99]) - 1))
     axes[0, 0].set_xlim(1 - limit, 1 + limit)
-    axes[0, 0].set_yticks(range(len(cells)), [f"{dataset}, {model}" for dataset, model in cells])
-    axes[0, 0].set_ylim(len(cells) - 0.5, -0.55)
+    name_rows(axes[0, 0], [f"{dataset}, {model}" for dataset, model in cells])
     beyond = (np.abs(windows.ratio - 1) > limit).mean()
     handles = [
         handle(color="k", marker="o", markersize=4, label="a session's estimate, 95 % interval"),
@@ -333,7 +320,3 @@ def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
     ]
     legend_below(fig, handles)
     return fig
-
-
-def _cell(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
-    return table[(table.dataset == dataset) & (table.model == model)]

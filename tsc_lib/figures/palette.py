@@ -48,6 +48,8 @@ MODEL_MARKERS = ("o", "s", "D")
 MODEL_LINES = ("-", "--", ":")
 QUIET = "#777777"
 """Grey of references, guides and notes."""
+INTERVAL = "#444444"
+"""Grey of intervals on bars."""
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,

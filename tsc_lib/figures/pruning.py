@@ -8,7 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from tsc_lib.figures.common import guide, handle, legend_below, mark, nothing, panels, unique
+from tsc_lib.figures.common import (
+    cell,
+    grid,
+    guide,
+    handle,
+    interval_handle,
+    legend_below,
+    mark,
+    nothing,
+    panels,
+    unique,
+)
 from tsc_lib.figures.palette import MODEL_LINES, MODEL_MARKERS, QUIET, STRATEGY_COLOURS, styled
 from tsc_lib.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL, annotate
 from tsc_lib.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows, succeeded
@@ -42,22 +53,20 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
         return nothing("nothing was pruned in this profile")
     baseline = over_seeds(reference_rows(at_batch(results)), "accuracy", CELL)
     table = over_seeds(rows, "accuracy", PRUNING)
-    datasets, kinds = unique(results.dataset), list(rows.groupby(["model", "tuned"]).groups)
-    fig, axes = panels(len(kinds), len(datasets), 1.65, sharex=True, sharey="col")
-    for row, (model, tuned) in enumerate(kinds):
-        for ax, dataset in zip(axes[row], datasets, strict=True):
-            level = baseline[(baseline.dataset == dataset) & (baseline.model == model)]
-            if len(level):
-                ax.axhspan(100 * level.low.iloc[0], 100 * level.high.iloc[0], color=QUIET, alpha=0.15, linewidth=0)
-                guide(ax, y=100 * level.accuracy.iloc[0])
-            chosen = (table.dataset == dataset) & (table.model == model) & (table.tuned == tuned)
-            _accuracy_lines(ax, table[chosen])
-            _ratio_axis(ax, table)  # the panels share it, though not every ratio is in each
-        axes[row, 0].set_ylabel(f"{model}, {'fine-tuned' if tuned else 'as pruned'}\naccuracy, %")
-    for column, dataset in enumerate(datasets):
-        axes[0, column].set_title(dataset)
-        axes[-1, column].set_xlabel("pruned share, %")
-    legend_below(fig, [*_strategy_norm_handles(table), handle(color=QUIET, linestyle="-", label="unpruned")])
+    lines = {
+        (model, tuned): f"{model}, {'fine-tuned' if tuned else 'as pruned'}\naccuracy, %"
+        for model, tuned in rows.groupby(["model", "tuned"]).groups
+    }
+    fig, cells = grid(unique(results.dataset), lines, 1.65, xlabel="pruned share, %", sharex=True, sharey="col")
+    for ax, dataset, (model, tuned) in cells:
+        for level in cell(baseline, dataset, model).itertuples():
+            ax.axhspan(100 * level.low, 100 * level.high, color=QUIET, alpha=0.15, linewidth=0)
+            guide(ax, y=100 * level.accuracy)
+        part = cell(table, dataset, model)
+        _accuracy_lines(ax, part[part.tuned == tuned])
+        _ratio_axis(ax, table)  # the panels share it, though not every ratio is in each
+    unpruned = handle(color=QUIET, linestyle="-", label="unpruned")
+    legend_below(fig, [*_strategy_norm_handles(table), unpruned, interval_handle()], columns=6)
     return fig
 
 
@@ -104,26 +113,22 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
     rows = _pruned(results)
     if rows.empty:
         return nothing("nothing was pruned in this profile")
-    datasets, models, kinds = unique(results.dataset), unique(rows.model), batches(results)
-    fig, axes = panels(len(kinds), len(datasets), 2.1, sharex=True, sharey=True)
-    for row, which in enumerate(kinds):
-        sized = at_batch(results, which)
-        for ax, dataset in zip(axes[row], datasets, strict=True):
-            here = sized[sized.dataset == dataset]
-            ax.axhspan(here.aa_ratio_low.min(), here.aa_ratio_high.max(), color=QUIET, alpha=0.25, linewidth=0)
-            guide(ax, y=1)
-            _speed_lines(ax, _pruned(here), models)
-        axes[row, 0].set_ylabel(f"{batch_name(sized)}\nCPU time ÷ unpruned")
-    axes[0, 0].set_ylim(0, 1.1 * max(rows.cpu_ratio.max(), 1.05))  # wide intervals may run out at the top
-    for column, dataset in enumerate(datasets):
-        axes[0, column].set_title(dataset)
-        axes[-1, column].set_xlabel("pruned share, %")
+    models, sized = unique(rows.model), {which: at_batch(results, which) for which in batches(results)}
+    lines = {which: f"{batch_name(table)}\nCPU time ÷ unpruned" for which, table in sized.items()}
+    fig, cells = grid(unique(results.dataset), lines, 2.1, xlabel="pruned share, %", sharex=True, sharey=True)
+    for ax, dataset, which in cells:
+        here = sized[which][sized[which].dataset == dataset]
+        ax.axhspan(here.aa_ratio_low.min(), here.aa_ratio_high.max(), color=QUIET, alpha=0.25, linewidth=0)
+        guide(ax, y=1)
+        _speed_lines(ax, _pruned(here), models)
+    cells[0][0].set_ylim(0, 1.1 * max(rows.cpu_ratio.max(), 1.05))  # wide intervals may run out at the top
     handles = [
         handle(color=STRATEGY_COLOURS[f], marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], label=f"{f}, {m}")
         for f in (MASKS, REMOVAL)
         for i, m in enumerate(models)
     ]
-    legend_below(fig, [*handles, handle(color=QUIET, alpha=0.4, marker="s", markersize=9, label="A/A control")])
+    noise = handle(color=QUIET, alpha=0.4, marker="s", markersize=9, label="A/A control")
+    legend_below(fig, [*handles, interval_handle(), noise], columns=6)
     return fig
 
 
@@ -165,12 +170,12 @@ def removed_structure(removed: pd.DataFrame, recipe: str) -> Figure:
         return nothing(f"{recipe} was not run in this profile")
     seed = part.seed.min()
     part = part[part.seed == seed]
-    cells = list(part.groupby(CELL, sort=False))
+    units = list(part.groupby(CELL, sort=False))
     colours = ListedColormap(["#E8E8E8", STRATEGY_COLOURS[REMOVAL]])
-    fig, axes = panels(len(cells), 2, 1.15, width_ratios=[1, 3.2])
-    for row, ((dataset, model), cell) in enumerate(cells):
+    fig, axes = panels(len(units), 2, 1.15, width_ratios=[1, 3.2])
+    for row, ((dataset, model), of_unit) in enumerate(units):
         for ax, kind in zip(axes[row], ("heads", "neurons"), strict=True):
-            kept = cell[cell.part == kind].astype({"kept": float}).pivot_table("kept", "layer", "index")
+            kept = of_unit[of_unit.part == kind].astype({"kept": float}).pivot_table("kept", "layer", "index")
             ax.imshow(kept.to_numpy(float), cmap=colours, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             ax.grid(False)
             ax.set_yticks([0, len(kept) - 1], ["1", str(len(kept))])

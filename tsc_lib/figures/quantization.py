@@ -7,14 +7,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
+    bars,
+    cell,
     families_in,
+    grid,
     guide,
     handle,
+    interval_handle,
     legend_below,
     mark,
+    name_rows,
     nothing,
-    panels,
     strategy_handles,
     unique,
 )
@@ -52,18 +57,17 @@ def quantized_accuracy(results: pd.DataFrame) -> Figure:
     rows = rows[rows.family.isin([DYNAMIC, STATIC])]
     if rows.empty:
         return nothing("nothing was quantized in this profile")
-    datasets, models = unique(results.dataset), unique(rows.model)
-    lines = [(model, family) for model in models for family in families_in(rows)]
-    fig, axes = panels(1, len(datasets), 0.42 * len(lines) + 0.7, sharey=True, sharex=True)
-    for ax, dataset in zip(axes[0], datasets, strict=True):
+    lines = [(model, family) for model in unique(rows.model) for family in families_in(rows)]
+    height = 0.42 * len(lines) + 0.7
+    fig, cells = grid(
+        unique(results.dataset), {None: ""}, height, xlabel="accuracy lost, points", sharey=True, sharex=True
+    )
+    for ax, dataset, _ in cells:
         guide(ax, x=0)
         for y, (model, family) in enumerate(lines):
-            chosen = (rows.dataset == dataset) & (rows.model == model) & (rows.family == family)
-            _points_lost(ax, rows[chosen], y, family)
-        ax.set_title(dataset)
-        ax.set_xlabel("accuracy lost, points")
-    axes[0, 0].set_yticks(range(len(lines)), [f"{model}, {family}" for model, family in lines])
-    axes[0, 0].set_ylim(len(lines) - 0.5, -0.5)
+            part = cell(rows, dataset, model)
+            _points_lost(ax, part[part.family == family], y, family)
+    name_rows(cells[0][0], [f"{model}, {family}" for model, family in lines])
     marks = (("mean over seeds, 95 % interval", 7), ("each seed, 95 % over test series", 3.5))
     legend_below(fig, [handle(color=QUIET, marker="^", markersize=size, label=text) for text, size in marks])
     return fig
@@ -92,7 +96,7 @@ def quantized_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
     value : str
         The column of the cost, e.g. "cpu_ms_per_sample".
     title : str
-        Its name with the unit, for the axis.
+        Its name with the unit, for the axis; the source of an energy is added.
 
     Returns
     -------
@@ -103,17 +107,19 @@ def quantized_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
     rows = _quantized(results)
     if rows.family.isin([DYNAMIC, STATIC]).sum() == 0:
         return nothing("nothing was quantized in this profile")
-    datasets = unique(results.dataset)
-    kinds = [(model, which) for which in batches(results) for model in unique(rows.model)]
-    fig, axes = panels(len(kinds), len(datasets), 1.6, sharex=True)
-    for row, (model, which) in enumerate(kinds):
-        sized = _quantized(at_batch(results, which))
-        for ax, dataset in zip(axes[row], datasets, strict=True):
-            _cost_bars(ax, sized[(sized.dataset == dataset) & (sized.model == model)], value)
-        axes[row, 0].set_ylabel(f"{model}, {batch_name(sized)}\n{title}", fontsize=8)
-    for column, dataset in enumerate(datasets):
-        axes[0, column].set_title(dataset)
-    legend_below(fig, strategy_handles(families_in(rows), marker="s"))
+    if value.startswith("energy"):
+        title = f"{title} ({same_source(rows.energy_source)})"
+    sized = {which: _quantized(at_batch(results, which)) for which in batches(results)}
+    lines = {
+        (model, which): f"{model}\n{batch_name(table)}\n{title}"
+        for which, table in sized.items()
+        for model in unique(rows.model)
+    }
+    fig, cells = grid(unique(results.dataset), lines, 1.6, sharex=True)
+    for ax, dataset, (model, which) in cells:
+        _cost_bars(ax, cell(sized[which], dataset, model), value)
+    ratio = handle(color="k", marker=r"$\times$", markersize=5, label="CPU time ÷ fp32 at its left")
+    legend_below(fig, [*strategy_handles(families_in(rows), marker="s"), interval_handle(), ratio], columns=3)
     return fig
 
 
@@ -126,15 +132,13 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, value: str) -> None:
         for i, family in enumerate(pair):
             if family not in summary.index:
                 continue
-            x, bar = group * 1.3 + i * 0.5, summary.loc[family]
-            ax.bar(x, bar[value], 0.46, color=STRATEGY_COLOURS[family])
-            ax.vlines(x, bar.low, bar.high, color="#777777", linewidth=1.6)
+            x, bar = group * 1.3 + i * 0.5, summary.loc[[family]]
+            bars(ax, x, bar, value, 0.46, STRATEGY_COLOURS[family])
             if i and pair[0] in summary.index:
                 text = f"×{ratios.cpu_ratio[family] / ratios.cpu_ratio[pair[0]]:.2f}"
-                top = np.nanmax([bar[value], bar.high])
+                top = np.nanmax(bar[[value, "high"]])
                 ax.annotate(text, (x, top), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8.5)
     ax.set_xticks([group * 1.3 + 0.25 for group in range(len(pairs))], list(pairs))
     ax.set_xlim(-0.5, max(1, len(pairs)) * 1.3 - 0.3)
     ax.margins(y=0.18)
     ax.set_ylim(bottom=0)
-    ax.grid(axis="x", visible=False)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from textwrap import fill
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
+    bars,
+    cell,
     drawing,
     families_in,
+    grid,
     guide,
     handle,
+    interval_handle,
     legend_below,
+    name_rows,
     nothing,
-    panels,
     strategy_handles,
     unique,
 )
-from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, styled
+from tsc_lib.figures.palette import STRATEGY_COLOURS, styled
 from tsc_lib.strategies import BASELINE, annotate
 from tsc_lib.tables import VARIANT, at_batch, main_table, over_seeds, succeeded
 
@@ -49,31 +51,26 @@ def main_bars(results: pd.DataFrame) -> Figure:
     chosen = main_table(results)[["recipe", "runtime"]].drop_duplicates()
     rows = annotate(succeeded(at_batch(results)).merge(chosen))
     source = same_source(rows.energy_source)
-    datasets, models, labels = unique(results.dataset), unique(results.model), unique(rows.label)
-    shown = [("accuracy", 100, "accuracy, %"), ("energy_mj_per_sample", 1, f"mJ/series\n({source})")]
-    fig, axes = panels(2 * len(models), len(datasets), 1.5, sharex=True)
-    for row, (model, (value, factor, title)) in enumerate((m, s) for m in models for s in shown):
-        for ax, dataset in zip(axes[row], datasets, strict=True):
-            part = rows[(rows.dataset == dataset) & (rows.model == model)]
-            _bars(ax, over_seeds(part, value, VARIANT), value, factor, labels)
-        axes[row, 0].set_ylabel(f"{model}\n{title}", fontsize=8.5)
-    for column, dataset in enumerate(datasets):
-        axes[0, column].set_title(dataset)
-        axes[-1, column].set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
-    legend_below(fig, strategy_handles(families_in(rows), marker="s"))
+    labels = unique(rows.label)
+    shown = {"accuracy": "accuracy, %", "energy_mj_per_sample": f"mJ/series\n({source})"}
+    lines = {(model, value): f"{model}\n{title}" for model in unique(results.model) for value, title in shown.items()}
+    fig, cells = grid(unique(results.dataset), lines, 1.25, below=1.3, sharex=True)
+    for ax, dataset, (model, value) in cells:
+        summary = over_seeds(cell(rows, dataset, model), value, VARIANT)
+        _bars(ax, summary, value, 100 if value == "accuracy" else 1, labels)
+        ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
+    legend_below(fig, [*strategy_handles(families_in(rows), marker="s"), interval_handle()])
     return fig
 
 
 def _bars(ax: Axes, summary: pd.DataFrame, value: str, factor: float, labels: list[str]) -> None:
     x = summary.label.map(labels.index)
-    ax.bar(x, factor * summary[value], 0.75, color=[STRATEGY_COLOURS[f] for f in summary.family])
-    ax.vlines(x, factor * summary.low, factor * summary.high, color=QUIET, linewidth=1.4)
+    bars(ax, x, summary, value, 0.75, [STRATEGY_COLOURS[f] for f in summary.family], factor)
     reference = summary.loc[summary.family == BASELINE, value]
     if len(reference):
         guide(ax, y=factor * reference.iloc[0], linestyle=":")
     ax.set_ylim(bottom=0)
     ax.set_xlim(-0.6, len(labels) - 0.4)
-    ax.grid(axis="x", visible=False)
 
 
 @styled
@@ -105,11 +102,12 @@ def claims_beside_ours(claims: pd.DataFrame) -> Figure:
             ax.plot([claim.ours_low, claim.ours_high], [y, y], color=colour, linewidth=1.8)
             ax.plot(claim.ours, y, "o", color=colour, markersize=6)
             ax.plot(claim.published, y, "D", color="k", markerfacecolor="white", markersize=6)
-        ax.set_yticks(range(len(part)), [fill(text, 48) for text in part.claim], fontsize=8)
-        ax.set_ylim(len(part) - 0.5, -0.5)
+        name_rows(ax, part.claim, 48)
         ax.set_xlabel(unit)
     handles = [handle(color="k", marker="D", markerfacecolor="white", label="published (of losses: the most)")]
     verdicts = [verdict for verdict in VERDICT_COLOURS if verdict in set(tested.verdict)]
-    handles += [handle(color=VERDICT_COLOURS[v], marker="o", linestyle="-", label=f"ours: {v}") for v in verdicts]
+    handles += [
+        handle(color=VERDICT_COLOURS[v], marker="o", linestyle="-", label=f"ours, 95 % interval: {v}") for v in verdicts
+    ]
     legend_below(fig, handles, columns=2)
     return fig

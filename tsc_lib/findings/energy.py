@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.energy import same_source
+from tsc_lib.energy import MEANING, same_source
 from tsc_lib.findings.wording import bullets, counted, interval, listed, number, saving, span
 from tsc_lib.stats import pareto_front
 from tsc_lib.strategies import BASELINE, FAMILIES, annotate
@@ -51,25 +51,13 @@ def _warnings(rows: pd.DataFrame) -> list[str]:
     return [f"{counted(int(n), 'variant')}: {warning}." for warning, n in said[said != ""].value_counts().items()]
 
 
-MEANING = {
-    "measured": "was counted by the processor: everything that its package and memory drew, idle power and neighbours "
-    "included. It cannot tell one program from another that runs beside it.",
-    "estimated": "is CPU time times stated watts. It sees all that keeps a core busy, runtime and data movement "
-    "included; it cannot see whether int8 arithmetic draws less power than fp32, nor memory, idle power and clock "
-    "frequency. Its ratios are ratios of CPU time.",
-}
-"""What an energy of each class shows, and what it cannot."""
-
-
 def views(results: pd.DataFrame) -> str:
     """What the source's energy and the modelled one can and cannot show, and how far apart their verdicts are."""
     rows = representatives(annotate(succeeded(at_batch(results))))
     source = str(same_source(rows.energy_source))
     lines = [
-        f"**{source.capitalize()}** energy {MEANING[source]}",
-        "**Modelled** energy is multiplications and moved bytes times the picojoules of one published technology. It "
-        "sees number format and structure alone; it cannot see runtime, instructions around the arithmetic, "
-        "batching beyond the reuse of weights, clock or idle power. Zeros of a mask are multiplied like other numbers.",
+        f"**{name.capitalize()}** energy is {MEANING[name].origin}. {MEANING[name].limits}"
+        for name in (source, "modelled")
     ]
     fp32 = rows[rows.family == BASELINE].groupby([*CELL, "seed"]).energy_modelled_mj_per_sample.mean().rename("fp32")
     joined = rows.join(fp32, on=[*CELL, "seed"])
