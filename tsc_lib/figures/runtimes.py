@@ -1,0 +1,181 @@
+"""Figures of the comparison of runtimes: colours are runtimes, markers and lines number formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tsc_lib.figures.common import cell, grid, guide, handle, legend_below, mark, name_rows, nothing, plain_log, unique
+from tsc_lib.figures.palette import QUIET, SEQUENCE, styled
+from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
+
+RUNTIME_COLOURS = {"eager": "#222222", **dict(zip(("inductor", "onnxruntime", "openvino"), SEQUENCE, strict=False))}
+FORMAT_MARKERS = {"fp32": "o", "bf16": "D", "int8 dynamic": "v", "int8 static": "^"}
+FORMAT_LINES = {"fp32": "-", "bf16": "-.", "int8 dynamic": ":", "int8 static": "--"}
+PEAK_LINES = {"fp32": "-", "bf16": "-.", "int8": "--"}
+EMPTY = "this profile compares no runtimes"
+
+
+@styled
+def runtime_cost(table: pd.DataFrame) -> Figure:
+    """CPU time of every runtime and number format relative to eager fp32, by batch size, on one thread.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `tsc_lib.comparison.RuntimeComparison.table`.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; 95 % bootstrap intervals of the paired ratios.
+    """
+    rows = one_thread(table)
+    return _by_batch(rows, "cpu_ratio", "CPU time ÷ eager fp32", intervals=True)
+
+
+@styled
+def int8_beside_fp32(table: pd.DataFrame) -> Figure:
+    """CPU time of int8 relative to fp32 in the same runtime, by batch size, on one thread; above 1 int8 loses."""
+    return _by_batch(beside_fp32(table), "ratio", "CPU time ÷ fp32,\nsame runtime")
+
+
+@styled
+def second_thread(table: pd.DataFrame) -> Figure:
+    """How many times shorter a call becomes with the most threads, by batch size; medians of separate sessions."""
+    rows = speed_up_by_threads(table)
+    if rows.empty:
+        return nothing("this profile measures one number of threads")
+    return _by_batch(rows, "speed_up", f"latency, 1 thread ÷ {rows.threads.max():g}", logarithmic=False)
+
+
+def _by_batch(
+    rows: pd.DataFrame, value: str, title: str, *, intervals: bool = False, logarithmic: bool = True
+) -> Figure:
+    if rows.empty:
+        return nothing(EMPTY)
+    models = {model: f"{model}\n{title}" for model in unique(rows.model)}
+    fig, cells = grid(unique(rows.dataset), models, 2.5, xlabel="series per call", sharey="row")
+    for ax, dataset, model in cells:
+        guide(ax, y=1)
+        for (runtime, number_format), line in cell(rows, dataset, model).groupby(KIND, sort=False):
+            style = {"color": RUNTIME_COLOURS[runtime], "marker": FORMAT_MARKERS[number_format], "markersize": 4.5}
+            low, high = (line[f"{value}_low"], line[f"{value}_high"]) if intervals else (None, None)
+            mark(ax, line.batch_size, line[value], low=low, high=high, **style)
+            ax.plot(line.batch_size, line[value], FORMAT_LINES[number_format], color=style["color"], linewidth=1.1)
+        ax.set_xscale("log", base=2)
+        sizes = unique(rows.batch_size)
+        ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        if logarithmic:
+            ax.set_yscale("log", base=2)
+            ax.yaxis.set_major_formatter("{x:g}")
+    legend_below(fig, _handles(rows[KIND].drop_duplicates().itertuples(index=False, name=None)), columns=4)
+    return fig
+
+
+def _handles(kinds: Iterable[tuple[str, str]]) -> list[Line2D]:
+    return [
+        handle(
+            color=RUNTIME_COLOURS[runtime],
+            marker=FORMAT_MARKERS[number_format],
+            linestyle=FORMAT_LINES[number_format],
+            markersize=4.5,
+            label=f"{runtime}, {number_format}",
+        )
+        for runtime, number_format in kinds
+    ]
+
+
+@styled
+def latency_distribution(latencies: pd.DataFrame, formats: pd.DataFrame) -> Figure:
+    """How long single calls take at the smallest batch, on one thread: wall time, from its middle to its tail.
+
+    Parameters
+    ----------
+    latencies : DataFrame
+        Of `RuntimeComparison.latencies`.
+    formats : DataFrame
+        The comparison's table, for the names of number formats.
+
+    Returns
+    -------
+    Figure
+        For each variant a thick line from the 25th to the 75th percentile, a thin one from the 1st to the 99th, a mark
+        at the median and ticks at the 95th and the 99th.
+    """
+    if latencies.empty:
+        return nothing(EMPTY)
+    rows = one_thread(latencies).merge(formats[["recipe", *KIND]].drop_duplicates(), on=["recipe", "runtime"])
+    kinds = list(rows[KIND].drop_duplicates().itertuples(index=False, name=None))
+    models = {model: model for model in unique(rows.model)}
+    fig, cells = grid(
+        unique(rows.dataset), models, 0.24 * len(kinds) + 0.7, xlabel="wall time of a call, ms", sharey=True
+    )
+    for ax, dataset, model in cells:
+        panel = cell(rows, dataset, model)
+        for y, kind in enumerate(kinds):
+            part = panel[(panel[KIND[0]] == kind[0]) & (panel[KIND[1]] == kind[1])]
+            if len(part):
+                _distribution(ax, y, part.set_index("percentile").latency_ms, RUNTIME_COLOURS[kind[0]])
+        plain_log(ax)
+    name_rows(cells[0][0], [", ".join(kind) for kind in kinds])
+    texts = {"o": "median (thick: 25 to 75 %)", "|": "95th and 99th percentile (thin: from the 1st)"}
+    legend_below(fig, [handle(color=QUIET, marker=marker, label=text) for marker, text in texts.items()])
+    return fig
+
+
+def _distribution(ax: Axes, y: float, at: pd.Series, colour: str) -> None:
+    ax.hlines(y, at[1], at[99], color=colour, linewidth=0.9)
+    ax.hlines(y, at[25], at[75], color=colour, linewidth=3.5)
+    ax.plot(at[50], y, "o", color=colour, markersize=5)
+    ax.plot([at[95], at[99]], [y, y], "|", color=colour, markersize=8)
+
+
+@styled
+def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
+    """The uncompressed model's arithmetic over the CPU time of each runtime, beside what the core computes at most.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `RuntimeComparison.table`.
+    peaks : DataFrame
+        Of `RuntimeComparison.peaks`.
+
+    Returns
+    -------
+    Figure
+        One bar per runtime and number format at the largest batch, one thread; lines are the measured peaks.
+    """
+    rows = effective_rates(table)
+    if rows.empty:
+        return nothing(EMPTY)
+    kinds = list(rows[KIND].drop_duplicates().itertuples(index=False, name=None))
+    models = {model: model for model in unique(rows.model)}
+    height = 0.24 * len(kinds) + 0.7
+    fig, cells = grid(unique(rows.dataset), models, height, xlabel="GFLOP/s of CPU time", sharey=True, sharex=True)
+    known = peaks.dropna(subset="gflops")
+    for ax, dataset, model in cells:
+        panel = cell(rows, dataset, model)
+        for y, kind in enumerate(kinds):
+            part = panel[(panel[KIND[0]] == kind[0]) & (panel[KIND[1]] == kind[1])]
+            if len(part):
+                ax.barh(y, part.gflops, 0.6, color=RUNTIME_COLOURS[kind[0]])
+                low, high = part.gflops_low.iloc[0], part.gflops_high.iloc[0]
+                ax.hlines(y, low, high, color=QUIET, linewidth=1.5)
+        for peak in known.itertuples():
+            guide(ax, x=peak.gflops, linestyle=PEAK_LINES[peak.number_format], linewidth=1.2)
+        ax.set_xlim(left=0)
+        ax.grid(axis="y", visible=False)
+    name_rows(cells[0][0], [", ".join(kind) for kind in kinds])
+    entries = [
+        handle(color=QUIET, marker="", linestyle=PEAK_LINES[p.number_format], label=f"peak, {p.number_format}")
+        for p in known.itertuples()
+    ]
+    legend_below(fig, [*entries, handle(color=QUIET, marker="_", markersize=10, label="95 % interval")])
+    return fig

@@ -1,0 +1,103 @@
+"""What the comparison of runtimes shows."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tsc_lib.findings.wording import bullets, number, span
+from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
+from tsc_lib.tables import CELL, failures, succeeded
+
+NOTHING = "This profile compares no runtimes."
+
+
+def runtime_saving(table: pd.DataFrame) -> str:
+    """The cheapest runtime at every batch size, without any compression and with it."""
+    rows = one_thread(table)
+    lines = []
+    for size, part in rows.groupby("batch_size"):
+        best = part.loc[part.groupby(CELL).cpu_ratio.idxmin()]
+        plain = part[part.number_format == "fp32"]
+        uncompressed = plain.loc[plain.groupby(CELL).cpu_ratio.idxmin()]
+        lines.append(
+            f"**{size} series a call**: fp32 takes {span(uncompressed.cpu_ratio, 2)} of the CPU time of eager fp32 in "
+            f"its best runtime ({_names(uncompressed.runtime)}); any format {span(best.cpu_ratio, 2)} "
+            f"({_names(best.runtime + ' ' + best.number_format)})."
+        )
+    return bullets(lines) or NOTHING
+
+
+def tail(table: pd.DataFrame) -> str:
+    """How far the slowest calls are from the median one, at the smallest batch."""
+    rows = one_thread(table)
+    rows = rows[rows.batch_size == rows.batch_size.min()]
+    if rows.empty:
+        return NOTHING
+    ratio = (rows.latency_p99_ms / rows.latency_p50_ms).groupby(rows.runtime, sort=False)
+    lines = [f"**{runtime}**: the 99th percentile is {span(part, 1)} times the median." for runtime, part in ratio]
+    return bullets(lines)
+
+
+def threads(table: pd.DataFrame) -> str:
+    """What more threads shorten."""
+    rows = speed_up_by_threads(table)
+    lines = [
+        f"**{size} series a call**: {rows.threads.max():g} threads make a call {span(part.speed_up, 2)} times as fast."
+        for size, part in rows.groupby("batch_size")
+    ]
+    return bullets(lines) or "This profile measures one number of threads."
+
+
+def rate(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
+    """How far the best runtime is from what the core computes at most."""
+    rows = effective_rates(table)
+    measured = peaks.dropna(subset="gflops").set_index("number_format").gflops
+    lines = [f"Measured peak of one core, {name}: {number(value, 0)} GFLOP/s." for name, value in measured.items()]
+    for row in peaks[peaks.gflops.isna()].itertuples():
+        lines.append(f"No peak for {row.number_format}: {row.status.removeprefix('failed: ')}.")
+    for (dataset, model), part in rows.groupby(CELL, sort=False):
+        best = part.loc[part.gflops.idxmax()]
+        lines.append(
+            f"**{model} on {dataset}**: {number(best.gflops, 1)} GFLOP/s at best ({best.runtime}, "
+            f"{best.number_format}), {number(best.gflops / measured['fp32'], 2)} of the fp32 peak."
+        )
+    return bullets(lines)
+
+
+def int8_losses(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
+    """Where int8 takes more time than fp32 in the same runtime, and what int8 could save at most."""
+    rows = beside_fp32(table)
+    rows = rows[rows.number_format.str.startswith("int8")]
+    lines = []
+    for kind, part in rows.groupby(KIND, sort=False):
+        losing = sorted(part[part.ratio > 1].batch_size.unique())
+        sizes = f"loses at {', '.join(map(str, losing))} series a call" if losing else "never loses"
+        share = 100 * part.int8_ops / (part.int8_ops + part.fp32_ops)
+        lines.append(
+            f"**{kind[0]}, {kind[1]}**: {span(part.ratio, 2)} of the CPU time of its fp32; {sizes}. In int8 are "
+            f"{span(share, 0)} % of the linear layers."
+        )
+    measured = peaks.dropna(subset="gflops").set_index("number_format").gflops
+    if lines and "int8" in measured:
+        lines.append(
+            f"On large matrices int8 is {number(measured['int8'] / measured['fp32'], 1)} times as fast as fp32 here. "
+            "The models' matrices are small: what scales and rounds their inputs, and what stays in fp32 (attention's "
+            "scores, softmax, norms), is not shortened by it."
+        )
+    return bullets(lines) or "This profile compares no int8."
+
+
+def availability(table: pd.DataFrame) -> str:
+    """Which variants could not be had, and why; how far the others agree with the reference."""
+    missing = failures(table)
+    lines = [f"`{row.recipe}` in {row.runtime}: {row.status}" for row in missing.itertuples()]
+    rows = succeeded(table)
+    if rows.empty:
+        return bullets(lines) or NOTHING
+    for number_format, part in rows.groupby("number_format", sort=False):
+        lines.append(f"**{number_format}** gives {span(100 * part.agreement, 2)} % of the test series eager's class.")
+    return bullets(lines)
+
+
+def _names(values: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(values))
