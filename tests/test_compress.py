@@ -11,8 +11,9 @@ import torch
 
 from tsc_lib import compress, data
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, parse, save_model, text
-from tsc_lib.compress.pruning import head_importance, keep, neuron_importance
+from tsc_lib.compress.importance import head_importance, neuron_importance
 from tsc_lib.compress.recipe import register
+from tsc_lib.compress.structure import keep
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import build
 from tsc_lib.spec import TrainSpec
