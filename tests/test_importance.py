@@ -240,9 +240,7 @@ def test_gradual_removal_ends_where_one_shot_ends(model: CompressedModel, materi
     assert all((v - expected[k]).abs().max() <= 6e-4 for k, v in still.network.state_dict().items())
 
 
-def test_a_killed_gradual_removal_goes_on(
-    model: CompressedModel, tmp_path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_gradual_removal_goes_on(model: CompressedModel, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     material = dataclasses.replace(material_of(True), folder=tmp_path)
     whole = apply(model, "gradual(l2, 0.5, 3, 1)", dataclasses.replace(material, folder=None))
     calls = []
