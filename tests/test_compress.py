@@ -11,8 +11,9 @@ import torch
 
 from tsc_lib import compress, data
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, parse, save_model, text
-from tsc_lib.compress.pruning import head_importance, keep, neuron_importance
+from tsc_lib.compress.importance import head_importance, neuron_importance
 from tsc_lib.compress.recipe import register
+from tsc_lib.compress.structure import keep
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import build
 from tsc_lib.spec import TrainSpec
@@ -39,6 +40,9 @@ def model() -> CompressedModel:
         (" mask( l2 , 0.5 )>finetune(4)", "mask(l2, 0.5) > finetune(4)"),
         ("int8(static, 128)", "int8(static)"),
         ("int8(mode=static, calibration=16)", "int8(static, 16)"),
+        ("prune(taylor, 0.5, scope=global)", "prune(taylor, 0.5, both, global)"),
+        ("layers(keep=2, which=influence) > distill(10)", "layers(2) > distill(10)"),
+        ("student(d_ff=64) > distill(20, weight=0.9)", "student > distill(20, 2.0, 0.9)"),
         ("prune(l1, 0.5) > finetune(4, 0.001) > int8(static)", "prune(l1, 0.5) > finetune(4, 0.001) > int8(static)"),
     ],
 )
@@ -50,13 +54,27 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ("shrink(0.5)", "unknown method 'shrink'; the methods are finetune, int8, mask, prune"),
+        ("shrink(0.5)", "unknown method 'shrink'; the methods are distill, finetune, gradual, int8, layers, lowrank"),
         ("prune(l1)", "prune needs ratio"),
-        ("prune(l3, 0.5)", "unknown pruning norm 'l3'; use l1 or l2"),
+        ("mask(l3, 0.5)", "unknown pruning norm 'l3'; use l1 or l2"),
+        ("prune(l3, 0.5)", "unknown criterion 'l3'; use l1, l2, taylor, activation or random"),
+        ("prune(l1, 0.5, tails)", "prune takes parts both, heads, neurons and scope layer or global, not 'tails'"),
+        ("prune(l1, 0.5, multiple=0)", "a multiple of at least 1, not 0"),
+        ("gradual(l1, 0.5, 1)", "at least 2 steps and 1 epoch between them, not 1 and 1"),
+        ("gradual(l1, 0.5, training=prayer)", "trains by finetune or distill, not by 'prayer'"),
+        ("layers(0)", "keeps at least 1 layer, not 0"),
+        ("layers(2, odd)", "unknown choice of layers 'odd'; use influence, first, last, even or random"),
+        ("width(size, 16)", "unknown criterion 'size'"),
+        ("width(l1, 0)", "keeps at least 1 channel, not 0"),
+        ("lowrank(1)", "lies between 0 and 1, not 1"),
+        ("distill(0)", "at least one epoch"),
+        ("distill(4, weight=1.5)", "a weight of the teacher above 0 and no more than 1"),
+        ("student(layers=0)", "every size of a student must be at least 1"),
+        ("student(heads=5)", "5 heads must share its 32 channels evenly"),
         ("prune(l1, 1.5)", "between 0 and 1, not 1.5"),
         ("prune(l1, 0)", "between 0 and 1, not 0"),
         ("prune(l1, half)", "'half' is not a number"),
-        ("prune(l1, 0.5, 3)", "takes at most 2 parameters"),
+        ("mask(l1, 0.5, 3)", "takes at most 2 parameters"),
         ("prune(l1, share=0.5)", "prune has no parameter 'share'"),
         ("finetune(2.5)", "'2.5' is not a whole number"),
         ("int8(both)", "unknown int8 mode 'both'"),

@@ -113,6 +113,32 @@ def test_one_graph_serves_unequal_lengths(tmp_path: Path, unequal: Material, run
         np.testing.assert_allclose(logits, exact, atol=1e-5 if recipe is None else 0.15)
 
 
+REMOVED = "prune(taylor, 0.5, both, global) > layers(1) > width(activation, 6) > lowrank(0.5)"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "recipe"),
+    [
+        pytest.param("inductor", REMOVED, marks=needs_compiler),
+        *[
+            (runtime, recipe)
+            for runtime in ("eager", "onnxruntime", "openvino")
+            for recipe in (REMOVED, "student(1, 2, 16, 8, 4)")
+        ],
+    ],
+)
+def test_every_runtime_executes_every_shape(tmp_path: Path, unequal: Material, runtime: str, recipe: str) -> None:
+    """Heads, neurons, layers and channels gone and linear layers of low rank; or a student with other patches."""
+    model = apply(model_of(3), recipe, unequal)
+    deployed = deploy.prepare(model, runtime, tmp_path, equal_length=False)
+    count = sum(isinstance(m, torch.nn.Linear) for m in model.network.modules())
+    assert (deployed.int8_ops, deployed.fp32_ops) == (0, count)
+    predict = deploy.load(tmp_path, runtime)
+    for batch in data.batches(unequal.train, 5, equal_length=False):
+        exact = logits_of(model, batch.x, batch.lengths)
+        np.testing.assert_allclose(predict(batch.x, batch.lengths), exact, atol=1e-5)
+
+
 @pytest.mark.parametrize(("runtime", "package"), [("onnxruntime", "onnxruntime"), ("openvino", "openvino")])
 def test_a_runtime_that_is_not_installed_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, package: str

@@ -325,10 +325,20 @@ def test_modelled_energy_is_operations_times_picojoules():
         same_source([fp32, reading()])
 
 
+SHAPES = {
+    "whole": {},
+    "fewer layers": {"heads": (8, 3), "d_ff": (16, 256)},
+    "narrow": {"d_model": 3, "position_width": 32, "position_channels": (0, 5, 31)},
+    "low rank": {"heads": (8, 3), "d_ff": (16, 256), "ranks": ((2, 0, 4, 5, 6, 7), (0, 0, 0, 1, 9, 0))},
+}
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
 @pytest.mark.parametrize("name", ["T1", "T2"])
-def test_operations_are_those_that_run(name):
+def test_operations_are_those_that_run(name, shape):
     config = config_of(name, 3, 5)
     config = dataclasses.replace(config, heads=(2, *config.heads[1:]), d_ff=(*config.d_ff[1:], 40))
+    config = dataclasses.replace(config, **SHAPES[shape])
     macs = sum(o.macs for o in operations(config, 100))
     assert macs == count_macs(Transformer(config), 100)
     assert sum(o.macs for o in operations(config, 100, batch_size=7)) == 7 * macs

@@ -159,7 +159,16 @@ def test_every_strategy_has_its_own_colour_and_marker():
         ("mask(l2, 0.25)", "eager", "masks", "Mask L2 25 %"),
         ("prune(l1, 0.5) > finetune(4)", "eager", "removal", "Remove L1 50 %, tuned"),
         ("prune(l1, 0.5) > int8(static)", "inductor", "combined", "Remove L1 50 %, static int8, inductor"),
-        ("distill(20)", "eager", "other", "Distill(20)"),
+        ("prune(taylor, 0.5)", "eager", "removal", "Remove Taylor 50 %"),
+        ("prune(l1, 0.5, heads, global)", "eager", "smaller shape", "Remove L1 50 % (heads, global)"),
+        ("prune(l1, 0.5) > distill(4)", "eager", "smaller shape", "Remove L1 50 %, distilled"),
+        ("gradual(l2, 0.5)", "eager", "smaller shape", "Remove L2 50 % in rounds"),
+        ("layers(2, first) > width(activation, 16)", "eager", "smaller shape", "2 layers (first), width 16 activation"),
+        ("layers(1) > int8(static)", "inductor", "smaller shape", "1 layer, static int8, inductor"),
+        ("lowrank(0.9)", "openvino", "smaller shape", "Low rank 90 %, openvino"),
+        ("student > distill(20)", "eager", "student", "Student, distilled"),
+        ("student(2, 4)", "eager", "student", "Student (2, 4)"),
+        ("distill(20)", "eager", "other", "Distilled"),
     ],
 )
 def test_names_of_strategies(recipe, runtime, family, label):

@@ -35,11 +35,19 @@ RUN = """\
 Make one variant of a model and print its accuracy, size, time and energy beside the uncompressed model's. A recipe is
 'baseline' or steps joined by '>':
 
-  mask(l1, 0.5)       zero half of the rows of every linear layer; norms are l1 and l2
-  prune(l1, 0.5)      remove half of the attention heads and feed-forward neurons
-  finetune(4)         train four more epochs
-  int8(dynamic)       int8 linear layers, ranges taken from every input (eager, onnxruntime)
-  int8(static)        int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino)
+  mask(l1, 0.5)           zero half of the rows of every linear layer; norms are l1 and l2
+  prune(l1, 0.5)          remove half of the attention heads and feed-forward neurons, those that matter least by a
+                          criterion: l1, l2, taylor, activation or random; parts=heads or neurons for one kind alone,
+                          scope=global for half over all layers, multiple=8 to keep widths that are multiples of 8
+  gradual(taylor, 0.5)    the same in steps=4 rounds with epochs=1 of training=finetune or distill between them
+  layers(2)               keep two encoder layers, by influence, or first, last, even or random
+  width(activation, 16)   keep 16 channels of the embedding, by a criterion
+  lowrank(0.9)            factorise linear layers where that is cheaper, keeping 90 % of their squared singular values
+  student(layers=2)       start anew with a small network; heads=4, d_ff=64, d_model=32, patch=8
+  finetune(4)             train four more epochs; learning_rate=0.0005
+  distill(4)              the same with the uncompressed model as teacher; temperature=2, weight=0.5 of its logits
+  int8(dynamic)           int8 linear layers, ranges taken from every input (eager, onnxruntime)
+  int8(static)            int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino)
 
 for example:  python -m tsc_lib run --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
 

@@ -30,18 +30,24 @@ def operations(
     patches = length // config.patch
     tokens = patches + 1
 
-    def linear(rows: int, inputs: int, outputs: int) -> Operation:
+    def product(rows: int, inputs: int, outputs: int, biases: int) -> Operation:
         n = batch_size * rows
-        return Operation(n * inputs * outputs, number_format, (inputs + 1) * outputs, n * outputs)
+        return Operation(n * inputs * outputs, number_format, inputs * outputs + biases, n * outputs)
+
+    def linear(rows: int, inputs: int, outputs: int, rank: int = 0) -> list[Operation]:
+        if rank == 0:
+            return [product(rows, inputs, outputs, outputs)]
+        return [product(rows, inputs, rank, 0), product(rows, rank, outputs, outputs)]
 
     window = config.channels * config.patch
     n = batch_size * patches
     found = [Operation(n * window * config.d_model, "fp32", (window + 1) * config.d_model, n * config.d_model)]
-    for heads, d_ff in zip(config.heads, config.d_ff, strict=True):
-        width = heads * config.head_dim
-        found += [linear(tokens, config.d_model, width)] * 3
+    for layer, (heads, d_ff) in enumerate(zip(config.heads, config.d_ff, strict=True)):
+        width, ranks = heads * config.head_dim, config.ranks_of(layer)
+        for name in ("query", "key", "value"):
+            found += linear(tokens, config.d_model, width, ranks[name])
         found.append(Operation(2 * batch_size * tokens**2 * width, "fp32", 0, batch_size * tokens * width))
-        found.append(linear(tokens, width, config.d_model))
-        found.append(linear(tokens, config.d_model, d_ff))
-        found.append(linear(tokens, d_ff, config.d_model))
-    return [*found, linear(1, config.d_model, config.d_hidden), linear(1, config.d_hidden, config.classes)]
+        found += linear(tokens, width, config.d_model, ranks["out"])
+        found += linear(tokens, config.d_model, d_ff, ranks["expand"])
+        found += linear(tokens, d_ff, config.d_model, ranks["contract"])
+    return [*found, *linear(1, config.d_model, config.d_hidden), *linear(1, config.d_hidden, config.classes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +96,7 @@ def train(unit: Unit, progress: Progress | None = None) -> tuple[Path, dict[str,
         dataset = data.load(unit.data)
         torch.manual_seed(unit.seed)
         network = zoo.build(unit.model, dataset.channels, len(dataset.classes))
-        for split, name in ((dataset.train, "train"), (dataset.valid, "validation"), (dataset.test, "test")):
-            for length in (split.lengths.min(), split.lengths.max()):
-                check_length(network.config, int(length), f"a {name} series of {dataset.name}")
+        _check_lengths(network.config, dataset)
         history = training.fit(
             network,
             dataset.train,
@@ -129,12 +128,30 @@ def compressed(unit: Unit, recipe: str, progress: Progress | None = None) -> tup
             progress(f"{unit.label}: {recipe}")
         _, parent = compressed(unit, compress.text(steps[:-1]), progress)
         dataset = data.load(unit.data)
-        material = Material(dataset.train, dataset.valid, dataset.equal_length, unit.train, unit.seed, folder)
-        compress.save_model(compress.apply(parent, compress.text(steps[-1:]), material), folder)
+        checkpoints = folder / "checkpoints"
+        material = Material(
+            train=dataset.train,
+            valid=dataset.valid,
+            equal_length=dataset.equal_length,
+            settings=unit.train,
+            seed=unit.seed,
+            folder=checkpoints,
+            teacher=compressed(unit, compress.BASELINE, progress)[1],
+        )
+        model = compress.apply(parent, compress.text(steps[-1:]), material)
+        _check_lengths(model.network.config, dataset)  # a step may have made longer patches
+        compress.save_model(model, folder)
+        shutil.rmtree(checkpoints, ignore_errors=True)
         return {}
 
     folder, _ = run_or_load("compress", COMPRESS_VERSION, unit.label, CompressJob(unit, recipe), work)
     return folder, compress.load_model(folder)
+
+
+def _check_lengths(config: TransformerConfig, dataset: data.Dataset) -> None:
+    for split, name in ((dataset.train, "train"), (dataset.valid, "validation"), (dataset.test, "test")):
+        for length in (split.lengths.min(), split.lengths.max()):
+            check_length(config, int(length), f"a {name} series of {dataset.name}")
 
 
 def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:

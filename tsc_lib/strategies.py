@@ -11,9 +11,15 @@ import pandas as pd
 BASELINE, RUNTIME = "baseline", "runtime only"
 DYNAMIC, STATIC = "dynamic int8", "static int8"
 MASKS, REMOVAL, COMBINED, OTHER = "masks", "removal", "combined", "other"
+SMALLER, STUDENT = "smaller shape", "student"
 
-FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, MASKS, REMOVAL, COMBINED, OTHER)
-"""Every family of strategies, in the order of legends and tables."""
+FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, MASKS, REMOVAL, COMBINED, SMALLER, STUDENT, OTHER)
+"""Every family of strategies, in the order of legends and tables.
+
+Masks, removal and both with int8 are the study's: one share of heads and neurons from every layer, at most fine-tuned.
+Whatever else removes structure is a smaller shape: whole layers, channels, ranks, in rounds, by other shares in every
+layer, or distilled.
+"""
 
 TITLES = {
     BASELINE: "fp32",
@@ -39,9 +45,9 @@ class Strategy:
     label : str
         A short name, e.g. "Remove L1 50 %, tuned".
     norm : str or None
-        "l1" or "l2" if the recipe prunes.
+        The criterion, such as "l1", if the family is of pruning at one share.
     ratio : float or None
-        Share of what was pruned.
+        Share of what was pruned, in the same case.
     tuned : bool
         Whether the model was trained further after pruning.
     """
@@ -59,29 +65,18 @@ def strategy_of(recipe: str, runtime: str) -> Strategy:
     if recipe == "baseline":
         family = BASELINE if runtime == REFERENCE_RUNTIME else RUNTIME
         return Strategy(family, "fp32" if family == BASELINE else f"fp32, {runtime}", None, None, False)
-    names, labels = [], []
+    steps = [_split(step.strip()) for step in recipe.split(">")]
+    labels = [_label(name, arguments) for name, arguments in steps]
+    family = _family(steps)
     norm, ratio = None, None
-    for step in recipe.split(">"):
-        match = _STEP.match(step.strip())
-        name, arguments = (match[1], match[2] or "") if match else (step.strip(), "")
-        names.append(f"int8({arguments})" if name == "int8" else name)
-        if name in ("mask", "prune"):
-            norm, ratio = (a.strip() for a in arguments.split(","))
-        labels.append(_label(name, arguments))
-    pruned, quantized = {"mask", "prune"} & set(names), {"int8(dynamic)", "int8(static)"} & set(names)
-    if pruned and quantized:
-        family = COMBINED
-    elif pruned:
-        family = MASKS if "mask" in names else REMOVAL
-    elif quantized:
-        family = DYNAMIC if "int8(dynamic)" in names else STATIC
-    else:
-        family = OTHER
+    if family in (MASKS, REMOVAL, COMBINED):
+        norm, ratio = next(arguments[:2] for name, arguments in steps if name in ("mask", "prune"))
     if runtime != REFERENCE_RUNTIME:
         labels.append(runtime)
     label = ", ".join(labels)
     label = label[0].upper() + label[1:]
-    return Strategy(family, label, norm, None if ratio is None else float(ratio), "finetune" in names)
+    tuned = any(name in ("finetune", "distill") for name, _ in steps)
+    return Strategy(family, label, norm, None if ratio is None else float(ratio), tuned)
 
 
 def annotate(results: pd.DataFrame) -> pd.DataFrame:
@@ -115,10 +110,55 @@ def nearest_ratio(results: pd.DataFrame, wanted: float) -> float | None:
     return min(ratios, key=lambda ratio: (abs(ratio - wanted), ratio)) if ratios else None
 
 
-def _label(name: str, arguments: str) -> str:
-    if name in ("mask", "prune"):
-        norm, ratio = (a.strip() for a in arguments.split(","))
-        return f"{'Mask' if name == 'mask' else 'Remove'} {norm.upper()} {float(ratio):.0%}".replace("%", " %")
-    if name == "int8":
-        return f"{arguments} int8"
-    return "tuned" if name == "finetune" else f"{name}({arguments})" if arguments else name
+def _split(step: str) -> tuple[str, list[str]]:
+    match = _STEP.match(step)
+    name, arguments = (match[1], match[2]) if match else (step, None)
+    return name, [argument.strip() for argument in arguments.split(",")] if arguments else []
+
+
+def _family(steps: list[tuple[str, list[str]]]) -> str:
+    names = [name for name, _ in steps]
+    modes = [arguments[0] for name, arguments in steps if name == "int8"]
+    if "student" in names:
+        return STUDENT
+    shares = [len(arguments) for name, arguments in steps if name in ("mask", "prune")]
+    if shares == [2] and set(names) <= {"mask", "prune", "finetune", "int8"}:
+        return COMBINED if modes else MASKS if "mask" in names else REMOVAL
+    if {"prune", "gradual", "layers", "width", "lowrank"} & set(names):
+        return SMALLER
+    if modes and set(names) <= {"int8", "finetune"}:
+        return DYNAMIC if modes[0] == "dynamic" else STATIC
+    return OTHER
+
+
+def _label(name: str, arguments: list[str]) -> str:
+    match name, arguments:
+        case "mask", [norm, ratio]:
+            return f"mask {_criterion(norm)} {_percent(ratio)}"
+        case "prune", [criterion, ratio, *options]:
+            return " ".join([f"remove {_criterion(criterion)} {_percent(ratio)}", *_brackets(options)])
+        case "gradual", [criterion, ratio, *options]:
+            return " ".join([f"remove {_criterion(criterion)} {_percent(ratio)} in rounds", *_brackets(options)])
+        case "layers", [count, *options]:
+            return " ".join([f"{count} layer{'s' * (count != '1')}", *_brackets(options)])
+        case "width", [criterion, channels]:
+            return f"width {channels} {_criterion(criterion)}"
+        case "lowrank", [energy]:
+            return f"low rank {_percent(energy)}"
+        case "int8", [mode, *_]:
+            return f"{mode} int8"
+        case "student", sizes:
+            return " ".join(["student", *_brackets(sizes)])
+    return {"finetune": "tuned", "distill": "distilled"}.get(name) or " ".join([name, *_brackets(arguments)])
+
+
+def _criterion(name: str) -> str:
+    return name.upper() if name in ("l1", "l2") else "Taylor" if name == "taylor" else name
+
+
+def _percent(share: str) -> str:
+    return f"{float(share):.0%}".replace("%", " %")
+
+
+def _brackets(options: list[str]) -> list[str]:
+    return [f"({', '.join(options)})"] if options else []

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from tsc_lib import data, deploy, stages
 from tsc_lib.compress import parse, text
+from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import ARCHITECTURES
@@ -259,17 +260,15 @@ class Study:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def removed(self) -> pd.DataFrame:
-        """One row per head and neuron of every recipe that removes structure once: whether it was kept."""
+        """One row per head and neuron of every recipe that removes heads, neurons or layers: whether it was kept."""
         rows = []
         for unit, variant, evidence in self._evidence():
-            pruned = [step["details"] for step in evidence if step["step"].startswith("prune(")]
-            if len(pruned) != 1:
-                continue
             size = ARCHITECTURES[unit.model]
-            for part, count in (("heads", size["heads"]), ("neurons", size["d_ff"])):
-                for layer, kept in enumerate(pruned[0][part]):
+            counts = {"heads": size["heads"], "neurons": size["d_ff"]}
+            for part, layers in survivors(evidence, size["layers"], **counts).items():
+                for layer, kept in enumerate(layers):
                     where = {**_names(unit), **variant, "layer": layer + 1, "part": part}
-                    rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(count)]
+                    rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(counts[part])]
         return pd.DataFrame(rows)
 
     def evidence(self) -> pd.DataFrame:

@@ -18,7 +18,9 @@ from tsc_lib.strategies import (
     REFERENCE_RUNTIME,
     REMOVAL,
     RUNTIME,
+    SMALLER,
     STATIC,
+    STUDENT,
     annotate,
     nearest_ratio,
 )
@@ -230,12 +232,19 @@ def main_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
-    """One variant of each family from annotated rows: L1 at about `ratio`, fine-tuned where there is such a model."""
+    """One variant of each family from annotated rows.
+
+    Pruning is L1 at about `ratio`, of smaller shapes and students it is the one with the fewest multiply-accumulates;
+    either is the one trained further where there is such a model.
+    """
     nearest = nearest_ratio(table, ratio)
     pruned = table.family.isin([MASKS, REMOVAL])
     chosen = table[~pruned | ((table.ratio == nearest) & (table.norm == "l1") & (table.runtime == REFERENCE_RUNTIME))]
-    best = chosen.groupby([*CELL, "family"], observed=True).tuned.transform("max")
-    return chosen[chosen.tuned == best].reset_index(drop=True)
+    by = [*CELL, "family"]
+    chosen = chosen[chosen.tuned == chosen.groupby(by, observed=True).tuned.transform("max")]
+    macs = chosen.groupby([*CELL, "recipe"]).macs.transform("mean")
+    least = macs.groupby([chosen[name] for name in by], observed=True).transform("min")
+    return chosen[(macs == least) | ~chosen.family.isin([SMALLER, STUDENT])].reset_index(drop=True)
 
 
 def first_unit(table: pd.DataFrame) -> pd.DataFrame:

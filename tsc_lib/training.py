@@ -23,6 +23,7 @@ from tsc_lib.spec import TrainSpec
 from tsc_lib.store import write_bytes
 
 Progress = Callable[[str], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def _tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
@@ -42,7 +43,8 @@ def classify(
     return np.stack([logits[i] for i in range(len(split))])
 
 
-def _evaluator(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+def evaluator(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+    """What `classify` takes, from a network that may still be in training: without dropout and gradients."""
     model.eval()
 
     def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
@@ -62,6 +64,7 @@ def fit(
     equal_length: bool,
     checkpoint: Path | None = None,
     after_step: Callable[[], None] | None = None,
+    loss: Loss | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
@@ -85,6 +88,9 @@ def fit(
         File that is written after every epoch, and resumed from if it exists.
     after_step : callable, optional
         Called after each step of the optimiser, e.g. to keep pruned weights at zero.
+    loss : callable, optional
+        Takes the logits (n, classes) of a batch and the positions (n,) of its series in `train`; returns what is
+        minimised, a mean over the batch. By default the cross-entropy with the series' classes.
     progress : callable, optional
         Takes a line of text after every epoch.
 
@@ -107,8 +113,8 @@ def fit(
         started, cpu_started = time.perf_counter(), time.process_time()
         torch.manual_seed(seed * 100_003 + epoch)
         rng = np.random.default_rng([seed, epoch])
-        train_loss = _train_epoch(model, optimizer, train, spec, epoch, rng, equal_length, after_step)
-        logits = torch.from_numpy(classify(_evaluator(model), valid, equal_length))
+        train_loss = _train_epoch(model, optimizer, train, spec, epoch, rng, equal_length, after_step, loss)
+        logits = torch.from_numpy(classify(evaluator(model), valid, equal_length))
         target = torch.from_numpy(valid.y)
         entry = {
             "epoch": epoch + 1,
@@ -147,6 +153,7 @@ def _train_epoch(
     rng: np.random.Generator,
     equal_length: bool,
     after_step: Callable[[], None] | None,
+    loss_of: Loss | None,
 ) -> float:
     model.train()
     total = 0.0
@@ -156,7 +163,11 @@ def _train_epoch(
         warmth = min(1.0, step / spec.warmup_steps) if spec.warmup_steps else 1.0
         optimizer.param_groups[0]["lr"] = spec.learning_rate * warmth
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(*_tensors(batch.x, batch.lengths)), torch.from_numpy(train.y[batch.index]))
+        logits = model(*_tensors(batch.x, batch.lengths))
+        if loss_of is None:
+            loss = F.cross_entropy(logits, torch.from_numpy(train.y[batch.index]))
+        else:
+            loss = loss_of(logits, torch.from_numpy(batch.index))
         loss.backward()
         optimizer.step()
         if after_step is not None:

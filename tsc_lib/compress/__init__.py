@@ -1,6 +1,14 @@
 """Compression: one dataclass per method, a registry, and one verb, `apply`."""
 
-from tsc_lib.compress import finetuning, pruning, quantization  # noqa: F401 - they register their methods
+from tsc_lib.compress import (  # noqa: F401 - they register their methods
+    distillation,
+    finetuning,
+    gradual,
+    lowrank,
+    pruning,
+    quantization,
+    shape,
+)
 from tsc_lib.compress.model import CompressedModel, Evidence, Material, count_macs, load_model, save_model
 from tsc_lib.compress.recipe import BASELINE, NoEffect, apply, parse, text
 

@@ -13,7 +13,7 @@ from torch import nn
 from tsc_lib.compress.model import CompressedModel, Material, zero_rows
 from tsc_lib.compress.recipe import register
 from tsc_lib.errors import UserError
-from tsc_lib.training import best_epoch, fit
+from tsc_lib.training import Loss, best_epoch, fit
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,43 @@ class FineTune:
 @register("finetune", FineTune)
 def finetune(model: CompressedModel, step: FineTune, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
     """Fine-tune a copy in fp32."""
+    return train_on(model, material, "finetune", step.epochs, step.learning_rate)
+
+
+def train_on(
+    model: CompressedModel, material: Material, name: str, epochs: int, learning_rate: float, loss: Loss | None = None
+) -> tuple[CompressedModel, dict[str, Any]]:
+    """Train a copy of a model, with another loss than cross-entropy if one is given.
+
+    Parameters
+    ----------
+    model : CompressedModel
+        Left alone.
+    material : Material
+        Data, settings, seed, and the folder for a checkpoint.
+    name : str
+        The step's name, for its checkpoint and for messages.
+    epochs : int
+        Epochs to train for.
+    learning_rate : float
+        Adam's learning rate.
+    loss : callable, optional
+        See `tsc_lib.training.fit`.
+
+    Returns
+    -------
+    model : CompressedModel
+        The trained copy, at its best epoch by validation.
+    details : dict
+        The history and the best epoch.
+
+    Raises
+    ------
+    UserError
+        If the model's weights are not fp32 any more.
+    """
     if model.number_format != "fp32":
-        raise UserError(f"finetune works on fp32 weights, but the model is {model.number_format}; put it before int8")
+        raise UserError(f"{name} works on fp32 weights, but the model is {model.number_format}; put it before int8")
     network = copy.deepcopy(model.network)
     masked = [(m, zero_rows(m)) for m in network.layers.modules() if isinstance(m, nn.Linear)]
     masked = [(linear, rows) for linear, rows in masked if rows.any()]
@@ -43,8 +78,9 @@ def finetune(model: CompressedModel, step: FineTune, material: Material) -> tupl
                 linear.weight[rows] = 0.0
 
     # Trained weights need no warm-up, and a few epochs of a small data set have no steps to spare for one.
+    warmup_steps = 0 if model.trained else material.settings.warmup_steps
     settings = dataclasses.replace(
-        material.settings, epochs=step.epochs, learning_rate=step.learning_rate, warmup_steps=0
+        material.settings, epochs=epochs, learning_rate=learning_rate, warmup_steps=warmup_steps
     )
     history = fit(
         network,
@@ -53,8 +89,9 @@ def finetune(model: CompressedModel, step: FineTune, material: Material) -> tupl
         settings,
         material.seed,
         equal_length=material.equal_length,
-        checkpoint=None if material.folder is None else material.folder / "finetune.safetensors",
+        checkpoint=None if material.folder is None else material.folder / f"{name}.safetensors",
         after_step=keep_masks if masked else None,
+        loss=loss,
     )
     details = {"history": history, "best_epoch": best_epoch(history)}
-    return dataclasses.replace(model, network=network), details
+    return dataclasses.replace(model, network=network, trained=True), details

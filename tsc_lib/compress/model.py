@@ -35,7 +35,9 @@ class Material:
     seed : int
         Seed of the training, and of all that a step draws.
     folder : Path, optional
-        Where a step that takes long may keep a checkpoint.
+        Where a step that takes long may keep checkpoints.
+    teacher : CompressedModel, optional
+        The uncompressed model of the same data, settings and seed, for steps that learn from it.
     """
 
     train: Split
@@ -44,6 +46,13 @@ class Material:
     settings: TrainSpec
     seed: int
     folder: Path | None = None
+    teacher: CompressedModel | None = None
+
+    def sample(self, count: int) -> tuple[Split, np.ndarray]:
+        """At most `count` training series, drawn by the seed, and their positions in train, in order."""
+        count = min(count, len(self.train))
+        chosen = np.sort(np.random.default_rng(self.seed).choice(len(self.train), count, replace=False))
+        return Split([self.train.x[i] for i in chosen], self.train.y[chosen]), chosen
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class CompressedModel:
         Training series on which static int8 observes the range of every activation.
     evidence : list of Evidence
         One entry per step.
+    trained : bool
+        Whether the weights come from a training; a fresh student's do not.
     """
 
     network: Transformer
@@ -89,6 +100,7 @@ class CompressedModel:
     number_format: str = "fp32"
     calibration: Batch | None = None
     evidence: list[Evidence] = field(default_factory=list)
+    trained: bool = True
 
 
 def count_macs(network: Transformer, length: int) -> int:
@@ -131,6 +143,7 @@ def save_model(model: CompressedModel, folder: Path) -> None:
         "config": dataclasses.asdict(model.network.config),
         "reference_length": model.reference_length,
         "number_format": model.number_format,
+        "trained": model.trained,
         "evidence": [dataclasses.asdict(e) for e in model.evidence],
     }
     write_json(folder / "model.json", content)
@@ -158,4 +171,5 @@ def load_model(folder: Path) -> CompressedModel:
         number_format=content["number_format"],
         calibration=calibration,
         evidence=[Evidence(**e) for e in content["evidence"]],
+        trained=content.get("trained", True),  # models stored before there were students
     )

@@ -3,12 +3,18 @@
 *Masks* set whole rows of weight matrices to zero and leave every shape as it was: a dense kernel multiplies the zeros
 like any other number, and nothing becomes cheaper. *Removal* takes attention heads and feed-forward neurons out and
 rebuilds the model smaller.
+
+References
+----------
+.. [1] Molchanov et al., "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017 (scores
+       divided by their layer's norm, so that layers can be compared).
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +22,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from tsc_lib.compress.importance import CRITERIA, check_criterion
 from tsc_lib.compress.model import CompressedModel, Material, zero_rows
 from tsc_lib.compress.recipe import register
+from tsc_lib.compress.structure import check_whole, keep
 from tsc_lib.errors import UserError
-from tsc_lib.models.transformer import EncoderLayer, Transformer
+from tsc_lib.models.transformer import TransformerConfig
 
 NORMS = {"l1": 1, "l2": 2}
-
-
-def _check(norm: str, ratio: float) -> None:
-    if norm not in NORMS:
-        raise UserError(f"unknown pruning norm {norm!r}; use {' or '.join(NORMS)}")
-    if not 0 < ratio < 1:
-        raise UserError(f"a pruning ratio lies between 0 and 1, not {ratio:g}")
+PARTS, SCOPES = ("both", "heads", "neurons"), ("layer", "global")
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,57 @@ class Mask:
     ratio: float
 
     def __post_init__(self) -> None:
-        _check(self.norm, self.ratio)
+        if self.norm not in NORMS:
+            raise UserError(f"unknown pruning norm {self.norm!r}; use {' or '.join(NORMS)}")
+        check_ratio(self.ratio)
 
 
 @dataclass(frozen=True)
 class Prune:
-    """Remove the attention heads and feed-forward neurons of least norm from every layer."""
+    """Remove the attention heads and feed-forward neurons that matter least.
 
-    norm: str
+    Attributes
+    ----------
+    criterion : {"l1", "l2", "taylor", "activation", "random"}
+        What is called important, see `tsc_lib.compress.importance`.
+    ratio : float
+        Share to remove.
+    parts : {"both", "heads", "neurons"}
+        What to remove it from.
+    scope : {"layer", "global"}
+        Whether every layer loses that share, or the whole model does, wherever it matters least. Importance is then
+        divided by its layer's root mean square [1]_, and every layer keeps one head and one neuron at least.
+    multiple : int
+        The widths that remain, of heads together and of neurons, are rounded up to a multiple of this.
+    """
+
+    criterion: str
     ratio: float
+    parts: str = "both"
+    scope: str = "layer"
+    multiple: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.norm, self.ratio)
+        check_criterion(self.criterion)
+        check_ratio(self.ratio)
+        if self.parts not in PARTS or self.scope not in SCOPES:
+            raise UserError(
+                f"prune takes parts {', '.join(PARTS)} and scope {' or '.join(SCOPES)}, "
+                f"not {self.parts!r} and {self.scope!r}"
+            )
+        if self.multiple < 1:
+            raise UserError(f"widths are rounded to a multiple of at least 1, not {self.multiple}")
+
+
+def check_ratio(ratio: float) -> None:
+    """Refuse a share that would leave everything or nothing.
+
+    Raises
+    ------
+    UserError
+    """
+    if not 0 < ratio < 1:
+        raise UserError(f"a pruning ratio lies between 0 and 1, not {ratio:g}")
 
 
 @register("mask", Mask)
@@ -68,61 +109,45 @@ def mask(model: CompressedModel, step: Mask, material: Material) -> tuple[Compre
 @register("prune", Prune)
 def prune(model: CompressedModel, step: Prune, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
     """Remove structure; the details list the indices that were kept, per layer."""
-    kept_heads, kept_neurons = [], []
-    for layer in model.network.layers:
-        assert isinstance(layer, EncoderLayer)
-        kept_heads.append(_strongest(head_importance(layer, NORMS[step.norm]), step.ratio))
-        kept_neurons.append(_strongest(neuron_importance(layer, NORMS[step.norm]), step.ratio))
-    network = keep(model.network, kept_heads, kept_neurons)
-    details = {"heads": [k.tolist() for k in kept_heads], "neurons": [k.tolist() for k in kept_neurons]}
+    return remove(model, step, material, model.network.config)
+
+
+def remove(
+    model: CompressedModel, step: Prune, material: Material, whole: TransformerConfig
+) -> tuple[CompressedModel, dict[str, Any]]:
+    """What `prune` does, with the share reckoned of `whole`, the sizes before any rounds that went ahead."""
+    check_whole(model.network, "prune")
+    importance = CRITERIA[step.criterion](model.network, material)
+    heads = [torch.arange(n) for n in model.network.config.heads]
+    neurons = [torch.arange(n) for n in model.network.config.d_ff]
+    if step.parts != "neurons":
+        width = step.multiple // math.gcd(step.multiple, whole.head_dim)  # heads that are together a multiple wide
+        heads = _strongest(importance.heads, whole.heads, step, width)
+    if step.parts != "heads":
+        neurons = _strongest(importance.neurons, whole.d_ff, step, step.multiple)
+    network = keep(model.network, heads, neurons)
+    details = {"heads": [k.tolist() for k in heads], "neurons": [k.tolist() for k in neurons]}
     return dataclasses.replace(model, network=network), details
 
 
-def head_importance(layer: EncoderLayer, p: int) -> Tensor:
-    """The p-norm (heads,) of all weights that belong to a head: its query, key, value rows and output columns."""
-    attention = layer.attention
-    shape = (attention.heads, attention.head_dim, -1)
-    parts = [m.weight.view(shape) for m in (attention.query, attention.key, attention.value)]
-    parts.append(attention.out.weight.T.reshape(shape))
-    return torch.cat(parts, dim=2).detach().flatten(1).norm(p, dim=1)
+def _strongest(importance: list[Tensor], whole: tuple[int, ...], step: Prune, multiple: int) -> list[Tensor]:
+    """The indices of the most important of each layer, ascending."""
+    if step.scope == "layer":
+        counts = [max(1, n - round(n * step.ratio)) for n in whole]
+    else:
+        counts = _counts_over_layers(importance, sum(whole) - round(sum(whole) * step.ratio))
+    return [
+        scores.topk(min(len(scores), math.ceil(count / multiple) * multiple)).indices.sort().values
+        for scores, count in zip(importance, counts, strict=True)
+    ]
 
 
-def neuron_importance(layer: EncoderLayer, p: int) -> Tensor:
-    """The p-norm (d_ff,) of all weights that belong to a feed-forward neuron: its row in and its column out."""
-    feed_forward = layer.feed_forward
-    return torch.cat([feed_forward.expand.weight, feed_forward.contract.weight.T], dim=1).detach().norm(p, dim=1)
-
-
-def _strongest(importance: Tensor, ratio: float) -> Tensor:
-    count = max(1, len(importance) - round(len(importance) * ratio))
-    return importance.topk(count).indices.sort().values
-
-
-def keep(network: Transformer, heads: list[Tensor], neurons: list[Tensor]) -> Transformer:
-    """Rebuild a network with only some heads and neurons of each layer, their weights unchanged.
-
-    Parameters
-    ----------
-    network : Transformer
-        Left alone.
-    heads, neurons : list of Tensor
-        Indices to keep, one tensor per layer.
-    """
-    config = dataclasses.replace(
-        network.config, heads=tuple(len(k) for k in heads), d_ff=tuple(len(k) for k in neurons)
-    )
-    state = network.state_dict()
-    for index, (kept_heads, kept_neurons) in enumerate(zip(heads, neurons, strict=True)):
-        width = network.config.head_dim
-        rows = (kept_heads[:, None] * width + torch.arange(width)).flatten()
-        attention, feed_forward = f"layers.{index}.attention", f"layers.{index}.feed_forward"
-        for name in ("query", "key", "value"):
-            for kind in ("weight", "bias"):
-                state[f"{attention}.{name}.{kind}"] = state[f"{attention}.{name}.{kind}"][rows]
-        state[f"{attention}.out.weight"] = state[f"{attention}.out.weight"][:, rows]
-        state[f"{feed_forward}.expand.weight"] = state[f"{feed_forward}.expand.weight"][kept_neurons]
-        state[f"{feed_forward}.expand.bias"] = state[f"{feed_forward}.expand.bias"][kept_neurons]
-        state[f"{feed_forward}.contract.weight"] = state[f"{feed_forward}.contract.weight"][:, kept_neurons]
-    smaller = Transformer(config)
-    smaller.load_state_dict({name: value.contiguous() for name, value in state.items()})
-    return smaller.eval()
+def _counts_over_layers(importance: list[Tensor], total: int) -> list[int]:
+    """How many each layer keeps if the `total` most important are kept, wherever they are."""
+    scaled = [scores / scores.square().mean().sqrt().clamp_min(torch.finfo().tiny) for scores in importance]
+    for scores in scaled:
+        scores[scores.argmax()] = math.inf  # no layer without any
+    everywhere = torch.cat(scaled)
+    layer = torch.cat([torch.full((len(scores),), i) for i, scores in enumerate(scaled)])
+    kept = everywhere.topk(min(len(everywhere), max(total, len(scaled)))).indices
+    return torch.bincount(layer[kept], minlength=len(scaled)).tolist()

@@ -11,11 +11,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.compress.recipe import register
-from tsc_lib.data import Split, batches
+from tsc_lib.data import batches
 from tsc_lib.errors import UserError
 
 
@@ -51,8 +49,6 @@ def int8(model: CompressedModel, step: Int8, material: Material) -> tuple[Compre
     )
     if step.mode == "dynamic":
         return changed, {}
-    count = min(step.calibration, len(material.train))
-    chosen = np.sort(np.random.default_rng(material.seed).choice(len(material.train), count, replace=False))
-    subset = Split([material.train.x[i] for i in chosen], material.train.y[chosen])
-    changed.calibration = next(iter(batches(subset, count, equal_length=material.equal_length)))
+    subset, chosen = material.sample(step.calibration)
+    changed.calibration = next(iter(batches(subset, len(subset), equal_length=material.equal_length)))
     return changed, {"calibration_series": chosen.tolist()}

@@ -1,7 +1,8 @@
 """Colours, markers and text sizes: one colour per strategy throughout, told apart by the colour-blind too.
 
-The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008); the colours of the splits are
-from Paul Tol's "muted" scheme, so that no split looks like a strategy.
+The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown and an olive that are
+darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so that no split looks
+like a strategy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, ParamSpec
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from tsc_lib.strategies import BASELINE, COMBINED, DYNAMIC, MASKS, OTHER, REMOVAL, RUNTIME, STATIC
+from tsc_lib.strategies import BASELINE, COMBINED, DYNAMIC, MASKS, OTHER, REMOVAL, RUNTIME, SMALLER, STATIC, STUDENT
 
 WIDTH = 7.5
 """Inches of every figure: 750 pixels at 100 dots per inch, the width of a page of the report."""
@@ -26,6 +27,8 @@ STRATEGY_COLOURS = {
     MASKS: "#CC79A7",
     REMOVAL: "#009E73",
     COMBINED: "#0072B2",
+    SMALLER: "#6B3E12",
+    STUDENT: "#6E6A00",
     OTHER: "#999999",
 }
 STRATEGY_MARKERS = {
@@ -36,6 +39,8 @@ STRATEGY_MARKERS = {
     MASKS: "s",
     REMOVAL: "o",
     COMBINED: "D",
+    SMALLER: "h",
+    STUDENT: "p",
     OTHER: "X",
 }
 SPLIT_COLOURS = {"train": "#332288", "valid": "#44AA99", "test": "#AA4499"}

@@ -24,8 +24,9 @@ from tsc_lib.figures.palette import MODEL_LINES, MODEL_MARKERS, QUIET, STRATEGY_
 from tsc_lib.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL, annotate
 from tsc_lib.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows, succeeded
 
-NORM_LINES = {"l1": "-", "l2": "--"}
-NORM_MARKERS = {"l1": "o", "l2": "s"}
+NORM_LINES = {"l1": "-", "l2": "--", "taylor": "-.", "activation": (0, (5, 1, 1, 1, 1, 1)), "random": ":"}
+NORM_MARKERS = {"l1": "o", "l2": "s", "taylor": "^", "activation": "D", "random": "x"}
+NORM_NAMES = {"l1": "L1", "l2": "L2", "taylor": "Taylor"}
 PRUNING = [*CELL, "family", "norm", "ratio", "tuned"]
 
 
@@ -90,7 +91,12 @@ def _ratio_axis(ax: Axes, table: pd.DataFrame) -> None:
 def _strategy_norm_handles(table: pd.DataFrame) -> list:
     pairs = table[["family", "norm"]].drop_duplicates().itertuples(index=False)
     return [
-        handle(color=STRATEGY_COLOURS[f], marker=NORM_MARKERS[n], linestyle=NORM_LINES[n], label=f"{f}, {n.upper()}")
+        handle(
+            color=STRATEGY_COLOURS[f],
+            marker=NORM_MARKERS[n],
+            linestyle=NORM_LINES[n],
+            label=f"{f}, {NORM_NAMES.get(n, n)}",
+        )
         for f, n in pairs
     ]
 
@@ -108,7 +114,7 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
     -------
     Figure
         One column of panels per data set, one row per batch size; the band is the A/A control: what the measurement
-        makes of no difference at all. L1 and L2, tuned and untuned models have the same shapes and are averaged.
+        makes of no difference at all. Criteria, tuned and untuned models have the same shapes and are averaged.
     """
     rows = _pruned(results)
     if rows.empty:

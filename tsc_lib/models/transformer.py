@@ -25,6 +25,9 @@ from tsc_lib.errors import UserError
 MAX_TOKENS = 1024
 """Longest series, in patches, that the fixed positions are tabulated for."""
 
+LINEARS = ("query", "key", "value", "out", "expand", "contract")
+"""The linear layers of an encoder layer, in the order of `TransformerConfig.ranks`."""
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
@@ -46,6 +49,12 @@ class TransformerConfig:
         Width of the classifier's hidden layer.
     dropout : float
         Probability, in training, with which outputs of sublayers and hidden neurons are dropped.
+    position_width : int, optional
+        Embedding width that the positions are tabulated for, where it is no longer the model's own.
+    position_channels : tuple of int, optional
+        Columns of that table that the model still has, one for each of its `d_model` channels.
+    ranks : tuple of tuple of int, optional
+        For each layer the rank of each of `LINEARS`, 0 for one that is a single matrix; None if all are.
     """
 
     channels: int
@@ -57,16 +66,33 @@ class TransformerConfig:
     d_ff: tuple[int, ...]
     d_hidden: int
     dropout: float = 0.1
+    position_width: int | None = None
+    position_channels: tuple[int, ...] | None = None
+    ranks: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         # JSON has no tuples: accept the lists that it gives back.
         object.__setattr__(self, "heads", tuple(self.heads))
         object.__setattr__(self, "d_ff", tuple(self.d_ff))
+        if self.position_channels is not None:
+            object.__setattr__(self, "position_channels", tuple(self.position_channels))
+        if self.ranks is not None:
+            object.__setattr__(self, "ranks", tuple(tuple(ranks) for ranks in self.ranks))
         if len(self.heads) != len(self.d_ff):
             raise ValueError(f"heads names {len(self.heads)} layers and d_ff {len(self.d_ff)}; they must agree")
         sizes = (self.channels, self.classes, self.patch, self.d_model, self.head_dim, self.d_hidden)
         if min(*sizes, *self.heads, *self.d_ff) < 1:
             raise ValueError(f"every size of a transformer must be at least 1: {self}")
+        if (self.position_width is None) != (self.position_channels is None):
+            raise ValueError("position_width and position_channels come together or not at all")
+        if self.position_channels is not None and len(self.position_channels) != self.d_model:
+            raise ValueError(f"{len(self.position_channels)} columns of positions do not fit {self.d_model} channels")
+        if self.ranks is not None and [len(ranks) for ranks in self.ranks] != [len(LINEARS)] * len(self.heads):
+            raise ValueError(f"ranks must name {len(LINEARS)} ranks for each of {len(self.heads)} layers")
+
+    def ranks_of(self, layer: int) -> dict[str, int]:
+        """The rank of every linear layer of an encoder layer, 0 for a single matrix."""
+        return dict(zip(LINEARS, self.ranks[layer] if self.ranks else (0,) * len(LINEARS), strict=True))
 
 
 def sinusoidal_positions(tokens: int, d_model: int) -> Tensor:
@@ -79,21 +105,31 @@ def sinusoidal_positions(tokens: int, d_model: int) -> Tensor:
     return table
 
 
+def linear(inputs: int, outputs: int, rank: int) -> nn.Linear | nn.Sequential:
+    """A linear layer: one matrix, or with a `rank` above 0 the product of two thinner ones."""
+    if rank == 0:
+        return nn.Linear(inputs, outputs)
+    return nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs))
+
+
 class Attention(nn.Module):
     """Multi-head self-attention whose heads are contiguous slices of four plain linear layers."""
 
-    def __init__(self, d_model: int, heads: int, head_dim: int) -> None:
+    def __init__(self, d_model: int, heads: int, head_dim: int, ranks: dict[str, int]) -> None:
         super().__init__()
         self.heads, self.head_dim = heads, head_dim
-        self.query = nn.Linear(d_model, heads * head_dim)
-        self.key = nn.Linear(d_model, heads * head_dim)
-        self.value = nn.Linear(d_model, heads * head_dim)
-        self.out = nn.Linear(heads * head_dim, d_model)
+        self.query = linear(d_model, heads * head_dim, ranks["query"])
+        self.key = linear(d_model, heads * head_dim, ranks["key"])
+        self.value = linear(d_model, heads * head_dim, ranks["value"])
+        self.out = linear(heads * head_dim, d_model, ranks["out"])
         # As `torch.nn.MultiheadAttention` starts, which holds the three projections as one matrix: hence the gain.
+        # What is factorised is never trained from scratch, and gets its weights from elsewhere.
         for projection in (self.query, self.key, self.value):
-            nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
-            nn.init.zeros_(projection.bias)
-        nn.init.zeros_(self.out.bias)
+            if isinstance(projection, nn.Linear):
+                nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
+                nn.init.zeros_(projection.bias)
+        if isinstance(self.out, nn.Linear):
+            nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         n, tokens, _ = x.shape
@@ -109,11 +145,11 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """Two linear layers with a ReLU between them, as in [2]_."""
 
-    def __init__(self, d_model: int, d_ff: int, dropout: float) -> None:
+    def __init__(self, d_model: int, d_ff: int, dropout: float, ranks: dict[str, int]) -> None:
         super().__init__()
-        self.expand = nn.Linear(d_model, d_ff)
+        self.expand = linear(d_model, d_ff, ranks["expand"])
         self.dropout = nn.Dropout(dropout)
-        self.contract = nn.Linear(d_ff, d_model)
+        self.contract = linear(d_ff, d_model, ranks["contract"])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.contract(self.dropout(F.relu(self.expand(x))))
@@ -124,9 +160,10 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.attention = Attention(config.d_model, config.heads[layer], config.head_dim)
+        ranks = config.ranks_of(layer)
+        self.attention = Attention(config.d_model, config.heads[layer], config.head_dim, ranks)
         self.attention_norm = nn.LayerNorm(config.d_model)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff[layer], config.dropout)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff[layer], config.dropout, ranks)
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -156,7 +193,10 @@ class Transformer(nn.Module):
         self.config = config
         self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch)
         self.class_token = nn.Parameter(torch.randn(1, 1, config.d_model))
-        self.register_buffer("positions", sinusoidal_positions(MAX_TOKENS + 1, config.d_model), persistent=False)
+        positions = sinusoidal_positions(MAX_TOKENS + 1, config.position_width or config.d_model)
+        if config.position_channels is not None:
+            positions = positions[:, list(config.position_channels)]
+        self.register_buffer("positions", positions, persistent=False)
         self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(len(config.heads)))
         self.hidden = nn.Linear(config.d_model, config.d_hidden)
         self.classify = nn.Linear(config.d_hidden, config.classes)

@@ -24,6 +24,11 @@ def config_of(name: str, channels: int, classes: int) -> TransformerConfig:
         size = ARCHITECTURES[name]
     except KeyError:
         raise UserError(f"unknown model {name!r}; the models are {', '.join(ARCHITECTURES)}") from None
+    return config_from(size, channels, classes)
+
+
+def config_from(size: dict[str, int], channels: int, classes: int) -> TransformerConfig:
+    """Configuration of an architecture like the study's, from sizes like those in `ARCHITECTURES`."""
     return TransformerConfig(
         channels=channels,
         classes=classes,

@@ -1,0 +1,180 @@
+"""Distillation: the teacher's logits, the loss by the book, new students, and runs that were killed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tsc_lib import data, stages, training
+from tsc_lib.compress import CompressedModel, Material, apply, load_model, save_model
+from tsc_lib.compress.distillation import Distill, distillation_loss
+from tsc_lib.data import Split
+from tsc_lib.errors import UserError
+from tsc_lib.models.zoo import build
+from tsc_lib.spec import TrainSpec
+from tsc_lib.stages import Unit
+from tsc_lib.training import classify, evaluator
+
+
+@pytest.fixture
+def teacher() -> CompressedModel:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return CompressedModel(build("T1", 1, 2).eval(), reference_length=24)
+
+
+@pytest.fixture
+def material(teacher: CompressedModel) -> Material:
+    dataset = data.load(data.resolve("ItalyPowerDemand"))
+    return Material(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0, teacher=teacher)
+
+
+def logits_of(model: CompressedModel, material: Material) -> np.ndarray:
+    return classify(evaluator(model.network), material.train, True)
+
+
+def test_the_loss_is_hintons() -> None:
+    rng = np.random.default_rng(0)
+    teacher, student, target = rng.normal(size=(6, 3)), rng.normal(size=(4, 3)), rng.integers(0, 3, 6)
+    index = np.array([5, 0, 3, 2])
+
+    def softmax(z: np.ndarray) -> np.ndarray:
+        return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+    p, q = softmax(teacher[index] / 3), softmax(student / 3)
+    soft = 9 * (p * np.log(p / q)).sum(axis=1).mean()
+    hard = -np.log(softmax(student)[range(4), target[index]]).mean()
+    loss = distillation_loss(torch.from_numpy(teacher), torch.from_numpy(target), Distill(1, 3.0, 0.3))
+    found = loss(torch.from_numpy(student), torch.from_numpy(index))
+    assert found.item() == pytest.approx(0.3 * soft + 0.7 * hard)
+
+
+def test_the_teacher_alone_draws_the_logits_to_its_own(teacher: CompressedModel, material: Material) -> None:
+    pruned = apply(teacher, "prune(l1, 0.8)", material)
+    learned = apply(pruned, "distill(20, weight=1)", material)
+    there = logits_of(teacher, material)
+    before, after = (np.square(logits_of(m, material) - there).mean() for m in (pruned, learned))
+    assert after < 0.25 * before
+
+
+def test_with_the_teacher_alone_the_classes_of_train_do_not_matter(
+    teacher: CompressedModel, material: Material
+) -> None:
+    turned = dataclasses.replace(material, train=Split(material.train.x, 1 - material.train.y))
+    one, two = (apply(teacher, "prune(l1, 0.5) > distill(2, weight=1)", m) for m in (material, turned))
+    np.testing.assert_array_equal(logits_of(one, material), logits_of(two, material))
+
+
+def test_distillation_is_deterministic_and_goes_on_where_it_was(
+    teacher: CompressedModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruned = apply(teacher, "prune(l1, 0.5)", material)
+    whole, again = (apply(pruned, "distill(3)", material) for _ in range(2))
+    np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
+    saved = dataclasses.replace(material, folder=tmp_path)
+    write = training._save
+
+    def killed(path, model, optimizer, best, history):
+        write(path, model, optimizer, best, history)
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        apply(pruned, "distill(3)", saved)
+    monkeypatch.undo()
+    resumed = apply(pruned, "distill(3)", saved)
+    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
+    assert len(resumed.evidence[-1].details["history"]) == 3
+
+
+def test_masked_rows_stay_zero_under_distillation(teacher: CompressedModel, material: Material) -> None:
+    masked = apply(teacher, "mask(l1, 0.5)", material)
+    learned = apply(masked, "distill(1)", material)
+    expand = learned.network.layers[0].feed_forward.expand.weight
+    was = masked.network.layers[0].feed_forward.expand.weight
+    assert torch.equal((expand == 0).all(1), (was == 0).all(1)) and (was == 0).all(1).sum() == 128
+
+
+def test_distillation_needs_a_teacher(teacher: CompressedModel, material: Material) -> None:
+    with pytest.raises(UserError, match="the material has none; give it a teacher"):
+        apply(teacher, "distill(1)", dataclasses.replace(material, teacher=None))
+    with pytest.raises(UserError, match="distill works on fp32 weights, but the model is int8 dynamic"):
+        apply(teacher, "int8(dynamic) > distill(1)", material)
+
+
+def test_a_student_is_new_small_and_the_seeds(teacher: CompressedModel, material: Material) -> None:
+    recipe = "student(2, 4, 64, 16, 4)"
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    student = apply(teacher, recipe, material)
+    assert torch.equal(torch.rand(1), expected)  # the generator of whoever calls is left alone
+    config = student.network.config
+    assert (config.heads, config.d_ff, config.d_model, config.head_dim) == ((4, 4), (64, 64), 16, 4)
+    assert (config.patch, config.d_hidden, config.channels, config.classes) == (4, 64, 1, 2)
+    np.testing.assert_array_equal(logits_of(student, material), logits_of(apply(teacher, recipe, material), material))
+    other = apply(teacher, recipe, dataclasses.replace(material, seed=1))
+    assert not np.array_equal(logits_of(student, material), logits_of(other, material))
+    with pytest.raises(UserError, match="has 24 time steps, but the model reads between 32 and"):
+        apply(teacher, "student(patch=32)", material)
+    with pytest.raises(UserError, match="a student starts in fp32, but the model is int8 dynamic"):
+        apply(teacher, "int8(dynamic) > student", material)
+
+
+def test_only_a_student_from_scratch_warms_up(teacher: CompressedModel, material: Material, tmp_path: Path) -> None:
+    """Adam's first step is the learning rate in size: a fiftieth of it where the warm-up takes fifty steps."""
+    one_step = TrainSpec(batch_size=len(material.train), warmup_steps=50)
+    material = dataclasses.replace(material, settings=one_step)
+    fresh = apply(teacher, "student", material)
+    save_model(fresh, tmp_path)
+    for model, share in ((load_model(tmp_path), 0.02), (fresh, 0.02), (teacher, 1.0)):
+        for recipe in ("finetune(1, 0.001)", "distill(1, learning_rate=0.001)"):
+            moved = apply(apply(model, "prune(l1, 0.5)", material), recipe, material)
+            start = apply(model, "prune(l1, 0.5)", material).network.classify.bias
+            step = (moved.network.classify.bias - start).abs().max().item()
+            assert step == pytest.approx(0.001 * share, rel=0.02)
+            assert moved.trained
+
+
+def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path)
+    unit = Unit(data.resolve("ItalyPowerDemand"), "T1", TrainSpec(epochs=1), 3)
+    _, uncompressed = stages.compressed(unit, "baseline")
+    taught: list[np.ndarray] = []
+
+    def seen(predict, split, equal_length):
+        taught.append(classify(predict, split, equal_length))
+        return taught[-1]
+
+    monkeypatch.setattr("tsc_lib.compress.distillation.classify", seen)
+    folder, made = stages.compressed(unit, "student(1, 2, 8, 16) > distill(1)")
+    dataset = data.load(unit.data)
+    [logits] = taught
+    np.testing.assert_array_equal(logits, classify(evaluator(uncompressed.network), dataset.train, True))
+    assert [e.step for e in made.evidence] == ["student(1, 2, 8, 16)", "distill(1)"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors", "record.json"]
+
+
+def test_a_patch_that_the_test_set_has_no_series_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path / "outputs")
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "Toy"
+    folder.mkdir()
+    for part, shortest in (("TRAIN", 20), ("TEST", 10)):
+        lines = ["@problemname Toy", "@univariate true", "@equallength false", "@classlabel true 1 2", "@data"]
+        for i in range(24):
+            values = ",".join(f"{v:.3f}" for v in rng.normal(size=shortest + i))
+            lines.append(f"{values}:{1 + i % 2}")
+        (folder / f"Toy_{part}.ts").write_text("\n".join(lines) + "\n")
+    unit = Unit(data.resolve(str(folder)), "T1", TrainSpec(epochs=1), 0)
+    with pytest.raises(UserError, match="a test series of Toy has 10 time steps, but the model reads between 16 and"):
+        stages.compressed(unit, "student(1, patch=16)")

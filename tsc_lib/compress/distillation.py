@@ -1,0 +1,121 @@
+"""Knowledge distillation: learning from the uncompressed model's logits, by what is left of it or by a new student.
+
+References
+----------
+.. [1] Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tsc_lib.compress.finetuning import train_on
+from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.recipe import register
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import Transformer, check_length
+from tsc_lib.models.zoo import config_from
+from tsc_lib.training import Loss, classify, evaluator
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Train on for some epochs, with the uncompressed model as teacher; the best epoch by validation is kept.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs to train for.
+    temperature : float
+        What the logits of both models are divided by before they are compared.
+    weight : float
+        Share of the teacher in the loss; the rest is the cross-entropy with the classes.
+    learning_rate : float
+        Adam's learning rate; a student from scratch needs more, such as 0.001.
+    """
+
+    epochs: int
+    temperature: float = 2.0
+    weight: float = 0.5
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not self.learning_rate > 0:
+            raise UserError(f"distillation needs at least one epoch and a positive learning rate, not {self}")
+        if not self.temperature > 0 or not 0 < self.weight <= 1:
+            raise UserError(
+                "distillation needs a positive temperature and a weight of the teacher above 0 and no more than 1, "
+                f"not {self}"
+            )
+
+
+@dataclass(frozen=True)
+class Student:
+    """A new and smaller network of the same kind in place of the model; a step that trains must follow.
+
+    Attributes
+    ----------
+    layers, heads, d_ff, d_model, patch : int
+        Encoder layers; heads and feed-forward neurons of each; embedding width; time steps per token. The classifier
+        has as many hidden neurons as a layer, like the study's models.
+    """
+
+    layers: int = 2
+    heads: int = 4
+    d_ff: int = 64
+    d_model: int = 32
+    patch: int = 8
+
+    def __post_init__(self) -> None:
+        if min(dataclasses.astuple(self)) < 1:
+            raise UserError(f"every size of a student must be at least 1, not {self}")
+        if self.d_model % self.heads:
+            raise UserError(f"a student's {self.heads} heads must share its {self.d_model} channels evenly")
+
+
+@register("distill", Distill)
+def distill(model: CompressedModel, step: Distill, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Train a copy in fp32 on the logits that the teacher gives to the training series, computed once."""
+    if material.teacher is None:
+        raise UserError("distill learns from the uncompressed model, and the material has none; give it a teacher")
+    logits = classify(evaluator(material.teacher.network), material.train, material.equal_length)
+    loss = distillation_loss(torch.from_numpy(logits), torch.from_numpy(material.train.y), step)
+    return train_on(model, material, "distill", step.epochs, step.learning_rate, loss)
+
+
+def distillation_loss(teacher: Tensor, target: Tensor, step: Distill) -> Loss:
+    """The loss of [1]_ for training series with these logits of the teacher (n, classes) and these classes (n,).
+
+    The teacher's part is multiplied by the temperature's square, so that its gradients keep their size.
+    """
+    soft = F.log_softmax(teacher / step.temperature, dim=1)
+
+    def loss(logits: Tensor, index: Tensor) -> Tensor:
+        scaled = F.log_softmax(logits / step.temperature, dim=1)
+        apart = F.kl_div(scaled, soft[index], reduction="batchmean", log_target=True) * step.temperature**2
+        return step.weight * apart + (1 - step.weight) * F.cross_entropy(logits, target[index])
+
+    return loss
+
+
+@register("student", Student)
+def student(model: CompressedModel, step: Student, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """A fresh network, initialised by the seed."""
+    if model.number_format != "fp32":
+        raise UserError(f"a student starts in fp32, but the model is {model.number_format}; put it before int8")
+    old = model.network.config
+    config = config_from(dataclasses.asdict(step), old.channels, old.classes)
+    config = dataclasses.replace(config, dropout=old.dropout)
+    lengths = [length for split in (material.train, material.valid) for length in split.lengths]
+    for length in (min(lengths), max(lengths)):
+        check_length(config, int(length), "a series to train the student on")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(material.seed)
+        network = Transformer(config).eval()
+    return dataclasses.replace(model, network=network, trained=False), {}

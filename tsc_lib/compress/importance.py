@@ -1,0 +1,247 @@
+"""How much each part of a transformer matters: heads, feed-forward neurons, embedding channels and whole layers.
+
+The norms look at weights alone. *Taylor* and *activation* look at what flows through the network for some training
+series: at what a part adds to the residual stream, or what a channel of it carries. *Random* is the control.
+
+References
+----------
+.. [1] Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019 (first-order Taylor).
+.. [2] Michel et al., "Are Sixteen Heads Really Better than One?", NeurIPS 2019 (the same, for heads, per example).
+.. [3] Men et al., "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", 2024 (block
+       influence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsc_lib.compress.model import Material
+from tsc_lib.data import batches
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import EncoderLayer, Transformer
+
+OBSERVED = 512
+"""Training series that are looked at, at most."""
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much each part matters; the larger, the more.
+
+    Attributes
+    ----------
+    heads, neurons : list of Tensor
+        For each layer, (heads,) and (d_ff,).
+    channels : Tensor
+        (d_model,), for the embedding as a whole.
+    """
+
+    heads: list[Tensor]
+    neurons: list[Tensor]
+    channels: Tensor
+
+
+def l1(network: Transformer, material: Material) -> Importance:
+    """The sum of the absolute weights that belong to a part."""
+    return _norms(network, 1)
+
+
+def l2(network: Transformer, material: Material) -> Importance:
+    """The Euclidean norm of the weights that belong to a part."""
+    return _norms(network, 2)
+
+
+def random(network: Transformer, material: Material) -> Importance:
+    """A random order, drawn by the seed."""
+    generator = torch.Generator().manual_seed(material.seed)
+    config = network.config
+    return Importance(
+        heads=[torch.rand(n, generator=generator) for n in config.heads],
+        neurons=[torch.rand(n, generator=generator) for n in config.d_ff],
+        channels=torch.rand(config.d_model, generator=generator),
+    )
+
+
+def taylor(network: Transformer, material: Material) -> Importance:
+    """How much the loss of a series would change, to first order, if a part gave nothing: the mean over series.
+
+    For activations `a` of the part that is ``|sum(a * dL/da)|``, the same as ``|sum(w * dL/dw)|`` over the weights `w`
+    that read them [1]_. It is summed over time steps and, for a channel, over all places of the residual stream, and
+    taken for each series by itself [2]_, so that batches and padding do not matter.
+    """
+    found, layers = [], len(network.layers)
+    for flow in _flows(network, material, gradients=True):
+        parts = [*flow.heads, *flow.neurons, *flow.places]
+        gradients = torch.autograd.grad(flow.loss, parts)
+        gates = [(a * g).detach().sum(1) for a, g in zip(parts, gradients, strict=True)]  # each (n, width)
+        heads = [gate.reshape(len(gate), -1, network.config.head_dim).sum(2) for gate in gates[:layers]]
+        channels = torch.stack(gates[2 * layers :]).sum(0)
+        neurons = gates[layers : 2 * layers]
+        found.append(
+            Importance([h.abs().sum(0) for h in heads], [n.abs().sum(0) for n in neurons], channels.abs().sum(0))
+        )
+    series = min(OBSERVED, len(material.train))
+    return _total(found, lambda total: total / series)
+
+
+def activation(network: Transformer, material: Material) -> Importance:
+    """The root mean square, over time steps and series, of what a part adds to the residual stream.
+
+    For a channel it is what the residual stream itself carries there, over all its places.
+    """
+    found, tokens = [], 0
+    for flow in _flows(network, material):
+        heads, neurons = [], []
+        for layer, y, a in zip(network.layers, flow.heads, flow.neurons, strict=True):
+            assert isinstance(layer, EncoderLayer)
+            shape = (-1, layer.attention.heads, layer.attention.head_dim)
+            given = y[flow.valid].reshape(shape), _weight(layer.attention.out).reshape(shape)
+            heads.append(torch.einsum("nhk,dhk->nhd", *given).square().sum((0, 2)))
+            neurons.append(a[flow.valid].square().sum(0) * _weight(layer.feed_forward.contract).square().sum(0))
+        channels = torch.stack([x[flow.valid].square().sum(0) for x in flow.places]).mean(0)
+        found.append(Importance(heads, neurons, channels))
+        tokens += int(flow.valid.sum())
+    return _total(found, lambda total: (total / tokens).sqrt())
+
+
+CRITERIA: dict[str, Callable[[Transformer, Material], Importance]] = {
+    "l1": l1,
+    "l2": l2,
+    "taylor": taylor,
+    "activation": activation,
+    "random": random,
+}
+"""What parts may be ranked by, under the names that recipes use."""
+
+
+def check_criterion(name: str) -> None:
+    """Refuse a criterion that there is not.
+
+    Raises
+    ------
+    UserError
+    """
+    if name not in CRITERIA:
+        *first, last = CRITERIA
+        raise UserError(f"unknown criterion {name!r}; use {', '.join(first)} or {last}")
+
+
+def influence(network: Transformer, material: Material) -> list[float]:
+    """How much each layer changes the residual stream: 1 minus the mean cosine of a token's input and output [3]_."""
+    total, tokens = torch.zeros(len(network.layers)), 0
+    for flow in _flows(network, material):
+        inputs, outputs = flow.stream[:-1], flow.stream[1:]
+        cosines = [F.cosine_similarity(a, b, dim=2) for a, b in zip(inputs, outputs, strict=True)]
+        total += torch.stack([c[flow.valid].sum() for c in cosines])
+        tokens += int(flow.valid.sum())
+    return (1 - total / tokens).tolist()
+
+
+def head_importance(layer: EncoderLayer, p: int) -> Tensor:
+    """The p-norm (heads,) of all weights that belong to a head: its query, key, value rows and output columns."""
+    attention = layer.attention
+    shape = (attention.heads, attention.head_dim, -1)
+    parts = [_weight(m).view(shape) for m in (attention.query, attention.key, attention.value)]
+    parts.append(_weight(attention.out).T.reshape(shape))
+    return torch.cat(parts, dim=2).flatten(1).norm(p, dim=1)
+
+
+def neuron_importance(layer: EncoderLayer, p: int) -> Tensor:
+    """The p-norm (d_ff,) of all weights that belong to a feed-forward neuron: its row in and its column out."""
+    feed_forward = layer.feed_forward
+    return torch.cat([_weight(feed_forward.expand), _weight(feed_forward.contract).T], dim=1).norm(p, dim=1)
+
+
+def channel_importance(network: Transformer, p: int) -> Tensor:
+    """The p-norm (d_model,) of all weights that write a channel of the embedding or read it."""
+    parts = [network.embed.weight.detach().flatten(1), _weight(network.hidden).T]
+    for layer in network.layers:
+        assert isinstance(layer, EncoderLayer)
+        attention, feed_forward = layer.attention, layer.feed_forward
+        parts += [_weight(m).T for m in (attention.query, attention.key, attention.value, feed_forward.expand)]
+        parts += [_weight(attention.out), _weight(feed_forward.contract)]
+    return torch.cat(parts, dim=1).norm(p, dim=1)
+
+
+def _weight(linear: nn.Module) -> Tensor:
+    assert isinstance(linear, nn.Linear)  # `check_whole` has seen to it
+    return linear.weight.detach()
+
+
+def _norms(network: Transformer, p: int) -> Importance:
+    layers = [layer for layer in network.layers if isinstance(layer, EncoderLayer)]
+    return Importance(
+        heads=[head_importance(layer, p) for layer in layers],
+        neurons=[neuron_importance(layer, p) for layer in layers],
+        channels=channel_importance(network, p),
+    )
+
+
+@dataclass
+class _Flow:
+    """What flows through a network for one batch, each (n, tokens, width).
+
+    `heads` and `neurons` are what each layer's last linear layers read, `stream` is the residual stream before every
+    layer and after the last, `between` the same between attention and feed-forward. `valid` (n, tokens) says which
+    tokens are no padding, and `loss` is summed over the series.
+    """
+
+    heads: list[Tensor] = field(default_factory=list)
+    neurons: list[Tensor] = field(default_factory=list)
+    stream: list[Tensor] = field(default_factory=list)
+    between: list[Tensor] = field(default_factory=list)
+    valid: Tensor = field(default_factory=lambda: torch.empty(0))
+    loss: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def places(self) -> list[Tensor]:
+        """The residual stream wherever something reads it."""
+        return [*self.stream, *self.between]
+
+
+def _flows(network: Transformer, material: Material, gradients: bool = False) -> Iterator[_Flow]:
+    """Send a sample of the training series through a network, without dropout."""
+    network.eval()
+    sample, _ = material.sample(OBSERVED)
+    for batch in batches(sample, BATCH, equal_length=material.equal_length):
+        flow = _Flow()
+        lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
+        hooks = []
+        for layer in network.layers:
+            assert isinstance(layer, EncoderLayer)
+            places = [(layer, flow.stream), (layer.attention.out, flow.heads), (layer.feed_forward, flow.between)]
+            for module, into in [*places, (layer.feed_forward.contract, flow.neurons)]:
+                hooks.append(module.register_forward_pre_hook(lambda _, given, into=into: into.append(given[0])))
+        hooks.append(network.layers[-1].register_forward_hook(lambda *given, into=flow.stream: into.append(given[2])))
+        try:
+            with torch.set_grad_enabled(gradients):
+                logits = network(torch.from_numpy(batch.x), lengths)
+                flow.loss = F.cross_entropy(logits, torch.from_numpy(sample.y[batch.index]), reduction="sum")
+        finally:
+            for hook in hooks:
+                hook.remove()
+        n, tokens, _ = flow.stream[0].shape
+        flow.valid = torch.ones(n, tokens, dtype=torch.bool)
+        if lengths is not None:
+            flow.valid = torch.arange(tokens) <= (lengths // network.config.patch).unsqueeze(1)
+        yield flow
+
+
+def _total(found: list[Importance], finish: Callable[[Tensor], Tensor]) -> Importance:
+    """The batches' sums added up, and what is made of them."""
+
+    def over_batches(tensors: Iterable[Tensor]) -> Tensor:
+        return finish(torch.stack(list(tensors)).sum(0))
+
+    return Importance(
+        heads=[over_batches(same) for same in zip(*(f.heads for f in found), strict=True)],
+        neurons=[over_batches(same) for same in zip(*(f.neurons for f in found), strict=True)],
+        channels=over_batches(f.channels for f in found),
+    )

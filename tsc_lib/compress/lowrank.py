@@ -1,0 +1,91 @@
+"""Low rank: a linear layer as the product of two thinner ones, by truncated singular value decomposition.
+
+References
+----------
+.. [1] Denton et al., "Exploiting Linear Structure Within Convolutional Networks for Efficient Evaluation", NeurIPS
+       2014 (singular value decomposition of trained layers, then fine-tuning).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.recipe import NoEffect, register
+from tsc_lib.compress.structure import check_whole, rebuilt
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import LINEARS, Transformer
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Factorise the encoder's linear layers where that takes fewer multiply-accumulates, the others stay whole.
+
+    Attributes
+    ----------
+    energy : float
+        Share of the squared singular values of each weight that its rank must hold.
+    """
+
+    energy: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.energy < 1:
+            raise UserError(f"the energy that a low rank keeps lies between 0 and 1, not {self.energy:g}")
+
+
+@register("lowrank", LowRank)
+def lowrank(model: CompressedModel, step: LowRank, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Factorise; the details give the rank of every linear layer, 0 for one that stayed whole."""
+    check_whole(model.network, "lowrank")
+    state = model.network.state_dict()
+    ranks = []
+    for layer in range(len(model.network.layers)):
+        weights = [state[f"{name}.weight"] for name in names(layer)]
+        ranks.append([cheaper_rank(weight, step.energy) for weight in weights])
+    if not any(map(any, ranks)):
+        raise NoEffect(f"lowrank({step.energy:g}) finds no linear layer that two factors would make cheaper")
+    network = factorised(model.network, ranks)
+    return dataclasses.replace(model, network=network), {"linears": list(LINEARS), "ranks": ranks}
+
+
+def names(layer: int) -> list[str]:
+    """The full names of `LINEARS` in an encoder layer."""
+    return [f"layers.{layer}.{'attention' if i < 4 else 'feed_forward'}.{name}" for i, name in enumerate(LINEARS)]
+
+
+def cheaper_rank(weight: Tensor, energy: float) -> int:
+    """The least rank that holds a share of a weight's squared singular values; 0 if two factors would cost more."""
+    squares = torch.linalg.svdvals(weight).square()
+    rank = int((squares.cumsum(0) < energy * squares.sum()).sum()) + 1
+    outputs, inputs = weight.shape
+    return rank if rank * (inputs + outputs) < inputs * outputs else 0
+
+
+def factorised(network: Transformer, ranks: Sequence[Sequence[int]]) -> Transformer:
+    """Rebuild a network whose linear layers have these ranks, each the best approximation of its weight.
+
+    Parameters
+    ----------
+    network : Transformer
+        Without ranks yet; left alone.
+    ranks : sequence of sequence of int
+        As in `TransformerConfig`.
+    """
+    state = network.state_dict()
+    for layer, of_layer in enumerate(ranks):
+        for name, rank in zip(names(layer), of_layer, strict=True):
+            if rank:
+                u, s, v = torch.linalg.svd(state.pop(f"{name}.weight"), full_matrices=False)
+                root = s[:rank].sqrt()  # half of it to each factor, so that both are of one size for training
+                state[f"{name}.0.weight"] = root[:, None] * v[:rank]
+                state[f"{name}.1.weight"] = u[:, :rank] * root
+                state[f"{name}.1.bias"] = state.pop(f"{name}.bias")
+    config = dataclasses.replace(network.config, ranks=tuple(tuple(of_layer) for of_layer in ranks))
+    return rebuilt(config, state)
