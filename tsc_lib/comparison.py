@@ -51,11 +51,6 @@ class RuntimeComparison:
         models = self.grid.models or self.study.profile.models
         return [unit for unit in self.study.units if unit.seed == seed and unit.model in models and self.variants]
 
-    def prepare(self, unit: Unit) -> None:
-        """Make every variant of a unit ready; failures are recorded."""
-        for variant in self.variants:
-            self.study.deploy(unit, *variant)
-
     def settings(self, unit: Unit, threads: int) -> BenchmarkSettings:
         """How a unit is measured on so many threads."""
         changes = {name: getattr(self.grid, name) for name in ("batch_sizes", "blocks", "max_seconds")}
@@ -68,6 +63,12 @@ class RuntimeComparison:
             return stages.benchmarked(unit, working, self.settings(unit, threads), progress=False)["results"]
         except StageFailed:
             return []
+
+    def measure(self, unit: Unit) -> None:
+        """Measure a unit on every number of threads, and what a core computes at most."""
+        for threads in self.grid.threads:
+            self.session(unit, threads)
+        self.peaks()
 
     @cached_property
     def _table(self) -> pd.DataFrame:

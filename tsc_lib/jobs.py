@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.errors import exit_code
 from tsc_lib.study import Study
 
@@ -18,17 +19,22 @@ from tsc_lib.study import Study
 def prepare(study: Study, job: str) -> None:
     """Train a unit's model, make every variant of it and classify the test set with each; failures are recorded."""
     unit = study.unit_of("prepare", job)
-    for recipe, runtime in study.variants:
+    comparison = RuntimeComparison(study)
+    compared = comparison.variants if unit in comparison.units else []
+    for recipe, runtime in dict.fromkeys([*study.variants, *compared]):
         status = study.deploy(unit, recipe, runtime)["status"]
         if status != "ok":
             print(f"{unit.label}: {recipe} in {runtime} {status}", file=sys.stderr, flush=True)
 
 
 def benchmark(study: Study, job: str) -> None:
-    """Measure a unit's variants in one session."""
+    """Measure a unit's variants in one session, and its runtimes in one for each number of threads."""
     unit = study.unit_of("benchmark", job)
     print(f"{unit.label}: benchmark", file=sys.stderr, flush=True)
     study.benchmark(unit)
+    comparison = RuntimeComparison(study)
+    if unit in comparison.units:
+        comparison.measure(unit)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -153,6 +153,8 @@ class Study:
     def job_name(self, stage: str, unit: Unit) -> str:
         """Name of a unit's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
         content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants, "version": stages.DEPLOY_VERSION}
+        if unit.seed == self.profile.seeds[0]:
+            content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
             content["version"] = stages.BENCHMARK_VERSION
             content["settings"] = self.settings(unit).to_json()

@@ -85,7 +85,7 @@ class CompressedModel:
         Weights in fp32, in the shape that the steps so far have left.
     reference_length : int
         Length of series, in time steps, that MACs are stated for: train's median.
-    number_format : {"fp32", "int8 dynamic", "int8 static"}
+    number_format : {"fp32", "bf16", "int8 dynamic", "int8 static"}
         Format of the linear layers' weights and inputs at execution.
     calibration : Batch, optional
         Training series on which static int8 observes the range of every activation.

@@ -1,4 +1,4 @@
-"""Quantization to int8: which format the linear layers are executed in, and what static ranges are observed on.
+"""Narrower numbers: which format the linear layers are executed in, and what static ranges are observed on.
 
 The steps here decide; the conversion itself is the runtime's (`tsc_lib.deploy`), since only there is it known which
 operators really run.
@@ -39,16 +39,31 @@ class Int8:
             raise UserError(f"int8 needs at least 1 calibration series, not {self.calibration}")
 
 
+@dataclass(frozen=True)
+class Bf16:
+    """Execution in bfloat16: the range of fp32 with eight bits of precision, which takes no calibration."""
+
+
+@register("bf16", Bf16)
+def bf16(model: CompressedModel, step: Bf16, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Choose the number format; the runtime converts the weights."""
+    return _with_format(model, "bf16"), {}
+
+
 @register("int8", Int8)
 def int8(model: CompressedModel, step: Int8, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
     """Choose the number format and, for static int8, the calibration series: drawn at random from train alone."""
-    if model.number_format != "fp32":
-        raise UserError(f"the model is {model.number_format} already; a recipe quantizes once, and last")
-    changed = dataclasses.replace(
-        model, network=copy.deepcopy(model.network), number_format=f"int8 {step.mode}", calibration=None
-    )
+    changed = _with_format(model, f"int8 {step.mode}")
     if step.mode == "dynamic":
         return changed, {}
     subset, chosen = material.sample(step.calibration)
     changed.calibration = next(iter(batches(subset, len(subset), equal_length=material.equal_length)))
     return changed, {"calibration_series": chosen.tolist()}
+
+
+def _with_format(model: CompressedModel, number_format: str) -> CompressedModel:
+    if model.number_format != "fp32":
+        raise UserError(f"the model is {model.number_format} already; a recipe quantizes once, and last")
+    return dataclasses.replace(
+        model, network=copy.deepcopy(model.network), number_format=number_format, calibration=None
+    )

@@ -12,6 +12,13 @@ from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_st
 from tsc_lib.figures.palette import STRATEGY_COLOURS
 from tsc_lib.figures.pruning import accuracy_against_ratio, removed_structure, speed_against_ratio
 from tsc_lib.figures.quantization import quantized_accuracy, quantized_cost
+from tsc_lib.figures.runtimes import (
+    effective_rate,
+    int8_beside_fp32,
+    latency_distribution,
+    runtime_cost,
+    second_thread,
+)
 from tsc_lib.figures.summary import claims_beside_ours, main_bars
 
 __all__ = [
@@ -22,9 +29,12 @@ __all__ = [
     "claims_beside_ours",
     "class_balance",
     "confusion_matrices",
+    "effective_rate",
     "energy_beside_model",
     "energy_by_strategy",
     "example_series",
+    "int8_beside_fp32",
+    "latency_distribution",
     "learning_curves",
     "main_bars",
     "model_cost",
@@ -32,7 +42,9 @@ __all__ = [
     "quantized_accuracy",
     "quantized_cost",
     "removed_structure",
+    "runtime_cost",
     "saving_against_loss",
+    "second_thread",
     "series_lengths",
     "speed_against_ratio",
 ]

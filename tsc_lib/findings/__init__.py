@@ -10,9 +10,11 @@ from tsc_lib.findings.data import balance, lengths, overview
 from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
 from tsc_lib.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
 from tsc_lib.findings.quantization import int8_accuracy, int8_operators, int8_size, int8_time
+from tsc_lib.findings.runtimes import availability, int8_losses, rate, runtime_saving, tail, threads
 
 __all__ = [
     "accuracy",
+    "availability",
     "balance",
     "claims",
     "claims_table",
@@ -22,6 +24,7 @@ __all__ = [
     "energy",
     "front",
     "int8_accuracy",
+    "int8_losses",
     "int8_operators",
     "int8_size",
     "int8_time",
@@ -31,8 +34,12 @@ __all__ = [
     "overview",
     "pruned_accuracy",
     "pruned_time",
+    "rate",
     "removal",
+    "runtime_saving",
     "study_table",
+    "tail",
+    "threads",
     "trade",
     "views",
 ]
