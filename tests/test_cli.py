@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tsc_lib import cli
+from tsc_lib import cli, store
 from tsc_lib.study import COLUMNS
 
 
@@ -81,7 +81,7 @@ def kill_when(process: subprocess.Popen[str], outputs: Path, pattern: str) -> No
 def test_two_reports_do_not_mix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(store, "OUTPUTS", tmp_path)
     with (tmp_path / "report.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another report is being made" in sentence(capsys, "report", "--profile", "smoke")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tsc_lib.errors import UserError
-from tsc_lib.store import OUTPUTS, forget_failures, write_text
+from tsc_lib.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(chosen: argparse.Namespace) -> None:
+    from tsc_lib import store
     from tsc_lib.study import Study
 
     if chosen.cores < 1:
@@ -120,16 +121,16 @@ def _report(chosen: argparse.Namespace) -> None:
     if profile.endswith((".yaml", ".yml")):
         profile = str(Path(profile).resolve())
     _ = Study.open(profile).units  # a wrong profile or a missing data set is told before anything starts
-    OUTPUTS.mkdir(parents=True, exist_ok=True)
-    with (OUTPUTS / "report.lock").open("w") as lock:
+    store.OUTPUTS.mkdir(parents=True, exist_ok=True)
+    with (store.OUTPUTS / "report.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another report is being made in {OUTPUTS}; wait for it, or end it first") from None
-        if forget_failures():
-            shutil.rmtree(OUTPUTS / "store" / "jobs", ignore_errors=True)
+            raise UserError(f"another report is being made in {store.OUTPUTS}; wait for it, or end it first") from None
+        if store.forget_failures():
+            shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
-        command += ["--directory", str(OUTPUTS), "--cores", str(chosen.cores), "--config", f"profile={profile}"]
+        command += ["--directory", str(store.OUTPUTS), "--cores", str(chosen.cores), "--config", f"profile={profile}"]
         # Our lock is the one that dies with its holder, as snakemake's does not.
         command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
         # The engine holds the lock too, in case this process is killed before it.
@@ -139,14 +140,14 @@ def _report(chosen: argparse.Namespace) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    from tsc_lib import deploy
     from tsc_lib.benchmark import BenchmarkSettings
     from tsc_lib.compress import parse, text
+    from tsc_lib.runtimes import RUNTIMES
     from tsc_lib.spec import DataChoice, Profile, TrainSpec
     from tsc_lib.study import Study
 
     recipe = text(parse(chosen.recipe))
-    runtime = chosen.runtime or ("inductor" if "int8(static" in recipe else deploy.RUNTIMES[0])
+    runtime = chosen.runtime or ("inductor" if "int8(static" in recipe else RUNTIMES[0])
     profile = Profile(
         name="run",
         datasets=(DataChoice(chosen.dataset, chosen.scaling),),

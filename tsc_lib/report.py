@@ -36,6 +36,7 @@ MODULES = (
     "training",
     "compress",
     "deploy",
+    "runtimes",
     "energy",
     "benchmark",
     "stats",
