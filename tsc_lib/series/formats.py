@@ -57,15 +57,15 @@ def read_csv(content: bytes, path: Path) -> Series:
         filled = filled[1:]
     if not filled:
         raise UserError(f"{path} holds no series; give one in each line, its values separated by commas")
-    rows = numbers_of([line for _, line in filled])
+    rows = numbers_of([[line] for _, line in filled])
     if rows is None:
         rows = []
         for series, (number, line) in enumerate(filled, 1):
             cells = line.split(",")
             if error := bad_value(cells, f"{place(path, series, number)}, column {{}}"):
                 raise error
-            rows.append(np.array(cells, dtype=np.float64))
-    return Series(path, [row[None] for row in rows], [], [number for number, _ in filled])
+            rows.append(np.array([cells], dtype=np.float64))
+    return Series(path, rows, [], [number for number, _ in filled])
 
 
 def _is_header(line: str) -> bool:

@@ -79,7 +79,7 @@ def parse(content: bytes, path: Path, *, labelled: bool = True) -> Series:
             found.labels.append(label)
     if not rows:
         raise UserError(f"{path} has no series after its '@data' line; the file is probably cut short")
-    found.x.extend(_all_numbers(rows) or [_numbers(row, found.where(i)) for i, row in enumerate(rows)])
+    found.x.extend(numbers_of(rows) or [_numbers(row, found.where(i)) for i, row in enumerate(rows)])
     return found
 
 
@@ -140,18 +140,6 @@ def _split_row(row: str, header: _Header, where: str, hint: str, labelled: bool)
             "mend the label or the header"
         )
     return channels, label
-
-
-def _all_numbers(rows: list[list[str]]) -> list[np.ndarray] | None:
-    """The numbers of all rows at once; None if something is wrong with any of them."""
-    arrays = numbers_of([channel for row in rows for channel in row])
-    if arrays is None:
-        return None
-    channels = len(rows[0])
-    groups = [arrays[start : start + channels] for start in range(0, len(arrays), channels)]
-    if any(one.size != group[0].size for group in groups for one in group[1:]):
-        return None
-    return [np.stack(group) for group in groups]
 
 
 def _numbers(channels: list[str], where: str) -> np.ndarray:

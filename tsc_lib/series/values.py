@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,20 +48,34 @@ def place(path: Path, series: int, line: int) -> str:
     return f"{path}, line {line} (series {series})"
 
 
-def numbers_of(texts: list[str]) -> list[np.ndarray] | None:
-    """Every text's numbers, float64 (values,), parsed all at once; None if any value of any text cannot be used."""
-    counts = np.array([text.count(",") + 1 for text in texts])
-    joined = ",".join(texts).strip()  # numpy takes a blank at the end for the number -1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # before version 2.3 numpy warns of what it cannot read
-        try:
-            values = np.fromstring(joined, sep=",")
-        except ValueError:
-            return None
-    if values.size != counts.sum() or not usable(values):
+def numbers_of(rows: list[list[str]]) -> list[np.ndarray] | None:
+    """The numbers of all rows, parsed at once, or None if there is anything in them that cannot be used.
+
+    Parameters
+    ----------
+    rows : list of list of str
+        The texts of each series' channels.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (channels, length), or None
+    """
+    shapes = [(len(row), row[0].count(",") + 1) for row in rows]
+    texts = [text for row in rows for text in row]
+    counts = [length for channels, length in shapes for _ in range(channels)]
+    if "" in texts or counts != [text.count(",") + 1 for text in texts]:
         return None
-    ends = np.cumsum(counts)
-    return [values[start:end] for start, end in zip(ends - counts, ends, strict=True)]
+    alike = len(set(shapes)) == 1
+    try:
+        table = np.loadtxt(texts if alike else [",".join(texts)], delimiter=",", comments=None, ndmin=2)
+    except ValueError:
+        return None
+    if table.size != sum(counts) or not usable(table):
+        return None
+    if alike:
+        return list(table.reshape(len(rows), *shapes[0]))
+    parts = np.split(table[0], np.cumsum([channels * length for channels, length in shapes])[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def usable(values: np.ndarray) -> bool:
