@@ -122,7 +122,10 @@ def read(folder: Path) -> Bundle:
             raise UserError(f"{path} is missing; copy the exported folder again, or export the model again")
         if _digest(path) != sums.get(name):
             raise _damaged(folder, name)
-    return Bundle(**{**content, "labels": tuple(content["labels"])})
+    try:
+        return Bundle(**{**content, "labels": tuple(content["labels"])})
+    except (KeyError, TypeError):
+        raise _damaged(folder, DESCRIPTION) from None
 
 
 def load(folder: Path, bundle: Bundle, threads: int) -> Predictor:

@@ -127,7 +127,8 @@ def logits_of(
     while start < len(order):
         longest = int(lengths[order[start]])
         index = order[start : start + (batch_size or max(1, TOKENS_PER_CALL * model.patch // longest))]
-        x, own = pad([scale(series[i]) for i in index])
+        with np.errstate(over="ignore"):  # what overflows has no finite logits, which the caller is told
+            x, own = pad([scale(series[i]) for i in index])
         logits[index] = predictor(x, None if model.equal_length else own)
         start += len(index)
     return logits
