@@ -60,6 +60,12 @@ def test_a_runtime_that_is_not_installed_says_so(models: Path, monkeypatch: pyte
         runtimes.load(models / f"any-{runtime}", runtime)
 
 
+def test_a_command_of_the_study_says_what_is_missing() -> None:
+    done = without_the_study("from tsc_lib import cli", "sys.exit(cli.main(['data', 'GunPoint']))")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: this command needs pandas, which is not installed: pip install ."]
+
+
 def test_an_unknown_runtime_is_one_sentence() -> None:
     with pytest.raises(UserError, match=f"unknown runtime 'tpu'; the runtimes are {', '.join(RUNTIMES)}"):
         runtimes.load(".", "tpu")

@@ -41,6 +41,8 @@ MODULES = (
     "benchmark",
     "stats",
     "study",
+    "export",
+    "predict",
     "strategies",
     "tables",
     "quantities",
