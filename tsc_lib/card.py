@@ -220,7 +220,7 @@ def _run(bundle: Bundle) -> str:
     return (
         "```sh\npip install -r FOLDER/requirements.txt\npip install --no-deps TSC_LIB\n"
         "python -m tsc_lib predict FOLDER FILE --out predictions.csv\n```\n\n"
-        "`TSC_LIB` is the source of tsc_lib, `FOLDER` is this folder and `FILE` holds series as `.ts`, `.csv` (one series in each line) or `.npz` (an "
-        f"array `x` of shape series × channels × length). `{SUMS}` covers every file here, `{CARD}` included: edited "
-        "files are refused."
+        "`TSC_LIB` is the source of tsc_lib, `FOLDER` is this folder, and `FILE` holds series as `.ts`, `.csv` (one "
+        "series in each line) or `.npz` (an array `x` of shape series × channels × length). "
+        f"`{SUMS}` covers every file here, `{CARD}` included: edited files are refused."
     )
