@@ -11,10 +11,25 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import exported
 import synthetic
 
 # On a machine with counters too, whatever is not about counters is tested with the estimate.
 os.environ["TSC_ENERGY"] = "cputime"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exported models with random weights.
+
+    ``fixed`` takes one channel of 24 steps, ``one`` one channel of any length, ``any-<runtime>`` 24 channels of any.
+    """
+    root = tmp_path_factory.mktemp("models")
+    exported.make(root / "fixed", "onnxruntime")
+    exported.make(root / "one", "eager", length=None)
+    for runtime in ("eager", "onnxruntime", "openvino"):
+        exported.make(root / f"any-{runtime}", runtime, channels=24, length=None)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tsc_lib import cli
+from tsc_lib import cli, store
 from tsc_lib.study import COLUMNS
 
 
@@ -36,6 +36,8 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("run --dataset ItalyPowerDemand --model T7", "unknown model 'T7'"),
         ("run --dataset ItalyPowerDemand --recipe shrink(2)", "unknown method 'shrink'"),
         ("run --dataset ItalyPowerDemand --recipe int8(static) --runtime eager", "eager does not execute int8 static"),
+        ("export out --dataset ItalyPowerDemand --runtime tpu", "unknown runtime 'tpu'"),
+        ("predict ./nowhere x.csv", "there is no folder nowhere; give one that 'export' wrote"),
         ("run --dataset ItalyPowerDemand --scaling minmax", "unknown scaling 'minmax'"),
         ("run --dataset ItalyPowerDemand --epochs 0", "at least 1 epoch"),
         ("run --dataset ItalyPowerDemand --batch-sizes 0", "must be at least 1"),
@@ -45,7 +47,7 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments
     assert said in sentence(capsys, *arguments.split())
 
 
-@pytest.mark.parametrize("command", ["report", "run", "data", "results"])
+@pytest.mark.parametrize("command", ["report", "run", "export", "predict", "data", "results"])
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])
@@ -81,7 +83,7 @@ def kill_when(process: subprocess.Popen[str], outputs: Path, pattern: str) -> No
 def test_two_reports_do_not_mix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(store, "OUTPUTS", tmp_path)
     with (tmp_path / "report.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another report is being made" in sentence(capsys, "report", "--profile", "smoke")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from tsc_lib import data, deploy
+from tsc_lib import data, deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, apply
-from tsc_lib.deploy import RuntimeUnavailable
 from tsc_lib.errors import UserError
 from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.runtimes import RuntimeUnavailable
 from tsc_lib.spec import TrainSpec
 
 needs_compiler = pytest.mark.skipif(
@@ -54,7 +54,7 @@ def test_eager_fp32_is_the_network(tmp_path: Path) -> None:
     model = model_of(1)
     deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
     x = np.random.default_rng(0).normal(size=(5, 1, 24)).astype(np.float32)
-    np.testing.assert_array_equal(deploy.load(tmp_path, "eager")(x), logits_of(model, x))
+    np.testing.assert_array_equal(runtimes.load(tmp_path, "eager")(x), logits_of(model, x))
     assert (deployed.int8_ops, deployed.fp32_ops) == (0, LINEARS)
     assert deployed.model_bytes == 4 * sum(p.numel() for p in model.network.parameters())
 
@@ -65,7 +65,7 @@ def test_dynamic_int8_runs_int8_operators_and_is_smaller(tmp_path: Path, materia
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
     assert deployed.model_bytes < 0.6 * 4 * sum(p.numel() for p in model.network.parameters())
     x = np.stack(material.valid.x)
-    logits, exact = deploy.load(tmp_path, "eager")(x), logits_of(model, x)
+    logits, exact = runtimes.load(tmp_path, "eager")(x), logits_of(model, x)
     assert not np.array_equal(logits, exact)
     np.testing.assert_allclose(logits, exact, atol=0.1)
 
@@ -87,7 +87,7 @@ def test_one_graph_serves_every_batch_size(
 ) -> None:
     model = model_of(1) if recipe is None else apply(model_of(1), recipe, material)
     deployed = deploy.prepare(model, runtime, tmp_path, equal_length=True)
-    predict = deploy.load(tmp_path, runtime)
+    predict = runtimes.load(tmp_path, runtime)
     assert (deployed.int8_ops, deployed.fp32_ops) == ((0, LINEARS) if recipe is None else (LINEARS, 0))
     weights = 4 * sum(p.numel() for p in model.network.parameters())
     assert (
@@ -105,7 +105,7 @@ def test_one_graph_serves_unequal_lengths(tmp_path: Path, unequal: Material, run
     recipe = recipe and recipe.replace("static", "static, 16")
     model = model_of(3) if recipe is None else apply(model_of(3), recipe, unequal)
     deployed = deploy.prepare(model, runtime, tmp_path, equal_length=False)
-    predict = deploy.load(tmp_path, runtime)
+    predict = runtimes.load(tmp_path, runtime)
     assert (deployed.int8_ops, deployed.fp32_ops) == ((0, LINEARS) if recipe is None else (LINEARS, 0))
     for batch in data.batches(unequal.train, 5, equal_length=False):
         logits = predict(batch.x, batch.lengths)
@@ -158,7 +158,7 @@ def test_quantized_model_without_int8_operators_fails(
     tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = apply(model_of(1), "int8(dynamic)", material)
-    monkeypatch.setattr("tsc_lib.deploy.eager.executable", lambda m: m.network)  # a quantizer that does nothing
+    monkeypatch.setattr("tsc_lib.deploy.eager.executable", lambda network, _: network)  # a quantizer that does nothing
     with pytest.raises(RuntimeError, match="executes no linear layer in int8"):
         deploy.prepare(model, "eager", tmp_path, equal_length=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,8 +12,9 @@ import pytest
 
 from tsc_lib import store
 from tsc_lib.errors import UserError
+from tsc_lib.files import write_text
 from tsc_lib.spec import DataSpec, TrainSpec
-from tsc_lib.store import StageFailed, forget_failures, run_or_load, write_json, write_text
+from tsc_lib.store import StageFailed, forget_failures, run_or_load
 
 
 @pytest.fixture(autouse=True)
@@ -86,31 +86,6 @@ store.run_or_load("stage", (1,), "label", TrainSpec(), work)
     )
     assert record["found"] == "half"
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
-
-
-def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file.json"
-    write_json(path, {"value": 1})
-
-    def full_disk(handle: int) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_json(path, {"value": 2})
-    assert store.read_json(path) == {"value": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
-
-
-def test_nan_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "file.json", {"value": float("nan")})
-
-
-def test_damaged_record_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "record.json").write_text('{"status": "o')
-    with pytest.raises(UserError, match=r"is damaged .* delete it and run again"):
-        store.read_json(tmp_path / "record.json")
 
 
 def test_the_place_of_the_files_is_not_part_of_the_key() -> None:

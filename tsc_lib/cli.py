@@ -9,9 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tsc_lib.errors import UserError, exit_code
-from tsc_lib.store import OUTPUTS, forget_failures, write_text
+from tsc_lib.files import write_text
+
+if TYPE_CHECKING:
+    from tsc_lib.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,6 +56,25 @@ Make one variant of a model and print its accuracy, size, time and energy beside
 for example:  python -m tsc_lib run --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
 
 
+EXPORT = """\
+Write one variant of a model to a folder that runs elsewhere: the model in its runtime's own format, labels and
+preprocessing, the packages it needs, and model_card.md with its measured accuracy, size, time and energy. What was not
+made and measured yet is made first, as 'run' does. An earlier export in the same folder is replaced; a folder that
+holds anything else is left alone. Recipes are explained by 'run --help'. For example:
+
+  python -m tsc_lib export my-model --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
+
+PREDICT = """\
+Classify the series of a file with an exported model. Needed are numpy and the model's runtime, no training data. The
+file is one of:
+
+  .ts     the archives' format; labels in it are not used, but compared with at the end
+  .csv    one series of one channel in each line, values only; a first line without numbers is taken as a header
+  .npz    an array x of shape (series, channels, length) or (series, length), and optionally lengths (series,)
+
+Out come lines of CSV: the number of the series in the file, from 1, its label, the probability of every label."""
+
+
 RUNTIME = "eager, inductor, onnxruntime or openvino (default: the first that executes the recipe)"
 
 DOCTOR = """\
@@ -67,6 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         return exit_code(chosen.function, chosen)
+    except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
+        print(f"error: this command needs {error.name}, which is not installed: pip install .", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -86,16 +112,23 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(function=_report)
 
     run = commands.add_parser("run", help="make and measure one variant", description=RUN, formatter_class=raw)
-    run.add_argument("--dataset", required=True, help="name or folder")
-    run.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
-    run.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
-    run.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
-    run.add_argument("--runtime", default=None, help=RUNTIME)
-    run.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
-    run.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
-    run.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
-    run.add_argument("--threads", type=int, default=1, help="of the benchmark (default: 1)")
+    _variant(run, RUNTIME)
     run.set_defaults(function=_run)
+
+    export = commands.add_parser(
+        "export", help="write one variant to run elsewhere", description=EXPORT, formatter_class=raw
+    )
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
+    _variant(export, "onnxruntime, openvino, eager or inductor (default: onnxruntime)")
+    export.set_defaults(function=_export)
+
+    predict = commands.add_parser("predict", help="classify a file's series", description=PREDICT, formatter_class=raw)
+    predict.add_argument("folder", type=Path, metavar="FOLDER", help="what 'export' wrote")
+    predict.add_argument("file", type=Path, metavar="FILE", help="the series")
+    predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
+    predict.add_argument("--batch-size", type=int, metavar="N", help="series per call (default: by their length)")
+    predict.add_argument("--threads", type=int, metavar="N", help="threads (default: as many as it was measured with)")
+    predict.set_defaults(function=_predict)
 
     data = commands.add_parser("data", help="describe a data set", description=DATA)
     data.add_argument("dataset", help="name or folder")
@@ -116,7 +149,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
+    """Options that choose one variant of a model, and how it is measured."""
+    command.add_argument("--dataset", required=True, help="name or folder")
+    command.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
+    command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    command.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
+    command.add_argument("--runtime", default=None, help=runtime)
+    command.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+    command.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
+    command.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
+    command.add_argument("--threads", type=int, default=1, help="of the benchmark (default: 1)")
+
+
 def _report(chosen: argparse.Namespace) -> None:
+    from tsc_lib import store
     from tsc_lib.study import Study
 
     if chosen.cores < 1:
@@ -125,16 +172,16 @@ def _report(chosen: argparse.Namespace) -> None:
     if profile.endswith((".yaml", ".yml")):
         profile = str(Path(profile).resolve())
     _ = Study.open(profile).units  # a wrong profile or a missing data set is told before anything starts
-    OUTPUTS.mkdir(parents=True, exist_ok=True)
-    with (OUTPUTS / "report.lock").open("w") as lock:
+    store.OUTPUTS.mkdir(parents=True, exist_ok=True)
+    with (store.OUTPUTS / "report.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another report is being made in {OUTPUTS}; wait for it, or end it first") from None
-        if forget_failures():
-            shutil.rmtree(OUTPUTS / "store" / "jobs", ignore_errors=True)
+            raise UserError(f"another report is being made in {store.OUTPUTS}; wait for it, or end it first") from None
+        if store.forget_failures():
+            shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
-        command += ["--directory", str(OUTPUTS), "--cores", str(chosen.cores), "--config", f"profile={profile}"]
+        command += ["--directory", str(store.OUTPUTS), "--cores", str(chosen.cores), "--config", f"profile={profile}"]
         # Our lock is the one that dies with its holder, as snakemake's does not.
         command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
         # The engine holds the lock too, in case this process is killed before it.
@@ -143,15 +190,16 @@ def _report(chosen: argparse.Namespace) -> None:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")
 
 
-def _run(chosen: argparse.Namespace) -> None:
-    from tsc_lib import deploy
+def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str, str]:
+    """The study of the one variant that the options choose, its recipe and its runtime."""
     from tsc_lib.benchmark import BenchmarkSettings
     from tsc_lib.compress import parse, text
+    from tsc_lib.runtimes import RUNTIMES
     from tsc_lib.spec import DataChoice, Profile, TrainSpec
     from tsc_lib.study import Study
 
     recipe = text(parse(chosen.recipe))
-    runtime = chosen.runtime or ("inductor" if "int8(static" in recipe else deploy.RUNTIMES[0])
+    runtime = runtime or ("inductor" if "int8(static" in recipe else RUNTIMES[0])
     profile = Profile(
         name="run",
         datasets=(DataChoice(chosen.dataset, chosen.scaling),),
@@ -161,7 +209,12 @@ def _run(chosen: argparse.Namespace) -> None:
         variants={recipe: (runtime,)},
         benchmark=BenchmarkSettings(batch_sizes=tuple(chosen.batch_sizes), threads=chosen.threads),
     )
-    table = Study(profile).results()
+    return Study(profile), recipe, runtime
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    study, recipe, runtime = _study(chosen, chosen.runtime)
+    table = study.results()
     shown = ["recipe", "runtime", "batch_size", "accuracy", "accuracy_drop", "params", "model_bytes"]
     shown += ["cpu_ms_per_sample", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high", "latency_p50_ms"]
     shown += ["energy_mj_per_sample", "energy_source"]
@@ -169,6 +222,35 @@ def _run(chosen: argparse.Namespace) -> None:
     print(table[shown].to_string(index=False, float_format="{:.4g}".format))
     for status in sorted(set(table.status) - {"ok"}):
         raise UserError(f"{recipe} in {runtime} {status}")
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    from tsc_lib.export import export
+
+    study, recipe, runtime = _study(chosen, chosen.runtime or "onnxruntime")
+    export(study, study.units[0], recipe, runtime, chosen.folder)
+    print(f"{chosen.folder} holds the model; read {chosen.folder / 'model_card.md'}")
+
+
+def _predict(chosen: argparse.Namespace) -> None:
+    from tsc_lib.predict import predict
+
+    if chosen.out is not None:
+        _check_writable(chosen.out)
+    prediction = predict(chosen.folder, chosen.file, batch_size=chosen.batch_size, threads=chosen.threads)
+    if chosen.out is None:
+        print(prediction.to_csv(), end="")
+    else:
+        write_text(chosen.out, prediction.to_csv())
+        print(f"{len(prediction.predicted)} rows written to {chosen.out}")
+    right, known = prediction.right()
+    if known:
+        print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"cannot write {path}; name a file in a folder that exists")
 
 
 def _data(chosen: argparse.Namespace) -> None:
@@ -183,11 +265,11 @@ def _data(chosen: argparse.Namespace) -> None:
 def _results(chosen: argparse.Namespace) -> None:
     from tsc_lib.study import Study
 
+    if chosen.csv is not None:
+        _check_writable(chosen.csv)
     table = Study.open(chosen.profile).results()
     if chosen.csv is None:
         print(table.to_string(index=False))
-    elif chosen.csv.is_dir() or not chosen.csv.parent.is_dir():
-        raise UserError(f"cannot write {chosen.csv}; name a file in a folder that exists")
     else:
         write_text(chosen.csv, table.to_csv(index=False))
         print(f"{len(table)} rows written to {chosen.csv}")

@@ -10,7 +10,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from tsc_lib.errors import UserError
-from tsc_lib.store import OUTPUTS, write_text
+from tsc_lib.files import write_text
+from tsc_lib.store import OUTPUTS
 from tsc_lib.study import Study
 
 PARAMETERS = ("profile", "datasets", "models", "seeds")

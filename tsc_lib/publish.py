@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tsc_lib.errors import UserError, exit_code
+from tsc_lib.files import write_text
 from tsc_lib.report import NOTEBOOKS
-from tsc_lib.store import OUTPUTS, write_text
+from tsc_lib.store import OUTPUTS
 from tsc_lib.study import Study
 
 

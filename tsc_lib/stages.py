@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from tsc_lib import compress, data, deploy, training
+from tsc_lib import compress, data, deploy, runtimes, training
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, peak, run_session, save_inputs
 from tsc_lib.benchmark.host import describe_host
 from tsc_lib.compress import CompressedModel, Material
 from tsc_lib.compress.model import measures
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import modelled
+from tsc_lib.files import read_json
 from tsc_lib.models import zoo
 from tsc_lib.models.transformer import TransformerConfig, check_length
 from tsc_lib.operations import operations
 from tsc_lib.spec import DataSpec, Spec, TrainSpec
-from tsc_lib.store import read_json, run_or_load
+from tsc_lib.store import run_or_load
 
 Progress = Callable[[str], None]
 
@@ -168,7 +169,7 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
         _, model = compressed(unit, recipe, progress)
         dataset = data.load(unit.data)
         result = deploy.prepare(model, runtime, folder, equal_length=dataset.equal_length)
-        logits = training.classify(deploy.load(folder, runtime), dataset.test, dataset.equal_length)
+        logits = training.classify(runtimes.load(folder, runtime), dataset.test, dataset.equal_length)
         if not np.isfinite(logits).all():
             raise RuntimeError("the logits of the test set are not finite")
         return {
@@ -218,7 +219,7 @@ def benchmarked(
     def candidate(variant: tuple[str, str]) -> Candidate:
         folder, _ = deployed(unit, *variant)
         options = {"folder": str(folder), "runtime": variant[1], "threads": settings.threads}
-        return Candidate(" in ".join(variant), "tsc_lib.deploy:load", options)
+        return Candidate(" in ".join(variant), "tsc_lib.runtimes:load", options)
 
     def work(folder: Path) -> dict[str, Any]:
         dataset = data.load(unit.data)
@@ -250,9 +251,8 @@ def peaks() -> list[dict[str, Any]]:
     def work(folder: Path) -> dict[str, Any]:
         inputs = folder / "inputs.npz"
         save_inputs(inputs, [np.zeros((1, 1), np.float32)], equal_length=True, settings=settings)
-        candidates = [
-            Candidate(name, "tsc_lib.benchmark.peak:load", {"number_format": name, "threads": 1}) for name in peak.FORMATS
-        ]
+        loader = "tsc_lib.benchmark.peak:load"
+        candidates = [Candidate(name, loader, {"number_format": name, "threads": 1}) for name in peak.FORMATS]
         session = run_session(candidates[0], candidates[1:], inputs, settings, progress=False)
         rows = [row for row in session["results"] if row["role"] != "control"]
         return {"peaks": [_peak(row) for row in rows]}

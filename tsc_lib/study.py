@@ -195,9 +195,9 @@ class Study:
             names = [(v, size) for v in self._working(unit) for size in self.settings(unit).batch_sizes]
             return [{"name": " in ".join(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
 
-    def host(self) -> dict[str, Any]:
-        """The machine on which the first unit was measured: processor, system, versions, date."""
-        return self._session(self.units[0])["host"]
+    def host(self, unit: Unit | None = None) -> dict[str, Any]:
+        """The machine on which a unit, by default the first, was measured: processor, system, versions, date."""
+        return self._session(unit or self.units[0])["host"]
 
     def _session(self, unit: Unit) -> dict[str, Any]:
         return stages.benchmarked(
@@ -219,6 +219,10 @@ class Study:
         with a bootstrap over test series, paired; ``cpu_ratio`` and ``energy_ratio`` are variant ÷ reference.
         """
         return self._results.copy()
+
+    def unit_results(self, unit: Unit) -> pd.DataFrame:
+        """The rows of `results` that are about one unit."""
+        return pd.DataFrame(self._unit_rows(unit), columns=COLUMNS)
 
     def _unit_rows(self, unit: Unit) -> Iterator[dict[str, Any]]:
         reference = self.deploy(unit, *REFERENCE)

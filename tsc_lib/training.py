@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.data import Split, batches
+from tsc_lib.files import write_bytes
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.spec import TrainSpec
-from tsc_lib.store import write_bytes
 
 Progress = Callable[[str], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -36,7 +36,7 @@ def classify(
     equal_length: bool,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Logits (n, classes) of every series of a split, in its order, from any `tsc_lib.deploy.Predictor`."""
+    """Logits (n, classes) of every series of a split, in its order, from any `tsc_lib.runtimes.Predictor`."""
     logits: dict[int, np.ndarray] = {}
     for batch in batches(split, batch_size, equal_length=equal_length):
         logits |= dict(zip(batch.index.tolist(), predict(batch.x, batch.lengths), strict=True))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.errors import UserError
+from tsc_lib.series.padding import pad
 
 MOST_CALLS = 8
 """Calls in a sweep at most. Short sweeps make short blocks, and within a short block the machine stays as it is."""
@@ -65,19 +66,11 @@ def calls_of(series: Sequence[NDArray[np.float32]], equal_length: bool, batch_si
     """
     count = min(-(-len(series) // batch_size), MOST_CALLS) * batch_size
     chosen = evenly(series, count) if count < len(series) else [series[i * len(series) // count] for i in range(count)]
-    return [pad(chosen[start : start + batch_size], equal_length) for start in range(0, count, batch_size)]
+    calls = [Call(*pad(chosen[start : start + batch_size])) for start in range(0, count, batch_size)]
+    return [Call(call.x, None) for call in calls] if equal_length else calls
 
 
 def evenly(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
     """`count` of the series, or all if there are fewer, evenly spaced: the middle of each of `count` stretches."""
     n = len(series)
     return [series[(2 * i + 1) * n // (2 * count)] for i in range(count)] if count < n else list(series)
-
-
-def pad(series: Sequence[NDArray[np.float32]], equal_length: bool) -> Call:
-    """Series (channels, length_i) as one zero-padded batch."""
-    lengths = np.array([x.shape[1] for x in series], dtype=np.int64)
-    x = np.zeros((len(series), series[0].shape[0], int(lengths.max())), dtype=np.float32)
-    for row, one in zip(x, series, strict=True):
-        row[:, : one.shape[1]] = one
-    return Call(x, None if equal_length else lengths)

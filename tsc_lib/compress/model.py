@@ -15,9 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsc_lib.data import Batch, Split
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.files import write_bytes
+from tsc_lib.models.stored import load_network, save_network
+from tsc_lib.models.transformer import Transformer
 from tsc_lib.spec import TrainSpec
-from tsc_lib.store import read_json, write_bytes, write_json
 
 
 @dataclass(frozen=True)
@@ -132,21 +133,19 @@ def zero_rows(module: nn.Linear) -> torch.Tensor:
 
 
 def save_model(model: CompressedModel, folder: Path) -> None:
-    """Write ``model.safetensors``, ``calibration.safetensors`` where there is one, and last ``model.json``."""
-    write_bytes(folder / "model.safetensors", save(model.network.state_dict()))
+    """Write ``calibration.safetensors`` where there is one, ``model.safetensors``, and last ``model.json``."""
     if model.calibration is not None:
         batch = {"x": torch.from_numpy(model.calibration.x)}
         if model.calibration.lengths is not None:
             batch["lengths"] = torch.from_numpy(model.calibration.lengths)
         write_bytes(folder / "calibration.safetensors", save(batch))
-    content = {
-        "config": dataclasses.asdict(model.network.config),
+    facts = {
         "reference_length": model.reference_length,
         "number_format": model.number_format,
         "trained": model.trained,
         "evidence": [dataclasses.asdict(e) for e in model.evidence],
     }
-    write_json(folder / "model.json", content)
+    save_network(model.network, folder, facts)
 
 
 def load_model(folder: Path) -> CompressedModel:
@@ -157,19 +156,17 @@ def load_model(folder: Path) -> CompressedModel:
     UserError
         If ``model.json`` is damaged.
     """
-    content = read_json(folder / "model.json")
-    network = Transformer(TransformerConfig(**content["config"]))
-    network.load_state_dict(load_file(folder / "model.safetensors"))
+    network, facts = load_network(folder)
     calibration = None
     if (folder / "calibration.safetensors").exists():
         batch = load_file(folder / "calibration.safetensors")
         lengths = batch["lengths"].numpy() if "lengths" in batch else None
         calibration = Batch(batch["x"].numpy(), lengths, np.arange(len(batch["x"])))
     return CompressedModel(
-        network=network.eval(),
-        reference_length=content["reference_length"],
-        number_format=content["number_format"],
+        network=network,
+        reference_length=facts["reference_length"],
+        number_format=facts["number_format"],
         calibration=calibration,
-        evidence=[Evidence(**e) for e in content["evidence"]],
-        trained=content.get("trained", True),  # models stored before there were students
+        evidence=[Evidence(**e) for e in facts["evidence"]],
+        trained=facts.get("trained", True),  # models stored before there were students
     )

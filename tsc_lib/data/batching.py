@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsc_lib.data.preprocess import Split
+from tsc_lib.series.padding import pad
 
 
 class Batch(NamedTuple):
@@ -63,7 +64,5 @@ def batches(
     if rng is not None and lengths.min() < lengths.max():
         rng.shuffle(chunks)
     for index in chunks:
-        x = np.zeros((len(index), split.x[0].shape[0], lengths[index].max()), dtype=np.float32)
-        for row, i in zip(x, index, strict=True):
-            row[:, : lengths[i]] = split.x[i]
-        yield Batch(x, None if equal_length else lengths[index], index)
+        x, own = pad([split.x[i] for i in index])
+        yield Batch(x, None if equal_length else own, index)

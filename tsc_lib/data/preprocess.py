@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from tsc_lib.data.tsfile import Series
 from tsc_lib.data.ucr import read
 from tsc_lib.errors import UserError
+from tsc_lib.series.scaling import Scaler
+from tsc_lib.series.values import Series
 from tsc_lib.spec import DataSpec
 
 
@@ -56,6 +56,8 @@ class Dataset:
         Whether all series, the test set's included, have one length.
     train, valid, test : Split
         The training file without the held-out series, the held-out series, and the test file.
+    scaler : Scaler
+        What was done to every series.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Dataset:
     train: Split
     valid: Split
     test: Split
+    scaler: Scaler = field(default_factory=lambda: Scaler("none"))
 
 
 @lru_cache(maxsize=8)
@@ -90,11 +93,11 @@ def load(spec: DataSpec) -> Dataset:
     classes = tuple(sorted(set(train.labels), key=natural_key))
     _check(train, test, classes)
     held_out = hold_out(train, classes, spec.valid_fraction, spec.split_seed)
-    scale = _scaler(spec.scaling, [train.x[i] for i in np.flatnonzero(~held_out)])
+    scaler = Scaler.fit(spec.scaling, [train.x[i] for i in np.flatnonzero(~held_out)])
 
     def split(series: Series, chosen: np.ndarray) -> Split:
         index = np.flatnonzero(chosen)
-        x = [scale(series.x[i]).astype(np.float32) for i in index]
+        x = [scaler(series.x[i]) for i in index]
         return Split(x, np.array([classes.index(series.labels[i]) for i in index], dtype=np.int64))
 
     return Dataset(
@@ -105,6 +108,7 @@ def load(spec: DataSpec) -> Dataset:
         train=split(train, ~held_out),
         valid=split(train, held_out),
         test=split(test, np.ones(len(test.x), dtype=bool)),
+        scaler=scaler,
     )
 
 
@@ -179,31 +183,6 @@ def _check(train: Series, test: Series, classes: tuple[str, ...]) -> None:
                 f"{test.path}, line {line} (series {series}) has the label '{label}', which {train.path.name} does not "
                 f"hold; its labels are {', '.join(classes)}"
             )
-
-
-def _scaler(scaling: str, train: list[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that scales a series (channels, length), fitted on the training series where it must be."""
-    if scaling == "none":
-        return lambda series: series
-    if scaling == "series":
-        return lambda series: _standardise(series, *_mean_and_deviation(series))
-    if scaling == "channel":
-        mean, deviation = _mean_and_deviation(np.concatenate(train, axis=1))
-        return lambda series: _standardise(series, mean, deviation)
-    raise UserError(f"unknown scaling '{scaling}'; choose channel, series or none")
-
-
-def _mean_and_deviation(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each channel of ``steps`` (channels, length), each (channels, 1)."""
-    mean = steps.mean(axis=1, keepdims=True)
-    deviation = steps.std(axis=1, keepdims=True)
-    # The deviation of a constant channel is rounding noise, not always 0: it must not be blown up to a signal.
-    constant = deviation <= 1e-12 * np.abs(steps).max(axis=1, keepdims=True)
-    return mean, np.where(constant, 1.0, deviation)
-
-
-def _standardise(series: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return (series - mean) / deviation
 
 
 def describe(dataset: Dataset) -> pd.DataFrame:

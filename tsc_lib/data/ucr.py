@@ -11,8 +11,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tsc_lib.data import tsfile
 from tsc_lib.errors import UserError
+from tsc_lib.series import tsfile
+from tsc_lib.series.values import Series
 from tsc_lib.spec import DataSpec
 
 
@@ -56,7 +57,7 @@ def resolve(
     )
 
 
-def read(spec: DataSpec) -> tuple[tsfile.Series, tsfile.Series]:
+def read(spec: DataSpec) -> tuple[Series, Series]:
     """Read the training and the test series that a spec describes.
 
     Raises

@@ -1,4 +1,4 @@
-"""Runtimes: what executes a model. One file per runtime, one `Predictor` protocol."""
+"""Models made ready for a runtime, one file each; `tsc_lib.runtimes` then executes them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
+from tsc_lib import runtimes
 from tsc_lib.compress.model import CompressedModel, save_model
-from tsc_lib.deploy.predictor import Deployed, Predictor, RuntimeUnavailable
+from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.errors import UserError
 
-__all__ = ["RUNTIMES", "Deployed", "Predictor", "RuntimeUnavailable", "check", "load", "prepare"]
-
-RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino")
+__all__ = ["Deployed", "check", "prepare"]
 
 
 def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool) -> Deployed:
-    """Make a model ready for a runtime, in a folder that `load` needs nothing else than.
+    """Make a model ready for a runtime, in a folder that `tsc_lib.runtimes.load` needs nothing else than.
 
     Parameters
     ----------
     model : CompressedModel
         What to execute.
     runtime : str
-        One of `RUNTIMES`.
+        One of `tsc_lib.runtimes.RUNTIMES`.
     folder : Path
         Gets the model and whatever the runtime compiles.
     equal_length : bool
@@ -46,11 +45,6 @@ def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
     return deployed
 
 
-def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
-    """A predictor, on this many threads, of the model that `prepare` put into `folder`."""
-    return _module(runtime).load(Path(folder), threads)
-
-
 def check(runtime: str, number_format: str) -> None:
     """Refuse a runtime that is unknown or has no kernels for a number format.
 
@@ -59,11 +53,10 @@ def check(runtime: str, number_format: str) -> None:
     UserError
     """
     if number_format not in _module(runtime).FORMATS:
-        able = [name for name in RUNTIMES if number_format in _module(name).FORMATS]
+        able = [name for name in runtimes.RUNTIMES if number_format in _module(name).FORMATS]
         raise UserError(f"{runtime} does not execute {number_format}; use {' or '.join(able)}")
 
 
 def _module(runtime: str) -> ModuleType:
-    if runtime not in RUNTIMES:
-        raise UserError(f"unknown runtime {runtime!r}; the runtimes are {', '.join(RUNTIMES)}")
+    runtimes.check(runtime)
     return importlib.import_module(f"tsc_lib.deploy.{runtime}")

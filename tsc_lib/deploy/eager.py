@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tsc_lib.compress.model import CompressedModel, load_model
-from tsc_lib.deploy.predictor import Deployed
+from tsc_lib.compress.model import CompressedModel
+from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.runtimes.eager import executable
 
 FORMATS = ("fp32", "int8 dynamic")
 
@@ -30,22 +29,9 @@ class OperatorCounter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class EagerPredictor:
-    """Executes the network operator by operator."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network.eval()
-
-    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """Logits (n, classes) of series x (n, channels, length)."""
-        with torch.inference_mode():
-            given = None if lengths is None else torch.from_numpy(lengths)
-            return self.network(torch.from_numpy(x), given).numpy()
-
-
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
     """Nothing is written: eager is ready with the model itself. The operators are counted on one series."""
-    network = executable(model)
+    network = executable(model.network, model.number_format)
     x = torch.zeros(1, model.network.config.channels, model.reference_length)
     with torch.inference_mode(), OperatorCounter() as operators:
         network(x)
@@ -55,21 +41,6 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         fp32_ops=operators.count["aten.linear.default"],
         details={"engine": torch.backends.quantized.engine} if model.number_format != "fp32" else {},
     )
-
-
-def load(folder: Path, threads: int) -> EagerPredictor:
-    """A predictor of the model in `folder`."""
-    torch.set_num_threads(threads)
-    return EagerPredictor(executable(load_model(folder)))
-
-
-def executable(model: CompressedModel) -> nn.Module:
-    """The network in the model's number format."""
-    if model.number_format == "fp32":
-        return model.network.eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchao has no eager successor of it that runs int8 kernels on a CPU
-        return torch.ao.quantization.quantize_dynamic(model.network.eval(), {nn.Linear}, dtype=torch.qint8)
 
 
 def weight_bytes(network: nn.Module) -> int:

@@ -15,31 +15,16 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tsc_lib.compress.model import CompressedModel
-from tsc_lib.deploy.predictor import Deployed, RuntimeUnavailable, patch_of
-from tsc_lib.deploy.tracing import calibration_of, example, traced, whole_patches
+from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.runtimes.inductor import PROGRAM
+from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
 FORMATS = ("fp32", "int8 static")
-PROGRAM = "program.pt2"
-
-
-class InductorPredictor:
-    """Executes a compiled program."""
-
-    def __init__(self, program: Any, patch: int) -> None:
-        self.program, self.patch = program, patch
-
-    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """Logits (n, classes) of series x (n, channels, length)."""
-        with torch.inference_mode():
-            if lengths is None:
-                return self.program(torch.from_numpy(x)).numpy()
-            whole = whole_patches(x, self.patch)
-            return self.program(torch.from_numpy(whole), torch.from_numpy(lengths)).numpy()
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -75,12 +60,6 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         fp32_ops=sum(("linear" in call and "qlinear" not in call) or "addmm" in call for call in calls),
         details=details,
     )
-
-
-def load(folder: Path, threads: int) -> InductorPredictor:
-    """A predictor of the program in `folder`."""
-    torch.set_num_threads(threads)
-    return InductorPredictor(torch._inductor.aoti_load_package(str(folder / PROGRAM)), patch_of(folder))
 
 
 def _quantize(

@@ -15,28 +15,16 @@ import numpy as np
 import torch
 
 from tsc_lib.compress.model import CompressedModel
-from tsc_lib.deploy.predictor import Deployed, RuntimeUnavailable, patch_of
-from tsc_lib.deploy.tracing import calibration_of, example, traced, whole_patches
+from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.runtimes.onnxruntime import MODEL, session
+from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
 FORMATS = ("fp32", "int8 dynamic", "int8 static")
-MODEL = "model.onnx"
 CALIBRATION_BATCH = 32
 
 INT8_OPERATORS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QLinearMatMul", "QGemm"}
 FP32_OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}
-
-
-class OnnxRuntimePredictor:
-    """Executes an ONNX graph."""
-
-    def __init__(self, session: Any, patch: int) -> None:
-        self.session, self.patch = session, patch
-        self._inputs = [value.name for value in session.get_inputs()]
-
-    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """Logits (n, classes) of series x (n, channels, length)."""
-        given = (x,) if lengths is None else (whole_patches(x, self.patch), lengths)
-        return self.session.run(None, dict(zip(self._inputs, given, strict=True)))[0]
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -64,11 +52,6 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     return Deployed(model_bytes=model_bytes, int8_ops=int8_ops, fp32_ops=fp32_ops, details=details)
 
 
-def load(folder: Path, threads: int) -> OnnxRuntimePredictor:
-    """A predictor of the graph in `folder`."""
-    return OnnxRuntimePredictor(_session(folder / MODEL, threads), patch_of(folder))
-
-
 def _import() -> Any:
     try:
         import onnx
@@ -78,19 +61,6 @@ def _import() -> Any:
         return onnx, onnxruntime
     except ImportError as error:
         raise RuntimeUnavailable(f"onnxruntime needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
-
-
-def _session(path: Path, threads: int, optimized: Path | None = None) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # Threads that spin while they wait would be counted as work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
@@ -175,7 +145,7 @@ def _operators(path: Path) -> tuple[int, int]:
     """Linear layers in int8 and in fp32, counted in the graph as the runtime has optimised it."""
     onnx, _ = _import()
     optimized = path.with_name("optimized.onnx")
-    _session(path, 1, optimized)
+    session(path, 1, optimized)
     graph = onnx.load(optimized).graph
     weights = {value.name for value in graph.initializer}
     linear = [node.op_type for node in graph.node if len(node.input) > 1 and weights & set(node.input[1:])]

@@ -10,28 +10,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tsc_lib.compress.model import CompressedModel
-from tsc_lib.deploy.predictor import Deployed, RuntimeUnavailable, patch_of
-from tsc_lib.deploy.tracing import calibration_of, example, traced, whole_patches
+from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.runtimes.openvino import MODEL, compiled
+from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
 FORMATS = ("fp32", "int8 static")
-MODEL = "model.xml"
 CALIBRATION_BATCH = 32
-
-
-class OpenVinoPredictor:
-    """Executes a compiled OpenVINO model."""
-
-    def __init__(self, compiled: Any, patch: int) -> None:
-        self.request, self.patch = compiled.create_infer_request(), patch
-
-    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """Logits (n, classes) of series x (n, channels, length)."""
-        given = [x] if lengths is None else [whole_patches(x, self.patch), lengths]
-        return self.request.infer(given, share_inputs=True)[0]
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -51,18 +39,13 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
             converted = _quantize(model, converted)
     openvino.save_model(converted, folder / MODEL, compress_to_fp16=False)
     seconds = time.perf_counter() - started
-    int8_ops, fp32_ops = _operators(_compile(folder, 1))
+    int8_ops, fp32_ops = _operators(compiled(folder, 1))
     return Deployed(
         model_bytes=folder.joinpath(MODEL).with_suffix(".bin").stat().st_size,
         int8_ops=int8_ops,
         fp32_ops=fp32_ops,
         details={"convert_seconds": seconds},
     )
-
-
-def load(folder: Path, threads: int) -> OpenVinoPredictor:
-    """A predictor of the model in `folder`."""
-    return OpenVinoPredictor(_compile(folder, threads), patch_of(folder))
 
 
 def _import(name: str) -> Any:
@@ -72,18 +55,6 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise RuntimeUnavailable(f"openvino needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
-
-
-def _compile(folder: Path, threads: int) -> Any:
-    openvino = _import("openvino")
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # whoever measures has pinned the process
-        # Left alone it takes bf16 where the processor has it.
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    return openvino.Core().compile_model(folder / MODEL, "CPU", settings)
 
 
 def _quantize(model: CompressedModel, converted: Any) -> Any:
@@ -106,10 +77,10 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
     )
 
 
-def _operators(compiled: Any) -> tuple[int, int]:
+def _operators(program: Any) -> tuple[int, int]:
     """Linear layers in int8 and in fp32, counted in the program that runs."""
     int8 = fp32 = 0
-    for operation in compiled.get_runtime_model().get_ops():
+    for operation in program.get_runtime_model().get_ops():
         facts = operation.get_rt_info()
         if facts["layerType"].value == "FullyConnected":
             narrow = facts["runtimePrecision"].value in ("i8", "u8")

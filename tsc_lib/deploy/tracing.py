@@ -12,6 +12,7 @@ from tsc_lib.compress.model import CompressedModel
 from tsc_lib.data import Batch
 from tsc_lib.errors import UserError
 from tsc_lib.models.transformer import MAX_TOKENS
+from tsc_lib.runtimes.predictor import whole_patches
 
 LARGEST_BATCH = 65_536
 
@@ -31,11 +32,6 @@ def example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, .
 def traced(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:
     """The network's graph."""
     return torch.export.export(network, inputs, dynamic_shapes=shapes)
-
-
-def whole_patches(x: np.ndarray, patch: int) -> np.ndarray:
-    """Series without the remainder that makes no token: the length of a traced graph is a whole number of patches."""
-    return np.ascontiguousarray(x[:, :, : x.shape[2] // patch * patch])
 
 
 def calibration_of(model: CompressedModel) -> tuple[np.ndarray, ...]:

@@ -215,6 +215,11 @@ class Transformer(nn.Module):
         return self.classify(F.relu(self.hidden(x[:, 0])))
 
 
+def length_limits(config: TransformerConfig) -> tuple[int, int]:
+    """The shortest and the longest series, in time steps, that the model can place: one patch, all positions."""
+    return config.patch, config.patch * (MAX_TOKENS + 1) - 1
+
+
 def check_length(config: TransformerConfig, length: int, what: str = "the series") -> None:
     """Refuse series that the model cannot place: shorter than a patch, or beyond the tabulated positions.
 
@@ -223,9 +228,9 @@ def check_length(config: TransformerConfig, length: int, what: str = "the series
     UserError
         If `length` time steps make no token, or more than ``MAX_TOKENS``.
     """
-    longest = config.patch * (MAX_TOKENS + 1) - 1
-    if not config.patch <= length <= longest:
+    shortest, longest = length_limits(config)
+    if not shortest <= length <= longest:
         raise UserError(
-            f"{what} has {length} time steps, but the model reads between {config.patch} and {longest}; "
+            f"{what} has {length} time steps, but the model reads between {shortest} and {longest}; "
             "pad or cut the series"
         )

@@ -13,45 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from tsc_lib.errors import UserError
-
-MISSING = {"", "?", "nan", "na", "null", "none"}
-LARGEST = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True)
-class Series:
-    """The labelled series of one file, in file order.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    x : list of numpy.ndarray
-        One float64 array (channels, length) for each series.
-    labels : list of str
-        The label of each series, as written.
-    lines : list of int
-        The line of each series in the file, from 1.
-    """
-
-    path: Path
-    x: list[np.ndarray]
-    labels: list[str]
-    lines: list[int]
-
-    @property
-    def channels(self) -> int:
-        return int(self.x[0].shape[0])
+from tsc_lib.series.values import Series, bad_value, numbers_of, place
 
 
 @dataclass
 class _Header:
+    labelled: bool = True
     classes: set[str] = field(default_factory=set)
     channels: int | None = None
     equal_length: bool = False
+    length: int | None = None
 
 
-def parse(content: bytes, path: Path) -> Series:
+def parse(content: bytes, path: Path, *, labelled: bool = True) -> Series:
     """Read the bytes of a ``.ts`` file.
 
     Parameters
@@ -60,6 +34,9 @@ def parse(content: bytes, path: Path) -> Series:
         The whole file.
     path : Path
         Where it came from, for the messages.
+    labelled : bool
+        Whether every series needs its label. Otherwise the header may say that there are none, and labels may be
+        unknown.
 
     Returns
     -------
@@ -77,32 +54,36 @@ def parse(content: bytes, path: Path) -> Series:
     # A byte that is no UTF-8 may stand in a comment of an old file; anywhere else the checks below find it.
     text = content.decode("utf-8-sig", errors="replace")
     lines = text.split("\n")
-    start, header = _read_header(lines, path)
+    start, header = _read_header(lines, path, labelled)
     found = Series(path, [], [], [])
+    rows: list[list[str]] = []
     for number, line in enumerate(lines[start:], start + 1):
         row = line.strip()
         if not row or row.startswith("#"):
             continue
-        where = f"{path}, line {number} (series {len(found.x) + 1})"
+        where = place(path, len(rows) + 1, number)
         cut_short = number == len(lines)  # a whole file ends with a line end, so what comes after it is empty
         hint = "; it is the last line and has no line end, so the file is probably cut short" if cut_short else ""
-        channels, label = _split_row(row, header, where, hint)
-        values = _numbers(channels, where)
+        channels, label = _split_row(row, header, where, hint, labelled)
         header.channels = header.channels or len(channels)
-        if header.equal_length and found.x and values.shape != found.x[0].shape:
+        values = channels[0].count(",") + 1
+        header.length = header.length or values
+        if header.equal_length and values != header.length:
             raise UserError(
-                f"{where} has {values.shape[1]} values where line {found.lines[0]} has {found.x[0].shape[1]}, "
+                f"{where} has {values} values where line {found.lines[0]} has {header.length}, "
                 f"though the header says '@equalLength true'{hint}; mend the line, or say '@equalLength false'"
             )
-        found.x.append(values)
-        found.labels.append(label)
+        rows.append(channels)
         found.lines.append(number)
-    if not found.x:
+        if header.labelled:
+            found.labels.append(label)
+    if not rows:
         raise UserError(f"{path} has no series after its '@data' line; the file is probably cut short")
+    found.x.extend(numbers_of(rows) or [_numbers(row, found.where(i)) for i, row in enumerate(rows)])
     return found
 
 
-def _read_header(lines: list[str], path: Path) -> tuple[int, _Header]:
+def _read_header(lines: list[str], path: Path, labelled: bool) -> tuple[int, _Header]:
     """Return the number of header lines, ``@data`` included, and what the header states."""
     header = _Header()
     for number, line in enumerate(lines, 1):
@@ -125,7 +106,8 @@ def _read_header(lines: list[str], path: Path) -> tuple[int, _Header]:
         if key == "@targetlabel" and value == "true":
             raise UserError(f"{where}: this is a regression problem ('@targetLabel true'); choose a classification one")
         if key == "@classlabel":
-            if value == "false":
+            header.labelled = value != "false"
+            if labelled and not header.labelled:
                 raise UserError(
                     f"{where}: the series have no class labels ('@classLabel false'); a labelled file is needed"
                 )
@@ -139,19 +121,20 @@ def _read_header(lines: list[str], path: Path) -> tuple[int, _Header]:
     raise UserError(f"{path} has no '@data' line; it is cut short, or is no .ts file")
 
 
-def _split_row(row: str, header: _Header, where: str, hint: str) -> tuple[list[str], str]:
+def _split_row(row: str, header: _Header, where: str, hint: str, labelled: bool) -> tuple[list[str], str]:
     """Split a data line into the texts of its channels and its label."""
-    *channels, label = (part.strip() for part in row.split(":"))
+    *channels, label = (part.strip() for part in (row if header.labelled else f"{row}:?").split(":"))
     if not channels or "," in label:
         raise UserError(f"{where} does not end in ':' and a label{hint}; every series needs its class label")
-    if label.lower() in ("", "?", "nan"):
+    unknown = label.lower() in ("", "?", "nan")
+    if unknown and labelled:
         raise UserError(f"{where} has no label after its last ':'{hint}; every series needs its class label")
     if header.channels and len(channels) != header.channels:
         raise UserError(
             f"{where} has {len(channels)} channel(s) where {header.channels} are expected{hint}; "
             "every series needs the same channels"
         )
-    if header.classes and label.lower() not in header.classes:
+    if not unknown and header.classes and label.lower() not in header.classes:
         raise UserError(
             f"{where} has the label '{label}', which the header's '@classLabel' line does not list{hint}; "
             "mend the label or the header"
@@ -168,30 +151,7 @@ def _numbers(channels: list[str], where: str) -> np.ndarray:
             f"{where} has channels of different lengths ({lengths[0]} and {lengths[-1]} values); "
             "all channels of a series need the same length"
         )
-    try:
-        numbers = np.array(texts, dtype=np.float64)
-    except ValueError:
-        raise _bad_value(texts, where) from None
-    # NaN compares false, so this one line finds it as well as infinities and values beyond float32.
-    if not (np.abs(numbers) <= LARGEST).all():
-        raise _bad_value(texts, where)
-    return numbers
-
-
-def _bad_value(texts: list[list[str]], where: str) -> UserError:
-    """Describe the first value that cannot be used."""
-    for channel, values in enumerate(texts, 1):
-        for position, value in enumerate(values, 1):
-            place = f"{where}: value {position} of channel {channel}"
-            if value.strip().lower() in MISSING:
-                return UserError(
-                    f"{place} is missing ('{value.strip()}'); fill the gap or leave the series out, because "
-                    "missing values are not supported"
-                )
-            try:
-                usable = abs(float(value)) <= LARGEST
-            except ValueError:
-                return UserError(f"{place} is not a number: '{value.strip()[:40]}'")
-            if not usable:
-                return UserError(f"{place} is infinite or too large for float32: '{value.strip()[:40]}'")
-    return UserError(f"{where} holds a value that cannot be read as a number")
+    for channel, cells in enumerate(texts, 1):
+        if error := bad_value(cells, f"{where}: value {{}} of channel {channel}"):
+            raise error
+    return np.array(texts, dtype=np.float64)

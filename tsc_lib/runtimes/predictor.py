@@ -1,14 +1,13 @@
-"""The contract of every runtime: what it is given, what it returns, and the evidence of what it executes."""
+"""The contract of every runtime: what it is given and what it returns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from tsc_lib.store import read_json
+from tsc_lib.files import read_json
 
 
 class Predictor(Protocol):
@@ -31,26 +30,6 @@ class Predictor(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """What a runtime made of a model.
-
-    Attributes
-    ----------
-    model_bytes : int
-        Size of all weights in the format in which they are executed, with their scales and zero points.
-    int8_ops, fp32_ops : int
-        Linear layers executed in int8 and in fp32, counted in the program that runs.
-    details : dict
-        What else the runtime wants to be known, e.g. compilation time in seconds.
-    """
-
-    model_bytes: int
-    int8_ops: int
-    fp32_ops: int
-    details: dict[str, float | int | str | bool]
-
-
 class RuntimeUnavailable(RuntimeError):
     """The runtime cannot work on this machine; the message says why and what to do."""
 
@@ -58,3 +37,8 @@ class RuntimeUnavailable(RuntimeError):
 def patch_of(folder: Path) -> int:
     """Time steps in a patch of the model in `folder`, whose weights are in a runtime's own file."""
     return read_json(folder / "model.json")["config"]["patch"]
+
+
+def whole_patches(x: np.ndarray, patch: int) -> np.ndarray:
+    """Series without the remainder that makes no token: the length of a traced graph is a whole number of patches."""
+    return np.ascontiguousarray(x[:, :, : x.shape[2] // patch * patch])

@@ -1,0 +1,51 @@
+"""Exported models with random weights, for tests of what executes them."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tsc_lib import bundle, deploy, runtimes
+from tsc_lib.bundle import Bundle
+from tsc_lib.compress import CompressedModel
+from tsc_lib.models.transformer import Transformer, TransformerConfig, length_limits
+
+LABELS = ("day", 'so-called "night"', "3")
+
+
+def network_of(channels: int) -> Transformer:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = TransformerConfig(channels, len(LABELS), 8, 16, 4, heads=(3,), d_ff=(24,), d_hidden=32)
+    return Transformer(config).eval()
+
+
+def make(folder: Path, runtime: str, channels: int = 1, length: int | None = 24) -> None:
+    """Write an exported model for series of one length, or of any if `length` is None."""
+    network = network_of(channels)
+    prepared = folder.with_name(f"{folder.name}-prepared")
+    prepared.mkdir(parents=True)
+    folder.mkdir()
+    model = CompressedModel(network, length or 40)
+    deploy.prepare(model, runtime, prepared, equal_length=length is not None)
+    for name in runtimes.files(runtime):
+        shutil.copy(prepared / name, folder / name)
+    shortest, longest = (length, length) if length else length_limits(network.config)
+    described = Bundle(
+        dataset="Toy", model="T0", recipe="baseline", seed=0, runtime=runtime, number_format="fp32",
+        channels=channels, labels=LABELS, patch=8, shortest=shortest, longest=longest,
+        equal_length=length is not None, scaling={"kind": "none"}, threads=1,
+        versions={name: version(name) for name in ("numpy", *runtimes.packages(runtime))},
+    )  # fmt: skip
+    bundle.write(folder, described, "# Toy\n")
+
+
+def logits_alone(channels: int, series: list[np.ndarray]) -> np.ndarray:
+    """What eager says of every series by itself, unpadded."""
+    network = network_of(channels)
+    with torch.inference_mode():
+        return np.stack([network(torch.from_numpy(one[None].astype(np.float32)))[0].numpy() for one in series])

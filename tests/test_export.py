@@ -1,0 +1,154 @@
+"""Export: a folder that says the truth about a measured model, and never takes what is not its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tsc_lib import bundle, cli, data, deploy, store
+from tsc_lib.errors import UserError
+from tsc_lib.export import export
+from tsc_lib.predict import predict
+from tsc_lib.spec import DataChoice, load_profile
+from tsc_lib.study import Study
+
+RECIPE = "prune(l1, 0.5)"
+BROKEN = ("int8(dynamic)", "eager")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """One training of the smoke profile, with a variant to export, and one whose runtime breaks."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
+    prepare = deploy.prepare
+
+    def broken(model, runtime, folder, **options):
+        if model.number_format == "int8 dynamic":
+            raise RuntimeError("no kernel")
+        return prepare(model, runtime, folder, **options)
+
+    patch.setattr(deploy, "prepare", broken)
+    variants = {RECIPE: ("onnxruntime",), BROKEN[0]: BROKEN[1:]}
+    choices = (DataChoice("ItalyPowerDemand", "series"),)
+    yield Study(dataclasses.replace(load_profile("smoke"), datasets=choices, seeds=(0,), variants=variants), quiet=True)
+    patch.undo()
+
+
+@pytest.fixture
+def folder(study: Study, tmp_path: Path) -> Path:
+    export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "model")
+    return tmp_path / "model"
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: Path) -> None:
+    [unit] = study.units
+    record = study.deploy(unit, RECIPE, "onnxruntime")
+    prediction = predict(folder, Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts")
+    assert prediction.logits.argmax(axis=1).tolist() == record["predicted"]
+    assert prediction.right() == (np.sum(np.equal(record["true"], record["predicted"])), 1029)
+    assert prediction.labels == data.load(unit.data).classes
+
+
+def test_a_folder_holds_the_model_and_nothing_of_the_training(folder: Path) -> None:
+    described = bundle.read(folder)
+    assert set(files_in(folder)) == {
+        "model.json", "model.onnx", "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
+    }  # fmt: skip
+    assert (described.shortest, described.longest, described.equal_length) == (24, 24, True)
+    assert described.scaling == {"kind": "series"}
+    requirements = (folder / "requirements.txt").read_text().splitlines()
+    assert [line.partition("==")[0] for line in requirements] == ["numpy", "onnxruntime"]
+    assert str(Path.home()) not in (folder / "bundle.json").read_text()
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, capture_output=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_card_tells_what_was_measured(study: Study, folder: Path) -> None:
+    card = (folder / "model_card.md").read_text()
+    rows = study.results().query("recipe == @RECIPE")
+    for row in rows.itertuples():
+        assert f"{row.accuracy:.4f} [{row.accuracy_low:.4f}, {row.accuracy_high:.4f}]" in card
+        assert f"{row.accuracy_drop:.2f} [{row.accuracy_drop_low:.2f}, {row.accuracy_drop_high:.2f}]" in card
+        assert (
+            f"| {row.batch_size} | {row.cpu_ms_per_sample:.4g} | {row.cpu_ratio:.3f} [{row.cpu_ratio_low:.3f}" in card
+        )
+        assert f"{row.latency_p50_ms:.4g} / {row.latency_p95_ms:.4g}" in card
+        assert f"{row.energy_mj_per_sample:.4g} [{row.energy_low_mj_per_sample:.4g}" in card
+        assert f"{row.aa_ratio:.3f} [{row.aa_ratio_low:.3f}" in card
+        assert f"{row.model_bytes:,.0f} bytes" in card
+        assert f"{row.macs:,.0f} multiply-accumulates" in card
+    [step] = study.evidence().query("recipe == @RECIPE").itertuples()
+    assert f"{step.params_before:,} → {step.params_after:,}" in card
+    assert "Energy is estimated (cputime)" in card
+    assert "its ratios are ratios of CPU time" in card
+    assert study.host()["cpu_model"] in card
+    assert "nan" not in card.lower().split()
+
+
+def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None:
+    before = files_in(folder)
+    (folder / "model.onnx").write_bytes(b"damaged")
+    export(study, study.units[0], "baseline", "eager", folder)
+    assert bundle.read(folder).runtime == "eager"
+    assert "model.onnx" not in files_in(folder)
+    export(study, study.units[0], RECIPE, "onnxruntime", folder)
+    assert files_in(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_what_no_export_wrote_is_left_alone(study: Study, folder: Path, tmp_path: Path) -> None:
+    (folder / "predictions.csv").write_text("mine")
+    with pytest.raises(UserError, match=r"model holds predictions.csv, which no export wrote; name another folder"):
+        export(study, study.units[0], RECIPE, "onnxruntime", folder)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "bundle.json").write_text("{}")
+    with pytest.raises(UserError, match=r"thesis holds bundle.json, which no export wrote"):
+        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "thesis")
+    with pytest.raises(UserError, match=r"predictions.csv is a file; name a folder"):
+        export(study, study.units[0], RECIPE, "onnxruntime", folder / "predictions.csv")
+    assert json.loads((tmp_path / "thesis" / "bundle.json").read_text()) == {}
+    (tmp_path / "empty").mkdir()
+    export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "empty")
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(
+    study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = files_in(folder), os.rename
+
+    def full(source, target):
+        if Path(source).name == "new":
+            raise OSError("No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(OSError, match="No space"):
+        export(study, study.units[0], RECIPE, "onnxruntime", folder)
+    assert files_in(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_variant_that_failed_cannot_be_exported(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"int8\(dynamic\) in eager cannot be exported, because it failed: .*no kernel"):
+        export(study, study.units[0], *BROKEN, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_command_exports(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_study", lambda chosen, runtime: (study, RECIPE, runtime))
+    assert cli.main(["export", str(tmp_path / "deep" / "model"), "--dataset", "ItalyPowerDemand"]) == 0
+    assert "model_card.md" in capsys.readouterr().out
+    assert bundle.read(tmp_path / "deep" / "model").recipe == RECIPE

@@ -1,0 +1,317 @@
+"""Prediction with an exported model: eager's logits, every file format, and one sentence for whatever is wrong."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exported import LABELS, logits_alone
+from test_runtimes import without_the_study
+
+from tsc_lib import bundle, cli
+from tsc_lib.errors import UserError
+from tsc_lib.predict import Prediction, logits_of, predict
+from tsc_lib.series.formats import read
+from tsc_lib.series.scaling import Scaler
+
+RUNTIMES = ("eager", "onnxruntime", "openvino")
+
+
+@pytest.fixture
+def model(models: Path, tmp_path: Path) -> Path:
+    """A copy of ``fixed`` to damage."""
+    return Path(shutil.copytree(models / "fixed", tmp_path / "model"))
+
+
+def series_of(lengths: tuple[int, ...], channels: int = 1) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.normal(size=(channels, n)).astype(np.float32).astype(float) for n in lengths]
+
+
+def write(path: Path, content: str | bytes | dict) -> Path:
+    if isinstance(content, dict):
+        np.savez(path, **content)
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def lines_of(series: list[np.ndarray], end: str = "") -> str:
+    rows = [":".join(",".join(repr(float(v)) for v in channel) for channel in one) for one in series]
+    return "".join(f"{row}{end}\n" for row in rows)
+
+
+# What a model answers
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("batch_size", [1, 7, None])
+def test_logits_are_eagers_row_by_row(models: Path, runtime: str, batch_size: int | None) -> None:
+    folder = models / f"any-{runtime}"
+    series = series_of((9, 5000, 24, 8, 31, 16, 100, 23, 8), channels=24)
+    described = bundle.read(folder)
+    logits = logits_of(described, bundle.load(folder, described, 1), series, batch_size)
+    np.testing.assert_allclose(logits, logits_alone(24, series), atol=1e-4)
+
+
+def test_every_format_gives_the_same_answer(models: Path, tmp_path: Path) -> None:
+    series = series_of((24, 9, 40))
+    files = [
+        write(tmp_path / "a.ts", f"@classLabel true {LABELS[0]}\n@data\n{lines_of(series, ':day')}"),
+        write(tmp_path / "b.ts", f"@classLabel false\n@data\n{lines_of(series)}"),
+        write(tmp_path / "c.ts", f"@classLabel true day\n@data\n{lines_of(series, ':?')}"),
+        write(tmp_path / "d.csv", lines_of(series)),
+        write(
+            tmp_path / "e.CSV", "\ufefft0, t1,t2\r\n\r\n" + lines_of(series).replace("\n", "\r\n").replace(",", " ,")
+        ),
+    ]
+    padded = np.zeros((3, 1, 40))
+    for row, one in zip(padded, series, strict=True):
+        row[:, : one.shape[1]] = one
+    lengths = np.array([24, 9, 40], dtype=np.uint8)
+    files.append(write(tmp_path / "f.npz", {"x": padded, "lengths": lengths}))
+    files.append(write(tmp_path / "g.npz", {"x": padded[:, 0].astype(np.float32), "lengths": lengths}))
+    exact = logits_alone(1, series)
+    for file in files:
+        np.testing.assert_allclose(predict(models / "one", file).logits, exact, atol=1e-5, err_msg=file.name)
+
+
+def test_whole_numbers_are_numbers(models: Path, tmp_path: Path) -> None:
+    x = np.arange(48).reshape(2, 24)
+    file = write(tmp_path / "x.npz", {"x": x})
+    np.testing.assert_allclose(
+        predict(models / "fixed", file).logits, logits_alone(1, list(x[:, None])), atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("kind", ["channel", "series", "none"])
+def test_scaling_survives_json(kind: str) -> None:
+    train, new = series_of((30, 20, 40), channels=3), series_of((24,), channels=3)[0]
+    scaler = Scaler.fit(kind, train)
+    again = Scaler.from_json(json.loads(json.dumps(scaler.to_json())))
+    np.testing.assert_array_equal(again(new), scaler(new))
+    assert (kind == "none") == np.array_equal(again(new), new.astype(np.float32))
+
+
+def test_series_are_scaled_before_the_model_sees_them(model: Path, tmp_path: Path) -> None:
+    describe_again(model, scaling={"kind": "channel", "mean": [3.0], "deviation": [2.0]})
+    [one] = series_of((24,))
+    file = write(tmp_path / "x.csv", lines_of([3 + 2 * one]))
+    np.testing.assert_allclose(predict(model, file).logits, logits_alone(1, [one]), atol=1e-5)
+
+
+def test_softmax_is_stable_and_csv_is_whole() -> None:
+    logits = np.array([[1e4, 0, -1e4], [0, 0, np.log(2)]], dtype=np.float32)
+    prediction = Prediction(LABELS, logits, ["day", "unheard of"])
+    np.testing.assert_allclose(prediction.probabilities, [[1, 0, 0], [0.25, 0.25, 0.5]], atol=1e-7)
+    head, *rows = csv.reader(prediction.to_csv().splitlines())
+    assert head == ["series", "label", *(f"p_{label}" for label in LABELS)]
+    assert rows == [["1", "day", "1.000000", "0.000000", "0.000000"], ["2", "3", "0.250000", "0.250000", "0.500000"]]
+    assert prediction.right() == (1, 1)
+    assert Prediction(LABELS, logits[:, ::-1], []).right() == (0, 0)
+    assert f'2,"{LABELS[1].replace(chr(34), chr(34) * 2)}",' in Prediction(LABELS, logits[:, [0, 2, 1]], []).to_csv()
+
+
+# The command
+
+
+def test_predict_runs_where_only_the_runtime_is_installed(models: Path, tmp_path: Path) -> None:
+    series = series_of((24, 24, 24))
+    file = write(tmp_path / "x.ts", f"@classLabel true day 3\n@data\n{lines_of(series, ':day')}")
+    out = tmp_path / "out.csv"
+    arguments = ["predict", str(models / "fixed"), str(file), "--out", str(out)]
+    done = without_the_study("from tsc_lib import cli", f"sys.exit(cli.main({arguments}))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"3 rows written to {out}\n"
+    _, *rows = csv.reader(out.read_text().splitlines())
+    logits = logits_alone(1, series)
+    assert [row[1] for row in rows] == [LABELS[i] for i in logits.argmax(axis=1)]
+    given = np.array([row[2:] for row in rows], dtype=float)
+    np.testing.assert_allclose(given, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), atol=1e-5)
+    assert f"of {len(rows)})" in done.stderr
+
+
+def test_predict_prints_without_a_file_to_write_to(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "x.csv", lines_of(series_of((24,))))
+    assert cli.main(["predict", str(models / "fixed"), str(file), "--threads", "1", "--batch-size", "3"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("series,label,p_day")
+    assert captured.out.count("\n") == 2
+    assert captured.err == ""
+
+
+def test_nothing_is_written_if_something_is_wrong(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = write(tmp_path / "x.csv", "1,2\n"), tmp_path / "out.csv"
+    for arguments in (
+        [str(file), "--out", str(out)],
+        [str(file), "--out", str(tmp_path)],
+        [str(file), "--threads", "0"],
+    ):
+        assert cli.main(["predict", str(models / "fixed"), *arguments]) == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not out.exists()
+
+
+# Files that cannot be used
+
+FINE = ",".join(["1"] * 24)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("x.txt", FINE, r"x.txt is of no kind that can be read; give a .ts, .csv or .npz file"),
+        ("x.csv", "", r"x.csv holds no series; give one in each line"),
+        ("x.csv", "t1,t2\n\n", r"x.csv holds no series"),
+        ("x.csv", f"{FINE}\n1,2,?\n", r"x.csv, line 2 \(series 2\), column 3 is missing \('\?'\); fill the gap"),
+        ("x.csv", f"t\n{FINE}\n\n1,nan\n", r"x.csv, line 4 \(series 2\), column 2 is missing \('nan'\)"),
+        ("x.csv", f"{FINE}\n{FINE},\n", r"line 2 \(series 2\), column 25 is missing \(''\)"),
+        ("x.csv", f"{FINE}\n{FINE}, \n{FINE}", r"line 2 \(series 2\), column 25 is missing \(''\)"),
+        ("x.csv", "?,?\n", r"line 1 \(series 1\), column 1 is missing"),
+        ("x.csv", "1,two\n", r"x.csv, line 1 \(series 1\), column 2 is not a number: 'two'"),
+        ("x.csv", "a;b\n1;2\n", r"x.csv, line 2 \(series 1\), column 1 is not a number: '1;2'"),
+        ("x.csv", f"{FINE},1e39", r"column 25 is infinite or too large for float32: '1e39'"),
+        ("x.csv", f"{FINE},inf", r"column 25 is infinite"),
+        ("x.csv", f"{FINE}\n{FINE},1\n", r"line 2 \(series 2\) has 25 time steps, but the model reads exactly 24"),
+        ("x.csv", "1", r"x.csv, line 1 \(series 1\) has 1 time steps, but the model reads exactly 24"),
+        ("x.ts", f"@data\n{FINE}:{FINE}:a\n", r"x.ts, line 2 \(series 1\) has 2 channel\(s\), but the model reads 1"),
+        ("x.ts", "", r"x.ts is empty"),
+        ("x.ts", f"@data\n{FINE}:a\n1,x:a\n", r"x.ts, line 3 \(series 2\): value 2 of channel 1 is not a number: 'x'"),
+        ("x.ts", f"@classLabel false\n@data\n{FINE}:a\n", r"line 3 \(series 1\) has channels of different lengths"),
+        ("x.npz", b"", r"x.npz is empty"),
+        ("x.npz", b"PK\x03\x04 not a zip", r"x.npz is damaged or no .npz file"),
+        ("x.npz", b"1,2,3", r"x.npz is damaged or no .npz file"),
+        ("x.npz", {"y": np.zeros(3)}, r"x.npz holds no array x \(it holds y\)"),
+        ("x.npz", {"x": np.zeros(24)}, r"x.npz: x must hold numbers in the shape .* not float64 in the shape \(24,\)"),
+        ("x.npz", {"x": np.zeros((0, 24))}, r"x.npz: x must hold numbers .* in the shape \(0, 24\)"),
+        ("x.npz", {"x": np.array([["a"] * 24])}, r"x.npz: x must hold numbers"),
+        ("x.npz", {"x": np.array([None] * 3)}, r"x.npz holds Python objects, which are never loaded"),
+        ("x.npz", {"x": np.ones((2, 24)), "lengths": np.array([24])}, r"must be 2 whole numbers between 1 and 24"),
+        ("x.npz", {"x": np.ones((2, 24)), "lengths": np.array([0, 24])}, r"lengths must be 2 whole numbers"),
+        ("x.npz", {"x": np.ones((1, 24)), "lengths": np.array([24.0])}, r"lengths must be 1 whole numbers"),
+        ("x.npz", {"x": np.array([[1] * 24, [1] * 23 + [np.nan]])}, r"series 2: value 24 of channel 1 is missing"),
+        ("x.npz", {"x": np.ones((1, 2, 24))}, r"x.npz, series 1 has 2 channel\(s\), but the model reads 1; give"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_one_sentence(models: Path, tmp_path: Path, name: str, content: object, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        predict(models / "fixed", write(tmp_path / name, content))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_one_sentence(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no file .*nowhere.ts"):
+        predict(models / "fixed", tmp_path / "nowhere.ts")
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(UserError, match=r"x.csv cannot be read \(Is a directory\)"):
+        predict(models / "fixed", tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("length", [1, 7, 8200])
+def test_a_series_that_makes_no_token_or_too_many_is_one_sentence(models: Path, tmp_path: Path, length: int) -> None:
+    file = write(tmp_path / "x.npz", {"x": np.zeros((1, 1, length))})
+    with pytest.raises(UserError, match=f"series 1 has {length} time steps, but .* between 8 and 8199; pad"):
+        predict(models / "one", file)
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_beyond_what_the_model_can_take_are_one_sentence(model: Path, tmp_path: Path) -> None:
+    describe_again(model, scaling={"kind": "channel", "mean": [0.0], "deviation": [0.001]})
+    file = write(tmp_path / "x.npz", {"x": np.array([[1.0] * 24, [3e38, -3e38] * 12])})
+    with pytest.raises(UserError, match=r"series 2 has values so large that the model has no finite answer"):
+        predict(model, file)
+
+
+def test_nothing_in_an_npz_is_unpickled(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    file = tmp_path / "x.npz"
+    np.savez(file, x=np.array([Trap()], dtype=object))
+    with pytest.raises(UserError, match="never loaded"):
+        read(file)
+    assert not (tmp_path / "sprung").exists()
+
+
+# Folders that cannot be used
+
+
+def describe_again(folder: Path, **changes: object) -> None:
+    """Change the description, and the checksums with it."""
+    content = json.loads((folder / bundle.DESCRIPTION).read_text())
+    old = hashlib.sha256((folder / bundle.DESCRIPTION).read_bytes()).hexdigest()
+    content.update(changes)
+    (folder / bundle.DESCRIPTION).write_text(json.dumps(content))
+    new = hashlib.sha256((folder / bundle.DESCRIPTION).read_bytes()).hexdigest()
+    sums = folder / bundle.SUMS
+    sums.write_text(sums.read_text().replace(old, new))
+
+
+def refused(folder: Path, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        bundle.load(folder, bundle.read(folder), 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", "there is no folder .*nowhere; give one that 'export' wrote")
+    refused(tmp_path, "holds no exported model")
+    for content in ("[]", "{}", '{"format": "zip"}'):
+        (tmp_path / "bundle.json").write_text(content)
+        refused(tmp_path, "holds no exported model")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.json", "model_card.md", "bundle.json", "requirements.txt"])
+def test_a_changed_or_missing_file_is_named(model: Path, name: str) -> None:
+    content = bytearray((model / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (model / name).write_bytes(content)
+    refused(model, f"{name} is not what 'export' wrote, so it was damaged or edited")
+    (model / name).unlink()
+    refused(model, f"{name} is missing; copy|holds no exported model")
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", "../../etc/passwd\n", "\udcff"])
+def test_damaged_checksums_are_refused(model: Path, content: str) -> None:
+    (model / "SHA256SUMS").write_bytes(content.encode(errors="surrogateescape"))
+    refused(model, "is not what 'export' wrote")
+
+
+def test_a_newer_format_is_refused(model: Path) -> None:
+    describe_again(model, format=99)
+    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 1.; update tsc_lib")
+
+
+@pytest.mark.parametrize("change", [{"extra": 1}, {"labels": 3}])
+def test_a_description_with_other_content_is_refused(model: Path, change: dict) -> None:
+    describe_again(model, **change)
+    refused(model, "bundle.json is not what 'export' wrote")
+
+
+def test_a_model_that_the_runtime_cannot_load_is_one_sentence(model: Path) -> None:
+    described = bundle.read(model)
+    (model / "model.onnx").write_bytes(b"no graph")
+    (model / bundle.SUMS).unlink()
+    bundle.write(model, described, "card")
+    refused(model, r"onnxruntime cannot load .* install the versions that it was exported with: pip install -r")
+
+
+def test_a_runtime_that_is_not_installed_names_what_to_install(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    refused(model, r"needs onnxruntime, which is not installed: pip install onnxruntime, or .*requirements.txt")
+
+
+def test_files_beside_the_model_do_no_harm(model: Path) -> None:
+    (model / "predictions.csv").write_text("mine")
+    bundle.load(model, bundle.read(model), 1)

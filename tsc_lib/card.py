@@ -1,0 +1,226 @@
+"""The model card of an exported model: what it is, how good, at what cost, and what it must not be trusted with.
+
+After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. Every number comes from the study's records.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from tsc_lib.bundle import CARD, SUMS, Bundle
+from tsc_lib.data import Dataset
+from tsc_lib.doctor import MEANING
+from tsc_lib.findings.wording import bullets, counted, interval, listed, number
+from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.stages import Unit
+
+SCALING = {
+    "channel": "each channel is standardised by the mean and deviation of the training series, which the folder holds",
+    "series": "each series is standardised by its own mean and deviation, channel by channel",
+    "none": "series are taken as they are",
+}
+
+STEP = {
+    "mask": "sets the weights of whole rows to zero and removes nothing",
+    "prune": "removes attention heads and feed-forward neurons",
+    "finetune": "trains further",
+    "int8": "lets linear layers run in int8",
+}
+
+
+def model_card(
+    bundle: Bundle,
+    unit: Unit,
+    dataset: Dataset,
+    record: dict[str, Any],
+    rows: pd.DataFrame,
+    reference: pd.DataFrame,
+    host: dict[str, Any],
+) -> str:
+    """The card as Markdown.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What is exported.
+    unit : Unit
+        The training behind it.
+    dataset : Dataset
+        What it was trained and tested on.
+    record : dict
+        What `tsc_lib.stages.deployed` recorded of it.
+    rows, reference : DataFrame
+        Its rows of the results table, and those of the uncompressed model in eager fp32; one for each batch size.
+    host : dict
+        The machine it was measured on.
+    """
+    parts = [
+        f"# {bundle.model} for {bundle.dataset}: {bundle.recipe} in {bundle.runtime}",
+        _what(bundle),
+        "## How it was made",
+        _made(bundle, unit, dataset),
+        _steps(record),
+        "## How good it is",
+        _quality(bundle, dataset, rows.iloc[0], reference.iloc[0]),
+        "## What it costs",
+        _cost(bundle, rows, host, record["deployed"]),
+        "## Intended use and limits",
+        bullets(_limits(bundle, rows.iloc[0], host)),
+        "## How to run it",
+        _run(bundle),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table whose first column is text and whose others are numbers."""
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, rule, *rows])
+
+
+def _what(bundle: Bundle) -> str:
+    return (
+        f"A transformer that classifies time series. It takes series of {counted(bundle.channels, 'channel')} and "
+        f"{bundle.lengths} time steps, and gives each one of {len(bundle.labels)} labels with a probability for every "
+        f"label: {listed(bundle.labels)}. Its linear layers run in {bundle.number_format}."
+    )
+
+
+def _made(bundle: Bundle, unit: Unit, dataset: Dataset) -> str:
+    size, train = ARCHITECTURES[unit.model], unit.train
+    return bullets(
+        [
+            f"Data: {_source(unit)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
+            f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
+            f"Model before compression: {unit.model}, {size['layers']} layers of {size['heads']} heads, embedding "
+            f"{size['d_model']}, feed-forward {size['d_ff']}, patches of {size['patch']} time steps "
+            "(arXiv:2502.16627).",
+            f"Training: {counted(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
+            f"batches of {train.batch_size}, seed {unit.seed}; the epoch was chosen on the validation series.",
+            f"Preprocessing: {SCALING[bundle.scaling['kind']]}.",
+            f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
+            f"{listed(f'{name} {version}' for name, version in bundle.versions.items())}.",
+        ]
+    )
+
+
+def _source(unit: Unit) -> str:
+    from aeon.datasets.tsc_datasets import tsc_zenodo
+
+    files = f"`{unit.data.name}_TRAIN.ts` and `{unit.data.name}_TEST.ts`, SHA-256 of both {unit.data.sha256}"
+    if unit.data.name not in tsc_zenodo:
+        return f"a data set of one's own, {files}"
+    page = f"https://www.timeseriesclassification.com/description.php?Dataset={unit.data.name}"
+    return f"{unit.data.name} of the UCR and UEA archives ({page}) in its default split, {files}"
+
+
+def _steps(record: dict[str, Any]) -> str:
+    """The evidence of every step of the recipe."""
+    rows = []
+    for step in record["evidence"]:
+        changes = [f"{step[f'{k}_before']:,} → {step[f'{k}_after']:,}" for k in ("params", "nonzero", "macs")]
+        rows.append([f"`{step['step']}` {STEP.get(step['step'].partition('(')[0], '')}".strip(), *changes])
+    return table(["step", "parameters", "not zero", "MACs per series"], rows) if rows else ""
+
+
+def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Series) -> str:
+    def accuracy(of: pd.Series) -> str:
+        return interval(of.accuracy, of.accuracy_low, of.accuracy_high, 4)
+
+    count = len(bundle.labels)
+    text = table(
+        ["", "this model", "uncompressed, eager fp32"],
+        [
+            ["accuracy", accuracy(row), accuracy(reference)],
+            [
+                "points of accuracy lost",
+                interval(row.accuracy_drop, row.accuracy_drop_low, row.accuracy_drop_high, 2),
+                "",
+            ],
+            ["macro F1", number(row.f1_macro, 4), number(reference.f1_macro, 4)],
+            ["classes predicted", *(f"{of.classes_predicted:.0f} of {count}" for of in (row, reference))],
+        ],
+    )
+    return (
+        f"{text}\n\nOn the {len(dataset.test)} series of the test file, which took no part in training or selection. "
+        "Brackets are 95 % intervals over test series: Wilson's for the accuracy, a paired bootstrap for the points "
+        "lost. They do not cover what another seed or another split would change."
+    )
+
+
+def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], deployed: dict[str, Any]) -> str:
+    first = rows.iloc[0]
+    sizes = (
+        f"{first.model_bytes:,.0f} bytes of weights as executed, {first.params:,.0f} parameters "
+        f"({first.nonzero_params:,.0f} not zero), {first.macs:,.0f} multiply-accumulates for a series of the training "
+        f"data's median length; {deployed['int8_ops']} linear layers run in int8 and {deployed['fp32_ops']} in fp32."
+    )
+    cells = [
+        [
+            f"{row.batch_size}",
+            f"{row.cpu_ms_per_sample:.4g}",
+            interval(row.cpu_ratio, row.cpu_ratio_low, row.cpu_ratio_high, 3),
+            f"{row.latency_p50_ms:.4g} / {row.latency_p95_ms:.4g}",
+            _energy(row),
+            interval(row.aa_ratio, row.aa_ratio_low, row.aa_ratio_high, 3),
+        ]
+        for row in rows.itertuples()
+    ]
+    heads = ["batch size", "CPU ms per series", "÷ uncompressed eager fp32", "call p50 / p95, ms"]
+    heads += [f"energy per series, mJ ({first.energy_source})", "A/A control"]
+    warnings = "".join(f" Warning: {text}." for text in sorted(set(rows.energy_warning.dropna()) - {""}))
+    libraries = listed(f"{name} {version}" for name, version in host["versions"].items())
+    return (
+        f"{sizes}\n\n{table(heads, cells)}\n\n"
+        f"Measured on {host['date'][:10]} on {host['cpu_model']} ({host['system']}), "
+        f"{counted(bundle.threads, 'thread')}, with Python {host['python']} and {libraries}. Ratios are paired, with "
+        "95 % bootstrap intervals, and below 1 where this model is cheaper. The A/A control is the uncompressed model "
+        "against itself: how far it is from 1 is what the session cannot tell apart.\n\n"
+        f"Energy is {first.energy_source} ({first.energy_backend}); brackets are the bounds of that source. "
+        f"{MEANING[first.energy_source]}{warnings}"
+    )
+
+
+def _energy(row: Any) -> str:
+    if pd.isna(row.energy_mj_per_sample):
+        return "unknown"
+    low, high = row.energy_low_mj_per_sample, row.energy_high_mj_per_sample
+    return f"{row.energy_mj_per_sample:.4g} [{low:.4g}, {high:.4g}]"
+
+
+def _limits(bundle: Bundle, row: pd.Series, host: dict[str, Any]) -> list[str]:
+    limits = [
+        f"For series recorded like those of {bundle.dataset}: the same quantity, unit, sampling rate and order of "
+        "channels. Every series gets one of the labels above, even one that belongs to none of them.",
+        "Validated on that data set's test file alone, for one training; not on shifted data, not on other devices or "
+        "people, not against noise or gaps.",
+        "The probabilities are a softmax of the logits; whether they are calibrated was not examined.",
+        f"Series must have {bundle.lengths} time steps, without missing values."
+        + ("" if bundle.equal_length else " Lengths far from those of the training data were not examined."),
+        f"Time and energy hold for {host['cpu_model']} and the batch sizes above; measure again elsewhere.",
+    ]
+    if row.classes_predicted < len(bundle.labels):
+        limits.append(
+            f"On the test file it never gives {len(bundle.labels) - int(row.classes_predicted)} of its labels."
+        )
+    if bundle.number_format == "int8 dynamic":
+        limits.append("Ranges of int8 are taken from every batch, so a probability may depend on the series beside it.")
+    if bundle.number_format.startswith("int8"):
+        limits.append("Processors differ in how they add int8 products, so the accuracy may differ on another kind.")
+    if bundle.runtime == "inductor":
+        limits.append(
+            "`program.pt2` is native code, compiled for the kind of processor above: run it from a source you trust."
+        )
+    return limits
+
+
+def _run(bundle: Bundle) -> str:
+    return (
+        "```sh\npip install -r FOLDER/requirements.txt\npip install --no-deps TSC_LIB\n"
+        "python -m tsc_lib predict FOLDER FILE --out predictions.csv\n```\n\n"
+        "`TSC_LIB` is the source of tsc_lib, `FOLDER` is this folder, and `FILE` holds series as `.ts`, `.csv` (one "
+        "series in each line) or `.npz` (an array `x` of shape series × channels × length). "
+        f"`{SUMS}` covers every file here, `{CARD}` included: edited files are refused."
+    )

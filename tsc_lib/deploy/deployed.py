@@ -1,0 +1,25 @@
+"""The evidence of what a runtime executes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a runtime made of a model.
+
+    Attributes
+    ----------
+    model_bytes : int
+        Size of all weights in the format in which they are executed, with their scales and zero points.
+    int8_ops, fp32_ops : int
+        Linear layers executed in int8 and in fp32, counted in the program that runs.
+    details : dict
+        What else the runtime wants to be known, e.g. compilation time in seconds.
+    """
+
+    model_bytes: int
+    int8_ops: int
+    fp32_ops: int
+    details: dict[str, float | int | str | bool]

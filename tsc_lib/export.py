@@ -1,0 +1,114 @@
+"""Export: a variant of a study as a folder that runs elsewhere, with its model card."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from tsc_lib import bundle, data, runtimes, stages
+from tsc_lib.bundle import Bundle
+from tsc_lib.card import model_card
+from tsc_lib.compress import parse, text
+from tsc_lib.data import Dataset
+from tsc_lib.errors import UserError
+from tsc_lib.files import read_json, write_bytes
+from tsc_lib.models.transformer import TransformerConfig, length_limits
+from tsc_lib.stages import Unit
+from tsc_lib.study import Study
+
+
+def export(study: Study, unit: Unit, recipe: str, runtime: str, target: Path) -> Bundle:
+    """Write a variant to a folder, whole or not at all; an earlier export there is replaced.
+
+    Parameters
+    ----------
+    study : Study
+        Makes and measures the variant, or loads what was made and measured before.
+    unit : Unit
+        One of the study's trained models.
+    recipe, runtime : str
+        One of the study's variants.
+    target : Path
+        The folder.
+
+    Returns
+    -------
+    Bundle
+        What the folder says of the model.
+
+    Raises
+    ------
+    UserError
+        If the variant failed, or the folder holds anything that no export wrote.
+    """
+    target = target.resolve()
+    _check_target(target)
+    recipe = text(parse(recipe))
+    rows = study.unit_results(unit)
+    chosen = rows[(rows.recipe == recipe) & (rows.runtime == runtime)]
+    for status in sorted(set(chosen.status) - {"ok"}):
+        raise UserError(f"{recipe} in {runtime} cannot be exported, because it {status}")
+    source, record = stages.deployed(unit, recipe, runtime)
+    dataset = data.load(unit.data)
+    described = _describe(unit, recipe, runtime, source, dataset, int(chosen.threads.iloc[0]))
+    reference = rows[(rows.recipe == stages.REFERENCE[0]) & (rows.runtime == stages.REFERENCE[1])]
+    card = model_card(described, unit, dataset, record, chosen, reference, study.host(unit))
+    _write(target, source, described, card)
+    return described
+
+
+def _describe(unit: Unit, recipe: str, runtime: str, source: Path, dataset: Dataset, threads: int) -> Bundle:
+    facts = read_json(source / "model.json")
+    config = TransformerConfig(**facts["config"])
+    lengths = length_limits(config)
+    if dataset.equal_length:
+        lengths = (int(dataset.train.lengths[0]),) * 2
+    packages = ("tsc_lib", "numpy", *runtimes.packages(runtime))
+    return Bundle(
+        dataset=unit.data.name,
+        model=unit.model,
+        recipe=recipe,
+        seed=unit.seed,
+        runtime=runtime,
+        number_format=facts["number_format"],
+        channels=dataset.channels,
+        labels=dataset.classes,
+        patch=config.patch,
+        shortest=lengths[0],
+        longest=lengths[1],
+        equal_length=dataset.equal_length,
+        scaling=dataset.scaler.to_json(),
+        threads=threads,
+        versions={name: version(name) for name in packages},
+    )
+
+
+def _check_target(target: Path) -> None:
+    """Refuse to replace what no export wrote."""
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file; name a folder to export to")
+    strangers = bundle.foreign_files(target) if target.is_dir() else []
+    if strangers:
+        raise UserError(
+            f"{target} holds {strangers[0]}, which no export wrote; name another folder, or move that file away"
+        )
+
+
+def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        new.mkdir()
+        for name in runtimes.files(described.runtime):
+            write_bytes(new / name, (source / name).read_bytes())
+        bundle.write(new, described, card)
+        if target.exists():
+            os.rename(target, old)
+        try:
+            os.rename(new, target)
+        except BaseException:
+            if old.exists():
+                os.rename(old, target)
+            raise

@@ -1,0 +1,34 @@
+"""A network on disk: its sizes as JSON, its weights as safetensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+
+from tsc_lib.files import read_json, write_bytes, write_json
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+
+DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
+
+
+def save_network(network: Transformer, folder: Path, facts: dict[str, Any]) -> None:
+    """Write the weights, and last a description: the network's ``config`` and other JSON-able facts."""
+    write_bytes(folder / WEIGHTS, save(network.state_dict()))
+    write_json(folder / DESCRIPTION, {"config": dataclasses.asdict(network.config), **facts})
+
+
+def load_network(folder: Path) -> tuple[Transformer, dict[str, Any]]:
+    """The network that `save_network` wrote, ready to predict, and the whole description.
+
+    Raises
+    ------
+    UserError
+        If the description is damaged.
+    """
+    facts = read_json(folder / DESCRIPTION)
+    network = Transformer(TransformerConfig(**facts["config"]))
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network.eval(), facts

@@ -1,0 +1,155 @@
+"""Classify the series of a file with an exported model; neither torch nor the training data is needed.
+
+All that is imported here is numpy and the runtime of the model.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tsc_lib import bundle
+from tsc_lib.bundle import Bundle
+from tsc_lib.errors import UserError
+from tsc_lib.runtimes import Predictor
+from tsc_lib.series.formats import read
+from tsc_lib.series.padding import pad
+from tsc_lib.series.scaling import Scaler
+from tsc_lib.series.values import Series
+
+TOKENS_PER_CALL = 4096
+"""Unless a batch size is given, a call has as many series as make so many tokens: more are not faster, and attention
+over a batch of long series would take gigabytes."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of the series of a file, in file order.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        The classes' labels.
+    logits : ndarray of float32, shape (n, classes)
+        The model's output.
+    given : list of str
+        The labels in the file; empty if it has none.
+    """
+
+    labels: tuple[str, ...]
+    logits: np.ndarray
+    given: list[str]
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the logits, float64 (n, classes)."""
+        shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True), dtype=np.float64)
+        return shifted / shifted.sum(axis=1, keepdims=True)
+
+    @cached_property
+    def predicted(self) -> list[str]:
+        """The most probable label of each series."""
+        return [self.labels[i] for i in self.logits.argmax(axis=1)]
+
+    def right(self) -> tuple[int, int]:
+        """How many series were given the label that the file has for them, of those with a label the model knows."""
+        known = [(guess, own) for guess, own in zip(self.predicted, self.given, strict=False) if own in self.labels]
+        return sum(guess == own for guess, own in known), len(known)
+
+    def to_csv(self) -> str:
+        """A line for each series: its number in the file, from 1, its label, the probability of every class."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["series", "label", *(f"p_{label}" for label in self.labels)])
+        form = ("%.6f",) * len(self.labels)
+        cells = [",".join(form) % tuple(row) for row in self.probabilities.tolist()]
+        quoted = {label: _cell(label) for label in self.labels}
+        text.writelines(
+            f"{number},{quoted[label]},{row}\n"
+            for number, (label, row) in enumerate(zip(self.predicted, cells, strict=True), 1)
+        )
+        return text.getvalue()
+
+
+def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads: int | None = None) -> Prediction:
+    """Classify the series of a file.
+
+    Parameters
+    ----------
+    folder : Path
+        An exported model.
+    file : Path
+        Series as ``.ts``, ``.csv`` or ``.npz``; see `tsc_lib.series.formats.read`.
+    batch_size : int, optional
+        Series per call; by default as many as make `TOKENS_PER_CALL` tokens.
+    threads : int, optional
+        Threads to run on; by default as many as the model was measured with.
+
+    Raises
+    ------
+    UserError
+        If the folder is no sound export, its runtime is not installed, or the file holds what the model cannot read.
+    """
+    for name, value in (("batch size", batch_size), ("number of threads", threads)):
+        if value is not None and value < 1:
+            raise UserError(f"the {name} must be at least 1, not {value}")
+    model = bundle.read(folder)
+    series = read(file)
+    _check(model, series)
+    predictor = bundle.load(folder, model, threads or model.threads)
+    logits = logits_of(model, predictor, series.x, batch_size)
+    if not np.isfinite(logits).all():
+        worst = int(np.argmin(np.isfinite(logits).all(axis=1)))
+        raise UserError(
+            f"{series.where(worst)} has values so large that the model has no finite answer; "
+            "give series in the units of the training data"
+        )
+    return Prediction(model.labels, logits, series.labels)
+
+
+def logits_of(
+    model: Bundle, predictor: Predictor, series: list[np.ndarray], batch_size: int | None = None
+) -> np.ndarray:
+    """Logits (n, classes) of unscaled series (channels, length), in their order.
+
+    Where lengths differ, series of similar length share a call, so that little of it is padding.
+    """
+    scale = Scaler.from_json(model.scaling)
+    lengths = np.array([one.shape[1] for one in series])
+    order = np.argsort(-lengths, kind="stable")
+    logits = np.empty((len(series), len(model.labels)), dtype=np.float32)
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        index = order[start : start + (batch_size or max(1, TOKENS_PER_CALL * model.patch // longest))]
+        with np.errstate(over="ignore"):  # what overflows has no finite logits, which the caller is told
+            x, own = pad([scale(series[i]) for i in index])
+        logits[index] = predictor(x, None if model.equal_length else own)
+        start += len(index)
+    return logits
+
+
+def _check(model: Bundle, series: Series) -> None:
+    """Refuse series that the model cannot read."""
+    for i, one in enumerate(series.x):
+        channels, length = one.shape
+        if channels != model.channels:
+            raise UserError(
+                f"{series.where(i)} has {channels} channel(s), but the model reads {model.channels}; "
+                f"give the channels of {model.dataset}, in their order"
+            )
+        if not model.shortest <= length <= model.longest:
+            advice = "it was made for series of one length" if model.equal_length else "pad or cut the series"
+            raise UserError(f"{series.where(i)} has {length} time steps, but the model reads {model.lengths}; {advice}")
+
+
+def _cell(label: str) -> str:
+    """A label as a cell of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([label])
+    return text.getvalue()

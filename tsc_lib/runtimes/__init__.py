@@ -1,0 +1,61 @@
+"""Runtimes: what executes a model that `tsc_lib.deploy` has prepared. One file each, one `Predictor` protocol.
+
+A runtime imports nothing but numpy and itself, so that a prepared model runs where nothing else is installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from tsc_lib.errors import UserError
+from tsc_lib.runtimes.predictor import Predictor, RuntimeUnavailable
+
+__all__ = ["RUNTIMES", "Predictor", "RuntimeUnavailable", "check", "files", "load", "packages"]
+
+RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino")
+
+
+def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
+    """A predictor, on this many threads, of the model that `tsc_lib.deploy.prepare` put into `folder`.
+
+    Raises
+    ------
+    UserError
+        If the runtime is unknown.
+    RuntimeUnavailable
+        If it is not installed.
+    """
+    try:
+        return _module(runtime).load(Path(folder), threads)
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            f"{runtime} needs {error.name}, which is not installed: pip install {error.name}"
+        ) from None
+
+
+def files(runtime: str) -> tuple[str, ...]:
+    """Names of the files in a prepared folder that `load` reads."""
+    return _module(runtime).FILES
+
+
+def packages(runtime: str) -> tuple[str, ...]:
+    """Names of the packages that `load` needs beside numpy."""
+    return _module(runtime).PACKAGES
+
+
+def check(runtime: str) -> None:
+    """Refuse a runtime that is unknown.
+
+    Raises
+    ------
+    UserError
+    """
+    if runtime not in RUNTIMES:
+        raise UserError(f"unknown runtime {runtime!r}; the runtimes are {', '.join(RUNTIMES)}")
+
+
+def _module(runtime: str) -> ModuleType:
+    check(runtime)
+    return importlib.import_module(f"tsc_lib.runtimes.{runtime}")

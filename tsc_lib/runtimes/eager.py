@@ -1,0 +1,44 @@
+"""PyTorch eager: fp32, and dynamic int8 by `torch.ao.quantization.quantize_dynamic`."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from tsc_lib.models.stored import load_network
+
+FILES = ("model.json", "model.safetensors")
+PACKAGES = ("torch", "safetensors")
+
+
+class EagerPredictor:
+    """Executes the network operator by operator."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.eval()
+
+    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """Logits (n, classes) of series x (n, channels, length)."""
+        with torch.inference_mode():
+            given = None if lengths is None else torch.from_numpy(lengths)
+            return self.network(torch.from_numpy(x), given).numpy()
+
+
+def load(folder: Path, threads: int) -> EagerPredictor:
+    """A predictor of the model in `folder`."""
+    torch.set_num_threads(threads)
+    network, facts = load_network(folder)
+    return EagerPredictor(executable(network, facts["number_format"]))
+
+
+def executable(network: nn.Module, number_format: str) -> nn.Module:
+    """The network in a number format."""
+    if number_format == "fp32":
+        return network.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchao has no eager successor of it that runs int8 kernels on a CPU
+        return torch.ao.quantization.quantize_dynamic(network.eval(), {nn.Linear}, dtype=torch.qint8)

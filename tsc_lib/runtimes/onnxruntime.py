@@ -1,0 +1,46 @@
+"""ONNX Runtime: executes ONNX graphs, in fp32 and int8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsc_lib.runtimes.predictor import patch_of, whole_patches
+
+MODEL = "model.onnx"
+FILES = ("model.json", MODEL)
+PACKAGES = ("onnxruntime",)
+
+
+class OnnxRuntimePredictor:
+    """Executes an ONNX graph."""
+
+    def __init__(self, session: Any, patch: int) -> None:
+        self.session, self.patch = session, patch
+        self._inputs = [value.name for value in session.get_inputs()]
+
+    def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """Logits (n, classes) of series x (n, channels, length)."""
+        given = (x,) if lengths is None else (whole_patches(x, self.patch), lengths)
+        return self.session.run(None, dict(zip(self._inputs, given, strict=True)))[0]
+
+
+def load(folder: Path, threads: int) -> OnnxRuntimePredictor:
+    """A predictor of the graph in `folder`."""
+    return OnnxRuntimePredictor(session(folder / MODEL, threads), patch_of(folder))
+
+
+def session(path: Path, threads: int, optimized: Path | None = None) -> Any:
+    """An `onnxruntime.InferenceSession`; the graph as it will run goes to `optimized`, if given."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Threads that spin while they wait would be counted as work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

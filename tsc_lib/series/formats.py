@@ -1,0 +1,133 @@
+"""Files of series to classify: ``.ts``, ``.csv`` and ``.npz``."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tsc_lib.errors import UserError
+from tsc_lib.series import tsfile
+from tsc_lib.series.values import LARGEST, MISSING, Series, bad_value, numbers_of, place, usable
+
+
+def read(path: Path) -> Series:
+    """Read a file of series; labels are optional.
+
+    Parameters
+    ----------
+    path : Path
+        ``.ts``: the archives' format. ``.csv``: one series of one channel in each line, values only, after an optional
+        header. ``.npz``: an array ``x`` (n, channels, length) or (n, length), and optionally ``lengths`` (n,).
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, is of another kind, or holds a value that is missing, infinite or no number.
+    """
+    readers = {".ts": _read_ts, ".csv": read_csv, ".npz": read_npz}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path} is of no kind that can be read; give a .ts, .csv or .npz file")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}; give the series to classify as a .ts, .csv or .npz file") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
+    return readers[path.suffix.lower()](content, path)
+
+
+def _read_ts(content: bytes, path: Path) -> Series:
+    return tsfile.parse(content, path, labelled=False)
+
+
+def read_csv(content: bytes, path: Path) -> Series:
+    """Read the bytes of a ``.csv`` file: one series of one channel in each line; lines may differ in length.
+
+    Raises
+    ------
+    UserError
+        If the file holds no series, or a cell is no number; the message names line and column.
+    """
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if filled and _is_header(filled[0][1]):
+        filled = filled[1:]
+    if not filled:
+        raise UserError(f"{path} holds no series; give one in each line, its values separated by commas")
+    rows = numbers_of([[line] for _, line in filled])
+    if rows is None:
+        rows = []
+        for series, (number, line) in enumerate(filled, 1):
+            cells = line.split(",")
+            if error := bad_value(cells, f"{place(path, series, number)}, column {{}}"):
+                raise error
+            rows.append(np.array([cells], dtype=np.float64))
+    return Series(path, rows, [], [number for number, _ in filled])
+
+
+def _is_header(line: str) -> bool:
+    """Whether no cell of a line is a number or stands for a missing one."""
+    return not any(_is_number(cell) or cell.strip().lower() in MISSING for cell in line.split(","))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def read_npz(content: bytes, path: Path) -> Series:
+    """Read the bytes of an ``.npz`` file with ``x`` and optionally ``lengths``; nothing in it is unpickled.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged, its arrays have other names, shapes or types, or a value is not finite.
+    """
+    arrays = _arrays(content, path)
+    if "x" not in arrays:
+        held = ", ".join(sorted(arrays)) or "nothing"
+        raise UserError(f"{path} holds no array x (it holds {held}); save the series with numpy.savez(file, x=series)")
+    x = arrays["x"]
+    if x.dtype.kind not in "iuf" or x.ndim not in (2, 3) or not x.size:
+        raise UserError(
+            f"{path}: x must hold numbers in the shape (series, channels, length) or (series, length), not "
+            f"{x.dtype} in the shape {x.shape}"
+        )
+    x = x[:, None] if x.ndim == 2 else x
+    lengths = arrays.get("lengths", np.full(len(x), x.shape[2]))
+    within = lengths.dtype.kind in "iu" and lengths.shape == x.shape[:1] and ((lengths > 0) & (lengths <= x.shape[2]))
+    if not np.all(within):
+        raise UserError(
+            f"{path}: lengths must be {len(x)} whole numbers between 1 and {x.shape[2]}, one for each series"
+        )
+    found = Series(path, [one[:, :n].astype(np.float64) for one, n in zip(x, lengths, strict=True)], [], [])
+    for i, one in enumerate(found.x):
+        if not usable(one):
+            channel, step = np.argwhere(~(np.abs(one) <= LARGEST))[0]
+            raise UserError(
+                f"{found.where(i)}: value {step + 1} of channel {channel + 1} is missing, infinite or too large for "
+                "float32; fill the gap or leave the series out"
+            )
+    return found
+
+
+def _arrays(content: bytes, path: Path) -> dict[str, np.ndarray]:
+    if not content:
+        raise UserError(f"{path} is empty; save the series with numpy.savez(file, x=series)")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (AttributeError, EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        if "Object arrays" in str(error):
+            raise UserError(
+                f"{path} holds Python objects, which are never loaded; save one array x of numbers, padded, and lengths"
+            ) from None
+        raise UserError(
+            f"{path} is damaged or no .npz file; save the series with numpy.savez(file, x=series)"
+        ) from None

@@ -1,0 +1,71 @@
+"""Scaling of series: fitted on the training series, and the same wherever the model goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from tsc_lib.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """What is done to a series before a model sees it.
+
+    Attributes
+    ----------
+    kind : {"channel", "series", "none"}
+        Standardised per channel by constants, each series by its own mean and deviation, or left alone.
+    mean, deviation : ndarray of float64, shape (channels, 1), optional
+        The constants of kind "channel".
+    """
+
+    kind: str
+    mean: np.ndarray | None = None
+    deviation: np.ndarray | None = None
+
+    @classmethod
+    def fit(cls, kind: str, train: list[np.ndarray]) -> Self:
+        """The scaler of a kind for training series (channels, length).
+
+        Raises
+        ------
+        UserError
+            If the kind is unknown.
+        """
+        if kind not in ("channel", "series", "none"):
+            raise UserError(f"unknown scaling '{kind}'; choose channel, series or none")
+        if kind != "channel":
+            return cls(kind)
+        return cls(kind, *_mean_and_deviation(np.concatenate(train, axis=1)))
+
+    def __call__(self, series: np.ndarray) -> np.ndarray:
+        """The scaled series, float32 (channels, length)."""
+        if self.kind != "none":
+            given = None if self.mean is None or self.deviation is None else (self.mean, self.deviation)
+            mean, deviation = given or _mean_and_deviation(series)
+            series = (series - mean) / deviation
+        return series.astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, from which `from_json` makes an equal scaler."""
+        if self.mean is None or self.deviation is None:
+            return {"kind": self.kind}
+        return {"kind": self.kind, "mean": self.mean[:, 0].tolist(), "deviation": self.deviation[:, 0].tolist()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The scaler that `to_json` described."""
+        constants = {name: np.array(values)[:, None] for name, values in content.items() if name != "kind"}
+        return cls(content["kind"], **constants)
+
+
+def _mean_and_deviation(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel of ``steps`` (channels, length), each (channels, 1)."""
+    mean = steps.mean(axis=1, keepdims=True)
+    deviation = steps.std(axis=1, keepdims=True)
+    # The deviation of a constant channel is rounding noise, not always 0: it must not be blown up to a signal.
+    constant = deviation <= 1e-12 * np.abs(steps).max(axis=1, keepdims=True)
+    return mean, np.where(constant, 1.0, deviation)
