@@ -12,9 +12,11 @@ import torch
 
 from tsc_lib import data, deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, apply
+from tsc_lib.deploy.lean import Lean
 from tsc_lib.errors import UserError
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.runtimes import RuntimeUnavailable
+from tsc_lib.runtimes import RuntimeUnavailable, processor
+from tsc_lib.runtimes.openvino import OFTEN
 from tsc_lib.spec import TrainSpec
 
 needs_compiler = pytest.mark.skipif(
@@ -70,6 +72,63 @@ def test_dynamic_int8_runs_int8_operators_and_is_smaller(tmp_path: Path, materia
     np.testing.assert_allclose(logits, exact, atol=0.1)
 
 
+def linears(model: CompressedModel, runtime: str) -> int:
+    """How many linear layers a runtime has to execute."""
+    network = Lean(model.network, fused=True) if runtime in ("onnxruntime", "openvino") else model.network
+    return sum(isinstance(module, torch.nn.Linear) for module in network.modules())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(("channels", "length"), [(1, 24), (3, 29)])
+def test_the_lean_form_has_the_same_logits(fused: bool, channels: int, length: int) -> None:
+    network = model_of(channels).network.eval()
+    lean = Lean(network, fused=fused).eval()
+    x = torch.randn(5, channels, length)
+    with torch.inference_mode():
+        torch.testing.assert_close(lean(x), network(x), atol=1e-5, rtol=0)
+        lengths = torch.tensor([24, 8, 16, 20, 11])
+        whole = x[:, :, :24] * (torch.arange(24) < lengths[:, None])[:, None]
+        torch.testing.assert_close(lean(whole, lengths), network(whole, lengths), atol=1e-5, rtol=0)
+
+
+def test_a_shape_that_comes_often_has_a_program_of_its_own(tmp_path: Path) -> None:
+    model = model_of(1)
+    deploy.prepare(model, "openvino", tmp_path, equal_length=True)
+    predict = runtimes.load(tmp_path, "openvino")
+    x = np.random.default_rng(0).normal(size=(3, 1, 24)).astype(np.float32)
+    first, other = predict(x).copy(), predict(x[:2]).copy()
+    for _ in range(OFTEN):
+        again = predict(x)
+    assert list(predict._own) == [x.shape]
+    np.testing.assert_allclose(again, first, atol=1e-5)
+    np.testing.assert_allclose(predict(x[:2]), other, atol=1e-5)
+
+
+def test_bf16_runs_where_the_processor_has_it(
+    tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = apply(model_of(1), "bf16", material)
+    monkeypatch.setattr(processor, "has_bf16", lambda: False)
+    for runtime in ("eager", "inductor"):
+        with pytest.raises(RuntimeUnavailable, match=r"no instructions for bf16"):
+            deploy.prepare(model, runtime, tmp_path, equal_length=True)
+    monkeypatch.setattr(processor, "has_bf16", lambda: True)
+    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+    assert (deployed.int8_ops, deployed.fp32_ops, deployed.details["bf16_ops"]) == (0, 0, LINEARS)
+    assert deployed.model_bytes == 2 * sum(p.numel() for p in model.network.parameters())
+    x = np.stack(material.valid.x)
+    logits, exact = runtimes.load(tmp_path, "eager")(x), logits_of(model, x)
+    assert logits.dtype == np.float32 and not np.array_equal(logits, exact)
+    np.testing.assert_allclose(logits, exact, atol=0.1)
+
+
+def test_what_it_takes_to_prepare_is_recorded(tmp_path: Path) -> None:
+    details = deploy.prepare(model_of(1), "openvino", tmp_path, equal_length=True).details
+    assert details["prepare_seconds"] > 0
+    if Path("/proc/self/clear_refs").exists():
+        assert details["prepare_peak_mb"] > 0
+
+
 GRAPHS = [
     pytest.param("inductor", None, marks=needs_compiler),
     pytest.param("inductor", "int8(static)", marks=needs_compiler),
@@ -87,8 +146,8 @@ def test_one_graph_serves_every_batch_size(
 ) -> None:
     model = model_of(1) if recipe is None else apply(model_of(1), recipe, material)
     deployed = deploy.prepare(model, runtime, tmp_path, equal_length=True)
-    predict = runtimes.load(tmp_path, runtime)
-    assert (deployed.int8_ops, deployed.fp32_ops) == ((0, LINEARS) if recipe is None else (LINEARS, 0))
+    predict, count = runtimes.load(tmp_path, runtime), linears(model, runtime)
+    assert (deployed.int8_ops, deployed.fp32_ops) == ((0, count) if recipe is None else (count, 0))
     weights = 4 * sum(p.numel() for p in model.network.parameters())
     assert (
         abs(deployed.model_bytes - weights) < 0.1 * weights if recipe is None else deployed.model_bytes < 0.8 * weights
@@ -105,8 +164,8 @@ def test_one_graph_serves_unequal_lengths(tmp_path: Path, unequal: Material, run
     recipe = recipe and recipe.replace("static", "static, 16")
     model = model_of(3) if recipe is None else apply(model_of(3), recipe, unequal)
     deployed = deploy.prepare(model, runtime, tmp_path, equal_length=False)
-    predict = runtimes.load(tmp_path, runtime)
-    assert (deployed.int8_ops, deployed.fp32_ops) == ((0, LINEARS) if recipe is None else (LINEARS, 0))
+    predict, count = runtimes.load(tmp_path, runtime), linears(model, runtime)
+    assert (deployed.int8_ops, deployed.fp32_ops) == ((0, count) if recipe is None else (count, 0))
     for batch in data.batches(unequal.train, 5, equal_length=False):
         logits = predict(batch.x, batch.lengths)
         exact = logits_of(model, batch.x, batch.lengths)
@@ -131,9 +190,8 @@ def test_every_runtime_executes_every_shape(tmp_path: Path, unequal: Material, r
     """Heads, neurons, layers and channels gone and linear layers of low rank; or a student with other patches."""
     model = apply(model_of(3), recipe, unequal)
     deployed = deploy.prepare(model, runtime, tmp_path, equal_length=False)
-    count = sum(isinstance(m, torch.nn.Linear) for m in model.network.modules())
-    assert (deployed.int8_ops, deployed.fp32_ops) == (0, count)
-    predict = deploy.load(tmp_path, runtime)
+    assert (deployed.int8_ops, deployed.fp32_ops) == (0, linears(model, runtime))
+    predict = runtimes.load(tmp_path, runtime)
     for batch in data.batches(unequal.train, 5, equal_length=False):
         exact = logits_of(model, batch.x, batch.lengths)
         np.testing.assert_allclose(predict(batch.x, batch.lengths), exact, atol=1e-5)

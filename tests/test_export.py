@@ -91,7 +91,7 @@ def test_the_card_tells_what_was_measured(study: Study, folder: Path) -> None:
     [step] = study.evidence().query("recipe == @RECIPE").itertuples()
     assert f"{step.params_before:,} → {step.params_after:,}" in card
     assert "Energy is estimated (cputime)" in card
-    assert "its ratios are ratios of CPU time" in card
+    assert "a saving in it is a saving in CPU time" in card
     assert study.host()["cpu_model"] in card
     assert "nan" not in card.lower().split()
 

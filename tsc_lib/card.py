@@ -11,7 +11,7 @@ import pandas as pd
 
 from tsc_lib.bundle import CARD, SUMS, Bundle
 from tsc_lib.data import Dataset
-from tsc_lib.doctor import MEANING
+from tsc_lib.energy import MEANING
 from tsc_lib.findings.wording import bullets, counted, interval, listed, number
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.stages import Unit
@@ -25,7 +25,14 @@ SCALING = {
 STEP = {
     "mask": "sets the weights of whole rows to zero and removes nothing",
     "prune": "removes attention heads and feed-forward neurons",
+    "gradual": "removes them in rounds, with training between",
+    "layers": "keeps some encoder layers",
+    "width": "keeps some channels of the embedding",
+    "lowrank": "holds linear layers as two thinner ones",
+    "student": "starts anew with a smaller network",
     "finetune": "trains further",
+    "distill": "trains further with the uncompressed model as teacher",
+    "bf16": "lets the network run in bfloat16",
     "int8": "lets linear layers run in int8",
 }
 
@@ -179,7 +186,7 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], deployed: di
         "95 % bootstrap intervals, and below 1 where this model is cheaper. The A/A control is the uncompressed model "
         "against itself: how far it is from 1 is what the session cannot tell apart.\n\n"
         f"Energy is {first.energy_source} ({first.energy_backend}); brackets are the bounds of that source. "
-        f"{MEANING[first.energy_source]}{warnings}"
+        f"It is {MEANING[first.energy_source].origin}. {MEANING[first.energy_source].limits}{warnings}"
     )
 
 

@@ -109,11 +109,12 @@ class RuntimeComparison:
     @staticmethod
     def _preparation(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
         agree = np.array(record["predicted"]) == np.array(reference["predicted"])
-        deployed = record["deployed"]
+        details = record["deployed"]["details"]
         return {
             "agreement": float(agree.mean()),
             "reference_macs": reference["measures"]["macs"],
-            **{name: deployed[name] for name in ("number_format", "prepare_seconds", "prepare_peak_mb")},
+            "number_format": record["number_format"],
+            **{name: details.get(name) for name in ("prepare_seconds", "prepare_peak_mb")},
         }
 
     def latencies(self) -> pd.DataFrame:

@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 # Of what each stage computes: its own version after those of the stages that it builds on.
 TRAIN_VERSION = (2,)
 COMPRESS_VERSION = (*TRAIN_VERSION, 1)
-DEPLOY_VERSION = (*COMPRESS_VERSION, 1)
+DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
 BENCHMARK_VERSION = (*DEPLOY_VERSION, 3)
 PEAK_VERSION = (1,)
 
@@ -176,6 +176,7 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
             "classes": dataset.classes,
             "true": dataset.test.y.tolist(),
             "predicted": logits.argmax(axis=1).tolist(),
+            "number_format": model.number_format,
             "measures": measures(model),
             "deployed": dataclasses.asdict(result),
             "evidence": [dataclasses.asdict(e) for e in model.evidence],

@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score
 from tqdm import tqdm
 
 from tsc_lib import data, deploy, stages
-from tsc_lib.compress import parse, text
+from tsc_lib.compress import number_format, parse, text
 from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
@@ -95,10 +95,9 @@ class Study:
         for model in profile.models:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
-        for recipe, runtimes in profile.variants.items():
-            quantized = [step.mode for step in parse(recipe) if hasattr(step, "mode")]
+        for recipe, runtimes in [*profile.variants.items(), *profile.runtimes.variants.items()]:
             for runtime in runtimes:
-                deploy.check(runtime, f"int8 {quantized[-1]}" if quantized else "fp32")
+                deploy.check(runtime, number_format(parse(recipe)))
         self.variants = [REFERENCE]
         for recipe, runtimes in profile.variants.items():
             self.variants += [v for r in runtimes if (v := (text(parse(recipe)), r)) not in self.variants]

@@ -6,9 +6,13 @@ A `Candidate` of a benchmark session like any model, so the same protocol pins, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+
+from tsc_lib.runtimes import RuntimeUnavailable
+from tsc_lib.runtimes.processor import NO_BF16, has_bf16
 
 SIZE = 1024
 
@@ -23,8 +27,8 @@ def load(number_format: str, threads: int) -> Callable[..., np.ndarray]:
 
     Raises
     ------
-    RuntimeError
-        If the processor has no instructions for the format: emulation says nothing about a peak.
+    RuntimeUnavailable
+        If the processor has no instructions for the format.
     """
     torch.set_num_threads(threads)
     product = {"fp32": _fp32, "bf16": _bf16, "int8": _int8}[number_format]()
@@ -38,12 +42,6 @@ def load(number_format: str, threads: int) -> Callable[..., np.ndarray]:
     return predict
 
 
-def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (x86 with AVX-512 BF16 or AMX)."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
 def _fp32() -> Callable[[], torch.Tensor]:
     a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
     return lambda: a @ b
@@ -51,7 +49,7 @@ def _fp32() -> Callable[[], torch.Tensor]:
 
 def _bf16() -> Callable[[], torch.Tensor]:
     if not has_bf16():
-        raise RuntimeError("this processor has no instructions for bf16 (AVX-512 BF16 or AMX)")
+        raise RuntimeUnavailable(NO_BF16)
     a, b = torch.randn(SIZE, SIZE).bfloat16(), torch.randn(SIZE, SIZE).bfloat16()
     return lambda: a @ b
 
@@ -61,5 +59,5 @@ def _int8() -> Callable[[], torch.Tensor]:
     a = torch.randint(0, 127, (SIZE, SIZE), dtype=torch.uint8)
     packed = torch.ops.onednn.qlinear_prepack(torch.randint(-64, 64, (SIZE, SIZE), dtype=torch.int8), [SIZE, SIZE])
     scales, zeros = torch.ones(SIZE), torch.zeros(SIZE, dtype=torch.int32)
-    arguments = (packed, scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+    arguments: tuple[Any, ...] = (packed, scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
     return lambda: torch.ops.onednn.qlinear_pointwise(a, 1.0, 0, *arguments)

@@ -10,6 +10,7 @@ from tsc_lib.compress import (  # noqa: F401 - they register their methods
     shape,
 )
 from tsc_lib.compress.model import CompressedModel, Evidence, Material, count_macs, load_model, save_model
+from tsc_lib.compress.quantization import number_format
 from tsc_lib.compress.recipe import BASELINE, NoEffect, apply, parse, text
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "apply",
     "count_macs",
     "load_model",
+    "number_format",
     "parse",
     "save_model",
     "text",

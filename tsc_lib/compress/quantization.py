@@ -17,6 +17,14 @@ from tsc_lib.data import batches
 from tsc_lib.errors import UserError
 
 
+def number_format(steps: tuple[Any, ...]) -> str:
+    """The number format that a parsed recipe ends in; see `CompressedModel`."""
+    last = next((step for step in reversed(steps) if isinstance(step, Bf16 | Int8)), None)
+    if last is None:
+        return "fp32"
+    return "bf16" if isinstance(last, Bf16) else f"int8 {last.mode}"
+
+
 @dataclass(frozen=True)
 class Int8:
     """Post-training int8 of every linear layer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,7 @@ from tsc_lib import runtimes
 from tsc_lib.compress.model import CompressedModel, save_model
 from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.errors import UserError
+from tsc_lib.runtimes.processor import peak_memory_mb, reset_peak_memory
 
 __all__ = ["Deployed", "check", "prepare"]
 
@@ -38,7 +40,11 @@ def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
         If a quantized model came out without int8 operators.
     """
     check(runtime, model.number_format)
-    deployed = _module(runtime).prepare(model, folder, equal_length)
+    held, started = reset_peak_memory(), time.perf_counter()
+    deployed: Deployed = _module(runtime).prepare(model, folder, equal_length)
+    deployed.details["prepare_seconds"] = time.perf_counter() - started
+    if held is not None:
+        deployed.details["prepare_peak_mb"] = max(0.0, peak_memory_mb() - held)
     if model.number_format.startswith("int8") and not deployed.int8_ops:
         raise RuntimeError(f"{runtime} executes no linear layer in int8, though the model is {model.number_format}")
     save_model(model, folder)

@@ -16,7 +16,8 @@ class Deployed:
     int8_ops, fp32_ops : int
         Linear layers executed in int8 and in fp32, counted in the program that runs.
     details : dict
-        What else the runtime wants to be known, e.g. compilation time in seconds.
+        What else is to be known: ``prepare_seconds`` for converting or compiling, ``prepare_peak_mb``, by how much this
+        process grew for that (compilers that it starts are not seen), and what the runtime adds.
     """
 
     model_bytes: int

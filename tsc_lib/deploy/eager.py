@@ -1,7 +1,8 @@
-"""PyTorch eager: fp32, and dynamic int8 by `torch.ao.quantization.quantize_dynamic`."""
+"""PyTorch eager: fp32, bf16, and dynamic int8 by `torch.ao.quantization.quantize_dynamic`."""
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.runtimes import RuntimeUnavailable, processor
 from tsc_lib.runtimes.eager import executable
 
-FORMATS = ("fp32", "int8 dynamic")
+FORMATS = ("fp32", "bf16", "int8 dynamic")
 
 
 class OperatorCounter(TorchDispatchMode):
@@ -30,21 +32,35 @@ class OperatorCounter(TorchDispatchMode):
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
-    """Nothing is written: eager is ready with the model itself. The operators are counted on one series."""
-    network = executable(model.network, model.number_format)
-    x = torch.zeros(1, model.network.config.channels, model.reference_length)
+    """Nothing is written: eager is ready with the model itself. The operators are counted on one series.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        If the processor lacks instructions for the format.
+    """
+    if model.number_format == "bf16" and not processor.has_bf16():
+        raise RuntimeUnavailable(processor.NO_BF16)
+    network = executable(copy.deepcopy(model.network), model.number_format)
+    dtype = next(network.parameters()).dtype
+    x = torch.zeros(1, model.network.config.channels, model.reference_length, dtype=dtype)
     with torch.inference_mode(), OperatorCounter() as operators:
         network(x)
+    details: dict[str, float | int | str | bool] = {}
+    if model.number_format == "int8 dynamic":
+        details["engine"] = torch.backends.quantized.engine
+    if model.number_format == "bf16":
+        details["bf16_ops"] = operators.count["aten.linear.default"]
     return Deployed(
         model_bytes=weight_bytes(network),
         int8_ops=operators.count["quantized.linear_dynamic.default"],
-        fp32_ops=operators.count["aten.linear.default"],
-        details={"engine": torch.backends.quantized.engine} if model.number_format != "fp32" else {},
+        fp32_ops=operators.count["aten.linear.default"] if model.number_format != "bf16" else 0,
+        details=details,
     )
 
 
 def weight_bytes(network: nn.Module) -> int:
-    """Bytes of all weights as they are held: int8 with one fp32 scale and int32 zero point, or fp32."""
+    """Bytes of all weights as they are held: int8 with one fp32 scale and int32 zero point, or floating point."""
     total = sum(p.numel() * p.element_size() for p in network.parameters())
     for module in network.modules():
         if isinstance(module, torch.ao.nn.quantized.dynamic.Linear):

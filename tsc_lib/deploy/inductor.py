@@ -1,4 +1,4 @@
-"""PyTorch inductor, ahead of time: fp32, and static int8 through PT2E. One program serves every batch size.
+"""PyTorch inductor, ahead of time: fp32, bf16, and static int8 through PT2E. One program serves every batch size.
 
 Programs are compiled with frozen weights for one thread and packed by AOTInductor, so that what was evaluated is, byte
 for byte, what is measured and can be shipped. Series of unequal length share the program too: their length is dynamic.
@@ -6,25 +6,26 @@ for byte, what is measured and can be shipped. Series of unequal length share th
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 import shutil
-import time
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.inductor import PROGRAM
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-FORMATS = ("fp32", "int8 static")
+FORMATS = ("fp32", "bf16", "int8 static")
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -33,11 +34,12 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     Raises
     ------
     RuntimeUnavailable
-        If there is no C++ compiler.
+        If there is no C++ compiler, or the processor lacks instructions for the format.
     """
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         raise RuntimeUnavailable("inductor needs a C++ compiler and none is on the PATH; install g++")
-    started = time.perf_counter()
+    if model.number_format == "bf16" and not processor.has_bf16():
+        raise RuntimeUnavailable(processor.NO_BF16)
     inputs, shapes = example(model, equal_length)
     details: dict[str, float | int | str | bool] = {}
     with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch({"freezing": True, "cpp.threads": 1}):
@@ -46,6 +48,8 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         if model.number_format == "int8 static":
             program, reduce_range = _quantize(model, inputs, shapes)
             details["reduce_range"] = reduce_range
+        elif model.number_format == "bf16":
+            program = Bf16(program)
         exported = traced(program, inputs, shapes)
         model_bytes = _weight_bytes(exported)
         path = folder / PROGRAM
@@ -53,13 +57,23 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         torch._inductor.aoti_compile_and_package(exported, package_path=str(temporary))
         temporary.replace(path)
     calls = _calls(path)
-    details["compile_seconds"] = time.perf_counter() - started
+    wide = sum(("linear" in call and "qlinear" not in call) or "addmm" in call for call in calls)
+    if model.number_format == "bf16":
+        details["bf16_ops"], wide = wide, 0
     return Deployed(
-        model_bytes=model_bytes,
-        int8_ops=sum("qlinear" in call for call in calls),
-        fp32_ops=sum(("linear" in call and "qlinear" not in call) or "addmm" in call for call in calls),
-        details=details,
+        model_bytes=model_bytes, int8_ops=sum("qlinear" in call for call in calls), fp32_ops=wide, details=details
     )
+
+
+class Bf16(nn.Module):
+    """A network that computes in bf16 and takes and gives fp32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).to(torch.bfloat16)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.network(x.to(torch.bfloat16), lengths).float()
 
 
 def _quantize(

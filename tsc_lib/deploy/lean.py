@@ -1,8 +1,8 @@
 """A network as inference runtimes like it: the same logits from fewer and larger operators.
 
-The strided convolution is one matrix product; its bias, the positions and the class token are one table. Query, key and
-value are one matrix, which also holds the scale of the scores. Of the last layer only the class token is computed,
-because nothing else of it is read: an eighth of T1, and nearly half of a model of two layers.
+Positions and the embedding's bias are one table. Query, key and value are one matrix, which may also hold the scale of
+the scores. Of the last layer only the class token is computed, because nothing else of it is read: an eighth of T1, and
+nearly half of a model of two layers.
 """
 
 from __future__ import annotations
@@ -90,13 +90,12 @@ class Lean(nn.Module):
     def __init__(self, network: Transformer, *, fused: bool) -> None:
         super().__init__()
         config = network.config
-        self.patch, self.channels = config.patch, config.channels
+        self.patch = config.patch
         with torch.no_grad():
-            weight = network.embed.weight  # (d_model, channels, patch)
-            self.embed = nn.Linear(config.channels * config.patch, config.d_model, bias=False)
-            self.embed.weight.copy_(weight.flatten(1))
-            bias = network.embed.bias
-            self.register_buffer("table", network.positions[1:] + (0.0 if bias is None else bias), persistent=False)
+            self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch, bias=False)
+            self.embed.weight.copy_(network.embed.weight)
+            assert network.embed.bias is not None
+            self.register_buffer("table", network.positions[1:] + network.embed.bias, persistent=False)
             self.register_buffer("class_row", network.class_token[0] + network.positions[:1], persistent=False)
             last = len(network.layers) - 1
             self.layers = nn.ModuleList(
@@ -108,13 +107,9 @@ class Lean(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
-        tokens = x.shape[2] // self.patch
-        if lengths is None:
-            x = x[:, :, : tokens * self.patch]
-        x = x.reshape(-1, self.channels, tokens, self.patch)
-        if self.channels > 1:
-            x = x.transpose(1, 2)
-        x = self.embed(x.reshape(-1, tokens, self.channels * self.patch)) + self.table[:tokens]
+        x = self.embed(x).transpose(1, 2)  # (n, tokens, d_model)
+        tokens = x.shape[1]
+        x = x + self.table[:tokens]
         x = torch.cat([self.class_row.expand(x.shape[0], 1, -1), x], dim=1)
         mask = None
         if lengths is not None:
@@ -125,22 +120,32 @@ class Lean(nn.Module):
         return self.classify(F.relu(self.hidden(x[:, 0])))
 
 
+class SideBySide(nn.Module):
+    """Several linear layers of one input, their outputs one after the other."""
+
+    def __init__(self, *linears: nn.Module) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(linears)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([linear(x) for linear in self.linears], dim=-1)
+
+
 def _scaled(linear: nn.Module, scale: float) -> nn.Module:
     if scale == 1.0:
         return linear
-    weight, bias = _dense(linear)
-    return _linear(weight * scale, bias * scale)
+    if isinstance(linear, nn.Sequential):  # two thinner ones
+        return nn.Sequential(linear[0], _scaled(linear[1], scale))
+    assert isinstance(linear, nn.Linear)
+    return _linear(linear.weight * scale, linear.bias * scale)
 
 
-def _joined(*linears: nn.Module) -> nn.Linear:
-    weights, biases = zip(*map(_dense, linears), strict=True)
-    return _linear(torch.cat(weights), torch.cat(biases))
-
-
-def _dense(linear: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a linear layer."""
-    assert isinstance(linear, nn.Linear) and linear.bias is not None
-    return linear.weight, linear.bias
+def _joined(*linears: nn.Module) -> nn.Module:
+    """One matrix in place of several, unless some were factorised."""
+    plain = [linear for linear in linears if isinstance(linear, nn.Linear)]
+    if len(plain) < len(linears):
+        return SideBySide(*linears)
+    return _linear(torch.cat([linear.weight for linear in plain]), torch.cat([linear.bias for linear in plain]))
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.deploy.lean import Lean
 from tsc_lib.deploy.tracing import calibration_of, example, traced
 from tsc_lib.runtimes.onnxruntime import MODEL, session
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
@@ -36,7 +36,6 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         If ONNX Runtime, or what writes its graphs, is not installed.
     """
     _import()
-    started = time.perf_counter()
     details: dict[str, float | int | str | bool] = {}
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / MODEL
@@ -45,7 +44,6 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
             plain.replace(result)
         else:
             details["reduce_range"] = _quantize(model, plain, result)
-        details["convert_seconds"] = time.perf_counter() - started
         int8_ops, fp32_ops = _operators(result)
         model_bytes = _weight_bytes(result)
         result.replace(folder / MODEL)
@@ -71,7 +69,8 @@ def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
     try:
         with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(traced(model.network.eval(), *example(model, equal_length)), dynamo=True)
+            network = Lean(model.network, fused=False).eval()
+            program = torch.onnx.export(traced(network, *example(model, equal_length)), dynamo=True)
     finally:
         logger.setLevel(level)
     assert program is not None
@@ -153,7 +152,7 @@ def _operators(path: Path) -> tuple[int, int]:
 
 
 def _weight_bytes(path: Path) -> int:
-    """Bytes of the weights, scales and zero points that the graph holds; positions and shapes are no weights."""
+    """Bytes of the weights, scales and zero points that the graph holds; the table of positions is no weight."""
     onnx, _ = _import()
     named = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
-    return sum(array.nbytes for name, array in named.items() if "positions" not in name and array.dtype != np.int64)
+    return sum(array.nbytes for name, array in named.items() if "table" not in name and array.dtype != np.int64)

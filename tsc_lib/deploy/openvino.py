@@ -1,12 +1,12 @@
-"""OpenVINO: fp32, and static int8 through NNCF."""
+"""OpenVINO: fp32, bf16, and static int8 through NNCF."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import logging
-import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import torch
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.deploy.lean import Lean
 from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.openvino import MODEL, compiled
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-FORMATS = ("fp32", "int8 static")
+FORMATS = ("fp32", "bf16", "int8 static")
 CALIBRATION_BATCH = 32
 
 
@@ -28,23 +30,24 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     Raises
     ------
     RuntimeUnavailable
-        If OpenVINO, or for int8 NNCF, is not installed.
+        If OpenVINO, or for int8 NNCF, is not installed, or the processor lacks instructions for the format.
     """
     openvino = _import("openvino")
-    started = time.perf_counter()
+    if model.number_format == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise RuntimeUnavailable(processor.NO_BF16)
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        converted = openvino.convert_model(traced(model.network.eval(), *example(model, equal_length)))
+        network = Lean(model.network, fused=True).eval()
+        converted = openvino.convert_model(traced(network, *example(model, equal_length)))
         if model.number_format == "int8 static":
             converted = _quantize(model, converted)
     openvino.save_model(converted, folder / MODEL, compress_to_fp16=False)
-    seconds = time.perf_counter() - started
-    int8_ops, fp32_ops = _operators(compiled(folder, 1))
+    executed = _operators(compiled(folder, 1, model.number_format))
     return Deployed(
         model_bytes=folder.joinpath(MODEL).with_suffix(".bin").stat().st_size,
-        int8_ops=int8_ops,
-        fp32_ops=fp32_ops,
-        details={"convert_seconds": seconds},
+        int8_ops=executed["i8"] + executed["u8"],
+        fp32_ops=executed["f32"],
+        details={"bf16_ops": executed["bf16"]} if model.number_format == "bf16" else {},
     )
 
 
@@ -77,12 +80,7 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
     )
 
 
-def _operators(program: Any) -> tuple[int, int]:
-    """Linear layers in int8 and in fp32, counted in the program that runs."""
-    int8 = fp32 = 0
-    for operation in program.get_runtime_model().get_ops():
-        facts = operation.get_rt_info()
-        if facts["layerType"].value == "FullyConnected":
-            narrow = facts["runtimePrecision"].value in ("i8", "u8")
-            int8, fp32 = int8 + narrow, fp32 + (not narrow)
-    return int8, fp32
+def _operators(compiled: Any) -> Counter[str]:
+    """Linear layers by the number format in which the program executes them."""
+    operations = (operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops())
+    return Counter(o["runtimePrecision"].value for o in operations if o["layerType"].value == "FullyConnected")

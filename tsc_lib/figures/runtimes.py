@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -63,7 +64,11 @@ def _by_batch(
     for ax, dataset, model in cells:
         guide(ax, y=1)
         for (runtime, number_format), line in cell(rows, dataset, model).groupby(KIND, sort=False):
-            style = {"color": RUNTIME_COLOURS[runtime], "marker": FORMAT_MARKERS[number_format], "markersize": 4.5}
+            style: dict[str, Any] = {
+                "color": RUNTIME_COLOURS[runtime],
+                "marker": FORMAT_MARKERS[number_format],
+                "markersize": 4.5,
+            }
             low, high = (line[f"{value}_low"], line[f"{value}_high"]) if intervals else (None, None)
             mark(ax, line.batch_size, line[value], low=low, high=high, **style)
             ax.plot(line.batch_size, line[value], FORMAT_LINES[number_format], color=style["color"], linewidth=1.1)

@@ -1,4 +1,4 @@
-"""PyTorch eager: fp32, and dynamic int8 by `torch.ao.quantization.quantize_dynamic`."""
+"""PyTorch eager: fp32, bf16, and dynamic int8 by `torch.ao.quantization.quantize_dynamic`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class EagerPredictor:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network.eval()
+        self.dtype = next(network.parameters()).dtype  # of what stays in floating point
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
         with torch.inference_mode():
             given = None if lengths is None else torch.from_numpy(lengths)
-            return self.network(torch.from_numpy(x), given).numpy()
+            return self.network(torch.from_numpy(x).to(self.dtype), given).float().numpy()
 
 
 def load(folder: Path, threads: int) -> EagerPredictor:
@@ -39,6 +40,8 @@ def executable(network: nn.Module, number_format: str) -> nn.Module:
     """The network in a number format."""
     if number_format == "fp32":
         return network.eval()
+    if number_format == "bf16":
+        return network.eval().to(torch.bfloat16)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchao has no eager successor of it that runs int8 kernels on a CPU
         return torch.ao.quantization.quantize_dynamic(network.eval(), {nn.Linear}, dtype=torch.qint8)

@@ -1,38 +1,70 @@
-"""OpenVINO: executes its own format, in fp32 and int8."""
+"""OpenVINO: executes its own format, in fp32, bf16 and int8."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tsc_lib.runtimes.predictor import patch_of, whole_patches
+from tsc_lib.files import read_json
+from tsc_lib.runtimes.predictor import whole_patches
 
 MODEL = "model.xml"
 FILES = ("model.json", MODEL, "model.bin")
 PACKAGES = ("openvino",)
 
 
-class OpenVinoPredictor:
-    """Executes a compiled OpenVINO model."""
+OFTEN = 64
+"""Calls of one shape after which the model is compiled for that shape alone."""
 
-    def __init__(self, compiled: Any, patch: int) -> None:
-        self.request, self.patch = compiled.create_infer_request(), patch
+SHAPES = 4
+"""Shapes at most that have a program of their own."""
+
+
+class OpenVinoPredictor:
+    """Executes an OpenVINO model, compiled for every shape, and for those that come often once more.
+
+    Parameters
+    ----------
+    compile_for : callable
+        Takes the shapes of the inputs, or None for all, and returns an `openvino.CompiledModel`.
+    patch : int
+        Time steps in a patch.
+    """
+
+    def __init__(self, compile_for: Callable[[list[tuple[int, ...]] | None], Any], patch: int) -> None:
+        self.patch, self._compile_for = patch, compile_for
+        self._any = compile_for(None).create_infer_request()
+        self._own: dict[tuple[int, ...], Any] = {}
+        self._calls: Counter[tuple[int, ...]] = Counter()
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
         given = [x] if lengths is None else [whole_patches(x, self.patch), lengths]
-        return self.request.infer(given, share_inputs=True)[0]
+        return self._request(given).infer(given, share_inputs=True)[0]
+
+    def _request(self, given: list[np.ndarray]) -> Any:
+        shape = given[0].shape
+        if shape not in self._own and len(self._own) < SHAPES:
+            self._calls[shape] += 1
+            if self._calls[shape] == OFTEN:
+                self._own[shape] = self._compile_for([array.shape for array in given]).create_infer_request()
+        return self._own.get(shape, self._any)
 
 
 def load(folder: Path, threads: int) -> OpenVinoPredictor:
     """A predictor of the model in `folder`."""
-    return OpenVinoPredictor(compiled(folder, threads), patch_of(folder))
+    facts = read_json(folder / "model.json")
+    compile_for = partial(compiled, folder, threads, facts["number_format"])
+    return OpenVinoPredictor(compile_for, facts["config"]["patch"])
 
 
-def compiled(folder: Path, threads: int) -> Any:
-    """The model in `folder` as an `openvino.CompiledModel`."""
+def compiled(folder: Path, threads: int, number_format: str, shapes: list[tuple[int, ...]] | None = None) -> Any:
+    """The model in `folder` as an `openvino.CompiledModel`, for inputs of these shapes or of any."""
     import openvino
 
     settings = {
@@ -40,6 +72,10 @@ def compiled(folder: Path, threads: int) -> Any:
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # whoever measures has pinned the process
         # Left alone it takes bf16 where the processor has it.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if number_format == "bf16" else "f32",
     }
-    return openvino.Core().compile_model(folder / MODEL, "CPU", settings)
+    core = openvino.Core()
+    model = core.read_model(folder / MODEL)
+    if shapes is not None:
+        model.reshape(dict(enumerate(openvino.PartialShape(list(shape)) for shape in shapes)))
+    return core.compile_model(model, "CPU", settings)
