@@ -54,7 +54,10 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ("shrink(0.5)", "unknown method 'shrink'; the methods are bf16, distill, finetune, gradual, int8, layers, lowrank"),
+        (
+            "shrink(0.5)",
+            "unknown method 'shrink'; the methods are bf16, distill, finetune, gradual, int8, layers, lowrank",
+        ),
         ("prune(l1)", "prune needs ratio"),
         ("mask(l3, 0.5)", "unknown pruning norm 'l3'; use l1 or l2"),
         ("prune(l3, 0.5)", "unknown criterion 'l3'; use l1, l2, taylor, activation or random"),

@@ -50,6 +50,7 @@ Make one variant of a model and print its accuracy, size, time and energy beside
   student(layers=2)       start anew with a small network; heads=4, d_ff=64, d_model=32, patch=8
   finetune(4)             train four more epochs; learning_rate=0.0005
   distill(4)              the same with the uncompressed model as teacher; temperature=2, weight=0.5 of its logits
+  bf16                    bfloat16, where the processor has it (eager, inductor, openvino)
   int8(dynamic)           int8 linear layers, ranges taken from every input (eager, onnxruntime)
   int8(static)            int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino)
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib import stages
-from tsc_lib.compress import parse, text
+from tsc_lib.compress import BASELINE, parse, text
 from tsc_lib.spec import BenchmarkSettings
 from tsc_lib.stages import REFERENCE, Unit
+from tsc_lib.stats import ratio_interval
 from tsc_lib.store import StageFailed
 from tsc_lib.study import COSTS, Study, qualities
 
@@ -23,7 +24,7 @@ COLUMNS = [
     *["accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "agreement", "macs", "reference_macs"],
     *["model_bytes", "int8_ops", "fp32_ops", "prepare_seconds", "prepare_peak_mb"],
     *COSTS_COMPARED,
-    *["latency_p99_ms", "series_per_second"],
+    *["latency_p99_ms", "series_per_second", "fp32_ratio", "fp32_ratio_low", "fp32_ratio_high"],
 ]
 """Columns of the table, in order."""
 
@@ -80,6 +81,7 @@ class RuntimeComparison:
 
         ``cpu_ratio`` is variant ÷ reference on the same threads; ``agreement`` the share of test series that get the
         class that the reference gives them; ``reference_macs`` the work of the uncompressed model for one series;
+        ``fp32_ratio`` is CPU time ÷ that of the uncompressed model in fp32 in the same runtime, paired too;
         ``prepare_seconds`` and ``prepare_peak_mb`` what it took to compile or convert the model; ``series_per_second``
         the throughput of one call after another at the median latency. Columns: `COLUMNS`.
         """
@@ -103,6 +105,7 @@ class RuntimeComparison:
                     if cost["status"] == "ok":
                         row["latency_p99_ms"] = float(np.percentile(cost["latency_ms"], 99))
                         row["series_per_second"] = 1000 * size / cost["latency_p50_ms"]
+                        row |= _beside(cost, costs.get((f"{BASELINE} in {runtime}", size)))
                 rows.append(row)
         return rows
 
@@ -141,3 +144,12 @@ class RuntimeComparison:
     def peaks(self) -> pd.DataFrame:
         """What one core computes at most, by number format: columns `number_format`, `gflops` and `status`."""
         return pd.DataFrame(stages.peaks())
+
+
+def _beside(cost: dict[str, Any], other: dict[str, Any] | None) -> dict[str, float]:
+    """CPU time of one variant of a session ÷ another's, with interval; nothing if the other was not measured."""
+    if other is None or other["status"] != "ok":
+        return {}
+    mine, theirs = (np.array(row["windows"]["cpu_s"]) / row["sweeps"] for row in (cost, other))
+    names = ("fp32_ratio", "fp32_ratio_low", "fp32_ratio_high")
+    return dict(zip(names, ratio_interval(mine, theirs), strict=True))

@@ -17,15 +17,9 @@ def one_thread(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_fp32(table: pd.DataFrame) -> pd.DataFrame:
-    """Every narrower format beside fp32 in the same runtime: column `ratio`, CPU time ÷ fp32's, on one thread.
-
-    Both were measured in one session against the same reference, so their quotient is paired too.
-    """
+    """The rows of narrower formats, on one thread, where fp32 was measured in the same runtime."""
     rows = one_thread(table)
-    keys = [*CELL, "runtime", "batch_size"]
-    fp32 = rows[rows.number_format == "fp32"][[*keys, "cpu_ratio"]]
-    both = rows[rows.number_format != "fp32"].merge(fp32, on=keys, suffixes=("", "_fp32"))
-    return both.assign(ratio=both.cpu_ratio / both.cpu_ratio_fp32)
+    return rows[(rows.number_format != "fp32") & rows.fp32_ratio.notna()]
 
 
 def speed_up_by_threads(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tsc_lib.errors import UserError
 from tsc_lib.files import read_json, write_json
+from tsc_lib.runtimes import RuntimeUnavailable
 from tsc_lib.spec import Spec, digest
 
 OUTPUTS = Path(os.environ.get("TSC_OUTPUTS") or Path(__file__).resolve().parents[1] / "outputs").resolve()
@@ -69,7 +70,8 @@ def run_or_load(
         except (UserError, StageFailed):
             raise
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            name = "unavailable" if isinstance(error, RuntimeUnavailable) else type(error).__name__
+            reason = " ".join(f"{name}: {error}".split())[:500]
             record = {"status": f"failed: {reason}"}
         write_json(partial / "record.json", {"job": job.to_json(), **record})
         try:

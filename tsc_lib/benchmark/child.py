@@ -30,6 +30,7 @@ from tsc_lib.benchmark.inputs import Call, calls_of, load_inputs
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.errors import UserError
+from tsc_lib.runtimes import RuntimeUnavailable
 
 Predict = Callable[..., np.ndarray]
 Tell = Callable[..., None]
@@ -105,7 +106,7 @@ class Runner:
 def reason(error: BaseException) -> str:
     """An exception as one line."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
+    return text if isinstance(error, UserError | RuntimeUnavailable) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def load(candidate: dict[str, Any]) -> Predict:

@@ -42,7 +42,7 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
 @styled
 def int8_beside_fp32(table: pd.DataFrame) -> Figure:
     """CPU time of int8 relative to fp32 in the same runtime, by batch size, on one thread; above 1 int8 loses."""
-    return _by_batch(beside_fp32(table), "ratio", "CPU time ÷ fp32,\nsame runtime")
+    return _by_batch(beside_fp32(table), "fp32_ratio", "CPU time ÷ fp32,\nsame runtime", intervals=True)
 
 
 @styled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.findings.wording import bullets, number, span
+from tsc_lib.findings.wording import bullets, listed, number, span
 from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
 from tsc_lib.tables import CELL, failures, succeeded
 
@@ -70,11 +70,11 @@ def int8_losses(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
     rows = rows[rows.number_format.str.startswith("int8")]
     lines = []
     for kind, part in rows.groupby(KIND, sort=False):
-        losing = sorted(part[part.ratio > 1].batch_size.unique())
-        sizes = f"loses at {', '.join(map(str, losing))} series a call" if losing else "never loses"
+        losing = sorted(part[part.fp32_ratio_low > 1].batch_size.unique())
+        sizes = f"loses for certain at {listed(losing)} series a call" if losing else "never loses for certain"
         share = 100 * part.int8_ops / (part.int8_ops + part.fp32_ops)
         lines.append(
-            f"**{kind[0]}, {kind[1]}**: {span(part.ratio, 2)} of the CPU time of its fp32; {sizes}. In int8 are "
+            f"**{kind[0]}, {kind[1]}**: {span(part.fp32_ratio, 2)} of the CPU time of its fp32; {sizes}. In int8 are "
             f"{span(share, 0)} % of the linear layers."
         )
     measured = peaks.dropna(subset="gflops").set_index("number_format").gflops

@@ -1,0 +1,103 @@
+"""The comparison of runtimes: complete, paired, and honest about what could not run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsc_lib import figures, findings, runtime_tables, store
+from tsc_lib.comparison import COLUMNS, RuntimeComparison
+from tsc_lib.runtimes import processor
+from tsc_lib.spec import RuntimeGrid, load_profile
+from tsc_lib.study import Study
+
+VARIANTS = {
+    "baseline": ("eager", "onnxruntime"),
+    "int8(dynamic)": ("eager",),
+    "bf16": ("openvino",),
+}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> RuntimeComparison:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
+    grid = RuntimeGrid(variants=VARIANTS, batch_sizes=(1, 16), threads=(1,), blocks=5, max_seconds=2.0)
+    yield RuntimeComparison(Study(replace(load_profile("smoke"), seeds=(0,), runtimes=grid), quiet=True))
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def table(comparison: RuntimeComparison) -> pd.DataFrame:
+    return comparison.table()
+
+
+def test_one_row_for_every_variant_and_batch_size(table: pd.DataFrame) -> None:
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 4 * 2
+    rows = table[table.status == "ok"].set_index(["recipe", "runtime", "batch_size"])
+    reference, onnx = rows.loc["baseline", "eager"], rows.loc["baseline", "onnxruntime"]
+    assert (reference.cpu_ratio == 1).all() and (reference.fp32_ratio == 1).all() and (reference.agreement == 1).all()
+    assert (onnx.agreement > 0.99).all() and (onnx.prepare_seconds > 0).all()
+    assert (onnx.fp32_ratio == 1).all(), "beside fp32 in its own runtime"
+    int8 = rows.loc["int8(dynamic)", "eager"]
+    np.testing.assert_allclose(int8.fp32_ratio, int8.cpu_ratio, rtol=1e-6)
+    assert (rows.latency_p50_ms <= rows.latency_p99_ms).all() and (rows.series_per_second > 0).all()
+
+
+@pytest.mark.skipif(processor.has_bf16(), reason="this processor has bf16")
+def test_what_the_processor_lacks_is_told(table: pd.DataFrame) -> None:
+    [status] = table[table.recipe == "bf16"].status.unique()
+    assert status.startswith("failed: unavailable: this processor has no instructions for bf16")
+    assert "no instructions for bf16" in findings.availability(table)
+
+
+def test_the_peak_is_measured(comparison: RuntimeComparison, table: pd.DataFrame) -> None:
+    peaks = comparison.peaks().set_index("number_format")
+    assert list(peaks.index) == ["fp32", "bf16", "int8"]
+    rates = runtime_tables.effective_rates(table)
+    assert (rates.batch_size == 16).all()
+    expected = 2 * rates.reference_macs / (rates.cpu_ms_per_sample * 1e-3) / 1e9
+    np.testing.assert_allclose(rates.gflops, expected)
+    assert (rates.gflops < 1.2 * peaks.gflops.max()).all()
+    assert "of the fp32 peak" in findings.rate(table, comparison.peaks())
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_figures_and_findings(comparison: RuntimeComparison, table: pd.DataFrame, empty: bool) -> None:
+    peaks, latencies = comparison.peaks(), comparison.latencies()
+    if empty:
+        table, latencies = table.iloc[:0], latencies.iloc[:0]
+    for figure in (
+        figures.runtime_cost(table),
+        figures.int8_beside_fp32(table),
+        figures.second_thread(table),
+        figures.latency_distribution(latencies, table),
+        figures.effective_rate(table, peaks),
+    ):
+        figure.canvas.draw()
+    for text in (
+        findings.availability(table),
+        findings.runtime_saving(table),
+        findings.int8_losses(table, peaks),
+        findings.tail(table),
+        findings.threads(table),
+        findings.rate(table, peaks),
+    ):
+        assert text and "nan" not in text.lower().split()
+
+
+def test_a_profile_may_compare_nothing(comparison: RuntimeComparison) -> None:
+    nothing = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=RuntimeGrid()), quiet=True))
+    assert nothing.units == [] and nothing.table().empty and nothing.latencies().empty
+
+
+def test_the_speed_up_of_threads_compares_the_same_variant() -> None:
+    rows = [("eager", 1, 4.0), ("eager", 2, 2.0), ("openvino", 1, 1.0), ("openvino", 2, 2.0)]
+    table = pd.DataFrame(rows, columns=["runtime", "threads", "latency_p50_ms"])
+    table = table.assign(dataset="A", model="T1", number_format="fp32", recipe="baseline", batch_size=1, status="ok")
+    sped = runtime_tables.speed_up_by_threads(table).set_index("runtime").speed_up
+    assert sped.to_dict() == {"eager": 2.0, "openvino": 0.5}
