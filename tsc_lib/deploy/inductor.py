@@ -15,11 +15,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.deploy.lean import Lean
 from tsc_lib.deploy.tracing import calibration_of, example, traced
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.inductor import PROGRAM
@@ -44,9 +46,9 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     details: dict[str, float | int | str | bool] = {}
     with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch({"freezing": True, "cpp.threads": 1}):
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
-        program: Any = model.network.eval()
+        program: Any = Lean(model.network, fused=True).eval()
         if model.number_format == "int8 static":
-            program, reduce_range = _quantize(model, inputs, shapes)
+            program, reduce_range = _quantize(program, calibration_of(model), inputs, shapes)
             details["reduce_range"] = reduce_range
         elif model.number_format == "bf16":
             program = Bf16(program)
@@ -77,7 +79,7 @@ class Bf16(nn.Module):
 
 
 def _quantize(
-    model: CompressedModel, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]
+    network: nn.Module, calibration: tuple[np.ndarray, ...], inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]
 ) -> tuple[torch.nn.Module, bool]:
     """PT2E: observe the calibration series, then convert to a graph of quantized operators."""
     logging.getLogger("torchao").setLevel(logging.ERROR)  # it reports each CUDA extension that it cannot load
@@ -85,12 +87,11 @@ def _quantize(
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    calibration = calibration_of(model)
     # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
     reduce_range = not torch.cpu._is_vnni_supported()
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=reduce_range))
-    graph = prepare_pt2e(traced(model.network.eval(), inputs, shapes).module(), quantizer)
+    graph = prepare_pt2e(traced(network, inputs, shapes).module(), quantizer)
     graph(*map(torch.from_numpy, calibration))
     return convert_pt2e(graph), reduce_range
 
@@ -110,7 +111,7 @@ def _weight_bytes(program: torch.export.ExportedProgram) -> int:
         if node.op == "placeholder" and node.name in names and node.users
     ]
     state = {**program.state_dict, **program.constants}
-    return sum(state[n].numel() * state[n].element_size() for n in read if "positions" not in n)
+    return sum(state[n].numel() * state[n].element_size() for n in read if "table" not in n)
 
 
 def _calls(path: Path) -> list[str]:
