@@ -40,14 +40,14 @@ class LeanAttention(nn.Module):
             self.query_key_value = _joined(query, attention.key, attention.value)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What attention adds to tokens x (n, tokens, d_model), or to the first of them (n, d_model)."""
         width, tokens = self.heads * self.head_dim, x.shape[1]
         if self.first_only:
-            q = self.query(x[:, :1])
+            q = self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_dim)
             k, v = self.key_value(x).split(width, dim=2)
         else:
             q, k, v = self.query_key_value(x).split(width, dim=2)
-        asked = 1 if self.first_only else tokens
-        q = q.reshape(-1, asked, self.heads, self.head_dim).transpose(1, 2)  # (n, heads, asked, head_dim)
+            q = q.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)  # (n, heads, tokens, head_dim)
         k = k.reshape(-1, tokens, self.heads, self.head_dim)
         v = v.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)
         if self.fused:
@@ -55,7 +55,9 @@ class LeanAttention(nn.Module):
         else:
             scores = q @ k.permute(0, 2, 3, 1)
             y = torch.softmax(scores if mask is None else scores + mask, dim=-1) @ v
-        return self.out(y.transpose(1, 2).reshape(-1, asked, width))
+        if self.first_only:
+            return self.out(y.reshape(-1, width))
+        return self.out(y.transpose(1, 2).reshape(-1, tokens, width))
 
 
 class LeanLayer(nn.Module):
@@ -68,7 +70,7 @@ class LeanLayer(nn.Module):
         self.feed_forward = layer.feed_forward
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        asked = x[:, :1] if self.attention.first_only else x
+        asked = x[:, 0] if self.attention.first_only else x
         x = self.attention_norm(asked + self.attention(x, mask))
         return self.feed_forward_norm(x + self.feed_forward(x))
 
@@ -117,7 +119,7 @@ class Lean(nn.Module):
             mask = torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
         for layer in self.layers:
             x = layer(x, mask)
-        return self.classify(F.relu(self.hidden(x[:, 0])))
+        return self.classify(F.relu(self.hidden(x)))  # of the class token alone
 
 
 class SideBySide(nn.Module):
