@@ -66,7 +66,12 @@ def test_energy_is_within_half_a_percent(tmp_path: Path, wraps: int, sockets: in
         for thread in threads:
             thread.start()
         try:
-            reading = measure(tmp_path, 2.0)
+            # A range this small may wrap in 22 ms at the most that a package could draw. If other work keeps the reader
+            # from its turn for that long it must refuse the window, and who measures repeats it.
+            for _ in range(3):
+                reading = measure(tmp_path, 2.0)
+                if reading.valid or "wrapped unseen" not in reading.invalid:
+                    break
         finally:
             done.set()
             for thread in threads:
