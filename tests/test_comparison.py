@@ -92,6 +92,8 @@ def test_figures_and_findings(comparison: RuntimeComparison, table: pd.DataFrame
 
 def test_a_profile_may_compare_nothing(comparison: RuntimeComparison) -> None:
     nothing = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=RuntimeGrid()), quiet=True))
+    elsewhere = RuntimeGrid(variants=VARIANTS, datasets=("ACSF1",))
+    assert RuntimeComparison(Study(replace(comparison.study.profile, runtimes=elsewhere), quiet=True)).units == []
     assert nothing.units == [] and nothing.table().empty and nothing.latencies().empty
 
 

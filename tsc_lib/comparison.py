@@ -48,9 +48,12 @@ class RuntimeComparison:
     @cached_property
     def units(self) -> list[Unit]:
         """The trained models that are compared."""
-        seed = self.study.profile.seeds[0]
+        if not self.variants:
+            return []
         models = self.grid.models or self.study.profile.models
-        return [unit for unit in self.study.units if unit.seed == seed and unit.model in models and self.variants]
+        datasets = self.grid.datasets or self.study.data_specs
+        first = [unit for unit in self.study.units if unit.seed == self.study.profile.seeds[0]]
+        return [unit for unit in first if unit.model in models and unit.data.name in datasets]
 
     def settings(self, unit: Unit, threads: int) -> BenchmarkSettings:
         """How a unit is measured on so many threads."""

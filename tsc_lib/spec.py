@@ -169,8 +169,8 @@ class RuntimeGrid(Spec):
     ----------
     variants : dict of str to tuple of str
         Recipe to the runtimes that execute it.
-    models : tuple of str
-        Names from `tsc_lib.models.zoo`; all of the profile if there are none.
+    datasets, models : tuple of str
+        Names of those that are compared; all of the profile if there are none.
     batch_sizes, threads : tuple of int
         Every batch size is measured on every number of threads.
     blocks : int
@@ -180,6 +180,7 @@ class RuntimeGrid(Spec):
     """
 
     variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     batch_sizes: tuple[int, ...] = (1, 8, 64, 256)
     threads: tuple[int, ...] = (1, 2)
@@ -187,7 +188,7 @@ class RuntimeGrid(Spec):
     max_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("models", "batch_sizes", "threads"):  # JSON and YAML give lists
+        for name in ("datasets", "models", "batch_sizes", "threads"):  # JSON and YAML give lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "variants", {str(recipe): tuple(names) for recipe, names in self.variants.items()})
 

@@ -21,6 +21,8 @@ from tsc_lib.energy.zones import UnusableError, Zone, ZoneFile, find_zones
 MAX_WATTS = 1000.0
 """More than any processor package draws: what rises faster is no energy."""
 
+MOST_UW = 1e6 * MAX_WATTS
+
 UPDATE_S = 0.001
 """How often the hardware updates its counters (Intel SDM, volume 3, section 15.10)."""
 
@@ -64,9 +66,10 @@ class Counter:
         """What the counter gained since it was read last, and why that is not to be trusted."""
         elapsed = now - self._read
         # Two updates of grace: a counter moves in steps, of which a short time may hold one too many.
-        most = 1e6 * MAX_WATTS * (elapsed + 2 * UPDATE_S)
+        most = MOST_UW * (elapsed + 2 * UPDATE_S)
         try:
-            self._file = self._file or self.zone.open()
+            if self._file is None:
+                self._file = self.zone.open()
             value = self._file.energy_uj()
             if (gained := self._gained(value)) > most:
                 value = self._file.energy_uj()  # the first read may have met a write halfway
@@ -82,7 +85,7 @@ class Counter:
             return 0, f"{self.zone.domain} cannot be read: it was removed"
         if gained > most:
             return 0, f"{self.zone.domain} jumped from {previous} to {value} microjoules within {elapsed:.3f} s"
-        if gained + self.zone.range_uj <= 1e6 * MAX_WATTS * elapsed:
+        if gained + self.zone.range_uj <= MOST_UW * elapsed:
             return 0, f"{self.zone.domain} was not read for {elapsed:.3f} s, in which it may have wrapped unseen"
         if now - self._changed > STALL_S and self.zone.is_package:
             return 0, f"{self.zone.domain} has stood still for {now - self._changed:.2f} s"
