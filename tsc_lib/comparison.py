@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib import stages
+from tsc_lib.benchmark.summary import cpu_ratio
 from tsc_lib.compress import BASELINE, parse, text
 from tsc_lib.spec import BenchmarkSettings
 from tsc_lib.stages import REFERENCE, Unit
-from tsc_lib.stats import ratio_interval
 from tsc_lib.store import StageFailed
 from tsc_lib.study import COSTS, Study, qualities
 
@@ -43,6 +43,7 @@ class RuntimeComparison:
 
     def __init__(self, study: Study) -> None:
         self.study, self.grid = study, study.profile.runtimes
+        self._sessions: dict[tuple[Unit, int], list[dict[str, Any]]] = {}
         self.variants = [(text(parse(recipe)), name) for recipe, names in self.grid.variants.items() for name in names]
 
     @cached_property
@@ -62,6 +63,11 @@ class RuntimeComparison:
 
     def session(self, unit: Unit, threads: int) -> list[dict[str, Any]]:
         """The rows of a unit's benchmark session on so many threads; empty if it failed."""
+        if (unit, threads) not in self._sessions:  # the table and the latencies both ask for it
+            self._sessions[unit, threads] = self._session(unit, threads)
+        return self._sessions[unit, threads]
+
+    def _session(self, unit: Unit, threads: int) -> list[dict[str, Any]]:
         working = [v for v in self.variants if self.study.deploy(unit, *v)["status"] == "ok"]
         try:
             return stages.benchmarked(unit, working, self.settings(unit, threads), progress=False)["results"]
@@ -153,6 +159,5 @@ def _beside(cost: dict[str, Any], other: dict[str, Any] | None) -> dict[str, flo
     """CPU time of one variant of a session ÷ another's, with interval; nothing if the other was not measured."""
     if other is None or other["status"] != "ok":
         return {}
-    mine, theirs = (np.array(row["windows"]["cpu_s"]) / row["sweeps"] for row in (cost, other))
     names = ("fp32_ratio", "fp32_ratio_low", "fp32_ratio_high")
-    return dict(zip(names, ratio_interval(mine, theirs), strict=True))
+    return dict(zip(names, cpu_ratio(cost, other), strict=True))

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tsc_lib.runtimes import RuntimeUnavailable
-from tsc_lib.runtimes.processor import NO_BF16, has_bf16
+from tsc_lib.runtimes.processor import require_bf16
 
 SIZE = 1024
 
@@ -48,8 +47,7 @@ def _fp32() -> Callable[[], torch.Tensor]:
 
 
 def _bf16() -> Callable[[], torch.Tensor]:
-    if not has_bf16():
-        raise RuntimeUnavailable(NO_BF16)
+    require_bf16()
     a, b = torch.randn(SIZE, SIZE).bfloat16(), torch.randn(SIZE, SIZE).bfloat16()
     return lambda: a @ b
 

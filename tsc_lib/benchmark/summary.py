@@ -8,7 +8,7 @@ import numpy as np
 
 from tsc_lib.benchmark.settings import CONTROL
 from tsc_lib.energy import idle_drift
-from tsc_lib.stats import ratio_interval
+from tsc_lib.stats import Interval, ratio_interval
 
 NUMBERS = (
     "cpu_ms_per_sample",
@@ -76,15 +76,22 @@ def summarise_batch(batch: dict[str, Any], idle_watts: list[float], seed: int) -
     return [row | aa for row in rows]
 
 
+def per_sweep(row: dict[str, Any], key: str) -> np.ndarray:
+    """A window's value, e.g. ``cpu_s``, for one run through the sample; NaN where a window has none."""
+    return np.array(row["windows"][key], dtype=float) / row["sweeps"]
+
+
+def cpu_ratio(row: dict[str, Any], other: dict[str, Any], *, seed: int = 0) -> Interval:
+    """CPU time of one candidate of a session ÷ another's at the same batch size, paired by block."""
+    return ratio_interval(per_sweep(row, "cpu_s"), per_sweep(other, "cpu_s"), seed=seed)
+
+
 def numbers(
     runner: dict[str, Any], reference: dict[str, Any], series: int, idle_watts: list[float], seed: int
 ) -> dict[str, Any]:
     """The reported numbers of a candidate that ran."""
     samples = series * runner["sweeps"]
     windows = {key: np.array(values, dtype=float) for key, values in runner["windows"].items()}  # None becomes NaN
-
-    def per_sweep(of: dict[str, Any], key: str) -> np.ndarray:
-        return np.array(of["windows"][key], dtype=float) / of["sweeps"]
 
     cpu, reference_cpu = per_sweep(runner, "cpu_s"), per_sweep(reference, "cpu_s")
     joules, reference_joules = per_sweep(runner, "joules"), per_sweep(reference, "joules")
@@ -103,7 +110,7 @@ def numbers(
     idle = np.mean(idle_watts) * windows["wall_s"] if idle_watts else None
     values = (
         per_sample(windows["cpu_s"]),
-        *ratio_interval(cpu, reference_cpu, seed=seed),
+        *cpu_ratio(runner, reference, seed=seed),
         float(p50),
         float(p95),
         energy("joules"),

@@ -10,8 +10,8 @@ from types import ModuleType
 from tsc_lib import runtimes
 from tsc_lib.compress.model import CompressedModel, save_model
 from tsc_lib.deploy.deployed import Deployed
+from tsc_lib.deploy.memory import peak_memory_mb, reset_peak_memory
 from tsc_lib.errors import UserError
-from tsc_lib.runtimes.processor import peak_memory_mb, reset_peak_memory
 
 __all__ = ["Deployed", "check", "prepare"]
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
-from tsc_lib.runtimes import RuntimeUnavailable, processor
+from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.eager import executable
 
 FORMATS = ("fp32", "bf16", "int8 dynamic")
@@ -39,8 +39,8 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     RuntimeUnavailable
         If the processor lacks instructions for the format.
     """
-    if model.number_format == "bf16" and not processor.has_bf16():
-        raise RuntimeUnavailable(processor.NO_BF16)
+    if model.number_format == "bf16":
+        processor.require_bf16()
     network = executable(copy.deepcopy(model.network), model.number_format)
     dtype = next(network.parameters()).dtype
     x = torch.zeros(1, model.network.config.channels, model.reference_length, dtype=dtype)

@@ -40,8 +40,8 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     """
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         raise RuntimeUnavailable("inductor needs a C++ compiler and none is on the PATH; install g++")
-    if model.number_format == "bf16" and not processor.has_bf16():
-        raise RuntimeUnavailable(processor.NO_BF16)
+    if model.number_format == "bf16":
+        processor.require_bf16()
     inputs, shapes = example(model, equal_length)
     details: dict[str, float | int | str | bool] = {}
     with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch({"freezing": True, "cpp.threads": 1}):

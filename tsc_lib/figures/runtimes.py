@@ -115,22 +115,30 @@ def latency_distribution(latencies: pd.DataFrame, formats: pd.DataFrame) -> Figu
     if latencies.empty:
         return nothing(EMPTY)
     rows = one_thread(latencies).merge(formats[["recipe", *KIND]].drop_duplicates(), on=["recipe", "runtime"])
-    kinds = list(rows[KIND].drop_duplicates().itertuples(index=False, name=None))
-    models = {model: model for model in unique(rows.model)}
-    fig, cells = grid(
-        unique(rows.dataset), models, 0.24 * len(kinds) + 0.7, xlabel="wall time of a call, ms", sharey=True
-    )
-    for ax, dataset, model in cells:
-        panel = cell(rows, dataset, model)
-        for y, kind in enumerate(kinds):
-            part = panel[(panel[KIND[0]] == kind[0]) & (panel[KIND[1]] == kind[1])]
-            if len(part):
-                _distribution(ax, y, part.set_index("percentile").latency_ms, RUNTIME_COLOURS[kind[0]])
+    fig, panels = _lines_by_kind(rows, "wall time of a call, ms")
+    for ax, lines in panels:
+        for y, runtime, part in lines:
+            _distribution(ax, y, part.set_index("percentile").latency_ms, RUNTIME_COLOURS[runtime])
         plain_log(ax)
-    name_rows(cells[0][0], [", ".join(kind) for kind in kinds])
     texts = {"o": "median (thick: 25 to 75 %)", "|": "95th and 99th percentile (thin: from the 1st)"}
     legend_below(fig, [handle(color=QUIET, marker=marker, label=text) for marker, text in texts.items()])
     return fig
+
+
+def _lines_by_kind(
+    rows: pd.DataFrame, xlabel: str, **options: Any
+) -> tuple[Figure, list[tuple[Axes, list[tuple[int, str, pd.DataFrame]]]]]:
+    """Panels with a named line for every runtime and number format: each panel's heights, runtimes and rows."""
+    kinds = list(rows[KIND].drop_duplicates().itertuples(index=False, name=None))
+    models = {model: model for model in unique(rows.model)}
+    height = 0.24 * len(kinds) + 0.7
+    fig, cells = grid(unique(rows.dataset), models, height, xlabel=xlabel, sharey=True, **options)
+    panels = []
+    for ax, dataset, model in cells:
+        groups = dict(list(cell(rows, dataset, model).groupby(KIND, sort=False)))
+        panels.append((ax, [(y, kind[0], groups[kind]) for y, kind in enumerate(kinds) if kind in groups]))
+    name_rows(cells[0][0], [", ".join(kind) for kind in kinds])
+    return fig, panels
 
 
 def _distribution(ax: Axes, y: float, at: pd.Series, colour: str) -> None:
@@ -159,24 +167,16 @@ def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
     rows = effective_rates(table)
     if rows.empty:
         return nothing(EMPTY)
-    kinds = list(rows[KIND].drop_duplicates().itertuples(index=False, name=None))
-    models = {model: model for model in unique(rows.model)}
-    height = 0.24 * len(kinds) + 0.7
-    fig, cells = grid(unique(rows.dataset), models, height, xlabel="GFLOP/s of CPU time", sharey=True, sharex=True)
+    fig, panels = _lines_by_kind(rows, "GFLOP/s of CPU time", sharex=True)
     known = peaks.dropna(subset="gflops")
-    for ax, dataset, model in cells:
-        panel = cell(rows, dataset, model)
-        for y, kind in enumerate(kinds):
-            part = panel[(panel[KIND[0]] == kind[0]) & (panel[KIND[1]] == kind[1])]
-            if len(part):
-                ax.barh(y, part.gflops, 0.6, color=RUNTIME_COLOURS[kind[0]])
-                low, high = part.gflops_low.iloc[0], part.gflops_high.iloc[0]
-                ax.hlines(y, low, high, color=QUIET, linewidth=1.5)
+    for ax, lines in panels:
+        for y, runtime, part in lines:
+            ax.barh(y, part.gflops, 0.6, color=RUNTIME_COLOURS[runtime])
+            ax.hlines(y, part.gflops_low, part.gflops_high, color=QUIET, linewidth=1.5)
         for peak in known.itertuples():
             guide(ax, x=peak.gflops, linestyle=PEAK_LINES[peak.number_format], linewidth=1.2)
         ax.set_xlim(left=0)
         ax.grid(axis="y", visible=False)
-    name_rows(cells[0][0], [", ".join(kind) for kind in kinds])
     entries = [
         handle(color=QUIET, marker="", linestyle=PEAK_LINES[p.number_format], label=f"peak, {p.number_format}")
         for p in known.itertuples()
