@@ -18,15 +18,16 @@ FILES = ("model.json", MODEL, "model.bin")
 PACKAGES = ("openvino",)
 
 
-OFTEN = 64
-"""Calls of one shape after which the model is compiled for that shape alone."""
+OFTEN = 16
+"""Calls with one series of one shape after which the model is compiled for that shape alone. Larger calls would gain
+little, and are so few that the compiler would run within what somebody measures."""
 
 SHAPES = 4
 """Shapes at most that have a program of their own."""
 
 
 class OpenVinoPredictor:
-    """Executes an OpenVINO model, compiled for every shape, and for those that come often once more.
+    """Executes an OpenVINO model, compiled for every shape, and once more for those in which one series often comes.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class OpenVinoPredictor:
 
     def _request(self, given: list[np.ndarray]) -> Any:
         shape = given[0].shape
-        if shape not in self._own and len(self._own) < SHAPES:
+        if shape[0] == 1 and shape not in self._own and len(self._own) < SHAPES:
             self._calls[shape] += 1
             if self._calls[shape] == OFTEN:
                 self._own[shape] = self._compile_for([array.shape for array in given]).create_infer_request()
