@@ -12,7 +12,7 @@ import pytest
 from tsc_lib import deploy, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
-from tsc_lib.spec import load_profile
+from tsc_lib.spec import DataChoice, load_profile
 from tsc_lib.study import COLUMNS, COSTS, QUALITIES, Study, qualities
 
 
@@ -115,6 +115,16 @@ def test_notebook_parameters_narrow_the_study() -> None:
     study = open_study({"profile": "smoke", "datasets": [], "models": ["T2"], "seeds": [7], "_": 1, "In": []})
     assert (study.profile.models, study.profile.seeds) == (("T2",), (7,))
     assert [choice.name for choice in study.profile.datasets] == ["ItalyPowerDemand"]
+
+
+def test_a_data_set_may_have_some_of_the_models() -> None:
+    study = Study.open("quick", quiet=True)
+    trained = {(unit.data.name, unit.model) for unit in study.units}
+    assert trained == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
+    asked_for = Study.open("quick", models=["T2"], quiet=True)
+    assert {(unit.data.name, unit.model) for unit in asked_for.units} == {("ACSF1", "T2"), ("ItalyPowerDemand", "T2")}
+    with pytest.raises(UserError, match="ACSF1 names 'T9', which is not in 'models'"):
+        replace(study.profile, datasets=(DataChoice("ACSF1", models=("T9",)),))
 
 
 @pytest.mark.parametrize(

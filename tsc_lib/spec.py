@@ -150,6 +150,8 @@ class DataChoice(Spec):
         Name of the problem, or path of its folder.
     scaling : {"channel", "series", "none"}
         See `DataSpec`.
+    models : tuple of str
+        Of the profile's models those to train on it; all, if none are named.
     train, benchmark : dict
         Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
         what is a large batch in a benchmark depends on how long the series are.
@@ -157,8 +159,12 @@ class DataChoice(Spec):
 
     name: str
     scaling: str = "channel"
+    models: tuple[str, ...] = ()
     train: dict[str, Any] = field(default_factory=dict)
     benchmark: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(self.models))  # JSON and YAML give lists
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,13 @@ class Profile(Spec):
         for choice in self.datasets:
             self.train_of(choice)
             self.benchmark_of(choice)
+            for model in choice.models:
+                if model not in self.models:
+                    raise UserError(f"profile {self.name!r}: {choice.name} names {model!r}, which is not in 'models'")
+
+    def models_of(self, choice: DataChoice) -> tuple[str, ...]:
+        """The models that are trained on one of the data sets."""
+        return tuple(model for model in self.models if not choice.models or model in choice.models)
 
     def train_of(self, choice: DataChoice) -> TrainSpec:
         """The training settings for one of the data sets."""

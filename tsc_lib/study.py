@@ -118,7 +118,10 @@ class Study:
         if datasets:
             choices = tuple(known.get(name, DataChoice(name)) for name in datasets)
             chosen = dataclasses.replace(chosen, datasets=choices)
-        chosen = dataclasses.replace(chosen, models=tuple(models) or chosen.models, seeds=tuple(seeds) or chosen.seeds)
+        if models:  # asked for by name, they are wanted on every data set
+            choices = tuple(dataclasses.replace(choice, models=()) for choice in chosen.datasets)
+            chosen = dataclasses.replace(chosen, datasets=choices, models=tuple(models))
+        chosen = dataclasses.replace(chosen, seeds=tuple(seeds) or chosen.seeds)
         return cls(chosen, quiet)
 
     @cached_property
@@ -146,7 +149,7 @@ class Study:
             Unit(spec, model, self.profile.train_of(choice), seed)
             for seed in self.profile.seeds
             for spec, choice in self._choices.items()
-            for model in self.profile.models
+            for model in self.profile.models_of(choice)
         ]
 
     def job_name(self, stage: str, unit: Unit) -> str:
