@@ -7,6 +7,9 @@ import pandas as pd
 STUDY_DATASETS = ("ElectricDevices", "RefrigerationDevices", "PLAID")
 """The data sets of arXiv:2502.16627."""
 
+STUDY_SAVINGS = {"static int8": 29.14, "L1 pruning": 37.08, "pruning and int8": 45.7}
+"""Energy saved, in %, that the study states: the first in its abstract, the others as summarised elsewhere."""
+
 CLASS_NAMES = {
     "ElectricDevices": {},
     "RefrigerationDevices": {"1": "fridge/freezer", "2": "refrigerator", "3": "upright freezer"},

@@ -200,6 +200,20 @@ class RuntimeGrid(Spec):
 
 
 @dataclass(frozen=True)
+class Headline(Spec):
+    """One of a profile's variants, to be taken apart step by step; it and its parts are among the profile's variants.
+
+    Attributes
+    ----------
+    recipe, runtime : str
+        What is done to a model, and where it is executed; by default nothing, in eager.
+    """
+
+    recipe: str = "baseline"
+    runtime: str = "eager"
+
+
+@dataclass(frozen=True)
 class Profile(Spec):
     """A whole study: every data set × model × seed × variant that it holds.
 
@@ -221,6 +235,8 @@ class Profile(Spec):
         Settings of every benchmark session.
     runtimes : RuntimeGrid
         The comparison of runtimes.
+    headline : Headline
+        The combination of strategies that is taken apart.
     """
 
     name: str
@@ -231,6 +247,7 @@ class Profile(Spec):
     variants: dict[str, tuple[str, ...]]
     benchmark: BenchmarkSettings
     runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
+    headline: Headline = field(default_factory=Headline)
 
     def __post_init__(self) -> None:
         for name in ("datasets", "models", "seeds", "variants"):
@@ -286,7 +303,7 @@ def _profile(path: Path, content: dict[str, Any]) -> Profile:
     variants = content.get("variants") or {}
     if not isinstance(variants, dict):
         raise UserError(f"{where}: 'variants' must map each recipe to a list of runtimes")
-    known = {"datasets", "models", "seeds", "train", "variants", "benchmark", "runtimes"}
+    known = {"datasets", "models", "seeds", "train", "variants", "benchmark", "runtimes", "headline"}
     if unknown := set(content) - known:
         raise UserError(f"{where}: unknown key {sorted(unknown)[0]!r}; a profile has {', '.join(sorted(known))}")
     return Profile(
@@ -298,6 +315,7 @@ def _profile(path: Path, content: dict[str, Any]) -> Profile:
         variants={str(recipe): tuple(runtimes) for recipe, runtimes in variants.items()},
         benchmark=_make(BenchmarkSettings, content.get("benchmark") or {}, f"{where}, benchmark"),
         runtimes=_make(RuntimeGrid, content.get("runtimes") or {}, f"{where}, runtimes"),
+        headline=_make(Headline, content.get("headline") or {}, f"{where}, headline"),
     )
 
 

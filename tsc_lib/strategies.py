@@ -79,6 +79,11 @@ def strategy_of(recipe: str, runtime: str) -> Strategy:
     return Strategy(family, label, norm, None if ratio is None else float(ratio), tuned)
 
 
+def step_label(step: str) -> str:
+    """A short name of one step, e.g. "remove L1 50 %" of "prune(l1, 0.5)"."""
+    return _label(*_split(step))
+
+
 def annotate(results: pd.DataFrame) -> pd.DataFrame:
     """The results with columns `family`, `label`, `norm`, `ratio` and `tuned` added, in a stable order.
 

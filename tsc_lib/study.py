@@ -101,6 +101,12 @@ class Study:
         self.variants = [REFERENCE]
         for recipe, runtimes in profile.variants.items():
             self.variants += [v for r in runtimes if (v := (text(parse(recipe)), r)) not in self.variants]
+        self.headline = text(parse(profile.headline.recipe)), profile.headline.runtime
+        if self.headline not in self.variants:
+            raise UserError(
+                f"profile {profile.name!r}: its headline, {' in '.join(self.headline)}, is not among its variants; "
+                "add it to them"
+            )
 
     @classmethod
     def open(

@@ -7,6 +7,7 @@ and give every strategy one colour throughout.
 from __future__ import annotations
 
 from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matrices, learning_curves, model_cost
+from tsc_lib.figures.combining import front_beside_study, importance_criteria, left_out, savings_by_step
 from tsc_lib.figures.data import class_balance, example_series, series_lengths
 from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy, pareto, saving_against_loss
 from tsc_lib.figures.palette import STRATEGY_COLOURS
@@ -33,9 +34,12 @@ __all__ = [
     "energy_beside_model",
     "energy_by_strategy",
     "example_series",
+    "front_beside_study",
+    "importance_criteria",
     "int8_beside_fp32",
     "latency_distribution",
     "learning_curves",
+    "left_out",
     "main_bars",
     "model_cost",
     "pareto",
@@ -44,6 +48,7 @@ __all__ = [
     "removed_structure",
     "runtime_cost",
     "saving_against_loss",
+    "savings_by_step",
     "second_thread",
     "series_lengths",
     "speed_against_ratio",

@@ -6,6 +6,7 @@ Each takes tables and returns Markdown.
 from __future__ import annotations
 
 from tsc_lib.findings.baseline import accuracy, confusion, cost, learning
+from tsc_lib.findings.combining import ablation, criteria, headline, multiplied, savings_by_step, taken_apart
 from tsc_lib.findings.data import balance, lengths, overview
 from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
 from tsc_lib.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
@@ -13,6 +14,7 @@ from tsc_lib.findings.quantization import int8_accuracy, int8_operators, int8_si
 from tsc_lib.findings.runtimes import availability, int8_losses, rate, runtime_saving, tail, threads
 
 __all__ = [
+    "ablation",
     "accuracy",
     "availability",
     "balance",
@@ -21,8 +23,10 @@ __all__ = [
     "confusion",
     "control",
     "cost",
+    "criteria",
     "energy",
     "front",
+    "headline",
     "int8_accuracy",
     "int8_losses",
     "int8_operators",
@@ -31,14 +35,17 @@ __all__ = [
     "learning",
     "lengths",
     "masks_and_removal",
+    "multiplied",
     "overview",
     "pruned_accuracy",
     "pruned_time",
     "rate",
     "removal",
     "runtime_saving",
+    "savings_by_step",
     "study_table",
     "tail",
+    "taken_apart",
     "threads",
     "trade",
     "views",
