@@ -222,3 +222,12 @@ def test_main_table_has_the_strategies_of_the_study(results):
     }  # fmt: skip
     assert len(table) == 8 * 6
     assert tables.readable(table)["Points lost"].str.contains(r"\[").all()
+
+
+def test_an_empty_panel_says_why_it_is_empty() -> None:
+    results = synthetic.results(datasets=("PLAID", "ElectricDevices"), seeds=(0,))
+    absent = (results.dataset == "PLAID") & (results.model == "T2")
+    one_class = (results.dataset == "PLAID") & (results.model == "T1")
+    results.loc[one_class, "classes_predicted"] = 1
+    words = list(texts(figures.saving_against_loss(results[~absent].reset_index(drop=True))))
+    assert words.count("not run") == words.count("collapsed to one class") == 1

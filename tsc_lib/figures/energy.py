@@ -194,7 +194,8 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
         guide(ax, y=0)
         part = cell(table, dataset, model)
         if part.empty:
-            ax.text(0.5, 0.6, "collapsed to one class", transform=ax.transAxes, ha="center", color=QUIET)
+            why = "not run" if cell(results, dataset, model).empty else "collapsed to one class"
+            ax.text(0.5, 0.6, why, transform=ax.transAxes, ha="center", color=QUIET)
         for line in part.itertuples():
             x, y = line.points_lost, line.saved
             colour = STRATEGY_COLOURS[line.family]
