@@ -29,6 +29,7 @@ from tsc_lib.search.space import starts
 from tsc_lib.search.trials import Search, unfinished
 from tsc_lib.search.worker import DONE, Shift, open_study, work
 from tsc_lib.stages import REFERENCE
+from tsc_lib.stats import pareto_front
 from tsc_lib.store import StageFailed
 from tsc_lib.study import qualities
 
@@ -41,9 +42,16 @@ FINALISTS = 6
 FORMATS_OF = 2
 """How many of them are also tried in other number formats."""
 
+BLOCKS = 40
+"""Paired repeats of their session."""
+
 COMPLETE = (optuna.trial.TrialState.COMPLETE,)
 
+COLUMNS = ["recipe", "runtime", "macs", "cost", "valid_accuracy", "drop", "error"]
+COSTS = ["cpu_ratio_batch_1", "cpu_ratio_large", "energy_ratio_large", "energy_source", "latency_ratio", "size_ratio"]
+
 SECONDS = "seconds"
+"""Attribute of Optuna's study: how much of the budget is spent."""
 
 VERDICTS = {
     SURE: "keeps to the permitted drop with a standard error to spare",
@@ -114,11 +122,15 @@ def optimize(
                 f"the budget of {minutes:g} minutes was too small to train one recipe to its end; give --budget more, "
                 "and the same command goes on"
             )
-        table = ranked(judged(pd.concat([complete, _finalists(search, complete)], ignore_index=True), spec.max_drop))
+        finalists = _finalists(search, complete)
+        if finalists.empty:
+            raise UserError("no finalist could be executed and measured; the lines above say why")
+        others = complete[~complete.recipe.isin(finalists.recipe)]
+        table = ranked(judged(pd.concat([finalists, others], ignore_index=True), spec.max_drop))
         table = table.assign(dataset=spec.data.name, model=spec.model, objective=spec.objective)
         write_text(folder / "trials.csv", table.to_csv(index=False))
         final = table[table.measured].reset_index(drop=True)
-        final["front"] = judged(final, spec.max_drop).front
+        final["front"] = pareto_front(final.cost, -final.expected_drop)
         write_text(folder / "front.csv", final.to_csv(index=False))
         best = final.iloc[0]
         if best.verdict == MISSED:
@@ -208,9 +220,8 @@ def _line(trial: optuna.trial.FrozenTrial) -> str:
 def _complete(journal: Path) -> pd.DataFrame:
     """The recipes that were trained to their end, each once, with what the short benchmark and validation say."""
     study = open_study(journal, [0, 0])
-    columns = ["recipe", "runtime", "macs", "cost", "valid_accuracy", "drop", "error"]
     rows = [trial.user_attrs for trial in study.get_trials(deepcopy=False, states=COMPLETE)]
-    table = pd.DataFrame(rows, columns=columns).drop_duplicates("recipe", ignore_index=True)
+    table = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates("recipe", ignore_index=True)
     return table.assign(measured=False)
 
 
@@ -225,6 +236,7 @@ def _finalists(search: Search, complete: pd.DataFrame) -> pd.DataFrame:
         _say(f"other number formats after {row.recipe}")
         formats = search.gauge.formats(row.recipe, spec.objective)
         variants += [(recipe, runtime) for recipe, runtime, cost in formats if cost < row.cost]
+    whole = stages.deployed(unit, *REFERENCE)[1]["measures"]["macs"]
     rows, working = [], []
     for recipe, runtime in variants:
         try:
@@ -234,11 +246,10 @@ def _finalists(search: Search, complete: pd.DataFrame) -> pd.DataFrame:
             _say(f"{recipe} in {runtime} failed: {failure}")
             continue
         working.append((recipe, runtime))
-        whole = stages.deployed(unit, *REFERENCE)[1]["measures"]["macs"]
         facts = {"recipe": recipe, "runtime": runtime, "macs": macs / whole, "valid_accuracy": accuracy}
         rows.append(facts | {"drop": drop, "error": error})
     sizes = tuple(sorted({1, spec.batch_size}))
-    settings = BenchmarkSettings(batch_sizes=sizes, blocks=40, max_seconds=15.0)
+    settings = BenchmarkSettings(batch_sizes=sizes, blocks=BLOCKS, max_seconds=15.0)
     _say(f"measuring {len(working)} finalists in one session, alone")
     session = stages.benchmarked(unit, working, settings)
     costs = {(row["name"], row["batch_size"]): row for row in session["results"]}
@@ -248,7 +259,7 @@ def _finalists(search: Search, complete: pd.DataFrame) -> pd.DataFrame:
         own = {size: costs[" in ".join(variant), size] for size in sizes}
         if all(row["status"] == "ok" for row in own.values()):
             measured.append(facts | _costs(search, variant, own, reference))
-    return pd.DataFrame(measured).assign(measured=True)
+    return pd.DataFrame(measured, columns=[*COLUMNS, *COSTS]).assign(measured=True)
 
 
 def _on_validation(search: Search, recipe: str, runtime: str) -> tuple[float, float, float]:
@@ -275,15 +286,8 @@ def _costs(
     cost = shares[search.spec.objective]
     if cost is None:  # too few windows that the counter vouched for
         cost = own[large]["cpu_ratio"]
-    return {
-        "cost": cost,
-        "cpu_ratio_batch_1": own[small]["cpu_ratio"],
-        "cpu_ratio_large": own[large]["cpu_ratio"],
-        "energy_ratio_large": own[large]["energy_ratio"],
-        "energy_source": own[large]["energy_source"],
-        "latency_ratio": shares["latency"],
-        "size_ratio": shares["size"],
-    }
+    values = (own[small]["cpu_ratio"], own[large]["cpu_ratio"], own[large]["energy_ratio"], own[large]["energy_source"])
+    return {"cost": cost, **dict(zip(COSTS, (*values, shares["latency"], shares["size"]), strict=True))}
 
 
 def _pick(search: Search, request: dict[str, Any], best: pd.Series) -> dict[str, Any]:

@@ -93,8 +93,8 @@ class SearchSpec(Spec):
             )
         if not 0 <= self.max_drop <= 100:
             raise UserError(f"--max-drop is in points of accuracy, from 0 to 100, not {self.max_drop:g}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UserError("a search needs at least one seed, and no seed twice")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"a search needs different seeds, from 0 up, not {list(self.seeds)}")
         if self.batch_size < 1:
             raise UserError(f"--batch-size must be at least 1, not {self.batch_size}")
 
@@ -254,10 +254,15 @@ def storage_of(journal: Path) -> optuna.storages.JournalStorage:
 
 
 def unfinished(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
-    """Parameters of the trials that a kill or the end of the budget cut short, each once, unless done since."""
-    seen = [t.params for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING)]
+    """Parameters of the trials that a kill or the end of the budget cut short, each once, unless tried since."""
     left: list[dict[str, Any]] = []
-    for trial in trials:
-        if trial.state == TrialState.FAIL and trial.params and trial.params not in [*seen, *left]:
-            left.append(trial.params)
+    others = [_parameters(trial) for trial in trials if trial.state != TrialState.FAIL]
+    for parameters in (_parameters(trial) for trial in trials if trial.state == TrialState.FAIL):
+        if parameters and parameters not in [*others, *left]:
+            left.append(parameters)
     return left
+
+
+def _parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """What was chosen for a trial, or of one that waits, what will be."""
+    return trial.params or trial.system_attrs.get("fixed_params", {})
