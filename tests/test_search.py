@@ -15,11 +15,12 @@ from tsc_lib import cli, compress, store
 from tsc_lib.errors import UserError
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import config_of
-from tsc_lib.search import choice, cost, optimize, searches
+from tsc_lib.search import choice, cost
+from tsc_lib.search import optimize as whole
+from tsc_lib.search.optimize import optimize
+from tsc_lib.search.results import searches
 from tsc_lib.search.space import FAMILIES, Limits, starts, suggest
 from tsc_lib.search.trials import Search, large_batch, storage_of, unfinished
-
-MODULE = "tsc_lib.search.optimize"
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of its own, eager PyTorch alone, and a session of a few blocks."""
     monkeypatch.setattr(store, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(cost, "COMPILED", ())
-    monkeypatch.setattr(f"{MODULE}.BLOCKS", 3)
+    monkeypatch.setattr(whole, "BLOCKS", 3)
     return tmp_path / "outputs"
 
 

@@ -293,7 +293,7 @@ def _check_writable(path: Path) -> None:
 
 
 def _optimize(chosen: argparse.Namespace) -> None:
-    from tsc_lib.search import optimize
+    from tsc_lib.search.optimize import optimize
     from tsc_lib.search.results import front_text, pick_text
 
     names = ("dataset", "scaling", "model", "seeds", "epochs", "objective", "batch_size", "max_drop")

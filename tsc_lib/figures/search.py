@@ -27,7 +27,7 @@ def search_plane(trials: pd.DataFrame) -> Figure:
     Parameters
     ----------
     trials : DataFrame
-        Of `tsc_lib.search.searches`.
+        Of `tsc_lib.search.results.searches`.
 
     Returns
     -------
