@@ -114,6 +114,8 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(
     assert len(calls) == 2 and 0 not in calls
     trained = {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")}
     optimize(asked, 10, trials=3, output=folder)
+    with pytest.raises(UserError, match="holds another search"):
+        optimize(asked | {"max_drop": 5.0}, 10, trials=3, output=folder)
     assert len(calls) == 2
     assert {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")} == trained
 

@@ -23,11 +23,12 @@ from tsc_lib import compress, stages, store
 from tsc_lib.benchmark.host import THREAD_VARIABLES
 from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.errors import UserError
-from tsc_lib.files import write_json, write_text
+from tsc_lib.files import read_json, write_json, write_text
 from tsc_lib.search.choice import LIKELY, MISSED, SURE, judged, paired_drop, ranked
 from tsc_lib.search.space import starts
-from tsc_lib.search.trials import Search, unfinished
+from tsc_lib.search.trials import Search, SearchSpec, unfinished
 from tsc_lib.search.worker import DONE, Shift, open_study, work
+from tsc_lib.spec import digest
 from tsc_lib.stages import REFERENCE
 from tsc_lib.stats import pareto_front
 from tsc_lib.store import StageFailed
@@ -100,7 +101,8 @@ def optimize(
     Raises
     ------
     UserError
-        If something is unknown, the budget was too small for a single trial, or nothing keeps to the permitted drop.
+        If something is unknown, the budget was too small for a single trial, `output` is another search's, or
+        nothing keeps to the permitted drop.
     """
     if not minutes > 0:
         raise UserError(f"--budget must be more than 0 minutes, not {minutes:g}")
@@ -112,6 +114,7 @@ def optimize(
     folder = (output or store.OUTPUTS / "search" / label).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
+        _claim(folder, spec)
         for unit in search.units:
             stages.train(unit, _say)
             stages.deployed(unit, *REFERENCE, _say)
@@ -151,6 +154,15 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"the same search is running already, in {folder}; wait for it, or end it first") from None
         yield
+
+
+def _claim(folder: Path, spec: SearchSpec) -> None:
+    """Write down what is searched for in a folder, without an earlier pick; refuse one that is another search's."""
+    path = folder / "search.json"
+    if path.exists() and digest(read_json(path)) != spec.key():
+        raise UserError(f"{folder} holds another search, described in {path.name}; name another folder")
+    write_json(path, spec.to_json())
+    (folder / "pick.json").unlink(missing_ok=True)
 
 
 def _run_trials(
