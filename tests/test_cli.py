@@ -47,7 +47,7 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments
     assert said in sentence(capsys, *arguments.split())
 
 
-@pytest.mark.parametrize("command", ["report", "run", "export", "predict", "data", "results"])
+@pytest.mark.parametrize("command", ["report", "run", "optimize", "export", "predict", "data", "results"])
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

@@ -76,6 +76,25 @@ file is one of:
 Out come lines of CSV: the number of the series in the file, from 1, its label, the probability of every label."""
 
 
+OPTIMIZE = """\
+Search for a recipe and a runtime that cost little and lose at most --max-drop points of accuracy. Within --budget
+minutes, after the uncompressed model is trained, recipes are tried: first their size, then a short benchmark, then
+training, which stops early where it does not pay. Optuna proposes them. What did best is measured in a session of its
+own, and the Pareto front, the pick and the command that exports it are printed and kept in outputs/search/.
+
+Everything is decided on validation series. The pick is the cheapest recipe whose drop, corrected for the luck of being
+chosen, keeps to --max-drop with a standard error to spare; if none does, the cheapest that keeps to it at its expected
+value. The accuracy on the test set is told at the end, as a score. The same command goes on where it was stopped, and
+with a larger budget it looks further. Objectives are, as shares of the uncompressed model's in eager PyTorch:
+
+  energy   per inference at the large batch; without an energy counter it is in proportion to CPU time
+  time     CPU time at the large batch
+  latency  wall time of one call with one series
+  size     bytes of the weights
+
+for example:  python -m tsc_lib optimize --dataset ElectricDevices --model T1 --max-drop 1.0 --objective energy"""
+
+
 RUNTIME = "eager, inductor, onnxruntime or openvino (default: the first that executes the recipe)"
 
 DOCTOR = """\
@@ -130,6 +149,25 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--batch-size", type=int, metavar="N", help="series per call (default: by their length)")
     predict.add_argument("--threads", type=int, metavar="N", help="threads (default: as many as it was measured with)")
     predict.set_defaults(function=_predict)
+
+    optimize = commands.add_parser(
+        "optimize", help="find a cheap variant that keeps the accuracy", description=OPTIMIZE, formatter_class=raw
+    )
+    optimize.add_argument("--dataset", required=True, help="name or folder")
+    optimize.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
+    optimize.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    optimize.add_argument("--max-drop", type=float, default=1.0, metavar="POINTS", help="of accuracy (default: 1.0)")
+    optimize.add_argument("--objective", default="energy", help="energy, time, latency or size (default: energy)")
+    optimize.add_argument("--batch-size", type=int, metavar="N", help="the large batch (default: by the length)")
+    optimize.add_argument("--budget", type=float, default=15, metavar="MINUTES", help="(default: 15)")
+    optimize.add_argument("--trials", type=int, metavar="N", help="stop after so many trials (default: by the budget)")
+    optimize.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="N", help="of the training; all judge the finalists"
+    )
+    optimize.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
+    optimize.add_argument("--jobs", type=int, default=1, help="trials at the same time, one core each (default: 1)")
+    optimize.add_argument("--output", type=Path, metavar="FOLDER", help="of the search (default: outputs/search/...)")
+    optimize.set_defaults(function=_optimize)
 
     data = commands.add_parser("data", help="describe a data set", description=DATA)
     data.add_argument("dataset", help="name or folder")
@@ -252,6 +290,17 @@ def _predict(chosen: argparse.Namespace) -> None:
 def _check_writable(path: Path) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(f"cannot write {path}; name a file in a folder that exists")
+
+
+def _optimize(chosen: argparse.Namespace) -> None:
+    from tsc_lib.search.optimize import optimize
+    from tsc_lib.search.results import front_text, pick_text
+
+    names = ("dataset", "scaling", "model", "seeds", "epochs", "objective", "batch_size", "max_drop")
+    request = {name: getattr(chosen, name) for name in names}
+    outcome = optimize(request, chosen.budget, chosen.jobs, chosen.trials, chosen.output)
+    print(front_text(outcome.table))
+    print(f"\n{pick_text(outcome.pick, chosen.max_drop)}\n\n{outcome.folder} holds front.csv, trials.csv and pick.json")
 
 
 def _data(chosen: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ from tsc_lib.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.store import run_or_load
 
 Progress = Callable[[str], None]
+Watch = Callable[[dict[str, Any]], None]
 
 # Of what each stage computes: its own version after those of the stages that it builds on.
 TRAIN_VERSION = (2,)
@@ -115,8 +116,13 @@ def train(unit: Unit, progress: Progress | None = None) -> tuple[Path, dict[str,
     return run_or_load("train", TRAIN_VERSION, unit.label, unit, work)
 
 
-def compressed(unit: Unit, recipe: str, progress: Progress | None = None) -> tuple[Path, CompressedModel]:
-    """Apply a recipe to a unit's model, or load the result; recipes that begin alike share their beginnings."""
+def compressed(
+    unit: Unit, recipe: str, progress: Progress | None = None, watch: Watch | None = None
+) -> tuple[Path, CompressedModel]:
+    """Apply a recipe to a unit's model, or load the result; recipes that begin alike share their beginnings.
+
+    If the last step trains, `watch` sees every epoch of it, and may raise a `StageFailed` to leave it for later.
+    """
     steps = compress.parse(recipe)
     recipe = compress.text(steps)
     if not steps:
@@ -138,6 +144,7 @@ def compressed(unit: Unit, recipe: str, progress: Progress | None = None) -> tup
             seed=unit.seed,
             folder=checkpoints,
             teacher=compressed(unit, compress.BASELINE, progress)[1],
+            watch=watch,
         )
         model = compress.apply(parent, compress.text(steps[-1:]), material)
         _check_lengths(model.network.config, dataset)  # a step may have made longer patches

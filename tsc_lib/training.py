@@ -66,6 +66,7 @@ def fit(
     after_step: Callable[[], None] | None = None,
     loss: Loss | None = None,
     progress: Progress | None = None,
+    watch: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
 
@@ -93,6 +94,9 @@ def fit(
         minimised, a mean over the batch. By default the cross-entropy with the series' classes.
     progress : callable, optional
         Takes a line of text after every epoch.
+    watch : callable, optional
+        Takes the entry of every epoch once the checkpoint has it, and may raise to stop a training that is not worth
+        its time; the same training then goes on from there if it is ever wanted again.
 
     Returns
     -------
@@ -133,6 +137,8 @@ def fit(
             _save(checkpoint, model, optimizer, best, history)
         if progress is not None:
             progress(f"epoch {epoch + 1}/{spec.epochs}: validation accuracy {entry['valid_accuracy']:.3f}")
+        if watch is not None:
+            watch(entry)
     model.load_state_dict(best)
     model.eval()
     chosen = best_epoch(history)

@@ -92,6 +92,7 @@ def train_on(
         checkpoint=None if material.folder is None else material.folder / f"{name}.safetensors",
         after_step=keep_masks if masked else None,
         loss=loss,
+        watch=material.watch,
     )
     details = {"history": history, "best_epoch": best_epoch(history)}
     return dataclasses.replace(model, network=network, trained=True), details

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Material:
         Where a step that takes long may keep checkpoints.
     teacher : CompressedModel, optional
         The uncompressed model of the same data, settings and seed, for steps that learn from it.
+    watch : callable, optional
+        For steps that train; see `tsc_lib.training.fit`.
     """
 
     train: Split
@@ -48,6 +51,7 @@ class Material:
     seed: int
     folder: Path | None = None
     teacher: CompressedModel | None = None
+    watch: Callable[[dict[str, Any]], None] | None = None
 
     def sample(self, count: int) -> tuple[Split, np.ndarray]:
         """At most `count` training series, drawn by the seed, and their positions in train, in order."""

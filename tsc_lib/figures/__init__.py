@@ -20,6 +20,7 @@ from tsc_lib.figures.runtimes import (
     runtime_cost,
     second_thread,
 )
+from tsc_lib.figures.search import search_plane
 from tsc_lib.figures.summary import claims_beside_ours, main_bars
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "runtime_cost",
     "saving_against_loss",
     "savings_by_step",
+    "search_plane",
     "second_thread",
     "series_lengths",
     "speed_against_ratio",

@@ -1,0 +1,252 @@
+"""The search: it goes on where it was, decides on validation alone, and keeps to the permitted drop."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from tsc_lib import cli, compress, store
+from tsc_lib.errors import UserError
+from tsc_lib.figures import search_plane
+from tsc_lib.models.zoo import config_of
+from tsc_lib.search import choice, cost
+from tsc_lib.search import optimize as whole
+from tsc_lib.search.optimize import optimize
+from tsc_lib.search.results import searches
+from tsc_lib.search.space import FAMILIES, Limits, starts, suggest
+from tsc_lib.search.trials import Search, large_batch, storage_of, unfinished
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of its own, eager PyTorch alone, and a session of a few blocks."""
+    monkeypatch.setattr(store, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(cost, "COMPILED", ())
+    monkeypatch.setattr(whole, "BLOCKS", 3)
+    return tmp_path / "outputs"
+
+
+def write(folder: Path, *, channels: int = 1, lengths: tuple[int, int] = (24, 24), flip_test: bool = False) -> str:
+    """Sines of two frequencies, of one or of several lengths; the test labels may be exchanged."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for part, count in (("TRAIN", 40), ("TEST", 20)):
+        lines = []
+        for i in range(count):
+            label, steps = i % 2, np.arange(rng.integers(lengths[0], lengths[1] + 1))
+            wave = np.sin(steps * (0.5 + 0.7 * label) + rng.uniform(0, 6, (channels, 1))) + rng.normal(
+                0, 0.3, (channels, len(steps))
+            )
+            told = 1 - label if flip_test and part == "TEST" else label
+            lines.append(":".join(",".join(f"{v:.4f}" for v in channel) for channel in wave) + f":{'ab'[told]}")
+        text = "\n".join(["@problemName toy", "@data", *lines, ""])
+        (folder / f"{folder.name}_{part}.ts").write_text(text)
+    return str(folder)
+
+
+def request(dataset: str, **changes) -> dict:
+    """Arguments of a search for few bytes, which no clock disturbs."""
+    plain = {"dataset": dataset, "scaling": "channel", "model": "T1", "seeds": [0], "epochs": 4}
+    return plain | {"objective": "size", "batch_size": 8, "max_drop": 100.0} | changes
+
+
+def test_a_search_picks_what_the_printed_command_exports(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = write(tmp_path / "waves", channels=2, lengths=(20, 30))
+    command = ["optimize", "--dataset", dataset, "--epochs", "2", "--trials", "2", "--objective", "time"]
+    assert cli.main([*command, "--max-drop", "100", "--batch-size", "8", "--output", str(tmp_path / "found")]) == 0
+    printed = capsys.readouterr().out
+    pick = json.loads((tmp_path / "found" / "pick.json").read_text())
+    front = pd.read_csv(tmp_path / "found" / "front.csv")
+    assert pick["pick"]["recipe"] == front.recipe[0] and pick["pick"]["recipe"] in printed
+    assert 0 < pick["pick"]["cpu_ratio_large"] < 1
+    assert "test score, which decided nothing" in printed and pick["export"] in printed
+
+    program, module, name, *arguments = shlex.split(pick["export"])
+    assert (program, module, name) == ("python", "-m", "tsc_lib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tsc_lib.spec.BenchmarkSettings.blocks", 3)
+    assert cli.main(arguments) == 0
+    assert cli.main(["predict", arguments[1], str(Path(dataset) / "waves_TEST.ts")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 21
+
+
+def test_poisoned_test_labels_change_nothing_but_the_score(outputs: Path, tmp_path: Path) -> None:
+    found = [
+        optimize(request(write(tmp_path / part / "waves", flip_test=flip)), 10, trials=2).pick
+        for part, flip in (("true", False), ("poisoned", True))
+    ]
+    true, poisoned = ([pick["pick"][name] for name in ("recipe", "runtime", "drop", "cost")] for pick in found)
+    assert true == poisoned
+    scores = [pick["test_score"][0]["accuracy"] for pick in found]
+    assert scores[0] == pytest.approx(1 - scores[1])
+
+
+def test_an_interrupted_search_goes_on_and_repeats_nothing(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, folder = request(write(tmp_path / "waves")), tmp_path / "found"
+    run, calls = Search.run, []
+
+    def stopped(self, trial, deadline):
+        if trial.number == 1:
+            trial.suggest_categorical("family", list(FAMILIES))
+            raise KeyboardInterrupt
+        return run(self, trial, deadline)
+
+    monkeypatch.setattr(Search, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        optimize(asked, 10, trials=3, output=folder)
+
+    def counted(self, trial, deadline):
+        calls.append(trial.number)
+        return run(self, trial, deadline)
+
+    monkeypatch.setattr(Search, "run", counted)
+    optimize(asked, 10, trials=3, output=folder)
+    assert len(calls) == 2 and 0 not in calls
+    trained = {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")}
+    optimize(asked, 10, trials=3, output=folder)
+    with pytest.raises(UserError, match="holds another search"):
+        optimize(asked | {"max_drop": 5.0}, 10, trials=3, output=folder)
+    assert len(calls) == 2
+    assert {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")} == trained
+
+
+def test_what_was_cut_short_is_tried_again_once() -> None:
+    study = optuna.create_study()
+    for value in (1, 2, 2):
+        study.enqueue_trial({"x": value})
+        trial = study.ask()
+        trial.suggest_int("x", 1, 3)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert unfinished(study.trials) == [{"x": 1}, {"x": 2}]
+    study.enqueue_trial({"x": 1})
+    assert unfinished(study.trials) == [{"x": 2}]
+
+
+def test_nothing_within_the_drop_is_told_with_the_closest(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = pd.Series([True] * 8)
+    monkeypatch.setattr(Search, "reference_right", lambda self, unit: lost.to_numpy())
+    monkeypatch.setattr(Search, "right", lambda self, unit, recipe, runtime: ~lost.to_numpy())
+    asked = request(write(tmp_path / "waves"), max_drop=0.0, epochs=1)
+    with pytest.raises(UserError, match=r"nothing that was tried keeps within 0 points; the closest is 'student"):
+        optimize(asked, 10, trials=1)
+    assert not list(outputs.glob("search/*/pick.json"))
+    assert not searches().empty
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"--objective": "watts"}, "unknown objective 'watts'"),
+        ({"--model": "T7"}, "unknown model 'T7'"),
+        ({"--dataset": "./nowhere"}, "there is no folder"),
+        ({"--budget": "0"}, "--budget must be more than 0 minutes"),
+        ({"--trials": "0"}, "--jobs and --trials must be at least 1"),
+        ({"--max-drop": "-1"}, "--max-drop is in points"),
+        ({"--batch-size": "0"}, "--batch-size must be at least 1"),
+        ({"--seeds": "-1"}, "from 0 up"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    outputs: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], said: str
+) -> None:
+    arguments = [word for pair in ({"--dataset": "ItalyPowerDemand"} | changes).items() for word in pair]
+    assert cli.main(["optimize", *arguments]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_too_small_a_budget_is_told(outputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the budget of 1e-06 minutes was too small to train one recipe"):
+        optimize(request(write(tmp_path / "waves"), epochs=1), 1e-6)
+
+
+# Choosing
+
+
+def candidates(costs, drops, error: float) -> pd.DataFrame:
+    return pd.DataFrame({"cost": costs, "drop": drops, "error": error, "recipe": [f"r{i}" for i in range(len(costs))]})
+
+
+def test_the_pick_is_the_cheapest_that_surely_keeps_to_the_drop() -> None:
+    table = choice.judged(candidates([0.5, 0.2, 0.1, 0.05, 0.02], [-0.5, 0.2, 0.4, 0.95, 9.0], 0.1), 1.0)
+    best = choice.ranked(table).iloc[0]
+    assert (best.recipe, best.verdict) == ("r2", choice.SURE)
+    assert best.expected_drop + best.expected_error <= 1.0
+    assert table.verdict[3] == choice.LIKELY and table.verdict[4] == choice.MISSED
+    assert choice.ranked(table).recipe.iloc[-1] == "r4"
+
+
+def test_luck_is_pulled_back_to_what_the_cost_lets_one_expect() -> None:
+    rng = np.random.default_rng(0)
+    costs = 2.0 ** -np.linspace(1, 6, 40)
+    truth = 2 - 1.5 * np.log2(costs) / 4
+    seen = truth + rng.normal(0, 6, 40)
+    drop, error = choice.expected(costs, seen, np.full(40, 6.0))
+    assert np.abs(drop - truth).mean() < 0.5 * np.abs(seen - truth).mean()
+    assert (error < 6).all()
+    exact, _ = choice.expected(costs, seen, np.full(40, 0.01))
+    np.testing.assert_allclose(exact, seen, atol=0.01)
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    table = choice.judged(candidates([0.1, 0.2, 0.3], [3.0, 1.0, 2.0], 0.1), 1.0)
+    assert table.front.tolist() == [True, True, False]
+
+
+def test_a_drop_is_paired_and_repeats_of_a_series_are_no_new_evidence() -> None:
+    reference, candidate = np.array([[1, 1, 1, 0]], bool), np.array([[1, 0, 1, 0]], bool)
+    drop, error = choice.paired_drop(reference, candidate)
+    assert drop == 25
+    assert choice.paired_drop(np.repeat(reference, 3, 0), np.repeat(candidate, 3, 0)) == (drop, error)
+    assert choice.paired_drop(reference, reference) == (0, 25)
+
+
+# Space
+
+
+@pytest.mark.parametrize(("shortest", "longest", "patches"), [(24, 24, [4, 8]), (8, 9, [4]), (96, 20_000, [32])])
+def test_every_point_of_the_space_is_a_recipe_that_fits(shortest: int, longest: int, patches: list[int]) -> None:
+    limits = Limits(config_of("T1", 1, 2), shortest, longest, epochs=3)
+    assert limits.patches == patches
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for start in starts(limits):
+        study.enqueue_trial(start)
+    for number in range(30):
+        trial = study.ask()
+        point = suggest(trial, limits)
+        assert compress.text(compress.parse(point.recipe)) == point.recipe
+        if number < len(starts(limits)):
+            assert trial.params.items() >= starts(limits)[number].items()
+
+
+def test_the_journal_is_lines_of_json(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=storage_of(tmp_path / "journal.log"))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=120)
+    assert all(json.loads(line) for line in (tmp_path / "journal.log").read_text().splitlines())
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.log"]
+
+
+def test_the_large_batch_goes_by_the_length(tmp_path: Path) -> None:
+    from tsc_lib import data
+
+    sizes = [large_batch(data.load(data.resolve(write(tmp_path / str(n), lengths=(n, n))))) for n in (24, 700)]
+    assert sizes == [256, 32]
+
+
+def test_the_figure_shows_every_panel() -> None:
+    one = choice.judged(candidates([0.1, 0.05, 0.02], [0.0, 1.0, 3.0], 0.5), 1.0)
+    one = one.assign(recipe="student > distill(4)", runtime="openvino", dataset="waves", model="T1", measured=[1, 0, 1])
+    figure = search_plane(pd.concat([one, one.assign(model="T2")]))
+    assert len(figure.axes) == 2
+    assert search_plane(pd.DataFrame()).texts

@@ -1,0 +1,139 @@
+"""What a shape costs, measured in seconds before anything is trained: weights do not change the time of a call."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import itertools
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsc_lib import compress, data, deploy, runtimes, stages
+from tsc_lib.benchmark.child import Predict, Runner
+from tsc_lib.benchmark.host import cpu_model
+from tsc_lib.benchmark.inputs import calls_of, evenly
+from tsc_lib.benchmark.settings import BenchmarkSettings
+from tsc_lib.compress import CompressedModel
+from tsc_lib.errors import UserError
+from tsc_lib.search.space import FORMATS
+from tsc_lib.spec import DataSpec, Spec
+from tsc_lib.stages import Unit
+from tsc_lib.store import StageFailed, run_or_load
+
+SHAPE_VERSION = (1,)
+
+COMPILED = tuple(name for name in ("openvino", "onnxruntime") if importlib.util.find_spec(name))
+"""Runtimes that a search tries; `inductor` takes too long to compile, and `eager` is what there is without these."""
+
+QUICK = BenchmarkSettings(warmup_s=0.05, min_window_s=0.01)
+ROUNDS = 7
+SERIES = 8
+
+
+@dataclass(frozen=True)
+class ShapeJob(Spec):
+    """A network's shape in a runtime, beside the uncompressed model in eager PyTorch."""
+
+    data: DataSpec
+    model: str
+    config: dict[str, Any]
+    number_format: str
+    runtime: str
+    batch_size: int
+    cpu_model: str
+
+
+class Gauge:
+    """A short benchmark on validation series, in this process and on one thread.
+
+    Parameters
+    ----------
+    unit : Unit
+        Whose uncompressed model is the reference.
+    batch_size : int
+        Series per call.
+    """
+
+    def __init__(self, unit: Unit, batch_size: int) -> None:
+        self.unit, self.batch_size = unit, batch_size
+        self.dataset = data.load(unit.data)
+
+    def cheapest(self, model: CompressedModel, objective: str) -> tuple[str, float]:
+        """The runtime in which a model costs least, and its cost as a share of the reference's.
+
+        Raises
+        ------
+        StageFailed
+            If no runtime can execute the model.
+        """
+        costs: dict[str, float] = {}
+        why = ""
+        for runtime in COMPILED or ("eager",):
+            try:
+                costs[runtime] = self.cost(model, runtime, objective)
+            except StageFailed as failure:
+                why = str(failure)
+        if not costs:
+            raise StageFailed(why)
+        runtime = min(costs, key=costs.__getitem__)
+        return runtime, costs[runtime]
+
+    def cost(self, model: CompressedModel, runtime: str, objective: str) -> float:
+        """CPU time of a call, or for the objective "size" bytes, as a share of the reference's.
+
+        Raises
+        ------
+        UserError
+            If the runtime does not execute the model's number format.
+        StageFailed
+            If it fails, or is not installed.
+        """
+        deploy.check(runtime, model.number_format)
+        config = dataclasses.asdict(model.network.config)
+        job = ShapeJob(
+            self.unit.data, self.unit.model, config, model.number_format, runtime, self.batch_size, cpu_model()
+        )
+        _, record = run_or_load(
+            "shape", SHAPE_VERSION, self.unit.label, job, lambda folder: self._measure(model, runtime, folder)
+        )
+        return record["size_ratio" if objective == "size" else "cpu_ratio"]
+
+    def _measure(self, model: CompressedModel, runtime: str, folder: Path) -> dict[str, Any]:
+        reference, reference_bytes = self._reference
+        with tempfile.TemporaryDirectory(dir=folder) as prepared:
+            made = deploy.prepare(model, runtime, Path(prepared), equal_length=self.dataset.equal_length)
+            predict = runtimes.load(prepared, runtime)
+            return {"cpu_ratio": self._ratio(predict, reference), "size_ratio": made.model_bytes / reference_bytes}
+
+    def _ratio(self, predict: Predict, reference: Predict) -> float:
+        """CPU time of one predictor ÷ another's, turn by turn: the middle of a few rounds."""
+        series = evenly(sorted(self.dataset.valid.x, key=lambda x: x.shape[1]), max(SERIES, self.batch_size))
+        calls = calls_of(series, self.dataset.equal_length, self.batch_size)
+        runners = [Runner(name, each, calls) for name, each in (("shape", predict), ("reference", reference))]
+        for runner in runners:
+            runner.warm_up(QUICK, 0.0)
+        spent = [[np.mean([r.sweep() for _ in range(r.sweeps)]) for r in runners] for _ in range(ROUNDS)]
+        return float(np.median([own / other for own, other in spent]))
+
+    @cached_property
+    def _reference(self) -> tuple[Predict, int]:
+        folder, record = stages.deployed(self.unit, *stages.REFERENCE)
+        return runtimes.load(folder, stages.REFERENCE[1]), record["deployed"]["model_bytes"]
+
+    def formats(self, recipe: str, objective: str) -> list[tuple[str, str, float]]:
+        """A recipe with each number format after it: (recipe, runtime, cost) of those that run here."""
+        found = []
+        for step, runtime in itertools.product(FORMATS, COMPILED):
+            longer = f"{recipe} > {step}"
+            try:
+                deploy.check(runtime, compress.number_format(compress.parse(longer)))
+                _, model = stages.compressed(self.unit, longer)
+                found.append((longer, runtime, self.cost(model, runtime, objective)))
+            except (UserError, StageFailed):
+                continue
+        return found

@@ -1,0 +1,150 @@
+"""What a search may try: families of recipes, each with sizes to choose from and points to begin with.
+
+A new step joins the search as another `Family` in `FAMILIES`, or as a line in the function of one that is there. Number
+formats are no part of the space: they need no training, so they are tried on what has proved good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from optuna import Trial
+
+from tsc_lib.compress import parse, text
+from tsc_lib.models.transformer import MAX_TOKENS, TransformerConfig
+
+PATCHES = (4, 8, 16, 32)
+
+FORMATS = ("int8(dynamic)", "int8(static)", "bf16")
+"""Steps that may follow a trained recipe."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the choices: the uncompressed model, the data and the settings of its training.
+
+    Attributes
+    ----------
+    config : TransformerConfig
+        Of the uncompressed model.
+    shortest, longest : int
+        Length of the training and validation series, in time steps.
+    epochs : int
+        Epochs that the uncompressed model was trained for.
+    """
+
+    config: TransformerConfig
+    shortest: int
+    longest: int
+    epochs: int
+
+    @property
+    def patches(self) -> list[int]:
+        """Patches that leave the shortest series at least two tokens and the longest no more than the model places."""
+        fit = [p for p in PATCHES if 2 * p <= self.shortest and self.longest < p * (MAX_TOKENS + 1)]
+        return fit or [self.config.patch]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A recipe in two parts: what decides on the cost, and the training after it.
+
+    Attributes
+    ----------
+    structure, training : str
+        Recipes, in canonical spelling; neither is empty.
+    """
+
+    structure: str
+    training: str
+
+    @property
+    def recipe(self) -> str:
+        """The whole recipe."""
+        return f"{self.structure} > {self.training}"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Recipes that are alike.
+
+    Attributes
+    ----------
+    structure : callable
+        Takes a trial and the limits, asks the trial for sizes, and returns steps that need no training.
+    learning_rates : tuple of float
+        For the distillation after them.
+    starts : callable
+        Takes the limits and returns the parameters to try before the sampler decides.
+    """
+
+    structure: Callable[[Trial, Limits], str]
+    learning_rates: tuple[float, ...]
+    starts: Callable[[Limits], list[dict[str, Any]]]
+
+
+def suggest(trial: Trial, limits: Limits) -> Point:
+    """The point that a trial chooses."""
+    name = trial.suggest_categorical("family", list(FAMILIES))
+    family = FAMILIES[name]
+    structure = family.structure(trial, limits)
+    epochs = limits.epochs * trial.suggest_categorical("epochs", [1, 2])
+    temperature = trial.suggest_categorical("temperature", [2, 4])
+    weight = trial.suggest_categorical("weight", [0.5, 0.9])
+    rate = trial.suggest_categorical(f"{name}.learning_rate", family.learning_rates)
+    training = f"distill({epochs}, {temperature}, {weight}, {rate})"
+    return Point(text(parse(structure)), text(parse(training)))
+
+
+def starts(limits: Limits) -> list[dict[str, Any]]:
+    """Points to begin with, the most promising first; what one leaves open the sampler fills in."""
+    lists = [[{"family": name, **point} for point in family.starts(limits)] for name, family in FAMILIES.items()]
+    longest = max(len(points) for points in lists)
+    return [points[i] for i in range(longest) for points in lists if i < len(points)]
+
+
+def _student(trial: Trial, limits: Limits) -> str:
+    layers = trial.suggest_int("student.layers", 1, 4)
+    heads = trial.suggest_categorical("student.heads", [1, 2, 4])
+    d_ff = trial.suggest_categorical("student.d_ff", [32, 64, 128, 256])
+    d_model = trial.suggest_categorical("student.d_model", [16, 24, 32, 48])
+    patch = trial.suggest_categorical("student.patch", limits.patches)
+    return f"student({layers}, {heads}, {d_ff}, {d_model}, {patch})"
+
+
+def _student_starts(limits: Limits) -> list[dict[str, Any]]:
+    near = min(limits.patches, key=lambda patch: abs(patch - limits.config.patch))
+    longer = min((p for p in limits.patches if p > near), default=near)
+    sizes = [(2, 4, 64, 32, near), (1, 4, 64, 32, near), (2, 4, 64, 32, longer), (1, 2, 64, 16, near)]
+    sizes += [(2, 4, 128, 48, longer), (1, 4, 128, 32, longer)]
+    names = [f"student.{name}" for name in ("layers", "heads", "d_ff", "d_model", "patch")]
+    trained = {"epochs": 1, "temperature": 2, "weight": 0.5, "student.learning_rate": 0.001}
+    return [dict(zip(names, size, strict=True)) | trained for size in dict.fromkeys(sizes)]
+
+
+def _cut(trial: Trial, limits: Limits) -> str:
+    config = limits.config
+    steps = [f"layers({trial.suggest_int('cut.layers', 1, min(4, len(config.heads) - 1))})"]
+    steps.append(f"prune(taylor, {trial.suggest_categorical('cut.ratio', [0.25, 0.5, 0.75])})")
+    width = trial.suggest_categorical("cut.width", [1.0, 0.75, 0.5])
+    if width < 1:
+        steps.append(f"width(activation, {round(width * config.d_model)})")
+    return " > ".join(steps)
+
+
+def _cut_starts(limits: Limits) -> list[dict[str, Any]]:
+    trained = {"epochs": 1, "temperature": 2, "weight": 0.5, "cut.learning_rate": 0.001}
+    sizes = [
+        {"cut.layers": 2, "cut.ratio": 0.5, "cut.width": 1.0},
+        {"cut.layers": 1, "cut.ratio": 0.5, "cut.width": 1.0},
+    ]
+    return [size | trained for size in sizes]
+
+
+FAMILIES = {
+    "student": Family(_student, (0.001, 0.002), _student_starts),
+    "cut": Family(_cut, (0.0005, 0.001), _cut_starts),
+}
+"""Small networks trained anew, and what is left of the model when layers, heads, neurons and channels are removed."""

@@ -1,0 +1,268 @@
+"""One search: what it looks for, and what happens in one trial of it, the cheap part first.
+
+A trial builds its shape and counts multiply-accumulates, then times it, then trains. After the first two it ends if
+something cheaper is known to keep the accuracy; during the third Optuna's successive halving ends it if others were
+better after as many epochs. Only the training and validation series take part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from tsc_lib import compress, data, runtimes, stages, training
+from tsc_lib.compress.model import count_macs
+from tsc_lib.errors import UserError
+from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.search.choice import paired_drop
+from tsc_lib.search.cost import Gauge
+from tsc_lib.search.space import Limits, Point, suggest
+from tsc_lib.spec import DataSpec, Spec, TrainSpec
+from tsc_lib.stages import REFERENCE, Unit
+from tsc_lib.store import StageFailed
+
+SEARCH_VERSION = (1,)
+
+OBJECTIVES = ("energy", "time", "latency", "size")
+
+TOKENS = 3000
+"""Tokens of the uncompressed model in a large batch: as many as fill the caches of a core."""
+
+HOPELESS_MACS, HOPELESS_COST = 2.0, 1.25
+"""How many times the multiply-accumulates, or the cost, of a recipe that surely keeps the accuracy end a trial."""
+
+HALVING = optuna.pruners.SuccessiveHalvingPruner(min_resource=4, reduction_factor=2)
+
+
+class OutOfTime(StageFailed):
+    """The budget ended during a training, whose checkpoint stays."""
+
+
+class Pruned(StageFailed):
+    """Others were better after as many epochs."""
+
+
+@dataclass(frozen=True)
+class SearchSpec(Spec):
+    """What is searched for.
+
+    Attributes
+    ----------
+    data : DataSpec
+        The data set.
+    model : str
+        Name of the architecture that is compressed.
+    train : TrainSpec
+        Settings of its training.
+    seeds : tuple of int
+        Seeds of that training; trials use the first, and the finalists are made and judged on all of them.
+    objective : {"energy", "time", "latency", "size"}
+        What is to become small.
+    batch_size : int
+        Series per call, for which energy and time are measured.
+    max_drop : float
+        Points of accuracy that may be lost.
+    version : tuple of int
+        Of the search itself.
+    """
+
+    data: DataSpec
+    model: str
+    train: TrainSpec
+    seeds: tuple[int, ...]
+    objective: str
+    batch_size: int
+    max_drop: float
+    version: tuple[int, ...] = SEARCH_VERSION
+
+    def __post_init__(self) -> None:
+        if self.model not in ARCHITECTURES:
+            raise UserError(f"unknown model {self.model!r}; the models are {', '.join(ARCHITECTURES)}")
+        if self.objective not in OBJECTIVES:
+            raise UserError(
+                f"unknown objective {self.objective!r}; use {', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}"
+            )
+        if not 0 <= self.max_drop <= 100:
+            raise UserError(f"--max-drop is in points of accuracy, from 0 to 100, not {self.max_drop:g}")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"a search needs different seeds, from 0 up, not {list(self.seeds)}")
+        if self.batch_size < 1:
+            raise UserError(f"--batch-size must be at least 1, not {self.batch_size}")
+
+
+class Search:
+    """The trials of one search.
+
+    Parameters
+    ----------
+    spec : SearchSpec
+        What is searched for.
+    """
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self.spec = spec
+        self.units = [Unit(spec.data, spec.model, spec.train, seed) for seed in spec.seeds]
+        self.dataset = data.load(spec.data)
+        self._right: dict[int, np.ndarray] = {}
+
+    @classmethod
+    def open(
+        cls,
+        dataset: str,
+        scaling: str,
+        model: str,
+        seeds: list[int],
+        epochs: int,
+        objective: str,
+        batch_size: int | None,
+        max_drop: float,
+    ) -> Search:
+        """The search that the command line describes; without a `batch_size` a large one is chosen by the length."""
+        found = data.resolve(dataset, scaling=scaling)
+        size = batch_size if batch_size is not None else large_batch(data.load(found))
+        return cls(SearchSpec(found, model, TrainSpec(epochs=epochs), tuple(seeds), objective, size, max_drop))
+
+    @property
+    def timed_batch(self) -> int:
+        """Series per call in what is timed."""
+        return 1 if self.spec.objective == "latency" else self.spec.batch_size
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """The short benchmark."""
+        return Gauge(self.units[0], self.timed_batch)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What bounds the space."""
+        lengths = [*self.dataset.train.lengths, *self.dataset.valid.lengths]
+        return Limits(self._baseline.network.config, min(lengths), max(lengths), self.spec.train.epochs)
+
+    @cached_property
+    def _baseline(self) -> compress.CompressedModel:
+        return stages.compressed(self.units[0], compress.BASELINE)[1]
+
+    def right(self, unit: Unit, recipe: str, runtime: str) -> np.ndarray:
+        """Which validation series a variant of a unit classifies rightly, bool (series,)."""
+        folder, _ = stages.deployed(unit, recipe, runtime)
+        logits = training.classify(runtimes.load(folder, runtime), self.dataset.valid, self.dataset.equal_length)
+        return logits.argmax(axis=1) == self.dataset.valid.y
+
+    def reference_right(self, unit: Unit) -> np.ndarray:
+        """The same of the uncompressed model."""
+        if unit.seed not in self._right:
+            self._right[unit.seed] = self.right(unit, *REFERENCE)
+        return self._right[unit.seed]
+
+    def run(self, trial: optuna.Trial, deadline: float) -> float:
+        """One trial: the logarithm to base 2 of its cost, and one more for every point beyond the permitted drop.
+
+        Parameters
+        ----------
+        trial : optuna.Trial
+            Gets the recipe and what was measured as user attributes.
+        deadline : float
+            In seconds of `time.time`; a training is left for later when it has passed.
+
+        Raises
+        ------
+        optuna.TrialPruned
+            If the trial ended early, or its recipe cannot be made; the attribute ``why`` says which.
+        OutOfTime
+            If the deadline passed.
+        """
+        point = suggest(trial, self.limits)
+        trial.set_user_attr("recipe", point.recipe)
+        try:
+            return self._try(trial, point, deadline)
+        except OutOfTime:
+            raise
+        except (UserError, StageFailed) as failure:
+            trial.set_user_attr("why", str(failure))
+            raise optuna.TrialPruned(str(failure)) from None
+
+    def _try(self, trial: optuna.Trial, point: Point, deadline: float) -> float:
+        torch.set_num_threads(1)
+        unit, note = self.units[0], trial.set_user_attr
+        _, shape = stages.compressed(unit, point.structure)
+        whole = count_macs(self._baseline.network, shape.reference_length)
+        macs = count_macs(shape.network, shape.reference_length) / whole
+        note("macs", macs)
+        safe = self._safe(trial.study)
+        if safe and self.spec.objective != "size" and macs > HOPELESS_MACS * safe["macs"]:
+            raise Pruned("more multiply-accumulates than a recipe that keeps the accuracy")
+        runtime, cost = self.gauge.cheapest(shape, self.spec.objective)
+        note("runtime", runtime)
+        note("cost", cost)
+        if safe and cost > HOPELESS_COST * safe["cost"]:
+            raise Pruned("more expensive than a recipe that keeps the accuracy")
+        before = self.reference_right(unit)
+        _, model = stages.compressed(unit, point.recipe, watch=self._watch(trial, cost, before.mean(), deadline))
+        evaluate = training.evaluator(model.network)
+        logits = training.classify(evaluate, self.dataset.valid, self.dataset.equal_length)
+        right = logits.argmax(axis=1) == self.dataset.valid.y
+        drop, error = paired_drop([before], [right])
+        for name, value in (("valid_accuracy", float(right.mean())), ("drop", drop), ("error", error)):
+            note(name, value)
+        return self._value(cost, drop)
+
+    def _value(self, cost: float, drop: float) -> float:
+        return float(np.log2(cost) + max(0.0, drop - self.spec.max_drop))
+
+    def _watch(
+        self, trial: optuna.Trial, cost: float, reference: float, deadline: float
+    ) -> Callable[[dict[str, Any]], None]:
+        best = 0.0
+
+        def watch(epoch: dict[str, Any]) -> None:
+            nonlocal best
+            best = max(best, epoch["valid_accuracy"])
+            trial.report(self._value(cost, 100 * (reference - best)), epoch["epoch"])
+            if trial.should_prune():
+                raise Pruned(f"others were better after {epoch['epoch']} epochs")
+            if time.time() > deadline:
+                raise OutOfTime("the budget ended")
+
+        return watch
+
+    def _safe(self, study: optuna.Study) -> dict[str, Any] | None:
+        """What is known of the cheapest trial that keeps to the permitted drop with a standard error to spare."""
+        complete = [trial.user_attrs for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+        sure = [facts for facts in complete if facts["drop"] + facts["error"] <= self.spec.max_drop]
+        return min(sure, key=lambda facts: facts["cost"], default=None)
+
+
+def large_batch(dataset: data.Dataset) -> int:
+    """The power of two nearest to `TOKENS` tokens of eight steps, from 1 to 256, for series of the median length."""
+    tokens = max(1.0, float(np.median(dataset.train.lengths)) / ARCHITECTURES["T1"]["patch"])
+    return int(2 ** np.clip(round(np.log2(TOKENS / tokens)), 0, 8))
+
+
+def storage_of(journal: Path) -> optuna.storages.JournalStorage:
+    """Optuna's journal: lines of JSON to which several processes append, none of them a pickle."""
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    return optuna.storages.JournalStorage(backend)
+
+
+def unfinished(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
+    """Parameters of the trials that a kill or the end of the budget cut short, each once, unless tried since."""
+    left: list[dict[str, Any]] = []
+    others = [_parameters(trial) for trial in trials if trial.state != TrialState.FAIL]
+    for parameters in (_parameters(trial) for trial in trials if trial.state == TrialState.FAIL):
+        if parameters and parameters not in [*others, *left]:
+            left.append(parameters)
+    return left
+
+
+def _parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """What was chosen for a trial, or of one that waits, what will be."""
+    return trial.params or trial.system_attrs.get("fixed_params", {})
