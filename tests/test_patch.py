@@ -1,4 +1,4 @@
-"""Longer patches: the means of what they stand for, in every runtime and for every length."""
+"""Longer patches: fewer of the same tokens, in every runtime and for every length."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tsc_lib import data, deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
-from tsc_lib.compress.structure import merge_patches
+from tsc_lib.compress.structure import lengthen_patches
 from tsc_lib.data import Split
 from tsc_lib.deploy.lean import Lean
 from tsc_lib.errors import UserError
@@ -42,28 +43,38 @@ def unequal() -> Material:
     return material_of(17, 60)
 
 
-def test_a_long_patch_is_embedded_as_the_mean_of_the_short_ones(model: CompressedModel) -> None:
-    merged = merge_patches(model.network, 3)
-    x = torch.randn(5, 3, 48)
+def test_the_layers_read_every_third_of_the_tokens_that_they_read_before(model: CompressedModel) -> None:
+    longer = lengthen_patches(model.network, 3)
+    x = torch.randn(5, 3, 53)
+    kept = [0, 3, 6]  # the class token and the last of three patches each
+    short = model.network
     with torch.inference_mode():
-        short, long = model.network.embed(x), merged.embed(x)
-    torch.testing.assert_close(long, short.unflatten(2, (2, 3)).mean(3))
-    constant = torch.full((1, 3, 24), 2.0)
-    by_hand = 2 * model.network.embed.weight.sum((1, 2)) + model.network.embed.bias
-    torch.testing.assert_close(merged.embed(constant)[0, :, 0], by_hand)
+        tokens = torch.cat([short.class_token.expand(5, -1, -1), short.embed(x).transpose(1, 2)], dim=1)
+        y = (tokens + short.positions[: tokens.shape[1]])[:, kept]
+        for layer in short.layers:
+            y = layer(y, None)
+        expected = short.classify(F.relu(short.hidden(y[:, 0])))
+        torch.testing.assert_close(longer(x), expected, atol=1e-5, rtol=0)
 
 
-def test_positions_are_means_of_those_that_a_token_stands_for(model: CompressedModel) -> None:
+def test_equal_patches_are_embedded_as_one_of_them(model: CompressedModel) -> None:
+    longer = lengthen_patches(model.network, 3)
+    patch = torch.randn(4, 3, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(longer.embed(patch.repeat(1, 1, 3)), model.network.embed(patch))
+        by_hand = 2 * model.network.embed.weight.sum((1, 2)) + model.network.embed.bias
+        torch.testing.assert_close(longer.embed(torch.full((1, 3, 24), 2.0))[0, :, 0], by_hand)
+
+
+def test_positions_are_those_of_the_old_tokens_as_far_as_series_may_go(model: CompressedModel) -> None:
     table = sinusoidal_positions(6 * MAX_TOKENS + 1, 16)
-    positions = merge_patches(merge_patches(model.network, 3), 2).positions
+    positions = lengthen_patches(lengthen_patches(model.network, 3), 2).positions
     assert positions.shape == (MAX_TOKENS + 1, 16)
-    torch.testing.assert_close(positions[0], table[0], rtol=0, atol=0)
-    torch.testing.assert_close(positions[1], table[1:7].mean(0))
-    torch.testing.assert_close(positions[-1], table[-6:].mean(0))
+    torch.testing.assert_close(positions[[0, 1, 2, -1]], table[[0, 6, 12, 6 * MAX_TOKENS]], rtol=0, atol=0)
 
 
-def test_merging_twice_is_merging_once(model: CompressedModel) -> None:
-    twice, once = merge_patches(merge_patches(model.network, 2), 2), merge_patches(model.network, 4)
+def test_doubling_twice_is_quadrupling(model: CompressedModel) -> None:
+    twice, once = lengthen_patches(lengthen_patches(model.network, 2), 2), lengthen_patches(model.network, 4)
     assert twice.config == once.config and (once.config.patch, once.config.position_stride) == (32, 4)
     x = torch.randn(4, 3, 70)
     with torch.inference_mode():
@@ -73,8 +84,8 @@ def test_merging_twice_is_merging_once(model: CompressedModel) -> None:
 
 def test_the_tokens_are_halved_and_counted_right(model: CompressedModel, unequal: Material, tmp_path: Path) -> None:
     made = apply(model, "width(l1, 8) > patch(16) > prune(l1, 0.5) > finetune(1)", unequal)
-    merging = made.evidence[1]
-    assert merging.details == {"merged": 2} and merging.macs_after < 0.6 * merging.macs_before
+    halving = made.evidence[1]
+    assert halving.details == {"patches": 2} and halving.macs_after < 0.6 * halving.macs_before
     counted = operations(made.network.config, 40)
     assert sum(o.macs for o in counted) == count_macs(made.network, 40) == made.evidence[-1].macs_after
     save_model(made, tmp_path)
@@ -98,7 +109,7 @@ def test_a_padded_series_has_the_logits_that_it_has_alone(model: CompressedModel
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_lean_form_has_the_same_logits(model: CompressedModel, fused: bool) -> None:
-    network = merge_patches(model.network, 2)
+    network = lengthen_patches(model.network, 2)
     lean = Lean(network, fused=fused).eval()
     x, lengths = torch.randn(4, 3, 48), torch.tensor([48, 16, 40, 31])
     padded = x * (torch.arange(48) < lengths[:, None])[:, None]
@@ -127,7 +138,7 @@ def test_every_runtime_has_the_same_logits(
         np.testing.assert_allclose(predict(batch.x, batch.lengths), exact, atol=1e-5)
 
 
-def test_what_cannot_be_merged_is_said_in_a_sentence(model: CompressedModel, unequal: Material) -> None:
+def test_what_cannot_be_lengthened_is_said_in_a_sentence(model: CompressedModel, unequal: Material) -> None:
     with pytest.raises(NoEffect, match=r"patch\(8\) changes nothing in a model whose patches have 8 time steps"):
         apply(model, "patch(8)", unequal)
     for size in (4, 12):

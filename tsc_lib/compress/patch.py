@@ -1,11 +1,6 @@
 """Longer patches: a trained model that reads a series in fewer tokens.
 
 Attention takes the square of the number of tokens, and everything else but the classifier is proportional to it.
-
-References
-----------
-.. [1] Beyer et al., "FlexiViT: One Model for All Patch Sizes", CVPR 2023 (patch embeddings of trained models resized).
-.. [2] Bolya et al., "Token Merging: Your ViT but Faster", ICLR 2023 (a merged token is the mean of its tokens).
 """
 
 from __future__ import annotations
@@ -16,13 +11,13 @@ from typing import Any
 
 from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.compress.recipe import NoEffect, register
-from tsc_lib.compress.structure import check_series, merge_patches
+from tsc_lib.compress.structure import check_series, lengthen_patches
 from tsc_lib.errors import UserError
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Read the series in longer patches; a step that trains should follow.
+    """Read the series in longer patches; train on after this step.
 
     Attributes
     ----------
@@ -39,7 +34,7 @@ class Patch:
 
 @register("patch", Patch)
 def patch(model: CompressedModel, step: Patch, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
-    """Merge patches; the details tell how many of the old ones make a new one."""
+    """Lengthen the patches; the details tell how many of the old ones a new one covers."""
     old = model.network.config.patch
     if model.number_format != "fp32":
         raise UserError(f"patch works on fp32 weights, but the model is {model.number_format}; put it before int8")
@@ -50,6 +45,6 @@ def patch(model: CompressedModel, step: Patch, material: Material) -> tuple[Comp
             f"patch({step.size}) is no multiple of the {old} time steps that the model's patches have; "
             f"use {2 * old} or {4 * old}"
         )
-    network = merge_patches(model.network, step.size // old)
+    network = lengthen_patches(model.network, step.size // old)
     check_series(network.config, material)
-    return dataclasses.replace(model, network=network), {"merged": step.size // old}
+    return dataclasses.replace(model, network=network), {"patches": step.size // old}

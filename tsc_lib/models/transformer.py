@@ -56,7 +56,7 @@ class TransformerConfig:
     ranks : tuple of tuple of int, optional
         For each layer the rank of each of `LINEARS`, 0 for one that is a single matrix; None if all are.
     position_stride : int
-        Rows of the table of positions that a token stands for; its own position is their mean.
+        Steps in that table from one token to the next, where patches are longer than those that it was made for.
     """
 
     channels: int
@@ -197,9 +197,7 @@ class Transformer(nn.Module):
         self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch)
         self.class_token = nn.Parameter(torch.randn(1, 1, config.d_model))
         stride = config.position_stride
-        positions = sinusoidal_positions(stride * MAX_TOKENS + 1, config.position_width or config.d_model)
-        if stride > 1:
-            positions = torch.cat([positions[:1], positions[1:].unflatten(0, (-1, stride)).mean(1)])
+        positions = sinusoidal_positions(stride * MAX_TOKENS + 1, config.position_width or config.d_model)[::stride]
         if config.position_channels is not None:
             positions = positions[:, list(config.position_channels)]
         self.register_buffer("positions", positions, persistent=False)
