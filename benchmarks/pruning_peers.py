@@ -120,14 +120,14 @@ def accuracy(network: Transformer, split: Split, equal_length: bool) -> float:
 
 
 def compare(unit: stages.Unit, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:
-    """A row for the uncompressed model and for each method, before and after fine-tuning."""
+    """A row for the uncompressed model, and one for each method before and after fine-tuning."""
     dataset = data.load(unit.data)
     _, whole = stages.compressed(unit, compress.BASELINE)
     material = Material(dataset.train, dataset.valid, dataset.equal_length, unit.train, unit.seed)
     length, slopes = whole.reference_length, gradients(whole.network, material)
     tuning = material if series is None else dataclasses.replace(material, train=material.sample(series)[0])
 
-    def row(package: str, method: str, model: CompressedModel, tuned: CompressedModel) -> dict[str, Any]:
+    def row(package: str, method: str, model: CompressedModel) -> dict[str, Any]:
         found = {
             "dataset": dataset.name,
             "model": unit.model,
@@ -136,27 +136,27 @@ def compare(unit: stages.Unit, ratio: float, epochs: int, series: int | None) ->
             "package": package,
             "method": method,
             "macs": count_macs(model.network, length),
-            "tuned_series": len(tuning.train),
         }
         for name, split in (("valid", dataset.valid), ("test", dataset.test)):
-            for when, made in (("before", model), ("after", tuned)):
-                found[f"{name}_accuracy_{when}"] = accuracy(made.network, split, dataset.equal_length)
+            found[f"{name}_accuracy"] = accuracy(model.network, split, dataset.equal_length)
         return found
 
-    def tuned(model: CompressedModel) -> CompressedModel:
-        return compress.apply(model, f"finetune({epochs})", tuning)
+    def rows(package: str, method: str, model: CompressedModel) -> Iterator[dict[str, Any]]:
+        tuned = compress.apply(model, f"finetune({epochs})", tuning)
+        yield row(package, method, model) | {"tuned_on": 0}
+        yield row(package, method, tuned) | {"tuned_on": len(tuning.train)}
 
-    yield row("none", "uncompressed", whole, tuned(whole))
+    yield row("none", "uncompressed", whole) | {"tuned_on": 0}
     for criterion in OURS:
         model = compress.apply(whole, f"prune({criterion}, {ratio})", material)
         macs = count_macs(model.network, length)  # the same for every criterion
-        yield row("tsc_lib", criterion, model, tuned(model))
+        yield from rows("tsc_lib", criterion, model)
     for importance in THEIRS:
         network = at_macs(
             lambda share, name=importance: torch_pruned(whole.network, name, share, length, slopes), macs, ratio, length
         )
         model = dataclasses.replace(whole, network=network)
-        yield row("torch-pruning", importance, model, tuned(model))
+        yield from rows("torch-pruning", importance, model)
 
 
 def _run(chosen: argparse.Namespace) -> None:
@@ -174,8 +174,8 @@ def _run(chosen: argparse.Namespace) -> None:
                 write_text(chosen.output, pd.DataFrame(rows).to_csv(index=False))
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="{:.4f}".format))
-    shown = ["macs", *(name for name in table if "accuracy" in name)]
-    means = table.groupby(["ratio", "package", "method"], sort=False)[shown].mean()
+    cases = table.groupby(["ratio", "package", "method", "tuned_on"], sort=False)
+    means = cases[["macs", "valid_accuracy", "test_accuracy"]].mean()
     print(f"\nMeans over {len(chosen.seeds)} seeds\n{means.to_string(float_format='{:.4f}'.format)}")
 
 
