@@ -34,5 +34,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tsc_lib needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dev,counters,gpu,crosscheck,runtimes]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dev,counters,gpu,crosscheck,runtimes,bench]'
 	@touch $@

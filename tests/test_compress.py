@@ -72,6 +72,7 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
         ("lowrank(1)", "lies between 0 and 1, not 1"),
         ("distill(0)", "at least one epoch"),
         ("distill(4, weight=1.5)", "a weight of the teacher above 0 and no more than 1"),
+        ("distill(4, features=-1)", "the weight of features in distillation is at least 0, not -1"),
         ("student(layers=0)", "every size of a student must be at least 1"),
         ("student(heads=5)", "5 heads must share its 32 channels evenly"),
         ("prune(l1, 1.5)", "between 0 and 1, not 1.5"),

@@ -12,6 +12,7 @@ import torch
 from tsc_lib import data, stages, training
 from tsc_lib.compress import CompressedModel, Material, apply, load_model, save_model
 from tsc_lib.compress.distillation import Distill, distillation_loss
+from tsc_lib.compress.features import MAP, FeatureLoss, features_of
 from tsc_lib.data import Split
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import build
@@ -76,6 +77,75 @@ def test_distillation_is_deterministic_and_goes_on_where_it_was(
     whole, again = (apply(pruned, "distill(3)", material) for _ in range(2))
     np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
     saved = dataclasses.replace(material, folder=tmp_path)
+    kill_after_two_epochs(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        apply(pruned, "distill(3)", saved)
+    monkeypatch.undo()
+    resumed = apply(pruned, "distill(3)", saved)
+    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
+    assert len(resumed.evidence[-1].details["history"]) == 3
+
+
+def class_tokens(model: CompressedModel, material: Material) -> np.ndarray:
+    """Layer-normed, as the loss compares them, of the training series."""
+    return torch.nn.functional.layer_norm(features_of(model, material), (32,)).numpy()
+
+
+def test_without_a_weight_on_features_nothing_is_new(teacher: CompressedModel, material: Material) -> None:
+    pruned = apply(teacher, "prune(l1, 0.5)", material)
+    plain = apply(pruned, "distill(2)", material)
+    silent = apply(pruned, "distill(2, 2, 0.5, 0.0005, 0)", material)
+    assert silent.evidence[-1].step == plain.evidence[-1].step == "distill(2)"
+    np.testing.assert_array_equal(logits_of(silent, material), logits_of(plain, material))
+    guided = apply(pruned, "distill(2, features=1)", material)
+    assert guided.evidence[-1].step == "distill(2, 2.0, 0.5, 0.0005, 1.0)"
+    assert not np.array_equal(logits_of(guided, material), logits_of(plain, material))
+    assert sorted(guided.network.state_dict()) == sorted(plain.network.state_dict())
+
+
+def test_the_teacher_itself_has_no_loss_of_features_and_another_has_its_mean_square(
+    teacher: CompressedModel, material: Material
+) -> None:
+    index = torch.tensor([5, 0, 3])
+    x = torch.from_numpy(np.stack([material.train.x[i] for i in index]))
+    pruned = apply(teacher, "prune(l1, 0.5)", material)
+    apart = class_tokens(pruned, material)[index] - class_tokens(teacher, material)[index]
+    for model, expected in ((teacher, 1.0), (pruned, 1 + 3 * np.square(apart).mean())):
+        loss = FeatureLoss(features_of(teacher, material), lambda logits, index: torch.tensor(1.0), 3.0, seed=0)
+        loss.attach(model.network)
+        with torch.no_grad():
+            found = loss(model.network(x), index)
+        loss.detach(model.network)
+        assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_features_draw_the_class_token_to_the_teachers(teacher: CompressedModel, material: Material) -> None:
+    pruned = apply(teacher, "prune(l1, 0.8)", material)
+    there = class_tokens(teacher, material)
+    recipes = ("distill(8)", "distill(8, features=5)")
+    plain, guided = (np.square(class_tokens(apply(pruned, r, material), material) - there).mean() for r in recipes)
+    assert guided < 0.8 * plain
+
+
+def test_a_narrow_student_learns_features_through_a_map_and_goes_on_where_it_was(
+    teacher: CompressedModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = apply(teacher, "student(1, 2, 16, 16)", material)
+    whole, again = (apply(student, "distill(3, features=1)", material) for _ in range(2))
+    np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
+    save_model(whole, tmp_path)
+    assert not [name for name in load_model(tmp_path).network.state_dict() if MAP in name]
+    assert not whole.network.layers[-1]._forward_hooks
+    saved = dataclasses.replace(material, folder=tmp_path)
+    kill_after_two_epochs(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        apply(student, "distill(3, features=1)", saved)
+    monkeypatch.undo()
+    resumed = apply(student, "distill(3, features=1)", saved)
+    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
+
+
+def kill_after_two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     write = training._save
 
     def killed(path, model, optimizer, best, history):
@@ -84,12 +154,6 @@ def test_distillation_is_deterministic_and_goes_on_where_it_was(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "_save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        apply(pruned, "distill(3)", saved)
-    monkeypatch.undo()
-    resumed = apply(pruned, "distill(3)", saved)
-    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
-    assert len(resumed.evidence[-1].details["history"]) == 3
 
 
 def test_masked_rows_stay_zero_under_distillation(teacher: CompressedModel, material: Material) -> None:

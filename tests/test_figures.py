@@ -166,6 +166,7 @@ def test_every_strategy_has_its_own_colour_and_marker():
         ("layers(2, first) > width(activation, 16)", "eager", "smaller shape", "2 layers (first), width 16 activation"),
         ("layers(1) > int8(static)", "inductor", "smaller shape", "1 layer, static int8, inductor"),
         ("lowrank(0.9)", "openvino", "smaller shape", "Low rank 90 %, openvino"),
+        ("patch(16) > distill(4)", "eager", "smaller shape", "Patches of 16, distilled"),
         ("student > distill(20)", "eager", "student", "Student, distilled"),
         ("student(2, 4)", "eager", "student", "Student (2, 4)"),
         ("distill(20)", "eager", "other", "Distilled"),

@@ -84,7 +84,7 @@ def test_everything_that_is_imported_is_declared():
     distributions = metadata.packages_distributions()
     undeclared = set()
     ours = {"tsc_lib", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
-    for path in [*(ROOT / "tsc_lib").rglob("*.py"), *(ROOT / "tests").glob("*.py")]:
+    for path in [path for folder in ("tsc_lib", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:

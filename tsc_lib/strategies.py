@@ -17,8 +17,8 @@ FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, MASKS, REMOVAL, COMBINED, SMALLE
 """Every family of strategies, in the order of legends and tables.
 
 Masks, removal and both with int8 are the study's: one share of heads and neurons from every layer, at most fine-tuned.
-Whatever else removes structure is a smaller shape: whole layers, channels, ranks, in rounds, by other shares in every
-layer, or distilled.
+Whatever else removes structure is a smaller shape: whole layers, channels, ranks, longer patches, in rounds, by other
+shares in every layer, or distilled.
 """
 
 TITLES = {
@@ -129,7 +129,7 @@ def _family(steps: list[tuple[str, list[str]]]) -> str:
     shares = [len(arguments) for name, arguments in steps if name in ("mask", "prune")]
     if shares == [2] and set(names) <= {"mask", "prune", "finetune", "int8"}:
         return COMBINED if modes else MASKS if "mask" in names else REMOVAL
-    if {"prune", "gradual", "layers", "width", "lowrank"} & set(names):
+    if {"prune", "gradual", "layers", "width", "lowrank", "patch"} & set(names):
         return SMALLER
     if modes and set(names) <= {"int8", "finetune"}:
         return DYNAMIC if modes[0] == "dynamic" else STATIC
@@ -148,6 +148,8 @@ def _label(name: str, arguments: list[str]) -> str:
             return " ".join([f"{count} layer{'s' * (count != '1')}", *_brackets(options)])
         case "width", [criterion, channels]:
             return f"width {channels} {_criterion(criterion)}"
+        case "patch", [size]:
+            return f"patches of {size}"
         case "lowrank", [energy]:
             return f"low rank {_percent(energy)}"
         case "int8", [mode, *_]:

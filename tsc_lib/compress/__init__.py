@@ -5,6 +5,7 @@ from tsc_lib.compress import (  # noqa: F401 - they register their methods
     finetuning,
     gradual,
     lowrank,
+    patch,
     pruning,
     quantization,
     shape,

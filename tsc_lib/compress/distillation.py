@@ -8,6 +8,7 @@ References
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tsc_lib.compress.features import FeatureLoss, features_of
 from tsc_lib.compress.finetuning import train_on
 from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.compress.recipe import register
+from tsc_lib.compress.structure import check_series
 from tsc_lib.errors import UserError
-from tsc_lib.models.transformer import Transformer, check_length
+from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import config_from
 from tsc_lib.training import Loss, classify, evaluator
 
@@ -38,12 +41,16 @@ class Distill:
         Share of the teacher in the loss; the rest is the cross-entropy with the classes.
     learning_rate : float
         Adam's learning rate; a student from scratch needs more, such as 0.001.
+    features : float
+        Weight of the distance between the two models' class tokens, which is added to the loss; see
+        `tsc_lib.compress.features`.
     """
 
     epochs: int
     temperature: float = 2.0
     weight: float = 0.5
     learning_rate: float = 5e-4
+    features: float = 0.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or not self.learning_rate > 0:
@@ -53,6 +60,8 @@ class Distill:
                 "distillation needs a positive temperature and a weight of the teacher above 0 and no more than 1, "
                 f"not {self}"
             )
+        if not 0 <= self.features < math.inf:
+            raise UserError(f"the weight of features in distillation is at least 0, not {self.features:g}")
 
 
 @dataclass(frozen=True)
@@ -81,12 +90,17 @@ class Student:
 
 @register("distill", Distill)
 def distill(model: CompressedModel, step: Distill, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
-    """Train a copy in fp32 on the logits that the teacher gives to the training series, computed once."""
+    """Train a copy in fp32 on what the teacher gives to the training series, computed once."""
     if material.teacher is None:
         raise UserError("distill learns from the uncompressed model, and the material has none; give it a teacher")
     logits = classify(evaluator(material.teacher.network), material.train, material.equal_length)
     loss = distillation_loss(torch.from_numpy(logits), torch.from_numpy(material.train.y), step)
-    return train_on(model, material, "distill", step.epochs, step.learning_rate, loss)
+    if not step.features:
+        return train_on(model, material, "distill", step.epochs, step.learning_rate, loss)
+    loss = FeatureLoss(features_of(material.teacher, material), loss, step.features, material.seed)
+    made, details = train_on(model, material, "distill", step.epochs, step.learning_rate, loss, loss.attach)
+    loss.detach(made.network)
+    return made, details
 
 
 def distillation_loss(teacher: Tensor, target: Tensor, step: Distill) -> Loss:
@@ -112,9 +126,7 @@ def student(model: CompressedModel, step: Student, material: Material) -> tuple[
     old = model.network.config
     config = config_from(dataclasses.asdict(step), old.channels, old.classes)
     config = dataclasses.replace(config, dropout=old.dropout)
-    lengths = [length for split in (material.train, material.valid) for length in split.lengths]
-    for length in (min(lengths), max(lengths)):
-        check_length(config, int(length), "a series to train the student on")
+    check_series(config, material)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(material.seed)
         network = Transformer(config).eval()

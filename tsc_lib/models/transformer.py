@@ -55,6 +55,8 @@ class TransformerConfig:
         Columns of that table that the model still has, one for each of its `d_model` channels.
     ranks : tuple of tuple of int, optional
         For each layer the rank of each of `LINEARS`, 0 for one that is a single matrix; None if all are.
+    position_stride : int
+        Steps in that table from one token to the next, where patches are longer than those that it was made for.
     """
 
     channels: int
@@ -69,6 +71,7 @@ class TransformerConfig:
     position_width: int | None = None
     position_channels: tuple[int, ...] | None = None
     ranks: tuple[tuple[int, ...], ...] | None = None
+    position_stride: int = 1
 
     def __post_init__(self) -> None:
         # JSON has no tuples: accept the lists that it gives back.
@@ -81,7 +84,7 @@ class TransformerConfig:
         if len(self.heads) != len(self.d_ff):
             raise ValueError(f"heads names {len(self.heads)} layers and d_ff {len(self.d_ff)}; they must agree")
         sizes = (self.channels, self.classes, self.patch, self.d_model, self.head_dim, self.d_hidden)
-        if min(*sizes, *self.heads, *self.d_ff) < 1:
+        if min(*sizes, *self.heads, *self.d_ff, self.position_stride) < 1:
             raise ValueError(f"every size of a transformer must be at least 1: {self}")
         if (self.position_width is None) != (self.position_channels is None):
             raise ValueError("position_width and position_channels come together or not at all")
@@ -193,7 +196,8 @@ class Transformer(nn.Module):
         self.config = config
         self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch)
         self.class_token = nn.Parameter(torch.randn(1, 1, config.d_model))
-        positions = sinusoidal_positions(MAX_TOKENS + 1, config.position_width or config.d_model)
+        stride = config.position_stride
+        positions = sinusoidal_positions(stride * MAX_TOKENS + 1, config.position_width or config.d_model)[::stride]
         if config.position_channels is not None:
             positions = positions[:, list(config.position_channels)]
         self.register_buffer("positions", positions, persistent=False)

@@ -1,0 +1,102 @@
+"""Learning from what a teacher makes of a series before it decides: the class token after the last encoder layer.
+
+References
+----------
+.. [1] Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015 (a learned map where the widths differ).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.models.transformer import Transformer
+from tsc_lib.training import Loss, classify, evaluator
+
+MAP = "feature_map"
+"""Name of the learned map while a network is trained; being its submodule, it is trained and resumed with it."""
+
+
+class Features:
+    """The class token (n, d_model) of the batch that last went through a network.
+
+    Parameters
+    ----------
+    network : Transformer
+        Watched until `close`.
+    """
+
+    def __init__(self, network: Transformer) -> None:
+        self.state = torch.empty(0)
+        self._hook = network.layers[-1].register_forward_hook(self._keep)
+
+    def close(self) -> None:
+        """Watch the network no more."""
+        self._hook.remove()
+
+    def _keep(self, layer: nn.Module, given: Any, tokens: Tensor) -> None:
+        self.state = tokens[:, 0]
+
+
+def features_of(model: CompressedModel, material: Material) -> Tensor:
+    """The class token (n, d_model) of every training series."""
+    watched, predict = Features(model.network), evaluator(model.network)
+
+    def state(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        predict(x, lengths)
+        return watched.state.numpy()
+
+    found = classify(state, material.train, material.equal_length)
+    watched.close()
+    return torch.from_numpy(found)
+
+
+class FeatureLoss:
+    """A loss with a share for how far a network's class token is from its teacher's.
+
+    That share is the mean square over channels and series, both states layer-normed so that their size tells nothing.
+    Where the widths differ, a linear map of the network's state is learned beside it [1]_.
+
+    Parameters
+    ----------
+    teacher : Tensor
+        The teacher's states (n, d_teacher) of the training series.
+    loss : callable
+        What else is minimised, see `tsc_lib.training.fit`.
+    weight : float
+        Of the share.
+    seed : int
+        Of the map's first weights.
+    """
+
+    def __init__(self, teacher: Tensor, loss: Loss, weight: float, seed: int) -> None:
+        self.teacher = F.layer_norm(teacher, teacher.shape[1:])
+        self.loss, self.weight, self.seed = loss, weight, seed
+
+    def attach(self, network: Transformer) -> None:
+        """Watch a network that is about to be trained, and give it the map if it needs one."""
+        self.features = Features(network)
+        width, wanted = network.config.d_model, self.teacher.shape[1]
+        self.map: nn.Module = nn.Identity()
+        if width != wanted:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                self.map = nn.Linear(width, wanted)
+            network.add_module(MAP, self.map)
+
+    def detach(self, network: Transformer) -> None:
+        """Leave the trained network as it would be without a teacher."""
+        self.features.close()
+        if hasattr(network, MAP):
+            delattr(network, MAP)
+
+    def __call__(self, logits: Tensor, index: Tensor) -> Tensor:
+        """The loss of a batch with these logits (n, classes), its series at these positions (n,) in train."""
+        mapped = self.map(self.features.state)
+        apart = F.mse_loss(F.layer_norm(mapped, mapped.shape[1:]), self.teacher[index])
+        return self.loss(logits, index) + self.weight * apart
