@@ -15,6 +15,7 @@ import argparse
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def torch_pruned(
         num_heads={linear: a.heads for a in attentions for linear in (a.query, a.key, a.value)},
         prune_num_heads=True,
         prune_head_dims=False,
+        unwrapped_parameters=[(network.class_token, 2)],
         ignored_layers=[*embedding, network.hidden, network.classify],
     )
     pruner.step()
@@ -152,9 +154,8 @@ def compare(unit: stages.Unit, ratio: float, epochs: int, series: int | None) ->
         macs = count_macs(model.network, length)  # the same for every criterion
         yield from rows("tsc_lib", criterion, model)
     for importance in THEIRS:
-        network = at_macs(
-            lambda share, name=importance: torch_pruned(whole.network, name, share, length, slopes), macs, ratio, length
-        )
+        prune = partial(torch_pruned, whole.network, importance, length=length, slopes=slopes)
+        network = at_macs(prune, macs, ratio, length)
         model = dataclasses.replace(whole, network=network)
         yield from rows("torch-pruning", importance, model)
 
@@ -163,20 +164,19 @@ def _run(chosen: argparse.Namespace) -> None:
     if not chosen.output.resolve().parent.is_dir():
         raise UserError(f"cannot write {chosen.output}; name a file in a folder that exists")
     torch.set_num_threads(1)
-    specs = data.resolve(chosen.dataset, scaling=chosen.scaling)
+    dataset = data.resolve(chosen.dataset, scaling=chosen.scaling)
     rows: list[dict[str, Any]] = []
     for seed in chosen.seeds:
         for ratio in chosen.ratios:
-            for row in compare(
-                stages.Unit(specs, chosen.model, TrainSpec(), seed), ratio, chosen.epochs, chosen.series
-            ):
+            unit = stages.Unit(dataset, chosen.model, TrainSpec(), seed)
+            for row in compare(unit, ratio, chosen.epochs, chosen.series):
                 rows.append(row)
                 write_text(chosen.output, pd.DataFrame(rows).to_csv(index=False))
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="{:.4f}".format))
     cases = table.groupby(["ratio", "package", "method", "tuned_on"], sort=False)
     means = cases[["macs", "valid_accuracy", "test_accuracy"]].mean()
-    print(f"\nMeans over {len(chosen.seeds)} seeds\n{means.to_string(float_format='{:.4f}'.format)}")
+    print(f"\nMeans over seeds\n{means.to_string(float_format='{:.4f}'.format)}")
 
 
 def main(arguments: list[str] | None = None) -> int:
