@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from tsc_lib.compress.model import CompressedModel, Material, zero_rows
 from tsc_lib.compress.recipe import register
 from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss, best_epoch, fit
 
 
@@ -35,7 +37,13 @@ def finetune(model: CompressedModel, step: FineTune, material: Material) -> tupl
 
 
 def train_on(
-    model: CompressedModel, material: Material, name: str, epochs: int, learning_rate: float, loss: Loss | None = None
+    model: CompressedModel,
+    material: Material,
+    name: str,
+    epochs: int,
+    learning_rate: float,
+    loss: Loss | None = None,
+    prepare: Callable[[Transformer], None] | None = None,
 ) -> tuple[CompressedModel, dict[str, Any]]:
     """Train a copy of a model, with another loss than cross-entropy if one is given.
 
@@ -53,6 +61,8 @@ def train_on(
         Adam's learning rate.
     loss : callable, optional
         See `tsc_lib.training.fit`.
+    prepare : callable, optional
+        Changes the copy, in place, for the time of the training: whatever it adds is not in the result.
 
     Returns
     -------
@@ -69,6 +79,8 @@ def train_on(
     if model.number_format != "fp32":
         raise UserError(f"{name} works on fp32 weights, but the model is {model.number_format}; put it before int8")
     network = copy.deepcopy(model.network)
+    if prepare is not None:
+        prepare(network)
     masked = [(m, zero_rows(m)) for m in network.layers.modules() if isinstance(m, nn.Linear)]
     masked = [(linear, rows) for linear, rows in masked if rows.any()]
 
@@ -94,4 +106,7 @@ def train_on(
         loss=loss,
     )
     details = {"history": history, "best_epoch": best_epoch(history)}
+    if prepare is not None:
+        trained, network = network.state_dict(), copy.deepcopy(model.network)
+        network.load_state_dict({weight: trained[weight] for weight in network.state_dict()})
     return dataclasses.replace(model, network=network, trained=True), details

@@ -11,7 +11,7 @@ from tsc_lib.figures.data import class_balance, example_series, series_lengths
 from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy, pareto, saving_against_loss
 from tsc_lib.figures.palette import STRATEGY_COLOURS
 from tsc_lib.figures.pruning import accuracy_against_ratio, removed_structure, speed_against_ratio
-from tsc_lib.figures.quantization import quantized_accuracy, quantized_cost
+from tsc_lib.figures.quantization import layer_errors, quantized_accuracy, quantized_cost, sensitivity_map
 from tsc_lib.figures.runtimes import (
     effective_rate,
     int8_beside_fp32,
@@ -35,6 +35,7 @@ __all__ = [
     "example_series",
     "int8_beside_fp32",
     "latency_distribution",
+    "layer_errors",
     "learning_curves",
     "main_bars",
     "model_cost",
@@ -45,6 +46,7 @@ __all__ = [
     "runtime_cost",
     "saving_against_loss",
     "second_thread",
+    "sensitivity_map",
     "series_lengths",
     "speed_against_ratio",
 ]

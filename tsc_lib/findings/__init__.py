@@ -9,7 +9,14 @@ from tsc_lib.findings.baseline import accuracy, confusion, cost, learning
 from tsc_lib.findings.data import balance, lengths, overview
 from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
 from tsc_lib.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
-from tsc_lib.findings.quantization import int8_accuracy, int8_operators, int8_size, int8_time
+from tsc_lib.findings.quantization import (
+    int8_accuracy,
+    int8_operators,
+    int8_size,
+    int8_time,
+    layer_errors,
+    sensitivity,
+)
 from tsc_lib.findings.runtimes import availability, int8_losses, rate, runtime_saving, tail, threads
 
 __all__ = [
@@ -28,6 +35,7 @@ __all__ = [
     "int8_operators",
     "int8_size",
     "int8_time",
+    "layer_errors",
     "learning",
     "lengths",
     "masks_and_removal",
@@ -37,6 +45,7 @@ __all__ = [
     "rate",
     "removal",
     "runtime_saving",
+    "sensitivity",
     "study_table",
     "tail",
     "threads",
