@@ -12,8 +12,8 @@ import torch
 
 from tsc_lib import data, deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, apply
-from tsc_lib.deploy.lean import Lean
 from tsc_lib.errors import UserError
+from tsc_lib.models.lean import Lean
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import RuntimeUnavailable, processor
 from tsc_lib.runtimes.openvino import OFTEN

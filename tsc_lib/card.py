@@ -33,7 +33,9 @@ STEP = {
     "finetune": "trains further",
     "distill": "trains further with the uncompressed model as teacher",
     "bf16": "lets the network run in bfloat16",
-    "int8": "lets linear layers run in int8",
+    "qat": "trains further under the rounding of static int8",
+    "int8": "lets linear layers run in int8, or holds their weights in it",
+    "int4": "holds the weights of linear layers in int4",
 }
 
 
@@ -214,7 +216,7 @@ def _limits(bundle: Bundle, row: pd.Series, host: dict[str, Any]) -> list[str]:
         )
     if bundle.number_format == "int8 dynamic":
         limits.append("Ranges of int8 are taken from every batch, so a probability may depend on the series beside it.")
-    if bundle.number_format.startswith("int8"):
+    if bundle.number_format in ("int8 dynamic", "int8 static"):
         limits.append("Processors differ in how they add int8 products, so the accuracy may differ on another kind.")
     if bundle.runtime == "inductor":
         limits.append(

@@ -54,7 +54,13 @@ Make one variant of a model and print its accuracy, size, time and energy beside
                           features=1 for a loss on the class token too
   bf16                    bfloat16, where the processor has it (eager, inductor, openvino)
   int8(dynamic)           int8 linear layers, ranges taken from every input (eager, onnxruntime)
-  int8(static)            int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino)
+  int8(static)            int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino);
+                          calibration=128 series, observer=own, minmax, percentile or mse, percentile=99.99,
+                          fp32_layers=8 to leave the eight most sensitive layers in fp32
+  int8(weights)           int8 weights, arithmetic in fp32 (onnxruntime, openvino)
+  int4                    the same in int4, group=32 weights to a scale
+  qat(4)                  train four more epochs as int8(static) will round; learning_rate=0.0005, teacher=0.5 for half
+                          of the loss from the uncompressed model's logits
 
 for example:  python -m tsc_lib run --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
 
@@ -234,13 +240,14 @@ def _report(chosen: argparse.Namespace) -> None:
 def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str, str]:
     """The study of the one variant that the options choose, its recipe and its runtime."""
     from tsc_lib.benchmark import BenchmarkSettings
-    from tsc_lib.compress import parse, text
-    from tsc_lib.runtimes import RUNTIMES
+    from tsc_lib.compress import number_format, observer, parse, text
+    from tsc_lib.deploy import able
     from tsc_lib.spec import DataChoice, Profile, TrainSpec
     from tsc_lib.study import Study
 
-    recipe = text(parse(chosen.recipe))
-    runtime = runtime or ("inductor" if "int8(static" in recipe else RUNTIMES[0])
+    steps = parse(chosen.recipe)
+    recipe = text(steps)
+    runtime = runtime or able(number_format(steps), observer(steps))[0]
     profile = Profile(
         name="run",
         datasets=(DataChoice(chosen.dataset, chosen.scaling),),

@@ -20,7 +20,7 @@ from tsc_lib.compress.model import measures
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import modelled
 from tsc_lib.files import read_json
-from tsc_lib.models import zoo
+from tsc_lib.models import lean, zoo
 from tsc_lib.models.transformer import TransformerConfig, check_length
 from tsc_lib.operations import operations
 from tsc_lib.spec import DataSpec, Spec, TrainSpec
@@ -195,8 +195,13 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
 def modelled_energy(folder: Path, batch_size: int) -> Reading:
     """Energy of one call of the variant in `deployed`'s folder, for series of train's median length."""
     model = read_json(folder / "model.json")
+    number_format = model["number_format"]
     counted = operations(
-        TransformerConfig(**model["config"]), model["reference_length"], batch_size, model["number_format"].split()[0]
+        TransformerConfig(**model["config"]),
+        model["reference_length"],
+        batch_size,
+        number_format if number_format.endswith("weights") else number_format.split()[0],
+        {own for layer in model.get("quantization", {}).get("fp32_layers", ()) for own in lean.sources(layer)},
     )
     return modelled(folder.name, counted, inferences=batch_size)
 

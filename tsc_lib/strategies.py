@@ -9,16 +9,17 @@ from functools import lru_cache
 import pandas as pd
 
 BASELINE, RUNTIME = "baseline", "runtime only"
-DYNAMIC, STATIC = "dynamic int8", "static int8"
+DYNAMIC, STATIC, QUANTIZED = "dynamic int8", "static int8", "other quantization"
 MASKS, REMOVAL, COMBINED, OTHER = "masks", "removal", "combined", "other"
 SMALLER, STUDENT = "smaller shape", "student"
 
-FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, MASKS, REMOVAL, COMBINED, SMALLER, STUDENT, OTHER)
+FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, QUANTIZED, MASKS, REMOVAL, COMBINED, SMALLER, STUDENT, OTHER)
 """Every family of strategies, in the order of legends and tables.
 
 Masks, removal and both with int8 are the study's: one share of heads and neurons from every layer, at most fine-tuned.
 Whatever else removes structure is a smaller shape: whole layers, channels, ranks, longer patches, in rounds, by other
-shares in every layer, or distilled.
+shares in every layer, or distilled. Other quantization is int4, and int8 by another observer, with layers left in fp32,
+of weights alone, or after a training for it.
 """
 
 TITLES = {
@@ -75,7 +76,7 @@ def strategy_of(recipe: str, runtime: str) -> Strategy:
         labels.append(runtime)
     label = ", ".join(labels)
     label = label[0].upper() + label[1:]
-    tuned = any(name in ("finetune", "distill") for name, _ in steps)
+    tuned = any(name in ("finetune", "distill", "qat") for name, _ in steps)
     return Strategy(family, label, norm, None if ratio is None else float(ratio), tuned)
 
 
@@ -124,16 +125,17 @@ def _split(step: str) -> tuple[str, list[str]]:
 def _family(steps: list[tuple[str, list[str]]]) -> str:
     names = [name for name, _ in steps]
     modes = [arguments[0] for name, arguments in steps if name == "int8"]
+    study = all(len(arguments) <= 2 and "weights" not in arguments for name, arguments in steps if name == "int8")
     if "student" in names:
         return STUDENT
     shares = [len(arguments) for name, arguments in steps if name in ("mask", "prune")]
-    if shares == [2] and set(names) <= {"mask", "prune", "finetune", "int8"}:
+    if shares == [2] and study and set(names) <= {"mask", "prune", "finetune", "int8"}:
         return COMBINED if modes else MASKS if "mask" in names else REMOVAL
     if {"prune", "gradual", "layers", "width", "lowrank", "patch"} & set(names):
         return SMALLER
-    if modes and set(names) <= {"int8", "finetune"}:
+    if modes and study and set(names) <= {"int8", "finetune"}:
         return DYNAMIC if modes[0] == "dynamic" else STATIC
-    return OTHER
+    return QUANTIZED if {"int8", "int4", "qat"} & set(names) else OTHER
 
 
 def _label(name: str, arguments: list[str]) -> str:
@@ -152,8 +154,16 @@ def _label(name: str, arguments: list[str]) -> str:
             return f"patches of {size}"
         case "lowrank", [energy]:
             return f"low rank {_percent(energy)}"
-        case "int8", [mode, *_]:
+        case "int8", ["weights"]:
+            return "int8 weights"
+        case "int8", [mode, _, *options]:
+            return " ".join([f"{mode} int8", *_brackets(options)])
+        case "int8", [mode]:
             return f"{mode} int8"
+        case "int4", options:
+            return " ".join(["int4 weights", *_brackets(options)])
+        case "qat", [_, *options]:
+            return " ".join(["trained for int8", *_brackets(options[1:])])
         case "student", sizes:
             return " ".join(["student", *_brackets(sizes)])
     return {"finetune": "tuned", "distill": "distilled"}.get(name) or " ".join([name, *_brackets(arguments)])

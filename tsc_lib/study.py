@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score
 from tqdm import tqdm
 
 from tsc_lib import data, deploy, stages
-from tsc_lib.compress import number_format, parse, text
+from tsc_lib.compress import number_format, observer, parse, text
 from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
@@ -96,8 +96,9 @@ class Study:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
         for recipe, runtimes in [*profile.variants.items(), *profile.runtimes.variants.items()]:
+            steps = parse(recipe)
             for runtime in runtimes:
-                deploy.check(runtime, number_format(parse(recipe)))
+                deploy.check(runtime, number_format(steps), observer(steps))
         self.variants = [REFERENCE]
         for recipe, runtimes in profile.variants.items():
             self.variants += [v for r in runtimes if (v := (text(parse(recipe)), r)) not in self.variants]

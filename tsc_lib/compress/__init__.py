@@ -7,11 +7,12 @@ from tsc_lib.compress import (  # noqa: F401 - they register their methods
     lowrank,
     patch,
     pruning,
+    qat,
     quantization,
     shape,
 )
 from tsc_lib.compress.model import CompressedModel, Evidence, Material, count_macs, load_model, save_model
-from tsc_lib.compress.quantization import number_format
+from tsc_lib.compress.quantization import number_format, observer
 from tsc_lib.compress.recipe import BASELINE, NoEffect, apply, parse, text
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "count_macs",
     "load_model",
     "number_format",
+    "observer",
     "parse",
     "save_model",
     "text",

@@ -98,9 +98,7 @@ def distill(model: CompressedModel, step: Distill, material: Material) -> tuple[
     if not step.features:
         return train_on(model, material, "distill", step.epochs, step.learning_rate, loss)
     loss = FeatureLoss(features_of(material.teacher, material), loss, step.features, material.seed)
-    made, details = train_on(model, material, "distill", step.epochs, step.learning_rate, loss, loss.attach)
-    loss.detach(made.network)
-    return made, details
+    return train_on(model, material, "distill", step.epochs, step.learning_rate, loss, loss.attach)
 
 
 def distillation_loss(teacher: Tensor, target: Tensor, step: Distill) -> Loss:

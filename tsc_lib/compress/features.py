@@ -89,12 +89,6 @@ class FeatureLoss:
                 self.map = nn.Linear(width, wanted)
             network.add_module(MAP, self.map)
 
-    def detach(self, network: Transformer) -> None:
-        """Leave the trained network as it would be without a teacher."""
-        self.features.close()
-        if hasattr(network, MAP):
-            delattr(network, MAP)
-
     def __call__(self, logits: Tensor, index: Tensor) -> Tensor:
         """The loss of a batch with these logits (n, classes), its series at these positions (n,) in train."""
         mapped = self.map(self.features.state)

@@ -43,7 +43,7 @@ def train_on(
     epochs: int,
     learning_rate: float,
     loss: Loss | None = None,
-    before: Callable[[Transformer], None] | None = None,
+    prepare: Callable[[Transformer], None] | None = None,
 ) -> tuple[CompressedModel, dict[str, Any]]:
     """Train a copy of a model, with another loss than cross-entropy if one is given.
 
@@ -61,8 +61,8 @@ def train_on(
         Adam's learning rate.
     loss : callable, optional
         See `tsc_lib.training.fit`.
-    before : callable, optional
-        Called with the copy before it is trained; modules that it adds are trained too.
+    prepare : callable, optional
+        Changes the copy, in place, for the time of the training: whatever it adds is not in the result.
 
     Returns
     -------
@@ -79,8 +79,8 @@ def train_on(
     if model.number_format != "fp32":
         raise UserError(f"{name} works on fp32 weights, but the model is {model.number_format}; put it before int8")
     network = copy.deepcopy(model.network)
-    if before is not None:
-        before(network)
+    if prepare is not None:
+        prepare(network)
     masked = [(m, zero_rows(m)) for m in network.layers.modules() if isinstance(m, nn.Linear)]
     masked = [(linear, rows) for linear, rows in masked if rows.any()]
 
@@ -107,4 +107,7 @@ def train_on(
         watch=material.watch,
     )
     details = {"history": history, "best_epoch": best_epoch(history)}
+    if prepare is not None:
+        trained, network = network.state_dict(), copy.deepcopy(model.network)
+        network.load_state_dict({weight: trained[weight] for weight in network.state_dict()})
     return dataclasses.replace(model, network=network, trained=True), details

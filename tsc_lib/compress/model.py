@@ -80,6 +80,35 @@ class Evidence:
     details: dict[str, Any]
 
 
+OBSERVERS = ("own", "minmax", "percentile", "mse")
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a runtime is to quantize, where the number format leaves it open.
+
+    Attributes
+    ----------
+    observer : {"own", "minmax", "percentile", "mse"}
+        How the range of a layer's inputs is made of those that the calibration series give it: as the runtime does
+        unasked; from the least to the largest; without as many of both ends; or with the least mean squared error.
+    percentile : float
+        Per cent of the inputs that lie within the range, half of the others on each side; of "percentile" alone.
+    fp32_layers : tuple of str
+        Linear layers of the `tsc_lib.models.lean.Lean` form that are left in fp32.
+    group : int
+        Weights that share a scale in int4.
+    """
+
+    observer: str = "own"
+    percentile: float = 99.99
+    fp32_layers: tuple[str, ...] = ()
+    group: int = 32
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fp32_layers", tuple(self.fp32_layers))  # JSON gives a list back
+
+
 @dataclass
 class CompressedModel:
     """A network with the number format that it is to be executed in.
@@ -90,10 +119,12 @@ class CompressedModel:
         Weights in fp32, in the shape that the steps so far have left.
     reference_length : int
         Length of series, in time steps, that MACs are stated for: train's median.
-    number_format : {"fp32", "bf16", "int8 dynamic", "int8 static"}
-        Format of the linear layers' weights and inputs at execution.
+    number_format : {"fp32", "bf16", "int8 dynamic", "int8 static", "int8 weights", "int4 weights"}
+        Format of the linear layers' weights and inputs at execution, or of their weights alone.
     calibration : Batch, optional
         Training series on which static int8 observes the range of every activation.
+    quantization : Quantization
+        What else the runtime is told of the format.
     evidence : list of Evidence
         One entry per step.
     trained : bool
@@ -104,6 +135,7 @@ class CompressedModel:
     reference_length: int
     number_format: str = "fp32"
     calibration: Batch | None = None
+    quantization: Quantization = Quantization()
     evidence: list[Evidence] = field(default_factory=list)
     trained: bool = True
 
@@ -146,6 +178,7 @@ def save_model(model: CompressedModel, folder: Path) -> None:
     facts = {
         "reference_length": model.reference_length,
         "number_format": model.number_format,
+        "quantization": dataclasses.asdict(model.quantization),
         "trained": model.trained,
         "evidence": [dataclasses.asdict(e) for e in model.evidence],
     }
@@ -171,6 +204,7 @@ def load_model(folder: Path) -> CompressedModel:
         reference_length=facts["reference_length"],
         number_format=facts["number_format"],
         calibration=calibration,
+        quantization=Quantization(**facts.get("quantization", {})),  # models stored before had none
         evidence=[Evidence(**e) for e in facts["evidence"]],
         trained=facts.get("trained", True),  # models stored before there were students
     )

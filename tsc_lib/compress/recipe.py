@@ -59,8 +59,8 @@ def parse(recipe: str) -> tuple[Any, ...]:
 
     Examples
     --------
-    >>> parse("mask(l1, 0.5) > int8(static)")
-    (Mask(norm='l1', ratio=0.5), Int8(mode='static', calibration=128))
+    >>> parse("mask(l1, 0.5) > finetune(4)")
+    (Mask(norm='l1', ratio=0.5), FineTune(epochs=4, learning_rate=0.0005))
     """
     if recipe.strip() == BASELINE:
         return ()

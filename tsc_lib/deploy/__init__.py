@@ -13,7 +13,7 @@ from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.deploy.memory import peak_memory_mb, reset_peak_memory
 from tsc_lib.errors import UserError
 
-__all__ = ["Deployed", "check", "prepare"]
+__all__ = ["Deployed", "able", "check", "prepare"]
 
 
 def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool) -> Deployed:
@@ -33,34 +33,47 @@ def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
     Raises
     ------
     UserError
-        If the runtime is unknown or does not execute the model's number format.
+        If the runtime is unknown, or lacks the model's number format or observer.
     RuntimeUnavailable
         If the runtime cannot work on this machine.
     RuntimeError
-        If a quantized model came out without int8 operators.
+        If a quantized model came out without int8 operators, or without narrow weights.
     """
-    check(runtime, model.number_format)
+    check(runtime, model.number_format, model.quantization.observer)
     held, started = reset_peak_memory(), time.perf_counter()
     deployed: Deployed = _module(runtime).prepare(model, folder, equal_length)
     deployed.details["prepare_seconds"] = time.perf_counter() - started
     if held is not None:
         deployed.details["prepare_peak_mb"] = max(0.0, peak_memory_mb() - held)
-    if model.number_format.startswith("int8") and not deployed.int8_ops:
+    narrow = deployed.details["narrow_weight_ops"] if model.number_format.endswith("weights") else deployed.int8_ops
+    if model.number_format.startswith("int") and not narrow:
         raise RuntimeError(f"{runtime} executes no linear layer in int8, though the model is {model.number_format}")
     save_model(model, folder)
     return deployed
 
 
-def check(runtime: str, number_format: str) -> None:
-    """Refuse a runtime that is unknown or has no kernels for a number format.
+def able(number_format: str, observer: str = "own") -> list[str]:
+    """The runtimes that execute a number format, with static ranges by an observer."""
+    return [
+        name
+        for name in runtimes.RUNTIMES
+        if number_format in (module := _module(name)).FORMATS
+        and (observer == "own" or observer in getattr(module, "OBSERVERS", ()))
+    ]
+
+
+def check(runtime: str, number_format: str, observer: str = "own") -> None:
+    """Refuse a runtime that is unknown, has no kernels for a number format, or no such observer of static ranges.
 
     Raises
     ------
     UserError
     """
     if number_format not in _module(runtime).FORMATS:
-        able = [name for name in runtimes.RUNTIMES if number_format in _module(name).FORMATS]
-        raise UserError(f"{runtime} does not execute {number_format}; use {' or '.join(able)}")
+        raise UserError(f"{runtime} does not execute {number_format}; use {' or '.join(able(number_format))}")
+    if runtime not in able(number_format, observer):
+        others = " or ".join(able(number_format, observer))
+        raise UserError(f"{runtime} has no observer {observer} for {number_format}; use {others}")
 
 
 def _module(runtime: str) -> ModuleType:

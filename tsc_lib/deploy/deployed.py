@@ -14,10 +14,12 @@ class Deployed:
     model_bytes : int
         Size of all weights in the format in which they are executed, with their scales and zero points.
     int8_ops, fp32_ops : int
-        Linear layers executed in int8 and in fp32, counted in the program that runs.
+        Linear layers executed in int8 and in fp32, counted in the program that runs. Where weights alone are narrower
+        the arithmetic is fp32's.
     details : dict
         What else is to be known: ``prepare_seconds`` for converting or compiling, ``prepare_peak_mb``, by how much this
-        process grew for that (compilers that it starts are not seen), and what the runtime adds.
+        process grew for that (compilers that it starts are not seen), and what the runtime adds, such as
+        ``narrow_weight_ops``, in how many linear layers the weights alone are int8 or int4.
     """
 
     model_bytes: int

@@ -7,6 +7,7 @@ for byte, what is measured and can be shipped. Series of unequal length share th
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import re
 import shutil
@@ -19,15 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsc_lib.compress.model import CompressedModel
+from tsc_lib.compress.model import CompressedModel, Quantization
 from tsc_lib.deploy.deployed import Deployed
-from tsc_lib.deploy.lean import Lean
 from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.models.lean import Lean
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.inductor import PROGRAM
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
 FORMATS = ("fp32", "bf16", "int8 static")
+OBSERVERS = ("minmax", "percentile", "mse")
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -48,7 +50,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
         program: Any = Lean(model.network, fused=True).eval()
         if model.number_format == "int8 static":
-            program, reduce_range = _quantize(program, calibration_of(model), inputs, shapes)
+            program, reduce_range = _quantize(program, model, inputs, shapes)
             details["reduce_range"] = reduce_range
         elif model.number_format == "bf16":
             program = Bf16(program)
@@ -79,7 +81,7 @@ class Bf16(nn.Module):
 
 
 def _quantize(
-    network: nn.Module, calibration: tuple[np.ndarray, ...], inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]
+    network: nn.Module, model: CompressedModel, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]
 ) -> tuple[torch.nn.Module, bool]:
     """PT2E: observe the calibration series, then convert to a graph of quantized operators."""
     logging.getLogger("torchao").setLevel(logging.ERROR)  # it reports each CUDA extension that it cannot load
@@ -90,10 +92,33 @@ def _quantize(
     # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
     reduce_range = not torch.cpu._is_vnni_supported()
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=reduce_range))
+    config = x86.get_default_x86_inductor_quantization_config(reduce_range=reduce_range)
+    quantizer.set_global(_observing(config, model.quantization))
+    for name in model.quantization.fp32_layers:
+        quantizer.set_module_name_qconfig(name, None)
     graph = prepare_pt2e(traced(network, inputs, shapes).module(), quantizer)
-    graph(*map(torch.from_numpy, calibration))
+    graph(*map(torch.from_numpy, calibration_of(model)))
     return convert_pt2e(graph), reduce_range
+
+
+def _observing(config: Any, quantization: Quantization) -> Any:
+    """A quantizer's settings with another observer of inputs; its own has the least mean squared error already."""
+    if quantization.observer in ("own", "mse"):
+        return config
+    from torchao.quantization.pt2e import MinMaxObserver
+
+    class PercentileObserver(MinMaxObserver):
+        """The range that holds the middle per cent of all inputs; the calibration series come in one batch."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            tail = (1 - quantization.percentile / 100) / 2
+            ends = np.quantile(x.detach().numpy(), [tail, 1 - tail])
+            super().forward(torch.from_numpy(ends.astype(np.float32)))
+            return x
+
+    chosen = MinMaxObserver if quantization.observer == "minmax" else PercentileObserver
+    inputs = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=chosen.with_args(eps=2**-12))
+    return dataclasses.replace(config, input_activation=inputs, output_activation=inputs)
 
 
 def _concerns_us(record: logging.LogRecord) -> bool:

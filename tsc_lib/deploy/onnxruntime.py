@@ -1,4 +1,4 @@
-"""ONNX Runtime: fp32, and dynamic and static int8 by its own quantizer, with weights quantized per channel."""
+"""ONNX Runtime: fp32, dynamic and static int8 with weights quantized per channel, int8 and int4 of weights alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import logging
 import tempfile
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ import torch
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
-from tsc_lib.deploy.lean import Lean
-from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.deploy.tracing import calibration_of, example, layer_of, traced
+from tsc_lib.models.lean import Lean
 from tsc_lib.runtimes.onnxruntime import MODEL, session
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-FORMATS = ("fp32", "int8 dynamic", "int8 static")
+FORMATS = ("fp32", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
+OBSERVERS = ("minmax", "percentile")
 CALIBRATION_BATCH = 32
 
 INT8_OPERATORS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QLinearMatMul", "QGemm"}
-FP32_OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}
+NARROW_WEIGHT_OPERATORS = {"MatMulNBits"}
+FP32_OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm", *NARROW_WEIGHT_OPERATORS}
+
+INT8_GROUP = 32
+"""Weights that share a scale in weight-only int8."""
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -42,11 +48,16 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         _export(model, plain, equal_length)
         if model.number_format == "fp32":
             plain.replace(result)
+        elif model.number_format.endswith("weights"):
+            _narrow_weights(model, plain, result)
         else:
             details["reduce_range"] = _quantize(model, plain, result)
-        int8_ops, fp32_ops = _operators(result)
+        executed = _operators(result)
         model_bytes = _weight_bytes(result)
         result.replace(folder / MODEL)
+    if model.number_format.endswith("weights"):
+        details["narrow_weight_ops"] = sum(executed[kind] for kind in NARROW_WEIGHT_OPERATORS)
+    int8_ops, fp32_ops = (sum(executed[kind] for kind in kinds) for kinds in (INT8_OPERATORS, FP32_OPERATORS))
     return Deployed(model_bytes=model_bytes, int8_ops=int8_ops, fp32_ops=fp32_ops, details=details)
 
 
@@ -82,7 +93,7 @@ def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
 
 def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
     """Quantize the products with weights; returns whether weights were held to seven bits."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
     # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
     reduce_range = not torch.cpu._is_vnni_supported()
@@ -91,7 +102,7 @@ def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
         "reduce_range": reduce_range,
         "weight_type": QuantType.QInt8,
         "op_types_to_quantize": ["MatMul", "Gemm"],
-        "nodes_to_exclude": _products_of_activations(plain),
+        "nodes_to_exclude": _left_alone(model, plain),
     }
     root = logging.getLogger()
     level = root.level
@@ -101,6 +112,10 @@ def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
             if model.number_format == "int8 dynamic":
                 quantize_dynamic(plain, result, **common)
             else:
+                if model.quantization.observer == "percentile":
+                    common["calibrate_method"] = CalibrationMethod.Percentile
+                    percentile = model.quantization.percentile
+                    common["extra_options"] = {"CalibPercentile": percentile, "CalibTensorRangeSymmetric": False}
                 # With quantizing and dequantizing nodes instead (QDQ) the runtime fuses about a third of the products
                 # and executes the others in fp32.
                 quantize_static(plain, result, _Reader(model, plain), quant_format=QuantFormat.QOperator, **common)
@@ -109,12 +124,35 @@ def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
     return reduce_range
 
 
-def _products_of_activations(path: Path) -> list[str]:
-    """Names of attention's products, which stay in fp32: they have no weights."""
+def _left_alone(model: CompressedModel, path: Path) -> list[str]:
+    """Names of the products that stay in fp32: attention's, which have no weights, and the layers that are to."""
     onnx, _ = _import()
     graph = onnx.load(path).graph
-    weights = {value.name for value in graph.initializer}
-    return [node.name for node in graph.node if node.op_type == "MatMul" and not weights & set(node.input)]
+    weights = {value.name: value for value in graph.initializer}
+    with torch.no_grad():
+        network = Lean(model.network, fused=False)
+    left = []
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Gemm"):
+            own = [onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:2] if name in weights]
+            if not own or layer_of(own[0], network) in model.quantization.fp32_layers:
+                left.append(node.name)
+    return left
+
+
+def _narrow_weights(model: CompressedModel, plain: Path, result: Path) -> None:
+    """Store weights in groups of int8 or int4 numbers, which the runtime widens while it multiplies in fp32."""
+    onnx, _ = _import()
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    graph = ONNXModel(onnx.load(plain))
+    graph.replace_gemm_with_matmul()
+    bits, group = (8, INT8_GROUP) if model.number_format == "int8 weights" else (4, model.quantization.group)
+    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.ERROR)  # a line for each node
+    quantizer = MatMulNBitsQuantizer(graph.model, bits=bits, block_size=group, is_symmetric=True, accuracy_level=1)
+    quantizer.process()
+    onnx.save(quantizer.model.model, result)
 
 
 class _Reader:
@@ -124,9 +162,11 @@ class _Reader:
         onnx, _ = _import()
         names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
         arrays = calibration_of(model)
+        # Histograms are made of batches of one size.
+        size = len(arrays[0]) if model.quantization.observer == "percentile" else CALIBRATION_BATCH
         self._batches = iter(
-            {name: array[start : start + CALIBRATION_BATCH] for name, array in zip(names, arrays, strict=True)}
-            for start in range(0, len(arrays[0]), CALIBRATION_BATCH)
+            {name: array[start : start + size] for name, array in zip(names, arrays, strict=True)}
+            for start in range(0, len(arrays[0]), size)
         )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -140,15 +180,14 @@ class _Reader:
         return next(self._batches)
 
 
-def _operators(path: Path) -> tuple[int, int]:
-    """Linear layers in int8 and in fp32, counted in the graph as the runtime has optimised it."""
+def _operators(path: Path) -> Counter[str]:
+    """Operators of linear layers, counted in the graph as the runtime has optimised it."""
     onnx, _ = _import()
     optimized = path.with_name("optimized.onnx")
     session(path, 1, optimized)
     graph = onnx.load(optimized).graph
     weights = {value.name for value in graph.initializer}
-    linear = [node.op_type for node in graph.node if len(node.input) > 1 and weights & set(node.input[1:])]
-    return sum(kind in INT8_OPERATORS for kind in linear), sum(kind in FP32_OPERATORS for kind in linear)
+    return Counter(node.op_type for node in graph.node if len(node.input) > 1 and weights & set(node.input[1:]))
 
 
 def _weight_bytes(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""OpenVINO: fp32, bf16, and static int8 through NNCF."""
+"""OpenVINO: fp32, bf16, static int8, and int8 and int4 of weights alone, the last three through NNCF."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 
-from tsc_lib.compress.model import CompressedModel
+from tsc_lib.compress.model import CompressedModel, Quantization
 from tsc_lib.deploy.deployed import Deployed
-from tsc_lib.deploy.lean import Lean
-from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.deploy.tracing import calibration_of, example, layer_of, traced
+from tsc_lib.models.lean import Lean
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.openvino import MODEL, compiled
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-FORMATS = ("fp32", "bf16", "int8 static")
+FORMATS = ("fp32", "bf16", "int8 static", "int8 weights", "int4 weights")
+OBSERVERS = ("minmax", "percentile", "mse")
 CALIBRATION_BATCH = 32
 
 
@@ -40,14 +41,23 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         network = Lean(model.network, fused=True).eval()
         converted = openvino.convert_model(traced(network, *example(model, equal_length)))
         if model.number_format == "int8 static":
-            converted = _quantize(model, converted)
+            converted = _quantize(model, network, converted)
+        elif model.number_format.endswith("weights"):
+            converted = _narrow_weights(model, converted)
     openvino.save_model(converted, folder / MODEL, compress_to_fp16=False)
     executed = _operators(compiled(folder, 1, model.number_format))
+    int8_ops, fp32_ops = executed["i8"] + executed["u8"], executed["f32"]
+    details: dict[str, float | int | str | bool] = {}
+    if model.number_format == "bf16":
+        details["bf16_ops"] = executed["bf16"]
+    elif model.number_format.endswith("weights"):  # the precision that such a layer tells is that of its weights
+        details["narrow_weight_ops"] = sum(executed.values()) - fp32_ops
+        int8_ops, fp32_ops = 0, sum(executed.values())
     return Deployed(
         model_bytes=folder.joinpath(MODEL).with_suffix(".bin").stat().st_size,
-        int8_ops=executed["i8"] + executed["u8"],
-        fp32_ops=executed["f32"],
-        details={"bf16_ops": executed["bf16"]} if model.number_format == "bf16" else {},
+        int8_ops=int8_ops,
+        fp32_ops=fp32_ops,
+        details=details,
     )
 
 
@@ -60,23 +70,70 @@ def _import(name: str) -> Any:
         raise RuntimeUnavailable(f"openvino needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
 
 
-def _quantize(model: CompressedModel, converted: Any) -> Any:
+def _quantize(model: CompressedModel, network: Lean, converted: Any) -> Any:
     nncf = _import("nncf")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     arrays = calibration_of(model)
-    batches = [
-        tuple(array[start : start + CALIBRATION_BATCH] for array in arrays)
-        for start in range(0, len(arrays[0]), CALIBRATION_BATCH)
-    ]
+    advanced: dict[str, Any] = {}
+    size = CALIBRATION_BATCH
+    if model.quantization.observer != "own":  # which averages the ends of the batches
+        advanced["activations_range_estimator_params"] = _range(model.quantization)
+        size = len(arrays[0])
+    batches = [tuple(array[start : start + size] for array in arrays) for start in range(0, len(arrays[0]), size)]
     dataset = nncf.Dataset([batch[0] if len(batch) == 1 else batch for batch in batches])
     # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
     headroom = nncf.OverflowFix.DISABLE if torch.cpu._is_vnni_supported() else nncf.OverflowFix.ENABLE
+    left = [
+        product.get_friendly_name()
+        for product in converted.get_ops()
+        if product.get_type_name() == "MatMul"
+        and (weight := product.input_value(1).get_node()).get_type_name() == "Constant"
+        and layer_of(weight.data, network) in model.quantization.fp32_layers
+    ]
     return nncf.quantize(
         converted,
         dataset,
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(batches),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=headroom),
+        ignored_scope=nncf.IgnoredScope(names=left) if left else None,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=headroom, **advanced),
+    )
+
+
+def _range(quantization: Quantization) -> Any:
+    """The observer in NNCF's words; the calibration series come in one batch."""
+    from nncf.quantization import range_estimator as nncf
+
+    if quantization.observer == "minmax":
+        return nncf.RangeEstimatorParametersSet.MINMAX
+    if quantization.observer == "mse":
+        return nncf.RangeEstimatorParametersSet.HISTOGRAM
+    tail = (1 - quantization.percentile / 100) / 2
+    ends = (
+        nncf.StatisticsCollectorParameters(nncf.StatisticsType.QUANTILE, aggregator, quantile_outlier_prob=tail)
+        for aggregator in (nncf.AggregatorType.MIN, nncf.AggregatorType.MAX)
+    )
+    return nncf.RangeEstimatorParameters(*ends)
+
+
+def _narrow_weights(model: CompressedModel, converted: Any) -> Any:
+    """Store weights in int8 by output or in int4 by group, which the runtime widens while it multiplies in fp32."""
+    nncf = _import("nncf")
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    linear_alone = nncf.IgnoredScope(types=["Convolution"])
+    if model.number_format == "int8 weights":
+        mode = nncf.CompressWeightsMode.INT8_SYM
+        return nncf.compress_weights(converted, mode=mode, ignored_scope=linear_alone)
+    return nncf.compress_weights(
+        converted,
+        ignored_scope=linear_alone,
+        mode=nncf.CompressWeightsMode.INT4_SYM,
+        ratio=1.0,
+        group_size=model.quantization.group,
+        all_layers=True,
+        advanced_parameters=nncf.AdvancedCompressionParameters(
+            group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST, min_adjusted_group_size=1
+        ),
     )
 
 

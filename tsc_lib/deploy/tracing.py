@@ -29,6 +29,25 @@ def example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, .
     return inputs, ({0: batch, 2: config.patch * tokens}, {0: batch})
 
 
+def layer_of(weight: np.ndarray, network: nn.Module) -> str | None:
+    """The linear layer that a graph's weight belongs to: that of the nearest weight; None if none has its shape.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray
+        Two-dimensional, as the layer has it or transposed, maybe after quantization.
+    network : nn.Module
+        What the graph was traced from.
+    """
+    distances: list[tuple[float, str]] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            own = module.weight.detach().numpy()
+            ways = [way for way in (weight, weight.T) if way.shape == own.shape]
+            distances += [(float(np.linalg.norm(own - way)), name) for way in ways]
+    return min(distances)[1] if distances else None
+
+
 def traced(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:
     """The network's graph."""
     return torch.export.export(network, inputs, dynamic_shapes=shapes)

@@ -16,15 +16,24 @@ from typing import Any
 
 from tsc_lib.energy.reading import Reading
 
-MAC_PJ = {"fp32": 3.7 + 0.9, "bf16": 1.1 + 0.9, "fp16": 1.1 + 0.4, "int8": 0.2 + 0.1}
-"""Picojoules of a multiplication and an addition [1]_. bf16 is counted as fp16, added up in fp32; int8 in int32."""
+MAC_PJ = {
+    "fp32": 3.7 + 0.9,
+    "bf16": 1.1 + 0.9,
+    "fp16": 1.1 + 0.4,
+    "int8": 0.2 + 0.1,
+    "int8 weights": 3.7 + 0.9,
+    "int4 weights": 3.7 + 0.9,
+}
+"""Picojoules of a multiplication and an addition [1]_. bf16 is counted as fp16, added up in fp32; int8 in int32. Where
+weights alone are narrower the arithmetic is fp32's."""
 
 MEMORY_PJ_PER_BYTE = ((8e3, 10 / 8, 10 / 8), (32e3, 20 / 8, 20 / 8), (1e6, 100 / 8, 100 / 8))
 """Bytes that a cache holds, and picojoules for a byte from it, low and high [1]_ (who gives them for 64 bits)."""
 
 DRAM_PJ_PER_BYTE = (1300 / 8, 2600 / 8)
 
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8 weights": 1, "int4 weights": 0.5}
+"""Of one weight."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,8 @@ class Operation:
     ----------
     macs : int
         Multiply-accumulates.
-    number_format : {"fp32", "bf16", "fp16", "int8"}
-        Format of the numbers that are multiplied.
+    number_format : {"fp32", "bf16", "fp16", "int8", "int8 weights", "int4 weights"}
+        Format of the numbers that are multiplied, or of the weights alone.
     weights : int
         Weights, each read once in a call.
     activations : int

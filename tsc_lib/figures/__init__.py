@@ -12,7 +12,7 @@ from tsc_lib.figures.data import class_balance, example_series, series_lengths
 from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy, pareto, saving_against_loss
 from tsc_lib.figures.palette import STRATEGY_COLOURS
 from tsc_lib.figures.pruning import accuracy_against_ratio, removed_structure, speed_against_ratio
-from tsc_lib.figures.quantization import quantized_accuracy, quantized_cost
+from tsc_lib.figures.quantization import layer_errors, quantized_accuracy, quantized_cost, sensitivity_map
 from tsc_lib.figures.runtimes import (
     effective_rate,
     int8_beside_fp32,
@@ -39,6 +39,7 @@ __all__ = [
     "importance_criteria",
     "int8_beside_fp32",
     "latency_distribution",
+    "layer_errors",
     "learning_curves",
     "left_out",
     "main_bars",
@@ -52,6 +53,7 @@ __all__ = [
     "savings_by_step",
     "search_plane",
     "second_thread",
+    "sensitivity_map",
     "series_lengths",
     "speed_against_ratio",
 ]

@@ -1,8 +1,8 @@
 """Colours, markers and text sizes: one colour per strategy throughout, told apart by the colour-blind too.
 
-The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown and an olive that are
-darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so that no split looks
-like a strategy.
+The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown, an olive and a purple
+that are darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so that no
+split looks like a strategy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from typing import Any, ParamSpec
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from tsc_lib.strategies import BASELINE, COMBINED, DYNAMIC, MASKS, OTHER, REMOVAL, RUNTIME, SMALLER, STATIC, STUDENT
+from tsc_lib.strategies import (
+    BASELINE,
+    COMBINED,
+    DYNAMIC,
+    MASKS,
+    OTHER,
+    QUANTIZED,
+    REMOVAL,
+    RUNTIME,
+    SMALLER,
+    STATIC,
+    STUDENT,
+)
 
 WIDTH = 7.5
 """Inches of every figure: 750 pixels at 100 dots per inch, the width of a page of the report."""
@@ -24,6 +36,7 @@ STRATEGY_COLOURS = {
     RUNTIME: "#56B4E9",
     DYNAMIC: "#E69F00",
     STATIC: "#D55E00",
+    QUANTIZED: "#7B2D8B",
     MASKS: "#CC79A7",
     REMOVAL: "#009E73",
     COMBINED: "#0072B2",
@@ -36,6 +49,7 @@ STRATEGY_MARKERS = {
     RUNTIME: "P",
     DYNAMIC: "v",
     STATIC: "^",
+    QUANTIZED: ">",
     MASKS: "s",
     REMOVAL: "o",
     COMBINED: "D",

@@ -1,4 +1,4 @@
-"""Figures of quantization: int8 beside fp32 on the same runtime."""
+"""Figures of quantization: int8 beside fp32 on the same runtime, and layer by layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tsc_lib.figures.common import (
     strategy_handles,
     unique,
 )
-from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
+from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
 from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
 from tsc_lib.tables import CELL, VARIANT, at_batch, batch_name, batches, over_seeds, succeeded
 
@@ -31,6 +31,13 @@ PAIRS = {"eager": (BASELINE, DYNAMIC), "inductor": (RUNTIME, STATIC)}
 """Each number format beside fp32 on its own runtime: eager, and the compiled one."""
 
 FAMILIES_SHOWN = [family for pair in PAIRS.values() for family in pair]
+
+
+KIND_COLOURS = dict(
+    zip(("query, key, value", "attention output", "expand", "contract", "classifier"), SEQUENCE, strict=False)
+)
+KIND_MARKERS = dict(zip(KIND_COLOURS, "osD^v", strict=True))
+"""Looks of the kinds of linear layers."""
 
 
 def _quantized(results: pd.DataFrame) -> pd.DataFrame:
@@ -142,3 +149,66 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, value: str) -> None:
     ax.set_xlim(-0.5, max(1, len(pairs)) * 1.3 - 0.3)
     ax.margins(y=0.18)
     ax.set_ylim(bottom=0)
+
+
+@styled
+def layer_errors(table: pd.DataFrame) -> Figure:
+    """Signal-to-quantization-noise ratio of every int8 layer of the graphs that run, by its place in the network.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `tsc_lib.quantized.error_table`.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model and variant; the noise of all layers before is included.
+    """
+    rows = succeeded(table)
+    if rows.empty:
+        return nothing("this profile compares no static int8 whose layers can be looked into")
+    rows = rows.assign(model=rows.model + ", " + rows.recipe + "\n" + rows.runtime)
+    return _by_layer(rows, "sqnr_db", "SQNR, dB")
+
+
+@styled
+def sensitivity_map(table: pd.DataFrame) -> Figure:
+    """What int8 of one linear layer alone does to the answers, for every layer, by its place in the network.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `tsc_lib.quantized.sensitivity_table`.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; the divergence from fp32's probabilities is on a
+        logarithmic axis.
+    """
+    if table.empty:
+        return nothing("this profile trains no model")
+    return _by_layer(table, "divergence", "divergence, nats", logarithmic=True)
+
+
+def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = False) -> Figure:
+    models = {model: f"{model}\n{title}" for model in unique(rows.model)}
+    fig, cells = grid(unique(rows.dataset), models, 2.3, xlabel="encoder layer", sharey="row")
+    for ax, dataset, model in cells:
+        part = cell(rows, dataset, model)
+        for kind, of_kind in part.groupby("kind", sort=False):
+            of_kind = of_kind.sort_values("block")
+            if logarithmic:  # a layer that changes no answer has no place on the axis
+                of_kind = of_kind[of_kind[value] > 0]
+            style = {"color": KIND_COLOURS[kind], "marker": KIND_MARKERS[kind], "markersize": 4.5}
+            ax.plot(of_kind.block, of_kind[value], linewidth=0.8, **style)
+        last = part.block.max()
+        step = 1 if last < 8 else 3
+        places = list(range(1, last, step))
+        ax.set_xticks([*places, last], [*map(str, places), "end"])
+        if logarithmic:
+            ax.set_yscale("log")
+    kinds = [kind for kind in KIND_COLOURS if kind in set(rows.kind)]
+    legend_below(fig, [handle(color=KIND_COLOURS[k], marker=KIND_MARKERS[k], label=k) for k in kinds])
+    return fig

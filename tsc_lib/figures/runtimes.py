@@ -15,8 +15,13 @@ from tsc_lib.figures.palette import QUIET, SEQUENCE, styled
 from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
 
 RUNTIME_COLOURS = {"eager": "#222222", **dict(zip(("inductor", "onnxruntime", "openvino"), SEQUENCE, strict=False))}
-FORMAT_MARKERS = {"fp32": "o", "bf16": "D", "int8 dynamic": "v", "int8 static": "^"}
-FORMAT_LINES = {"fp32": "-", "bf16": "-.", "int8 dynamic": ":", "int8 static": "--"}
+FORMAT_MARKERS = {
+    "fp32": "o", "bf16": "D", "int8 dynamic": "v", "int8 static": "^", "int8 weights": "s", "int4 weights": "p"
+}  # fmt: skip
+FORMAT_LINES = {
+    "fp32": "-", "bf16": "-.", "int8 dynamic": ":", "int8 static": "--", "int8 weights": (0, (5, 1)),
+    "int4 weights": (0, (3, 1, 1, 1, 1, 1)),
+}  # fmt: skip
 PEAK_LINES = {"fp32": "-", "bf16": "-.", "int8": "--"}
 EMPTY = "this profile compares no runtimes"
 

@@ -10,7 +10,14 @@ from tsc_lib.findings.combining import ablation, criteria, headline, multiplied,
 from tsc_lib.findings.data import balance, lengths, overview
 from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
 from tsc_lib.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
-from tsc_lib.findings.quantization import int8_accuracy, int8_operators, int8_size, int8_time
+from tsc_lib.findings.quantization import (
+    int8_accuracy,
+    int8_operators,
+    int8_size,
+    int8_time,
+    layer_errors,
+    sensitivity,
+)
 from tsc_lib.findings.runtimes import availability, int8_losses, rate, runtime_saving, tail, threads
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "int8_operators",
     "int8_size",
     "int8_time",
+    "layer_errors",
     "learning",
     "lengths",
     "masks_and_removal",
@@ -43,6 +51,7 @@ __all__ = [
     "removal",
     "runtime_saving",
     "savings_by_step",
+    "sensitivity",
     "study_table",
     "tail",
     "taken_apart",

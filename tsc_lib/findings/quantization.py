@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.findings.wording import bullets, interval, span
+from tsc_lib.findings.wording import bullets, interval, listed, number, span
 from tsc_lib.quantities import UNIT, pooled
 from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
-from tsc_lib.tables import at_batch, batch_name, batches, learned, strategy_table, succeeded
+from tsc_lib.tables import at_batch, batch_name, batches, failures, learned, strategy_table, succeeded
 
 PAIRS = ((DYNAMIC, BASELINE, "eager"), (STATIC, RUNTIME, "inductor"))
 NOTHING = "This profile quantizes nothing."
@@ -70,3 +70,30 @@ def int8_operators(results: pd.DataFrame) -> str:
         share = 100 * part.int8_ops / whole
         lines.append(f"`{recipe}`: {span(part.int8_ops, 0)} linear layers in int8, {span(share, 0)} % of all.")
     return bullets(lines)
+
+
+def layer_errors(table: pd.DataFrame) -> str:
+    """Where the graphs that run in static int8 are noisiest, and which runtimes do not tell."""
+    lines = []
+    for (dataset, model, recipe, runtime), part in succeeded(table).groupby(
+        ["dataset", "model", "recipe", "runtime"], sort=False
+    ):
+        worst, median = part.loc[part.sqnr_db.idxmin()], part.sqnr_db.median()
+        lines.append(
+            f"**{model} on {dataset}**, `{recipe}` in {runtime}: the signal is {number(median)} dB above the noise in "
+            f"the median of {len(part)} layers, and {number(worst.sqnr_db)} dB in `{worst.layer}`."
+        )
+    for status, part in failures(table).groupby("status", sort=False):
+        lines.append(f"{listed(part.runtime.unique())}: {status.removeprefix('failed: ')}.")
+    return bullets(lines) or NOTHING
+
+
+def sensitivity(table: pd.DataFrame) -> str:
+    """Which layers of the uncompressed models bear int8 least, and how unequal layers are."""
+    lines = []
+    for (dataset, model), part in table.groupby(["dataset", "model"], sort=False):
+        ranked = part.sort_values("divergence", ascending=False)
+        share = 100 * ranked.divergence.head(3).sum() / ranked.divergence.sum()
+        worst = listed(f"`{name}`" for name in ranked.layer.head(3))
+        lines.append(f"**{model} on {dataset}**: {worst} make {number(share, 0)} % of the divergence of all layers.")
+    return bullets(lines) or NOTHING

@@ -67,7 +67,7 @@ def rate(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
 def int8_losses(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
     """Where int8 takes more time than fp32 in the same runtime, and what int8 could save at most."""
     rows = beside_fp32(table)
-    rows = rows[rows.number_format.str.startswith("int8")]
+    rows = rows[rows.number_format.isin(["int8 dynamic", "int8 static"])]
     lines = []
     for kind, part in rows.groupby(KIND, sort=False):
         losing = sorted(part[part.fp32_ratio_low > 1].batch_size.unique())

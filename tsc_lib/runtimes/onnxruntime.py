@@ -1,4 +1,4 @@
-"""ONNX Runtime: executes ONNX graphs, in fp32 and int8."""
+"""ONNX Runtime: executes ONNX graphs, in fp32, int8 and with weights in int8 or int4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenVINO: executes its own format, in fp32, bf16 and int8."""
+"""OpenVINO: executes its own format, in fp32, bf16, int8 and with weights in int8 or int4."""
 
 from __future__ import annotations
 
@@ -68,13 +68,15 @@ def compiled(folder: Path, threads: int, number_format: str, shapes: list[tuple[
     """The model in `folder` as an `openvino.CompiledModel`, for inputs of these shapes or of any."""
     import openvino
 
-    settings = {
+    settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # whoever measures has pinned the process
         # Left alone it takes bf16 where the processor has it.
         "INFERENCE_PRECISION_HINT": "bf16" if number_format == "bf16" else "f32",
     }
+    if number_format.endswith("weights"):
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0  # left alone it makes int8 of the activations too, on some
     core = openvino.Core()
     model = core.read_model(folder / MODEL)
     if shapes is not None:

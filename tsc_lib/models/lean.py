@@ -122,6 +122,25 @@ class Lean(nn.Module):
         return self.classify(F.relu(self.hidden(x)))  # of the class token alone
 
 
+def sources(name: str) -> tuple[str, ...]:
+    """The linear layers of a `Transformer` that one of its lean form's is made of.
+
+    Examples
+    --------
+    >>> sources("layers.0.attention.key_value")
+    ('layers.0.attention.key', 'layers.0.attention.value')
+    >>> sources("layers.0.attention.key_value.linears.1.0")  # the first of two thinner ones
+    ('layers.0.attention.value.0',)
+    """
+    before, found, joined = name.partition(".attention.")
+    kinds, _, rest = joined.partition(".")
+    names = [f"{before}{found}{kind}" for kind in kinds.split("_")]
+    if rest.startswith("linears."):
+        place, *thinner = rest.removeprefix("linears.").split(".")
+        return (".".join([names[int(place)], *thinner]),)
+    return tuple(".".join(part for part in (own, rest) if part) for own in names) if found else (name,)
+
+
 class SideBySide(nn.Module):
     """Several linear layers of one input, their outputs one after the other."""
 

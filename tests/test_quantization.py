@@ -1,0 +1,287 @@
+"""Quantization: observers, weights alone, layers left in fp32, training for int8, error and sensitivity by layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tsc_lib import compress, data, deploy, figures, findings, runtimes, training
+from tsc_lib.compress import CompressedModel, Material, apply, load_model, parse, save_model, text
+from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
+from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
+from tsc_lib.deploy.layer_error import layer_errors
+from tsc_lib.energy.opcount import modelled
+from tsc_lib.errors import UserError
+from tsc_lib.models.lean import Lean, sources
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.operations import operations
+from tsc_lib.quantized import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
+from tsc_lib.runtimes import RuntimeUnavailable
+from tsc_lib.spec import DataSpec, TrainSpec
+from tsc_lib.stages import Unit
+from tsc_lib.training import classify, evaluator
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
+)
+CONFIG = TransformerConfig(1, 2, 8, 16, 4, heads=(4, 2), d_ff=(32, 24), d_hidden=32)
+LINEARS = 2 * 4 + 3  # of the lean form: three projections in one, and in the last layer in two; the classifier
+
+
+@pytest.fixture(scope="module")
+def model() -> CompressedModel:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return CompressedModel(Transformer(CONFIG).eval(), reference_length=24)
+
+
+@pytest.fixture(scope="module")
+def material(model: CompressedModel) -> Material:
+    dataset = data.load(data.resolve("ItalyPowerDemand"))
+    return Material(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0, teacher=model)
+
+
+def logits_of(model: CompressedModel, material: Material) -> np.ndarray:
+    return classify(evaluator(model.network), material.valid, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("int8(static, observer=own)", "int8(static)"),
+        ("int8(static, observer=percentile, percentile=99.99)", "int8(static, 128, percentile)"),
+        ("int8(static, fp32_layers=8)", "int8(static, 128, own, 99.99, 8)"),
+        ("int4(group=32)", "int4"),
+        ("qat(4, teacher=0.5) > int8(static)", "qat(4, 0.0005, 0.5) > int8(static)"),
+    ],
+)
+def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
+    assert text(parse(written)) == canonical and parse(canonical) == parse(written)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("int8(static, observer=guess)", "unknown observer 'guess'; use own, minmax, percentile or mse"),
+        ("int8(static, observer=minmax, percentile=99)", "a percentile belongs to the observer percentile"),
+        ("int8(static, observer=percentile, percentile=40)", "lies above 50 and is no more than 100, not 40"),
+        ("int8(dynamic, observer=minmax)", "belong to int8(static)"),
+        ("int8(weights, fp32_layers=2)", "belong to int8(static)"),
+        ("int4(20)", "a group of 16, 32, 64 or 128 weights, not 20"),
+        ("qat(0)", "needs an epoch"),
+        ("qat(1, teacher=2)", "share lies between 0 and 1, not 2"),
+    ],
+)
+def test_bad_recipes_are_one_sentence(recipe: str, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(recipe)
+    assert sentence in str(caught.value)
+
+
+def test_what_a_runtime_cannot_do_is_one_sentence(model: CompressedModel, material: Material, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="onnxruntime has no observer mse for int8 static; use inductor or openvino"):
+        deploy.prepare(apply(model, "int8(static, observer=mse)", material), "onnxruntime", tmp_path, equal_length=True)
+    with pytest.raises(UserError, match="eager does not execute int4 weights; use onnxruntime or openvino"):
+        deploy.check("eager", compress.number_format(parse("int4")))
+    with pytest.raises(UserError, match="11 layers in fp32 leave none in int8; the model has 11"):
+        apply(model, "int8(static, fp32_layers=11)", material)
+
+
+def test_a_fake_quantized_layer_computes_what_integers_would() -> None:
+    torch.manual_seed(0)
+    linear, x = nn.Linear(6, 4), torch.randn(5, 6)
+    low, high = x.min().item(), x.max().item()
+    with torch.no_grad():
+        found = FakeQuantLinear(linear, low, high).eval()(x).numpy()
+    step = (high - low) / 255
+    zero = round(-low / step)
+    inputs = np.clip(np.round(x.numpy() / step) + zero, 0, 255) - zero
+    weight = linear.weight.detach().numpy()
+    scale = np.abs(weight).max(axis=1) / 127
+    product = inputs @ np.round(weight / scale[:, None]).T
+    np.testing.assert_allclose(found, product * step * scale + linear.bias.detach().numpy(), atol=1e-5)
+
+
+def test_sources_name_every_linear_layer_once(model: CompressedModel, material: Material) -> None:
+    for recipe in ("baseline", "lowrank(0.5)"):
+        network = apply(model, recipe, material).network
+        with torch.no_grad():
+            lean = Lean(network, fused=True)
+        named = [source for name in linears(lean) for source in sources(name)]
+        assert sorted(named) == sorted(linears(network))
+
+
+def test_sensitivity_is_that_of_one_layer_alone(model: CompressedModel, material: Material) -> None:
+    rows = sensitivity(model, material, 16)
+    assert len(rows) == LINEARS and all(row["divergence"] > 0 for row in rows)
+    with torch.no_grad():
+        lean = Lean(model.network, fused=True).eval()
+    exact = torch.from_numpy(classify(evaluator(lean), material.train, True)).softmax(1)
+    low, high = ranges(lean, calibration_batch(material, 16)[0])["hidden"]
+    put(lean, "hidden", FakeQuantLinear(lean.hidden, low, high))
+    found = torch.from_numpy(classify(evaluator(lean), material.train, True)).softmax(1)
+    [row] = [row for row in rows if row["layer"] == "hidden"]
+    by_hand = (exact * (exact.log() - found.log())).sum(1).mean().item()
+    assert row["divergence"] == pytest.approx(by_hand, abs=1e-7)
+    target = torch.from_numpy(material.train.y)
+    increase = F.nll_loss(found.log(), target) - F.nll_loss(exact.log(), target)
+    assert row["loss_increase"] == pytest.approx(increase.item(), abs=1e-6)
+
+
+def test_the_most_sensitive_layers_stay_in_fp32(model: CompressedModel, material: Material, tmp_path: Path) -> None:
+    made = apply(model, "int8(static, 16, fp32_layers=3)", material)
+    rows = made.evidence[-1].details["sensitivity"]
+    least = min(row["divergence"] for row in rows if row["layer"] in made.quantization.fp32_layers)
+    assert len(made.quantization.fp32_layers) == 3
+    assert all(row["divergence"] <= least for row in rows if row["layer"] not in made.quantization.fp32_layers)
+    save_model(made, tmp_path)
+    assert load_model(tmp_path).quantization == made.quantization
+
+
+def sqnr_db(exact: np.ndarray, found: np.ndarray) -> float:
+    return 10 * np.log10(np.square(exact).sum() / np.square(exact - found).sum())
+
+
+def test_layer_errors_are_those_of_the_graph_that_runs(
+    model: CompressedModel, material: Material, tmp_path: Path
+) -> None:
+    made = apply(model, "int8(static, 54, percentile, 99.9)", material)
+    deployed = deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)
+    assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
+    rows = layer_errors(tmp_path, "onnxruntime", material.valid, True)
+    with torch.no_grad():
+        assert {row["layer"] for row in rows} == set(linears(Lean(model.network, fused=False)))
+    predicted = classify(runtimes.load(tmp_path, "onnxruntime"), material.valid, True)
+    of_logits = next(row["sqnr_db"] for row in rows if row["layer"] == "classify")
+    assert of_logits == pytest.approx(sqnr_db(logits_of(model, material), predicted), abs=0.01)
+    assert all(10 < row["sqnr_db"] < 60 for row in rows), "a layer beside another's would be noise alone"
+    with pytest.raises(RuntimeUnavailable, match="hands out nothing but its result"):
+        layer_errors(tmp_path, "inductor", material.valid, True)
+
+
+def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, material: Material, tmp_path: Path) -> None:
+    made = apply(model, "int8(static, 16, fp32_layers=3)", material)
+    deployed = deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)
+    assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 3, 3)
+    rows = layer_errors(tmp_path, "onnxruntime", material.valid, True)
+    assert not {row["layer"] for row in rows} & set(made.quantization.fp32_layers) and len(rows) == LINEARS - 3
+
+
+@needs_compiler
+def test_inductor_honours_observer_and_layers(model: CompressedModel, material: Material, tmp_path: Path) -> None:
+    made = apply(model, "int8(static, 54, percentile, 90, 2)", material)
+    deployed = deploy.prepare(made, "inductor", tmp_path, equal_length=True)
+    assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 2, 2)
+    found = classify(runtimes.load(tmp_path, "inductor"), material.valid, True)
+    assert 5 < sqnr_db(logits_of(model, material), found) < 60
+
+
+@pytest.mark.parametrize("recipe", ["int8(static, 54, percentile, 90, 2)", "int8(static, 54, mse)"])
+def test_openvino_honours_observer_and_layers(
+    model: CompressedModel, material: Material, tmp_path: Path, recipe: str
+) -> None:
+    made = apply(model, recipe, material)
+    deployed = deploy.prepare(made, "openvino", tmp_path, equal_length=True)
+    left = len(made.quantization.fp32_layers)
+    assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - left, left)
+    found = classify(runtimes.load(tmp_path, "openvino"), material.valid, True)
+    assert 5 < sqnr_db(logits_of(model, material), found) < 60
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_weights_alone_are_narrower(model: CompressedModel, material: Material, tmp_path: Path, runtime: str) -> None:
+    sizes, errors = [4 * sum(p.numel() for p in model.network.parameters())], []
+    for recipe in ("int8(weights)", "int4(16)"):
+        folder = tmp_path / recipe
+        folder.mkdir()
+        deployed = deploy.prepare(apply(model, recipe, material), runtime, folder, equal_length=True)
+        assert (deployed.int8_ops, deployed.fp32_ops, deployed.details["narrow_weight_ops"]) == (0, LINEARS, LINEARS)
+        sizes.append(deployed.model_bytes)
+        errors.append(
+            sqnr_db(logits_of(model, material), classify(runtimes.load(folder, runtime), material.valid, True))
+        )
+    assert sizes[1] < 0.65 * sizes[0] and sizes[2] < 0.8 * sizes[1]
+    assert errors[0] > errors[1] + 10 > 15, "int4 is noisier by far"
+
+
+def test_energy_is_modelled_for_every_format() -> None:
+    def parts(*format_of: object) -> dict[str, float]:
+        return modelled("x", operations(CONFIG, 24, 1, *format_of)).domains
+
+    exact, narrow = parts("fp32"), parts("int4 weights")
+    assert narrow["arithmetic"] == exact["arithmetic"] and narrow["memory"] < exact["memory"]
+    mixed = {"layers.0.feed_forward.expand", "hidden"}
+    macs = 4 * 16 * 32 + 16 * 32
+    saved = parts("int8", mixed)["arithmetic"] - parts("int8")["arithmetic"]
+    assert saved == pytest.approx(macs * (4.6 - 0.3) * 1e-12)
+
+
+def test_training_for_int8_chooses_by_the_rounded_network(
+    model: CompressedModel, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tsc_lib.compress.fakequant.AVERAGING", 0.0)
+    made = apply(model, "qat(1, 1e-12)", material)
+    rounded = apply(model, "finetune(1, 1e-12)", material).network
+    fake_quantize(rounded, calibration_batch(material, 128)[0])
+    logits = torch.from_numpy(classify(evaluator(rounded), material.valid, True))
+    [epoch] = made.evidence[-1].details["history"]
+    loss = F.cross_entropy(logits, torch.from_numpy(material.valid.y)).item()
+    assert epoch["valid_loss"] == pytest.approx(loss, abs=1e-7)
+    exact = F.cross_entropy(torch.from_numpy(logits_of(model, material)), torch.from_numpy(material.valid.y)).item()
+    assert abs(exact - loss) > 1e-6
+
+
+def test_training_for_int8_is_deterministic_and_goes_on_where_it_was(
+    model: CompressedModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, again = (apply(model, "qat(3, 0.001, 0.5)", material) for _ in range(2))
+    np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
+    assert list(whole.network.state_dict()) == list(model.network.state_dict()) and whole.number_format == "fp32"
+    saved = dataclasses.replace(material, folder=tmp_path)
+    write = training._save
+
+    def killed(path, network, optimizer, best, history):
+        write(path, network, optimizer, best, history)
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        apply(model, "qat(3, 0.001, 0.5)", saved)
+    monkeypatch.undo()
+    resumed = apply(model, "qat(3, 0.001, 0.5)", saved)
+    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
+
+
+def test_masked_rows_stay_zero_under_training_for_int8(model: CompressedModel, material: Material) -> None:
+    masked = apply(model, "mask(l1, 0.5)", material)
+    trained = apply(masked, "qat(1)", material)
+    was, found = (m.network.layers[0].feed_forward.expand.weight for m in (masked, trained))
+    assert torch.equal((found == 0).all(1), (was == 0).all(1)) and not torch.equal(found, was)
+
+
+def test_tables_become_figures_and_findings(model: CompressedModel, material: Material) -> None:
+    unit = Unit(DataSpec("Toy", "0"), "T1", TrainSpec(), 0)
+    import pandas as pd
+
+    borne = pd.DataFrame(_placed(unit, sensitivity(model, material, 16)), columns=SENSITIVITY_COLUMNS)
+    assert borne.block.max() == 3 and set(borne[borne.block == 3].kind) == {"classifier"}
+    assert "of the divergence of all layers" in findings.sensitivity(borne)
+    rows = [
+        {**row, "recipe": "int8(static)", "runtime": "onnxruntime", "sqnr_db": 30.0 + row["block"], "status": "ok"}
+        for row in _placed(unit, [{"layer": name} for name in borne.layer])
+    ]
+    told = pd.DataFrame([*rows, {**rows[0], "runtime": "inductor", "status": "failed: unavailable: no"}])[ERROR_COLUMNS]
+    assert "inductor: unavailable: no." in findings.layer_errors(told)
+    for table, draw in ((borne, figures.sensitivity_map), (told, figures.layer_errors)):
+        for part in (table, table.iloc[:0]):
+            figure = draw(part)
+            figure.canvas.draw()
+            assert bool(figure.axes) == bool(len(part))

@@ -1,0 +1,66 @@
+"""Quantization-aware training: training on under the rounding that static int8 will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tsc_lib.compress.distillation import Distill, distillation_loss
+from tsc_lib.compress.fakequant import fake_quantize
+from tsc_lib.compress.finetuning import train_on
+from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.recipe import register
+from tsc_lib.compress.sensitivity import calibration_batch
+from tsc_lib.errors import UserError
+from tsc_lib.models.transformer import Transformer
+from tsc_lib.training import Loss, classify, evaluator
+
+CALIBRATION = 128
+"""Training series that the ranges start from."""
+
+
+@dataclass(frozen=True)
+class Qat:
+    """Train on for some epochs with weights and inputs of linear layers rounded as static int8 rounds them.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs to train for; the best by validation of the rounded network is kept.
+    learning_rate : float
+        Adam's learning rate.
+    teacher : float
+        Share in the loss of the uncompressed model's logits, as in `Distill`; 0 for none.
+    """
+
+    epochs: int
+    learning_rate: float = 5e-4
+    teacher: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not self.learning_rate > 0:
+            raise UserError(f"quantization-aware training needs an epoch and a positive learning rate, not {self}")
+        if not 0 <= self.teacher <= 1:
+            raise UserError(f"the teacher's share lies between 0 and 1, not {self.teacher}")
+
+
+@register("qat", Qat)
+def qat(model: CompressedModel, step: Qat, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Train a copy whose linear layers are rounded; what comes out is an fp32 network, for int8(static) to quantize."""
+    calibration, _ = calibration_batch(material, CALIBRATION)
+
+    def prepare(network: Transformer) -> None:
+        fake_quantize(network, calibration)
+
+    loss = _teachers(step, material) if step.teacher else None
+    return train_on(model, material, "qat", step.epochs, step.learning_rate, loss, prepare)
+
+
+def _teachers(step: Qat, material: Material) -> Loss:
+    if material.teacher is None:
+        raise UserError("qat with a teacher learns from the uncompressed model, and the material has none")
+    logits = classify(evaluator(material.teacher.network), material.train, material.equal_length)
+    learn = Distill(step.epochs, weight=step.teacher)
+    return distillation_loss(torch.from_numpy(logits), torch.from_numpy(material.train.y), learn)
