@@ -12,13 +12,14 @@ BASELINE, RUNTIME = "baseline", "runtime only"
 DYNAMIC, STATIC = "dynamic int8", "static int8"
 MASKS, REMOVAL, COMBINED, OTHER = "masks", "removal", "combined", "other"
 SMALLER, STUDENT = "smaller shape", "student"
+FEWER, EARLY = "fewer tokens", "early exit"
 
-FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, MASKS, REMOVAL, COMBINED, SMALLER, STUDENT, OTHER)
+FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, MASKS, REMOVAL, COMBINED, SMALLER, STUDENT, FEWER, EARLY, OTHER)
 """Every family of strategies, in the order of legends and tables.
 
 Masks, removal and both with int8 are the study's: one share of heads and neurons from every layer, at most fine-tuned.
 Whatever else removes structure is a smaller shape: whole layers, channels, ranks, in rounds, by other shares in every
-layer, or distilled.
+layer, or distilled. Fewer tokens and early exits save work by input, whatever else a recipe does.
 """
 
 TITLES = {
@@ -118,12 +119,16 @@ def _split(step: str) -> tuple[str, list[str]]:
 
 def _family(steps: list[tuple[str, list[str]]]) -> str:
     names = [name for name, _ in steps]
+    if "exits" in names:
+        return EARLY
     modes = [arguments[0] for name, arguments in steps if name == "int8"]
     if "student" in names:
         return STUDENT
     shares = [len(arguments) for name, arguments in steps if name in ("mask", "prune")]
     if shares == [2] and set(names) <= {"mask", "prune", "finetune", "int8"}:
         return COMBINED if modes else MASKS if "mask" in names else REMOVAL
+    if {"merge", "drop"} & set(names):
+        return FEWER
     if {"prune", "gradual", "layers", "width", "lowrank"} & set(names):
         return SMALLER
     if modes and set(names) <= {"int8", "finetune"}:
@@ -145,6 +150,10 @@ def _label(name: str, arguments: list[str]) -> str:
             return f"width {channels} {_criterion(criterion)}"
         case "lowrank", [energy]:
             return f"low rank {_percent(energy)}"
+        case "merge" | "drop", [share, *options]:
+            return f"{name} tokens to {_percent(share)}" + "".join(f" (layer {layer})" for layer in options)
+        case "exits", [layer, *options]:
+            return f"exit after {layer}" + "".join(f" ({points} points)" for points in options)
         case "int8", [mode, *_]:
             return f"{mode} int8"
         case "student", sizes:

@@ -2,11 +2,13 @@
 
 from tsc_lib.compress import (  # noqa: F401 - they register their methods
     distillation,
+    early_exit,
     finetuning,
     gradual,
     lowrank,
     pruning,
     quantization,
+    reduction,
     shape,
 )
 from tsc_lib.compress.model import CompressedModel, Evidence, Material, count_macs, load_model, save_model

@@ -15,8 +15,8 @@ import torch
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
-from tsc_lib.deploy.lean import Lean
-from tsc_lib.deploy.tracing import calibration_of, example, traced
+from tsc_lib.deploy.tracing import calibration_of, graphs
+from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.onnxruntime import MODEL, session
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
@@ -28,7 +28,7 @@ FP32_OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm"}
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
-    """Write ``model.onnx``.
+    """Write ``model.onnx``, and a graph more for each early exit.
 
     Raises
     ------
@@ -37,16 +37,23 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     """
     _import()
     details: dict[str, float | int | str | bool] = {}
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / MODEL
-        _export(model, plain, equal_length)
-        if model.number_format == "fp32":
-            plain.replace(result)
-        else:
-            details["reduce_range"] = _quantize(model, plain, result)
-        int8_ops, fp32_ops = _operators(result)
-        model_bytes = _weight_bytes(result)
-        result.replace(folder / MODEL)
+    int8_ops = fp32_ops = model_bytes = 0
+    names = part_names(MODEL, len(model.network.exits))
+    for name, program in zip(names, graphs(model, equal_length, fused=False), strict=True):
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / name
+            _export(program, plain)
+            if model.number_format == "fp32":
+                plain.replace(result)
+            else:
+                details["reduce_range"] = _quantize(model, plain, result)
+            in_int8, in_fp32 = _operators(result)
+            int8_ops, fp32_ops, model_bytes = (
+                int8_ops + in_int8,
+                fp32_ops + in_fp32,
+                model_bytes + _weight_bytes(result),
+            )
+            result.replace(folder / name)
     return Deployed(model_bytes=model_bytes, int8_ops=int8_ops, fp32_ops=fp32_ops, details=details)
 
 
@@ -61,7 +68,7 @@ def _import() -> Any:
         raise RuntimeUnavailable(f"onnxruntime needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
 
 
-def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
+def _export(graph: torch.export.ExportedProgram, path: Path) -> None:
     onnx, _ = _import()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -69,8 +76,7 @@ def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
     try:
         with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            network = Lean(model.network, fused=False).eval()
-            program = torch.onnx.export(traced(network, *example(model, equal_length)), dynamo=True)
+            program = torch.onnx.export(graph, dynamo=True)
     finally:
         logger.setLevel(level)
     assert program is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.data import Batch
+from tsc_lib.deploy.lean import Lean
 from tsc_lib.errors import UserError
+from tsc_lib.models.parts import parts_of
 from tsc_lib.models.transformer import MAX_TOKENS
 from tsc_lib.runtimes.predictor import whole_patches
 
@@ -27,6 +30,26 @@ def example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, .
     whole = max(2, length // config.patch) * config.patch
     inputs = (torch.zeros(n, config.channels, whole), torch.full((n,), whole))
     return inputs, ({0: batch, 2: config.patch * tokens}, {0: batch})
+
+
+def graphs(model: CompressedModel, equal_length: bool, *, fused: bool) -> list[torch.export.ExportedProgram]:
+    """The graph of a model in its lean form, or of each of its parts, where it has early exits."""
+    network, config = Lean(model.network, fused=fused).eval(), model.network.config
+    inputs, shapes = example(model, equal_length)
+    found = []
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if config.exits is None:
+            return [traced(network, inputs, shapes)]
+        for part in parts_of(network, config):
+            found.append(traced(part, inputs, shapes))
+            inputs, batch = part(*inputs)[1:], shapes[0][0]
+            if equal_length:
+                shapes = tuple({0: batch} for _ in inputs)
+            else:
+                tokens = torch.export.Dim("tokens", min=2, max=MAX_TOKENS + 1)
+                shapes = ({0: batch, 1: tokens}, {0: batch, 3: tokens})
+    return found
 
 
 def traced(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:

@@ -1,7 +1,7 @@
 """Colours, markers and text sizes: one colour per strategy throughout, told apart by the colour-blind too.
 
-The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown and an olive that are
-darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so that no split looks
+The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown, an olive, a wine red and
+a slate that are darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so that no split looks
 like a strategy.
 """
 
@@ -14,7 +14,20 @@ from typing import Any, ParamSpec
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from tsc_lib.strategies import BASELINE, COMBINED, DYNAMIC, MASKS, OTHER, REMOVAL, RUNTIME, SMALLER, STATIC, STUDENT
+from tsc_lib.strategies import (
+    BASELINE,
+    COMBINED,
+    DYNAMIC,
+    EARLY,
+    FEWER,
+    MASKS,
+    OTHER,
+    REMOVAL,
+    RUNTIME,
+    SMALLER,
+    STATIC,
+    STUDENT,
+)
 
 WIDTH = 7.5
 """Inches of every figure: 750 pixels at 100 dots per inch, the width of a page of the report."""
@@ -29,6 +42,8 @@ STRATEGY_COLOURS = {
     COMBINED: "#0072B2",
     SMALLER: "#6B3E12",
     STUDENT: "#6E6A00",
+    FEWER: "#7A0C4E",
+    EARLY: "#2F4F5F",
     OTHER: "#999999",
 }
 STRATEGY_MARKERS = {
@@ -41,6 +56,8 @@ STRATEGY_MARKERS = {
     COMBINED: "D",
     SMALLER: "h",
     STUDENT: "p",
+    FEWER: "<",
+    EARLY: ">",
     OTHER: "X",
 }
 SPLIT_COLOURS = {"train": "#332288", "valid": "#44AA99", "test": "#AA4499"}
