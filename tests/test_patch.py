@@ -15,8 +15,8 @@ from tsc_lib import data, deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
 from tsc_lib.compress.structure import lengthen_patches
 from tsc_lib.data import Split
-from tsc_lib.deploy.lean import Lean
 from tsc_lib.errors import UserError
+from tsc_lib.models.lean import Lean
 from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, length_limits, sinusoidal_positions
 from tsc_lib.operations import operations
 from tsc_lib.spec import TrainSpec

@@ -30,6 +30,9 @@ STEP = {
     "width": "keeps some channels of the embedding",
     "lowrank": "holds linear layers as two thinner ones",
     "student": "starts anew with a smaller network",
+    "merge": "merges similar tokens after the attention of a layer",
+    "drop": "drops the tokens that the class token attends to least",
+    "exits": "lets series leave early that a classifier after some layers is sure of",
     "finetune": "trains further",
     "distill": "trains further with the uncompressed model as teacher",
     "bf16": "lets the network run in bfloat16",
@@ -74,7 +77,7 @@ def model_card(
         "## How good it is",
         _quality(bundle, dataset, rows.iloc[0], reference.iloc[0]),
         "## What it costs",
-        _cost(bundle, rows, host, record["deployed"]),
+        _cost(bundle, rows, host, record),
         "## Intended use and limits",
         bullets(_limits(bundle, rows.iloc[0], host)),
         "## How to run it",
@@ -159,8 +162,8 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
     )
 
 
-def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], deployed: dict[str, Any]) -> str:
-    first = rows.iloc[0]
+def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict[str, Any]) -> str:
+    first, deployed, exits = rows.iloc[0], record["deployed"], record.get("exits")
     sizes = (
         f"{first.model_bytes:,.0f} bytes of weights as executed, {first.params:,.0f} parameters "
         f"({first.nonzero_params:,.0f} not zero), {first.macs:,.0f} multiply-accumulates for a series of the training "
@@ -182,13 +185,26 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], deployed: di
     warnings = "".join(f" Warning: {text}." for text in sorted(set(rows.energy_warning.dropna()) - {""}))
     libraries = listed(f"{name} {version}" for name, version in host["versions"].items())
     return (
-        f"{sizes}\n\n{table(heads, cells)}\n\n"
+        f"{sizes}\n\n{_exits(exits)}{table(heads, cells)}\n\n"
         f"Measured on {host['date'][:10]} on {host['cpu_model']} ({host['system']}), "
         f"{counted(bundle.threads, 'thread')}, with Python {host['python']} and {libraries}. Ratios are paired, with "
         "95 % bootstrap intervals, and below 1 where this model is cheaper. The A/A control is the uncompressed model "
         "against itself: how far it is from 1 is what the session cannot tell apart.\n\n"
         f"Energy is {first.energy_source} ({first.energy_backend}); brackets are the bounds of that source. "
         f"It is {MEANING[first.energy_source].origin}. {MEANING[first.energy_source].limits}{warnings}"
+    )
+
+
+def _exits(exits: dict[str, Any] | None) -> str:
+    """Where series leave; nothing for a model without early exits."""
+    if exits is None:
+        return ""
+    places = zip(exits["layers"], exits["left"], exits["macs"], strict=True)
+    leaves = listed(f"{share:.1%} after layer {layers} ({macs:,})" for layers, share, macs in places)
+    return (
+        f"That is the mean over the test series, which leave the network at different places: {leaves}. The 95th "
+        f"percentile is {exits['macs_p95']:,}, the worst {exits['macs_worst']:,}. A call takes as long as its series "
+        "need, so its time depends on them.\n\n"
     )
 
 

@@ -49,9 +49,13 @@ Make one variant of a model and print its accuracy, size, time and energy beside
   lowrank(0.9)            factorise linear layers where that is cheaper, keeping 90 % of their squared singular values
   patch(16)               read the series in patches of 16 time steps, a multiple of the model's; train on after it
   student(layers=2)       start anew with a small network; heads=4, d_ff=64, d_model=32, patch=8
+  merge(0.5)              merge similar tokens until half are left, after the attention of layer=2
+  drop(0.5)               keep the half of the tokens that the class token attends to most, after that of layer=2
   finetune(4)             train four more epochs; learning_rate=0.0005
   distill(4)              the same with the uncompressed model as teacher; temperature=2, weight=0.5 of its logits,
                           features=1 for a loss on the class token too
+  exits(3)                let series leave after three layers where a classifier there is sure enough, so that
+                          validation accuracy falls by at most tolerance=0.5 points; always last, fp32, not in inductor
   bf16                    bfloat16, where the processor has it (eager, inductor, openvino)
   int8(dynamic)           int8 linear layers, ranges taken from every input (eager, onnxruntime)
   int8(static)            int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino);

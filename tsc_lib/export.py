@@ -15,6 +15,7 @@ from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
 from tsc_lib.files import read_json, write_bytes
 from tsc_lib.models.transformer import TransformerConfig, length_limits
+from tsc_lib.runtimes.cascade import thresholds_of
 from tsc_lib.stages import Unit
 from tsc_lib.study import Study
 
@@ -101,7 +102,8 @@ def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         new.mkdir()
-        for name in runtimes.files(described.runtime):
+        exits = len(thresholds_of(read_json(source / "model.json")))
+        for name in runtimes.files(described.runtime, exits):
             write_bytes(new / name, (source / name).read_bytes())
         bundle.write(new, described, card)
         if target.exists():

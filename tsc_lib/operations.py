@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Sequence
 
 from tsc_lib.energy.opcount import Operation
 from tsc_lib.models.transformer import TransformerConfig
@@ -14,6 +15,7 @@ def operations(
     batch_size: int = 1,
     number_format: str = "fp32",
     fp32_layers: Collection[str] = (),
+    left: Sequence[float] | None = None,
 ) -> list[Operation]:
     """The operations of one call.
 
@@ -29,36 +31,52 @@ def operations(
         Of the linear layers; the convolution and attention itself stay in fp32, as they do in every runtime so far.
     fp32_layers : collection of str
         Names of the transformer's linear layers that stay in fp32, too.
+    left : sequence of float, optional
+        Shares of the series that leave at each early exit, and last of those that do not; by default none leaves early.
 
     Returns
     -------
     list of Operation
         Whose MACs add up to what `count_macs` counts on the operators that run, times the batch size.
     """
-    patches = length // config.patch
-    tokens = patches + 1
+    patches, *after = config.tokens_of(length)
+    tokens, going = patches + 1, 1.0
+    exits = dict(zip((layers for layers, _ in config.exits or ()), left or itertools.repeat(0.0), strict=False))
+
+    def operation(macs: int, number_format: str, weights: int, activations: int) -> Operation:
+        series = batch_size * going
+        # Weights are read unless every series of the call has left.
+        read = round(weights * (1 - (1 - going) ** batch_size))
+        return Operation(round(series * macs), number_format, read, round(series * activations))
 
     def product(name: str, rows: int, inputs: int, outputs: int, biases: int) -> Operation:
-        n = batch_size * rows
         own = "fp32" if name in fp32_layers else number_format
-        return Operation(n * inputs * outputs, own, inputs * outputs + biases, n * outputs)
+        return operation(rows * inputs * outputs, own, inputs * outputs + biases, rows * outputs)
 
     def linear(name: str, rows: int, inputs: int, outputs: int, rank: int = 0) -> list[Operation]:
         if rank == 0:
             return [product(name, rows, inputs, outputs, outputs)]
         return [product(f"{name}.0", rows, inputs, rank, 0), product(f"{name}.1", rows, rank, outputs, outputs)]
 
-    window = config.channels * config.patch
-    n = batch_size * patches
-    found = [Operation(n * window * config.d_model, "fp32", (window + 1) * config.d_model, n * config.d_model)]
+    window, d_model = config.channels * config.patch, config.d_model
+    found = [operation(patches * window * d_model, "fp32", (window + 1) * d_model, patches * d_model)]
     for layer, (heads, d_ff) in enumerate(zip(config.heads, config.d_ff, strict=True)):
         width, ranks = heads * config.head_dim, config.ranks_of(layer)
         attention, feed_forward = f"layers.{layer}.attention", f"layers.{layer}.feed_forward"
         for name in ("query", "key", "value"):
-            found += linear(f"{attention}.{name}", tokens, config.d_model, width, ranks[name])
-        found.append(Operation(2 * batch_size * tokens**2 * width, "fp32", 0, batch_size * tokens * width))
-        found += linear(f"{attention}.out", tokens, width, config.d_model, ranks["out"])
-        found += linear(f"{feed_forward}.expand", tokens, config.d_model, d_ff, ranks["expand"])
-        found += linear(f"{feed_forward}.contract", tokens, d_ff, config.d_model, ranks["contract"])
-    found += linear("hidden", 1, config.d_model, config.d_hidden)
+            found += linear(f"{attention}.{name}", tokens, d_model, width, ranks[name])
+        found.append(operation(2 * tokens**2 * width, "fp32", 0, tokens * width))
+        found += linear(f"{attention}.out", tokens, width, d_model, ranks["out"])
+        if reduction := config.reduction_of(layer):
+            # The class token's attention once more; or how alike tokens are, and the sum of those that are merged.
+            pairs = (tokens + 1) // 2 * (tokens // 2)
+            macs = tokens * width if reduction[0] == "drop" else pairs * (width + d_model)
+            tokens = after[layer] + 1
+            found.append(operation(macs, "fp32", 0, tokens * d_model))
+        found += linear(f"{feed_forward}.expand", tokens, d_model, d_ff, ranks["expand"])
+        found += linear(f"{feed_forward}.contract", tokens, d_ff, d_model, ranks["contract"])
+        if layer + 1 in exits:
+            found += linear(f"exits.{list(exits).index(layer + 1)}", 1, d_model, config.classes)
+            going -= exits[layer + 1]
+    found += linear("hidden", 1, d_model, config.d_hidden)
     return [*found, *linear("classify", 1, config.d_hidden, config.classes)]

@@ -16,13 +16,14 @@ from tsc_lib import compress, data, deploy, runtimes, training
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, peak, run_session, save_inputs
 from tsc_lib.benchmark.host import describe_host
 from tsc_lib.compress import CompressedModel, Material
-from tsc_lib.compress.model import measures
+from tsc_lib.compress.model import macs_by_exit, measures
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import modelled
 from tsc_lib.files import read_json
 from tsc_lib.models import lean, zoo
 from tsc_lib.models.transformer import TransformerConfig, check_length
 from tsc_lib.operations import operations
+from tsc_lib.runtimes.cascade import CascadePredictor
 from tsc_lib.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.store import run_or_load
 
@@ -165,7 +166,8 @@ def _check_lengths(config: TransformerConfig, dataset: data.Dataset) -> None:
 def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
     """Bring a compressed model into a runtime and classify the test set there, or load the result.
 
-    The record holds the predictions, what the runtime made of the model and the evidence of every step.
+    The record holds the predictions, what the runtime made of the model and the evidence of every step; of a model with
+    early exits also `by_exit` of the test series, and then the MACs among its measures are their mean.
     """
     recipe = compress.text(compress.parse(recipe))
 
@@ -176,25 +178,63 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
         _, model = compressed(unit, recipe, progress)
         dataset = data.load(unit.data)
         result = deploy.prepare(model, runtime, folder, equal_length=dataset.equal_length)
-        logits = training.classify(runtimes.load(folder, runtime), dataset.test, dataset.equal_length)
+        predictor = runtimes.load(folder, runtime)
+        logits = training.classify(predictor, dataset.test, dataset.equal_length)
         if not np.isfinite(logits).all():
             raise RuntimeError("the logits of the test set are not finite")
+        sizes, early = measures(model), {}
+        if isinstance(predictor, CascadePredictor):
+            early = {"exits": by_exit(model, predictor.left)}
+            sizes["macs"] = round(early["exits"]["macs_mean"])
         return {
             "classes": dataset.classes,
             "true": dataset.test.y.tolist(),
             "predicted": logits.argmax(axis=1).tolist(),
             "number_format": model.number_format,
-            "measures": measures(model),
+            "measures": sizes,
             "deployed": dataclasses.asdict(result),
             "evidence": [dataclasses.asdict(e) for e in model.evidence],
+            **early,
         }
 
     return run_or_load("deploy", DEPLOY_VERSION, unit.label, DeployJob(unit, recipe, runtime), work)
 
 
+def by_exit(model: CompressedModel, left: np.ndarray) -> dict[str, Any]:
+    """Where series leave a model with early exits, and the MACs that takes for series of the reference length.
+
+    Parameters
+    ----------
+    model : CompressedModel
+        With early exits.
+    left : ndarray of int, shape (exits + 1,)
+        How many series left at each exit, and last how many did not.
+
+    Returns
+    -------
+    dict
+        Lists with an entry for each exit and one for the end: ``layers``, ``thresholds`` (none for the end), ``left``
+        (shares) and ``macs``; and over the series ``macs_mean``, ``macs_p95`` and ``macs_worst``.
+    """
+    config, macs = model.network.config, macs_by_exit(model.network, model.reference_length)
+    shares = left / left.sum()
+    return {
+        "layers": [*(layers for layers, _ in config.exits or ()), len(config.heads)],
+        "thresholds": [*(threshold for _, threshold in config.exits or ()), None],
+        "left": shares.tolist(),
+        "macs": macs,
+        "macs_mean": float(shares @ macs),
+        "macs_p95": macs[int((shares.cumsum() < 0.95 - 1e-9).sum())],
+        "macs_worst": max(count for count, share in zip(macs, shares, strict=True) if share),
+    }
+
+
 def modelled_energy(folder: Path, batch_size: int) -> Reading:
-    """Energy of one call of the variant in `deployed`'s folder, for series of train's median length."""
-    model = read_json(folder / "model.json")
+    """Energy of one call of the variant in `deployed`'s folder, for series of train's median length.
+
+    With early exits it is expected, from where the test series leave.
+    """
+    model, record = read_json(folder / "model.json"), read_json(folder / "record.json")
     number_format = model["number_format"]
     counted = operations(
         TransformerConfig(**model["config"]),
@@ -202,6 +242,7 @@ def modelled_energy(folder: Path, batch_size: int) -> Reading:
         batch_size,
         number_format if number_format.endswith("weights") else number_format.split()[0],
         {own for layer in model.get("quantization", {}).get("fp32_layers", ()) for own in lean.sources(layer)},
+        record["exits"]["left"] if "exits" in record else None,
     )
     return modelled(folder.name, counted, inferences=batch_size)
 

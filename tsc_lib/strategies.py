@@ -12,14 +12,30 @@ BASELINE, RUNTIME = "baseline", "runtime only"
 DYNAMIC, STATIC, QUANTIZED = "dynamic int8", "static int8", "other quantization"
 MASKS, REMOVAL, COMBINED, OTHER = "masks", "removal", "combined", "other"
 SMALLER, STUDENT = "smaller shape", "student"
+FEWER, EARLY = "fewer tokens", "early exit"
 
-FAMILIES = (BASELINE, RUNTIME, DYNAMIC, STATIC, QUANTIZED, MASKS, REMOVAL, COMBINED, SMALLER, STUDENT, OTHER)
+FAMILIES = (
+    BASELINE,
+    RUNTIME,
+    DYNAMIC,
+    STATIC,
+    QUANTIZED,
+    MASKS,
+    REMOVAL,
+    COMBINED,
+    SMALLER,
+    STUDENT,
+    FEWER,
+    EARLY,
+    OTHER,
+)
 """Every family of strategies, in the order of legends and tables.
 
 Masks, removal and both with int8 are the study's: one share of heads and neurons from every layer, at most fine-tuned.
 Whatever else removes structure is a smaller shape: whole layers, channels, ranks, longer patches, in rounds, by other
-shares in every layer, or distilled. Other quantization is int4, and int8 by another observer, with layers left in fp32,
-of weights alone, or after a training for it.
+shares in every layer, or distilled. Fewer tokens and early exits save work by input, whatever else a recipe does. Other
+quantization is int4, and int8 by another observer, with layers left in fp32, of weights alone, or after a training for
+it.
 """
 
 TITLES = {
@@ -124,6 +140,8 @@ def _split(step: str) -> tuple[str, list[str]]:
 
 def _family(steps: list[tuple[str, list[str]]]) -> str:
     names = [name for name, _ in steps]
+    if "exits" in names:
+        return EARLY
     modes = [arguments[0] for name, arguments in steps if name == "int8"]
     study = all(len(arguments) <= 2 and "weights" not in arguments for name, arguments in steps if name == "int8")
     if "student" in names:
@@ -131,6 +149,8 @@ def _family(steps: list[tuple[str, list[str]]]) -> str:
     shares = [len(arguments) for name, arguments in steps if name in ("mask", "prune")]
     if shares == [2] and study and set(names) <= {"mask", "prune", "finetune", "int8"}:
         return COMBINED if modes else MASKS if "mask" in names else REMOVAL
+    if {"merge", "drop"} & set(names):
+        return FEWER
     if {"prune", "gradual", "layers", "width", "lowrank", "patch"} & set(names):
         return SMALLER
     if modes and study and set(names) <= {"int8", "finetune"}:
@@ -154,6 +174,10 @@ def _label(name: str, arguments: list[str]) -> str:
             return f"patches of {size}"
         case "lowrank", [energy]:
             return f"low rank {_percent(energy)}"
+        case "merge" | "drop", [share, *options]:
+            return f"{name} tokens to {_percent(share)}" + "".join(f" (layer {layer})" for layer in options)
+        case "exits", [layer, *options]:
+            return f"exit after {layer}" + "".join(f" ({points} points)" for points in options)
         case "int8", ["weights"]:
             return "int8 weights"
         case "int8", [mode, _, *options]:

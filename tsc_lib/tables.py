@@ -14,6 +14,8 @@ from tsc_lib.stats import geometric_mean_interval, mean_interval
 from tsc_lib.strategies import (
     BASELINE,
     DYNAMIC,
+    EARLY,
+    FEWER,
     MASKS,
     REFERENCE_RUNTIME,
     REMOVAL,
@@ -234,8 +236,8 @@ def main_table(results: pd.DataFrame) -> pd.DataFrame:
 def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
     """One variant of each family from annotated rows.
 
-    Pruning is L1 at about `ratio`, of smaller shapes and students it is the one with the fewest multiply-accumulates;
-    either is the one trained further where there is such a model.
+    Pruning is L1 at about `ratio`, of smaller shapes, students, fewer tokens and early exits it is the one with the
+    fewest multiply-accumulates; either is the one trained further where there is such a model.
     """
     nearest = nearest_ratio(table, ratio)
     pruned = table.family.isin([MASKS, REMOVAL])
@@ -244,7 +246,7 @@ def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
     chosen = chosen[chosen.tuned == chosen.groupby(by, observed=True).tuned.transform("max")]
     macs = chosen.groupby([*CELL, "recipe"]).macs.transform("mean")
     least = macs.groupby([chosen[name] for name in by], observed=True).transform("min")
-    return chosen[(macs == least) | ~chosen.family.isin([SMALLER, STUDENT])].reset_index(drop=True)
+    return chosen[(macs == least) | ~chosen.family.isin([SMALLER, STUDENT, FEWER, EARLY])].reset_index(drop=True)
 
 
 def first_unit(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from tsc_lib.compress import (  # noqa: F401 - they register their methods
     distillation,
+    early_exit,
     finetuning,
     gradual,
     lowrank,
@@ -9,6 +10,7 @@ from tsc_lib.compress import (  # noqa: F401 - they register their methods
     pruning,
     qat,
     quantization,
+    reduction,
     shape,
 )
 from tsc_lib.compress.model import CompressedModel, Evidence, Material, count_macs, load_model, save_model

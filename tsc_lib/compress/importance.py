@@ -207,7 +207,15 @@ class _Flow:
 
 
 def _flows(network: Transformer, material: Material, gradients: bool = False) -> Iterator[_Flow]:
-    """Send a sample of the training series through a network, without dropout."""
+    """Send a sample of the training series through a network, without dropout.
+
+    Raises
+    ------
+    UserError
+        If tokens become fewer on the way.
+    """
+    if network.config.reductions is not None:
+        raise UserError("importance is observed on all tokens of a series; put merge and drop after what uses it")
     network.eval()
     sample, _ = material.sample(OBSERVED)
     for batch in batches(sample, BATCH, equal_length=material.equal_length):

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tsc_lib.data import Batch, Split
 from tsc_lib.files import write_bytes
+from tsc_lib.models.parts import parts_of
 from tsc_lib.models.stored import load_network, save_network
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.spec import TrainSpec
@@ -143,13 +144,23 @@ class CompressedModel:
 def count_macs(network: Transformer, length: int) -> int:
     """Multiply-accumulates for one series of `length` steps: matrix products, attention and convolution.
 
-    Counted on the operators that run, by `torch.utils.flop_counter`, and therefore blind to zeros.
+    Counted on the operators that run, by `torch.utils.flop_counter`, and therefore blind to zeros. With early exits
+    they are those of a series that leaves at none.
     """
-    x = torch.zeros(1, network.config.channels, length)
+    return macs_by_exit(network, length)[-1]
+
+
+def macs_by_exit(network: Transformer, length: int) -> list[int]:
+    """The same for series that leave at each early exit, and last for those that do not."""
+    state: tuple[torch.Tensor, ...] = (torch.zeros(1, network.config.channels, length),)
+    found = []
     # The counter knows the products inside attention only when it is spelled out.
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        network.eval()(x)
-    return counter.get_total_flops() // 2
+        for part in parts_of(network.eval(), network.config):
+            _, *rest = part(*state)
+            state = tuple(rest)
+            found.append(counter.get_total_flops() // 2)
+    return found
 
 
 def measures(model: CompressedModel) -> dict[str, int]:

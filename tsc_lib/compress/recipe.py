@@ -97,6 +97,10 @@ def apply(model: CompressedModel, recipe: str, material: Material) -> Compressed
         If a step changed nothing.
     """
     for step in parse(recipe):
+        if model.network.config.exits is not None and _name_of(step) != "exits":
+            raise UserError(
+                f"{_step_text(step)} would change a model whose exits are calibrated; put exits last in the recipe"
+            )
         _, function = _METHODS[_name_of(step)]
         changed, details = function(model, step, material)
         before, after = measures(model), measures(changed)
@@ -112,7 +116,10 @@ def _same(a: CompressedModel, b: CompressedModel) -> bool:
     first, second = a.network.state_dict(), b.network.state_dict()
     shapes = [v.shape for v in first.values()] == [v.shape for v in second.values()]
     return (
-        a.number_format == b.number_format and shapes and all(torch.equal(first[name], second[name]) for name in first)
+        a.number_format == b.number_format
+        and a.network.config == b.network.config
+        and shapes
+        and all(torch.equal(first[name], second[name]) for name in first)
     )
 
 

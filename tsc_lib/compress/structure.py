@@ -58,6 +58,7 @@ def keep_layers(network: Transformer, layers: list[int]) -> Transformer:
         heads=tuple(config.heads[i] for i in layers),
         d_ff=tuple(config.d_ff[i] for i in layers),
         ranks=None if config.ranks is None else tuple(config.ranks[i] for i in layers),
+        reductions=None if config.reductions is None else tuple(config.reductions[i] for i in layers),
     )
     state = {name: value for name, value in network.state_dict().items() if not name.startswith("layers.")}
     for index, layer in enumerate(layers):

@@ -38,8 +38,12 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     Raises
     ------
     RuntimeUnavailable
-        If there is no C++ compiler, or the processor lacks instructions for the format.
+        If there is no C++ compiler, the processor lacks instructions for the format, or the model has early exits.
     """
+    if model.network.config.exits is not None:
+        raise RuntimeUnavailable(
+            "inductor compiles a network as one program, without early exits; use eager, onnxruntime or openvino"
+        )
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         raise RuntimeUnavailable("inductor needs a C++ compiler and none is on the PATH; install g++")
     if model.number_format == "bf16":

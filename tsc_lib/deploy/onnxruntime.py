@@ -16,8 +16,9 @@ import torch
 
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.deploy.deployed import Deployed
-from tsc_lib.deploy.tracing import calibration_of, example, layer_of, traced
+from tsc_lib.deploy.tracing import calibration_of, graphs, layer_of
 from tsc_lib.models.lean import Lean
+from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.onnxruntime import MODEL, session
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
@@ -34,7 +35,7 @@ INT8_GROUP = 32
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
-    """Write ``model.onnx``.
+    """Write ``model.onnx``, and a graph more for each early exit.
 
     Raises
     ------
@@ -43,18 +44,22 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     """
     _import()
     details: dict[str, float | int | str | bool] = {}
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / MODEL
-        _export(model, plain, equal_length)
-        if model.number_format == "fp32":
-            plain.replace(result)
-        elif model.number_format.endswith("weights"):
-            _narrow_weights(model, plain, result)
-        else:
-            details["reduce_range"] = _quantize(model, plain, result)
-        executed = _operators(result)
-        model_bytes = _weight_bytes(result)
-        result.replace(folder / MODEL)
+    executed: Counter[str] = Counter()
+    model_bytes = 0
+    names = part_names(MODEL, len(model.network.exits))
+    for name, program in zip(names, graphs(model, equal_length, fused=False), strict=True):
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / name
+            _export(program, plain)
+            if model.number_format == "fp32":
+                plain.replace(result)
+            elif model.number_format.endswith("weights"):
+                _narrow_weights(model, plain, result)
+            else:
+                details["reduce_range"] = _quantize(model, plain, result)
+            executed += _operators(result)
+            model_bytes += _weight_bytes(result)
+            result.replace(folder / name)
     if model.number_format.endswith("weights"):
         details["narrow_weight_ops"] = sum(executed[kind] for kind in NARROW_WEIGHT_OPERATORS)
     int8_ops, fp32_ops = (sum(executed[kind] for kind in kinds) for kinds in (INT8_OPERATORS, FP32_OPERATORS))
@@ -72,7 +77,7 @@ def _import() -> Any:
         raise RuntimeUnavailable(f"onnxruntime needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
 
 
-def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
+def _export(graph: torch.export.ExportedProgram, path: Path) -> None:
     onnx, _ = _import()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -80,8 +85,7 @@ def _export(model: CompressedModel, path: Path, equal_length: bool) -> None:
     try:
         with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            network = Lean(model.network, fused=False).eval()
-            program = torch.onnx.export(traced(network, *example(model, equal_length)), dynamo=True)
+            program = torch.onnx.export(graph, dynamo=True)
     finally:
         logger.setLevel(level)
     assert program is not None

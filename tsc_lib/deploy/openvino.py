@@ -14,9 +14,10 @@ import torch
 
 from tsc_lib.compress.model import CompressedModel, Quantization
 from tsc_lib.deploy.deployed import Deployed
-from tsc_lib.deploy.tracing import calibration_of, example, layer_of, traced
+from tsc_lib.deploy.tracing import calibration_of, graphs, layer_of
 from tsc_lib.models.lean import Lean
 from tsc_lib.runtimes import processor
+from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.openvino import MODEL, compiled
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
@@ -26,7 +27,7 @@ CALIBRATION_BATCH = 32
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
-    """Write ``model.xml`` and ``model.bin``.
+    """Write ``model.xml`` and ``model.bin``, and both once more for each early exit.
 
     Raises
     ------
@@ -36,16 +37,18 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     openvino = _import("openvino")
     if model.number_format == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise RuntimeUnavailable(processor.NO_BF16)
-    with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        network = Lean(model.network, fused=True).eval()
-        converted = openvino.convert_model(traced(network, *example(model, equal_length)))
-        if model.number_format == "int8 static":
-            converted = _quantize(model, network, converted)
-        elif model.number_format.endswith("weights"):
-            converted = _narrow_weights(model, converted)
-    openvino.save_model(converted, folder / MODEL, compress_to_fp16=False)
-    executed = _operators(compiled(folder, 1, model.number_format))
+    paths = [folder / name for name in part_names(MODEL, len(model.network.exits))]
+    executed: Counter[str] = Counter()
+    for path, program in zip(paths, graphs(model, equal_length, fused=True), strict=True):
+        with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            converted = openvino.convert_model(program)
+            if model.number_format == "int8 static":
+                converted = _quantize(model, converted)
+            elif model.number_format.endswith("weights"):
+                converted = _narrow_weights(model, converted)
+        openvino.save_model(converted, path, compress_to_fp16=False)
+        executed += _operators(compiled(path, 1, model.number_format))
     int8_ops, fp32_ops = executed["i8"] + executed["u8"], executed["f32"]
     details: dict[str, float | int | str | bool] = {}
     if model.number_format == "bf16":
@@ -54,7 +57,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         details["narrow_weight_ops"] = sum(executed.values()) - fp32_ops
         int8_ops, fp32_ops = 0, sum(executed.values())
     return Deployed(
-        model_bytes=folder.joinpath(MODEL).with_suffix(".bin").stat().st_size,
+        model_bytes=sum(path.with_suffix(".bin").stat().st_size for path in paths),
         int8_ops=int8_ops,
         fp32_ops=fp32_ops,
         details=details,
@@ -70,7 +73,8 @@ def _import(name: str) -> Any:
         raise RuntimeUnavailable(f"openvino needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
 
 
-def _quantize(model: CompressedModel, network: Lean, converted: Any) -> Any:
+def _quantize(model: CompressedModel, converted: Any) -> Any:
+    network = Lean(model.network, fused=True)
     nncf = _import("nncf")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     arrays = calibration_of(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.data import Batch
 from tsc_lib.errors import UserError
+from tsc_lib.models.lean import Lean
+from tsc_lib.models.parts import parts_of
 from tsc_lib.models.transformer import MAX_TOKENS
 from tsc_lib.runtimes.predictor import whole_patches
 
@@ -46,6 +49,26 @@ def layer_of(weight: np.ndarray, network: nn.Module) -> str | None:
             ways = [way for way in (weight, weight.T) if way.shape == own.shape]
             distances += [(float(np.linalg.norm(own - way)), name) for way in ways]
     return min(distances)[1] if distances else None
+
+
+def graphs(model: CompressedModel, equal_length: bool, *, fused: bool) -> list[torch.export.ExportedProgram]:
+    """The graph of a model in its lean form, or of each of its parts, where it has early exits."""
+    network, config = Lean(model.network, fused=fused).eval(), model.network.config
+    inputs, shapes = example(model, equal_length)
+    found = []
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if config.exits is None:
+            return [traced(network, inputs, shapes)]
+        for part in parts_of(network, config):
+            found.append(traced(part, inputs, shapes))
+            inputs, batch = part(*inputs)[1:], shapes[0][0]
+            if equal_length:
+                shapes = tuple({0: batch} for _ in inputs)
+            else:
+                tokens = torch.export.Dim("tokens", min=2, max=MAX_TOKENS + 1)
+                shapes = ({0: batch, 1: tokens}, {0: batch, 3: tokens})
+    return found
 
 
 def traced(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:

@@ -10,6 +10,7 @@ from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matri
 from tsc_lib.figures.combining import front_beside_study, importance_criteria, left_out, savings_by_step
 from tsc_lib.figures.data import class_balance, example_series, series_lengths
 from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy, pareto, saving_against_loss
+from tsc_lib.figures.leaving import series_left
 from tsc_lib.figures.palette import STRATEGY_COLOURS
 from tsc_lib.figures.pruning import accuracy_against_ratio, removed_structure, speed_against_ratio
 from tsc_lib.figures.quantization import layer_errors, quantized_accuracy, quantized_cost, sensitivity_map
@@ -54,6 +55,7 @@ __all__ = [
     "search_plane",
     "second_thread",
     "sensitivity_map",
+    "series_left",
     "series_lengths",
     "speed_against_ratio",
 ]

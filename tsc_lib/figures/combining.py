@@ -50,8 +50,8 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
     steps = unique(way.sort_values("position").step)
     models = {model: model for model in unique(way.model)}
     height = 0.32 * len(steps) + 0.5
-    options = {"xlabel": "CPU time \N{DIVISION SIGN} eager fp32", "sharex": True, "sharey": True}
-    fig, cells = grid(unique(way.dataset), models, height, **options)
+    xlabel = "CPU time \N{DIVISION SIGN} eager fp32"
+    fig, cells = grid(unique(way.dataset), models, height, xlabel=xlabel, sharex=True, sharey=True)
     for ax, dataset, model in cells:
         for table, shift, face in ((small, 0.2, "white"), (way, -0.1, SEQUENCE[0])):
             part = cell(table, dataset, model)

@@ -1,8 +1,8 @@
 """Colours, markers and text sizes: one colour per strategy throughout, told apart by the colour-blind too.
 
-The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown, an olive and a purple
-that are darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so that no
-split looks like a strategy.
+The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown, an olive, a purple, a
+wine red and a slate that are darker than all of them but black; the colours of the splits are from Paul Tol's "muted"
+scheme, so that no split looks like a strategy.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tsc_lib.strategies import (
     BASELINE,
     COMBINED,
     DYNAMIC,
+    EARLY,
+    FEWER,
     MASKS,
     OTHER,
     QUANTIZED,
@@ -42,6 +44,8 @@ STRATEGY_COLOURS = {
     COMBINED: "#0072B2",
     SMALLER: "#6B3E12",
     STUDENT: "#6E6A00",
+    FEWER: "#7A0C4E",
+    EARLY: "#2F4F5F",
     OTHER: "#999999",
 }
 STRATEGY_MARKERS = {
@@ -55,6 +59,8 @@ STRATEGY_MARKERS = {
     COMBINED: "D",
     SMALLER: "h",
     STUDENT: "p",
+    FEWER: "<",
+    EARLY: ">",
     OTHER: "X",
 }
 SPLIT_COLOURS = {"train": "#332288", "valid": "#44AA99", "test": "#AA4499"}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsc_lib.models.tokens import reduced
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
 
 
@@ -32,8 +33,9 @@ class LeanAttention(nn.Module):
         self.heads, self.head_dim = attention.heads, attention.head_dim
         self.fused, self.first_only = fused, first_only
         self.out = attention.out
-        scale = 1.0 if fused else self.head_dim**-0.5
-        query = _scaled(attention.query, scale)
+        scale = self.head_dim**-0.5
+        self.scale = scale if fused else 1.0  # of the products
+        query = attention.query if fused else _scaled(attention.query, scale)
         if first_only:
             self.query, self.key_value = query, _joined(attention.key, attention.value)
         else:
@@ -41,15 +43,24 @@ class LeanAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """What attention adds to tokens x (n, tokens, d_model), or to the first of them (n, d_model)."""
+        return self.mix(*self.project(x), mask)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and values (n, heads, tokens, head_dim), and between them keys (n, tokens, heads, head_dim)."""
         width, tokens = self.heads * self.head_dim, x.shape[1]
         if self.first_only:
             q = self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_dim)
             k, v = self.key_value(x).split(width, dim=2)
         else:
             q, k, v = self.query_key_value(x).split(width, dim=2)
-            q = q.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)  # (n, heads, tokens, head_dim)
+            q = q.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)
         k = k.reshape(-1, tokens, self.heads, self.head_dim)
         v = v.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)
+        return q, k, v
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """What attention makes of them."""
+        width, tokens = self.heads * self.head_dim, k.shape[1]
         if self.fused:
             y = F.scaled_dot_product_attention(q, k.transpose(1, 2), v, attn_mask=mask)
         else:
@@ -68,11 +79,20 @@ class LeanLayer(nn.Module):
         self.attention = LeanAttention(layer.attention, fused, first_only)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.feed_forward = layer.feed_forward
+        self.reduction = None if first_only else layer.reduction
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         asked = x[:, 0] if self.attention.first_only else x
         x = self.attention_norm(asked + self.attention(x, mask))
         return self.feed_forward_norm(x + self.feed_forward(x))
+
+    def reducing(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The same of fewer tokens after attention, and their mask."""
+        assert self.reduction is not None
+        q, k, v = self.attention.project(x)
+        x = self.attention_norm(x + self.attention.mix(q, k, v, mask))
+        x, mask = reduced(x, mask, q, k.transpose(1, 2), self.attention.scale, self.reduction)
+        return self.feed_forward_norm(x + self.feed_forward(x)), mask
 
 
 class Lean(nn.Module):
@@ -105,21 +125,37 @@ class Lean(nn.Module):
                 for index, layer in enumerate(network.layers)
                 if isinstance(layer, EncoderLayer)
             )
-        self.hidden, self.classify = network.hidden, network.classify
+        self.hidden, self.classify, self.exits = network.hidden, network.classify, network.exits
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
-        x = self.embed(x).transpose(1, 2)  # (n, tokens, d_model)
-        tokens = x.shape[1]
-        x = x + self.table[:tokens]
+        x, mask = self.tokens(x, lengths)
+        x, _ = self.encode(x, mask, 0, len(self.layers))
+        return self.answer(x)
+
+    def tokens(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Tokens (n, tokens, d_model), the class token first, and what is added to their scores (n, 1, 1, tokens)."""
+        x = self.embed(x).transpose(1, 2)  # (n, patches, d_model)
+        patches = x.shape[1]
+        x = x + self.table[:patches]
         x = torch.cat([self.class_row.expand(x.shape[0], 1, -1), x], dim=1)
-        mask = None
-        if lengths is not None:
-            valid = torch.arange(tokens + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
-            mask = torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
-        for layer in self.layers:
-            x = layer(x, mask)
-        return self.classify(F.relu(self.hidden(x)))  # of the class token alone
+        if lengths is None:
+            return x, None
+        valid = torch.arange(patches + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
+        return x, torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
+
+    def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
+        for layer in self.layers[first:last]:
+            if layer.reduction is None:
+                x = layer(x, mask)
+            else:
+                x, mask = layer.reducing(x, mask)
+        return x, mask
+
+    def answer(self, x: Tensor) -> Tensor:
+        """Logits from the class token (n, d_model) after the last layer."""
+        return self.classify(F.relu(self.hidden(x)))
 
 
 def sources(name: str) -> tuple[str, ...]:

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.errors import UserError
+from tsc_lib.models.tokens import check_share, kept, reduced
 
 MAX_TOKENS = 1024
 """Longest series, in patches, that the fixed positions are tabulated for."""
@@ -57,6 +59,11 @@ class TransformerConfig:
         For each layer the rank of each of `LINEARS`, 0 for one that is a single matrix; None if all are.
     position_stride : int
         Steps in that table from one token to the next, where patches are longer than those that it was made for.
+    reductions : tuple of (str, float) or None, optional
+        For each layer how its tokens become fewer after attention, "merge" or "drop", and the share that stays; None
+        for a layer that keeps all.
+    exits : tuple of (int, float), optional
+        Early exits, ascending: after how many layers, and the confidence above which a series leaves there.
     """
 
     channels: int
@@ -72,6 +79,8 @@ class TransformerConfig:
     position_channels: tuple[int, ...] | None = None
     ranks: tuple[tuple[int, ...], ...] | None = None
     position_stride: int = 1
+    reductions: tuple[tuple[str, float] | None, ...] | None = None
+    exits: tuple[tuple[int, float], ...] | None = None
 
     def __post_init__(self) -> None:
         # JSON has no tuples: accept the lists that it gives back.
@@ -81,6 +90,11 @@ class TransformerConfig:
             object.__setattr__(self, "position_channels", tuple(self.position_channels))
         if self.ranks is not None:
             object.__setattr__(self, "ranks", tuple(tuple(ranks) for ranks in self.ranks))
+        if self.reductions is not None:
+            reductions = tuple(r if r is None else (str(r[0]), float(r[1])) for r in self.reductions)
+            object.__setattr__(self, "reductions", reductions)
+        if self.exits is not None:
+            object.__setattr__(self, "exits", tuple((int(e[0]), float(e[1])) for e in self.exits))
         if len(self.heads) != len(self.d_ff):
             raise ValueError(f"heads names {len(self.heads)} layers and d_ff {len(self.d_ff)}; they must agree")
         sizes = (self.channels, self.classes, self.patch, self.d_model, self.head_dim, self.d_hidden)
@@ -92,10 +106,29 @@ class TransformerConfig:
             raise ValueError(f"{len(self.position_channels)} columns of positions do not fit {self.d_model} channels")
         if self.ranks is not None and [len(ranks) for ranks in self.ranks] != [len(LINEARS)] * len(self.heads):
             raise ValueError(f"ranks must name {len(LINEARS)} ranks for each of {len(self.heads)} layers")
+        if self.reductions is not None and len(self.reductions) != len(self.heads):
+            raise ValueError(f"reductions must name one for each of {len(self.heads)} layers, or None")
+        for reduction in filter(None, self.reductions or ()):
+            check_share(*reduction)
+        places = [0, *(layers for layers, _ in self.exits or ()), len(self.heads)]
+        if any(a >= b for a, b in pairwise(places)):
+            raise ValueError(f"exits must come after different layers, ascending and before the last: {self.exits}")
 
     def ranks_of(self, layer: int) -> dict[str, int]:
         """The rank of every linear layer of an encoder layer, 0 for a single matrix."""
         return dict(zip(LINEARS, self.ranks[layer] if self.ranks else (0,) * len(LINEARS), strict=True))
+
+    def reduction_of(self, layer: int) -> tuple[str, float] | None:
+        """How the tokens of an encoder layer become fewer."""
+        return self.reductions[layer] if self.reductions else None
+
+    def tokens_of(self, length: int) -> tuple[int, ...]:
+        """Tokens of a series of so many steps before the first layer and after each, the class token not counted."""
+        tokens = [length // self.patch]
+        for layer in range(len(self.heads)):
+            reduction = self.reduction_of(layer)
+            tokens.append(tokens[-1] if reduction is None else kept(tokens[-1], reduction[1]))
+        return tuple(tokens)
 
 
 def sinusoidal_positions(tokens: int, d_model: int) -> Tensor:
@@ -135,14 +168,21 @@ class Attention(nn.Module):
             nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        n, tokens, _ = x.shape
-        shape = (n, tokens, self.heads, self.head_dim)
-        q = self.query(x).view(shape).transpose(1, 2)  # (n, heads, tokens, head_dim)
+        return self.mix(*self.project(x), mask)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (n, heads, tokens, head_dim), of tokens x (n, tokens, d_model)."""
+        shape = (*x.shape[:2], self.heads, self.head_dim)
+        q = self.query(x).view(shape).transpose(1, 2)
         k = self.key(x).view(shape).transpose(1, 2)
         v = self.value(x).view(shape).transpose(1, 2)
+        return q, k, v
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """What attention adds to the tokens, (n, tokens, d_model)."""
         # No dropout on the weights: the fused kernel has none, and training would take up to four times as long.
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(y.transpose(1, 2).reshape(n, tokens, self.heads * self.head_dim))
+        return self.out(y.transpose(1, 2).reshape(len(y), -1, self.heads * self.head_dim))
 
 
 class FeedForward(nn.Module):
@@ -164,6 +204,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
         ranks = config.ranks_of(layer)
+        self.reduction = config.reduction_of(layer)
         self.attention = Attention(config.d_model, config.heads[layer], config.head_dim, ranks)
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config.d_model, config.d_ff[layer], config.dropout, ranks)
@@ -173,6 +214,14 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+    def reducing(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The same of fewer tokens after attention, and their mask; see `tsc_lib.models.tokens.reduced`."""
+        assert self.reduction is not None
+        q, k, v = self.attention.project(x)
+        x = self.attention_norm(x + self.dropout(self.attention.mix(q, k, v, mask)))
+        x, mask = reduced(x, mask, q, k, self.attention.head_dim**-0.5, self.reduction)
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), mask
 
 
 class Transformer(nn.Module):
@@ -204,18 +253,38 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(len(config.heads)))
         self.hidden = nn.Linear(config.d_model, config.d_hidden)
         self.classify = nn.Linear(config.d_hidden, config.classes)
+        self.exits = nn.ModuleList(nn.Linear(config.d_model, config.classes) for _ in config.exits or ())
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
-        x = self.embed(x).transpose(1, 2)  # (n, tokens, d_model)
-        n, tokens, _ = x.shape
-        x = torch.cat([self.class_token.expand(n, -1, -1), x], dim=1) + self.positions[: tokens + 1]
-        mask = None
-        if lengths is not None:
-            valid = lengths // self.config.patch  # whole patches; the class token comes before them
-            mask = (torch.arange(tokens + 1, device=x.device) <= valid.unsqueeze(1))[:, None, None, :]
-        for layer in self.layers:
-            x = layer(x, mask)
+        """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given.
+
+        No series leaves early: `tsc_lib.models.parts` has what runs up to an exit.
+        """
+        x, mask = self.tokens(x, lengths)
+        x, _ = self.encode(x, mask, 0, len(self.layers))
+        return self.answer(x)
+
+    def tokens(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Tokens (n, tokens, d_model), the class token first, and a mask (n, 1, 1, tokens) of those not padded."""
+        x = self.embed(x).transpose(1, 2)  # (n, patches, d_model)
+        n, patches, _ = x.shape
+        x = torch.cat([self.class_token.expand(n, -1, -1), x], dim=1) + self.positions[: patches + 1]
+        if lengths is None:
+            return x, None
+        valid = lengths // self.config.patch  # whole patches; the class token comes before them
+        return x, (torch.arange(patches + 1, device=x.device) <= valid.unsqueeze(1))[:, None, None, :]
+
+    def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        """Tokens after the layers from `first` to before `last`, and their mask."""
+        for layer in self.layers[first:last]:
+            if layer.reduction is None:
+                x = layer(x, mask)
+            else:
+                x, mask = layer.reducing(x, mask)
+        return x, mask
+
+    def answer(self, x: Tensor) -> Tensor:
+        """Logits from the tokens after the last layer."""
         return self.classify(F.relu(self.hidden(x[:, 0])))
 
 

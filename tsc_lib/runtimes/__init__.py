@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tsc_lib.errors import UserError
+from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.predictor import Predictor, RuntimeUnavailable
 
 __all__ = ["RUNTIMES", "Predictor", "RuntimeUnavailable", "check", "files", "load", "packages"]
@@ -35,9 +36,10 @@ def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
         ) from None
 
 
-def files(runtime: str) -> tuple[str, ...]:
-    """Names of the files in a prepared folder that `load` reads."""
-    return _module(runtime).FILES
+def files(runtime: str, exits: int = 0) -> list[str]:
+    """Names of the files in a prepared folder that `load` reads, for a model with so many early exits."""
+    module = _module(runtime)
+    return [part for name in module.FILES for part in (part_names(name, exits) if name in module.PARTS else [name])]
 
 
 def packages(runtime: str) -> tuple[str, ...]:

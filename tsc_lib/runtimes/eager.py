@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from tsc_lib.models.parts import Part, parts_of
 from tsc_lib.models.stored import load_network
+from tsc_lib.runtimes.cascade import CascadePredictor, thresholds_of
+from tsc_lib.runtimes.predictor import Predictor
 
 FILES = ("model.json", "model.safetensors")
+PARTS: tuple[str, ...] = ()
 PACKAGES = ("torch", "safetensors")
 
 
@@ -29,11 +34,20 @@ class EagerPredictor:
             return self.network(torch.from_numpy(x).to(self.dtype), given).float().numpy()
 
 
-def load(folder: Path, threads: int) -> EagerPredictor:
+def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the model in `folder`."""
     torch.set_num_threads(threads)
     network, facts = load_network(folder)
-    return EagerPredictor(executable(network, facts["number_format"]))
+    network = executable(network, facts["number_format"])
+    if thresholds := thresholds_of(facts):
+        parts = [partial(_run, part) for part in parts_of(network, network.config)]
+        return CascadePredictor(parts, thresholds, network.config.patch)
+    return EagerPredictor(network)
+
+
+def _run(part: Part, *given: np.ndarray) -> list[np.ndarray]:
+    with torch.inference_mode():
+        return [output.numpy() for output in part(*map(torch.from_numpy, given))]
 
 
 def executable(network: nn.Module, number_format: str) -> nn.Module:

@@ -13,6 +13,7 @@ from tsc_lib.runtimes.predictor import patch_of, whole_patches
 
 PROGRAM = "program.pt2"
 FILES = ("model.json", PROGRAM)
+PARTS: tuple[str, ...] = ()
 PACKAGES = ("torch",)
 
 

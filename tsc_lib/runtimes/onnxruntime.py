@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.runtimes.predictor import patch_of, whole_patches
+from tsc_lib.files import read_json
+from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
+from tsc_lib.runtimes.predictor import Predictor, whole_patches
 
 MODEL = "model.onnx"
 FILES = ("model.json", MODEL)
+PARTS = (MODEL,)
 PACKAGES = ("onnxruntime",)
 
 
@@ -23,13 +26,20 @@ class OnnxRuntimePredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        given = (x,) if lengths is None else (whole_patches(x, self.patch), lengths)
-        return self.session.run(None, dict(zip(self._inputs, given, strict=True)))[0]
+        return self.run(*(x,) if lengths is None else (whole_patches(x, self.patch), lengths))[0]
+
+    def run(self, *given: np.ndarray) -> list[np.ndarray]:
+        """What the graph gives for its inputs."""
+        return self.session.run(None, dict(zip(self._inputs, given, strict=True)))
 
 
-def load(folder: Path, threads: int) -> OnnxRuntimePredictor:
-    """A predictor of the graph in `folder`."""
-    return OnnxRuntimePredictor(session(folder / MODEL, threads), patch_of(folder))
+def load(folder: Path, threads: int) -> Predictor:
+    """A predictor of the graph in `folder`, or of its graphs, where the model has early exits."""
+    facts = read_json(folder / "model.json")
+    patch, thresholds = facts["config"]["patch"], thresholds_of(facts)
+    names = part_names(MODEL, len(thresholds))
+    parts = [OnnxRuntimePredictor(session(folder / name, threads), patch) for name in names]
+    return CascadePredictor([part.run for part in parts], thresholds, patch) if thresholds else parts[0]
 
 
 def session(path: Path, threads: int, optimized: Path | None = None) -> Any:

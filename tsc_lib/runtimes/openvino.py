@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from tsc_lib.files import read_json
-from tsc_lib.runtimes.predictor import whole_patches
+from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
+from tsc_lib.runtimes.predictor import Predictor, whole_patches
 
 MODEL = "model.xml"
 FILES = ("model.json", MODEL, "model.bin")
+PARTS = FILES[1:]
 PACKAGES = ("openvino",)
 
 
@@ -45,10 +47,13 @@ class OpenVinoPredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        given = [x] if lengths is None else [whole_patches(x, self.patch), lengths]
-        return self._request(given).infer(given, share_inputs=True)[0]
+        return self.run(*(x,) if lengths is None else (whole_patches(x, self.patch), lengths))[0]
 
-    def _request(self, given: list[np.ndarray]) -> Any:
+    def run(self, *given: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What the model gives for its inputs."""
+        return self._request(given).infer(list(given), share_inputs=True).to_tuple()
+
+    def _request(self, given: tuple[np.ndarray, ...]) -> Any:
         shape = given[0].shape
         if shape[0] == 1 and shape not in self._own and len(self._own) < SHAPES:
             self._calls[shape] += 1
@@ -57,15 +62,19 @@ class OpenVinoPredictor:
         return self._own.get(shape, self._any)
 
 
-def load(folder: Path, threads: int) -> OpenVinoPredictor:
-    """A predictor of the model in `folder`."""
+def load(folder: Path, threads: int) -> Predictor:
+    """A predictor of the model in `folder`, or of its parts, where it has early exits."""
     facts = read_json(folder / "model.json")
-    compile_for = partial(compiled, folder, threads, facts["number_format"])
-    return OpenVinoPredictor(compile_for, facts["config"]["patch"])
+    patch, thresholds = facts["config"]["patch"], thresholds_of(facts)
+    names = part_names(MODEL, len(thresholds))
+    parts = [
+        OpenVinoPredictor(partial(compiled, folder / name, threads, facts["number_format"]), patch) for name in names
+    ]
+    return CascadePredictor([part.run for part in parts], thresholds, patch) if thresholds else parts[0]
 
 
-def compiled(folder: Path, threads: int, number_format: str, shapes: list[tuple[int, ...]] | None = None) -> Any:
-    """The model in `folder` as an `openvino.CompiledModel`, for inputs of these shapes or of any."""
+def compiled(path: Path, threads: int, number_format: str, shapes: list[tuple[int, ...]] | None = None) -> Any:
+    """The model in a file as an `openvino.CompiledModel`, for inputs of these shapes or of any."""
     import openvino
 
     settings: dict[str, Any] = {
@@ -78,7 +87,7 @@ def compiled(folder: Path, threads: int, number_format: str, shapes: list[tuple[
     if number_format.endswith("weights"):
         settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0  # left alone it makes int8 of the activations too, on some
     core = openvino.Core()
-    model = core.read_model(folder / MODEL)
+    model = core.read_model(path)
     if shapes is not None:
         model.reshape(dict(enumerate(openvino.PartialShape(list(shape)) for shape in shapes)))
     return core.compile_model(model, "CPU", settings)

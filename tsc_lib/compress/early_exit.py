@@ -1,0 +1,221 @@
+"""Early exit: series that a shallow classifier is sure of need not go through the rest of the network.
+
+The classifier reads the class token after some encoder layer and is linear, so fitting it to train is a convex problem
+with one solution: there are no epochs, seeds or learning rates to choose. The network itself stays as it is, so what
+leaves at no exit gets the logits that it got before. Validation chooses how sure is sure enough.
+
+References
+----------
+.. [1] Teerapittayanon, McDanel and Kung, "BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks", ICPR
+       2016 (exits by confidence).
+.. [2] Xin et al., "DeeBERT: Dynamic Early Exiting for Accelerating BERT Inference", ACL 2020 (exits trained on a
+       network that is left alone, so that its last layer loses nothing).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from tsc_lib.compress.model import CompressedModel, Material, macs_by_exit
+from tsc_lib.compress.recipe import NoEffect, register
+from tsc_lib.compress.structure import rebuilt
+from tsc_lib.data import Split, batches
+from tsc_lib.errors import UserError
+from tsc_lib.models.parts import parts_of
+from tsc_lib.models.transformer import Transformer
+from tsc_lib.runtimes.cascade import confidence
+
+BATCH = 256
+
+NEVER = -1e4
+"""Bias of a class that train lacks: an exit never gives it."""
+
+
+@dataclass(frozen=True)
+class Exits:
+    """Let series leave after some encoder layers if a classifier of their class token is confident.
+
+    Attributes
+    ----------
+    layer : int
+        After how many layers; a recipe may have several such steps.
+    tolerance : float
+        Points of accuracy on validation that the exit may cost at most; as many series leave as that allows.
+    """
+
+    layer: int
+    tolerance: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.layer < 1 or not self.tolerance >= 0:
+            raise UserError(f"an exit comes after at least 1 layer and tolerates at least 0 points, not {self}")
+
+
+@register("exits", Exits)
+def exits(model: CompressedModel, step: Exits, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Add an exit; the details tell its threshold, and who of validation leaves where at which cost and accuracy."""
+    if model.number_format != "fp32":
+        raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
+    config = model.network.config
+    places = [layers for layers, _ in config.exits or ()]
+    if step.layer >= len(config.heads) or step.layer in places:
+        raise UserError(
+            f"there is no room for an exit after layer {step.layer} of {len(config.heads)}"
+            + (f", beside those after {', '.join(map(str, places))}" if places else "")
+            + "; choose a layer before the last that has none"
+        )
+    index = sum(layers < step.layer for layers in places)
+    network = _with_exit(model.network, index, step.layer, 1.0)
+    head = network.exits[index]
+    assert isinstance(head, torch.nn.Linear)
+    tokens, _ = class_tokens(network, material.train, material.equal_length)
+    weight, bias = fitted(tokens[index], material.train.y, config.classes)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weight))
+        head.bias.copy_(torch.from_numpy(bias))
+    _, logits = class_tokens(network, material.valid, material.equal_length)
+    assert network.config.exits is not None
+    thresholds = [threshold for _, threshold in network.config.exits]
+    truth = material.valid.y
+    before, left = leaving(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
+    threshold = threshold_for(logits[index], before, truth, left > index, step.tolerance)
+    if threshold is None:
+        raise NoEffect(
+            f"no validation series can leave after layer {step.layer} within {step.tolerance:g} points of accuracy"
+        )
+    thresholds[index] = threshold
+    network = _at_thresholds(network, thresholds)
+    after, left = leaving(logits, thresholds)
+    macs = macs_by_exit(network, model.reference_length)
+    shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
+    details = {
+        "layers": [layers for layers, _ in network.config.exits],
+        "thresholds": thresholds,
+        "valid_left": shares,
+        "valid_macs": float(np.dot(shares, macs)),
+        "macs": macs,
+        "valid_accuracy_before": _accuracy(before, truth),
+        "valid_accuracy": _accuracy(after, truth),
+    }
+    return dataclasses.replace(model, network=network), details
+
+
+def class_tokens(network: Transformer, split: Split, equal_length: bool) -> tuple[list[np.ndarray], np.ndarray]:
+    """What every series of a split would give at each exit, and at the end, if none left.
+
+    Returns
+    -------
+    tokens : list of ndarray of shape (n, d_model)
+        The class token at each exit.
+    logits : ndarray of shape (exits + 1, n, classes)
+        The logits at each exit, and last the network's.
+    """
+    parts, config = parts_of(network.eval(), network.config), network.config
+    tokens = [np.empty((len(split), config.d_model), np.float32) for _ in parts[1:]]
+    logits = np.empty((len(parts), len(split), config.classes), np.float32)
+    with torch.inference_mode():
+        for batch in batches(split, BATCH, equal_length=equal_length):
+            given = (batch.x,) if batch.lengths is None else (batch.x, batch.lengths)
+            state = tuple(map(torch.from_numpy, given))
+            for index, part in enumerate(parts):
+                own, *rest = part(*state)
+                state = tuple(rest)
+                logits[index, batch.index] = own.numpy()
+                if rest:
+                    tokens[index][batch.index] = rest[0][:, 0].numpy()
+    return tokens, logits
+
+
+def fitted(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weight (classes, width) and bias (classes,) of the linear classifier of x (n, width) by logistic regression."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a solution that is not quite reached is judged on validation like any other
+        found = LogisticRegression(solver="newton-cholesky").fit(x.astype(np.float64), y)
+    weight = np.zeros((classes, x.shape[1]), np.float32)
+    bias = np.full(classes, NEVER, np.float32)
+    known = found.classes_ if len(found.classes_) > 2 else found.classes_[1:]  # of two, one is the other's opposite
+    bias[found.classes_] = 0.0
+    weight[known], bias[known] = found.coef_, found.intercept_
+    return weight, bias
+
+
+def leaving(logits: np.ndarray, thresholds: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The class that each series gets, and the exit at which it leaves, as `CascadePredictor` decides it.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (exits + 1, n, classes)
+        Of `class_tokens`.
+    thresholds : list of float
+        The confidence above which a series leaves, for each exit.
+    """
+    left = np.full(logits.shape[1], len(thresholds))
+    for index in reversed(range(len(thresholds))):
+        left[confidence(logits[index]) > thresholds[index]] = index
+    return logits[left, np.arange(len(left))].argmax(axis=1), left
+
+
+def threshold_for(
+    logits: np.ndarray, before: np.ndarray, truth: np.ndarray, reaching: np.ndarray, tolerance: float
+) -> float | None:
+    """The lowest confidence above which series may leave at an exit without costing more accuracy than allowed.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, classes)
+        At the exit.
+    before, truth : ndarray of shape (n,)
+        The class that each series gets without the exit, and its own.
+    reaching : ndarray of bool, shape (n,)
+        Which series come as far as the exit.
+    tolerance : float
+        Points of accuracy, over all series.
+
+    Returns
+    -------
+    float or None
+        A float32 between the confidence of the last series that leaves and the first that does not; None if none may
+        leave.
+    """
+    sure = confidence(logits)
+    order = np.flatnonzero(reaching)[np.argsort(-sure[reaching], kind="stable")]
+    gained = (logits.argmax(axis=1) == truth).astype(int) - (before == truth)
+    allowed = np.cumsum(gained[order]) >= -tolerance / 100 * len(truth) - 1e-9
+    following = np.append(sure[order[1:]], np.float32(1 / logits.shape[1]))
+    possible = np.flatnonzero(allowed & (sure[order] > following))
+    if not len(possible):
+        return None
+    least, next_one = sure[order[possible[-1]]], following[possible[-1]]
+    middle = np.float32((float(least) + float(next_one)) / 2)
+    return float(middle if middle < least else next_one)
+
+
+def _with_exit(network: Transformer, index: int, layer: int, threshold: float) -> Transformer:
+    """The network with one exit more, whose classifier is all zeros."""
+    config = network.config
+    found = list(config.exits or ())
+    found.insert(index, (layer, threshold))
+    heads = [head.state_dict() for head in network.exits]
+    shape = config.classes, config.d_model
+    heads.insert(index, {"weight": torch.zeros(shape), "bias": torch.zeros(config.classes)})
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith("exits.")}
+    for number, head in enumerate(heads):
+        state |= {f"exits.{number}.{name}": value for name, value in head.items()}
+    return rebuilt(dataclasses.replace(config, exits=tuple(found)), state)
+
+
+def _at_thresholds(network: Transformer, thresholds: list[float]) -> Transformer:
+    assert network.config.exits is not None
+    found = tuple((layers, new) for (layers, _), new in zip(network.config.exits, thresholds, strict=True))
+    return rebuilt(dataclasses.replace(network.config, exits=found), network.state_dict())
+
+
+def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float((predicted == truth).mean())

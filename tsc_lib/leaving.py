@@ -1,0 +1,87 @@
+"""Where series leave models that save work by input, and what that costs on average and in the tail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib.stages import REFERENCE
+from tsc_lib.strategies import EARLY, FEWER, strategy_of
+from tsc_lib.study import Study
+from tsc_lib.tables import CELL
+
+VARIANT = [*CELL, "seed", "recipe", "runtime"]
+
+COLUMNS = [
+    *VARIANT,
+    *["place", "layers", "threshold", "left_valid", "left_test", "macs"],
+    *["macs_mean", "macs_p95", "macs_worst", "reference_macs"],
+]
+"""Columns of `places_left`, in order."""
+
+
+def places_left(study: Study) -> pd.DataFrame:
+    """One row for every place where series leave a model with early exits or fewer tokens; the end is the last place.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`. ``place`` counts from 1, after so many ``layers``; ``left_valid`` and ``left_test`` are
+        shares of the series of a split, ``macs`` the multiply-accumulates for a series that leaves there, all for the
+        training data's median length. ``macs_mean``, ``macs_p95`` and ``macs_worst`` are over the test series, and
+        ``reference_macs`` those of the uncompressed model. Fewer tokens cost the same for every series.
+    """
+    rows: list[dict[str, Any]] = []
+    for unit in study.units:
+        reference = study.deploy(unit, *REFERENCE)
+        for recipe, runtime in study.variants:
+            record = study.deploy(unit, recipe, runtime)
+            if record["status"] != "ok" or strategy_of(recipe, runtime).family not in (EARLY, FEWER):
+                continue
+            names: dict[str, Any] = {"dataset": unit.data.name, "model": unit.model, "seed": unit.seed}
+            names |= {"recipe": recipe, "runtime": runtime}
+            if reference["status"] == "ok":
+                names["reference_macs"] = reference["measures"]["macs"]
+            rows += [{**names, **place} for place in _places(record)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _places(record: dict[str, Any]) -> list[dict[str, Any]]:
+    exits = record.get("exits")
+    if exits is None:
+        macs = record["measures"]["macs"]
+        return [
+            {
+                "place": 1,
+                "left_valid": 1.0,
+                "left_test": 1.0,
+                **dict.fromkeys(("macs", "macs_mean", "macs_p95", "macs_worst"), macs),
+            }
+        ]
+    found = record["evidence"][-1]["details"]["valid_left"]
+    tail = {name: exits[name] for name in ("macs_mean", "macs_p95", "macs_worst")}
+    columns = zip(exits["layers"], exits["thresholds"], found, exits["left"], exits["macs"], strict=True)
+    names = ("layers", "threshold", "left_valid", "left_test", "macs")
+    return [
+        {"place": place, **dict(zip(names, values, strict=True)), **tail} for place, values in enumerate(columns, 1)
+    ]
+
+
+def summary(places: pd.DataFrame) -> pd.DataFrame:
+    """One row per trained model and variant: who leaves early, and the work that is left of the uncompressed model's.
+
+    Returns
+    -------
+    DataFrame
+        Columns `dataset`, `model`, `seed`, `recipe`, `runtime`, `left_early_valid` and `left_early_test` (% of the
+        series that leave before the end), `mean`, `p95` and `worst` (% of the uncompressed model's MACs).
+    """
+    rows = []
+    for names, part in places.groupby(VARIANT, sort=False):
+        early, last = part.iloc[:-1], part.iloc[-1]
+        shares = [100 * early[name].sum() for name in ("left_valid", "left_test")]
+        work = [100 * last[f"macs_{name}"] / last.reference_macs for name in ("mean", "p95", "worst")]
+        rows.append((*names, *np.round([*shares, *work], 1)))
+    return pd.DataFrame(rows, columns=[*VARIANT, "left_early_valid", "left_early_test", "mean", "p95", "worst"])
