@@ -60,7 +60,7 @@ STRATEGY_MARKERS = {
     SMALLER: "h",
     STUDENT: "p",
     FEWER: "<",
-    EARLY: ">",
+    EARLY: "d",
     OTHER: "X",
 }
 SPLIT_COLOURS = {"train": "#332288", "valid": "#44AA99", "test": "#AA4499"}
