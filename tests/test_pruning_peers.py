@@ -89,18 +89,7 @@ def test_the_table_has_a_row_for_every_method_before_and_after(
     monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(peers, "TrainSpec", lambda: TrainSpec(epochs=1))
     output = tmp_path / "peers.csv"
-    options = [
-        "--dataset",
-        "ItalyPowerDemand",
-        "--seeds",
-        "0",
-        "--epochs",
-        "1",
-        "--series",
-        "16",
-        "--output",
-        str(output),
-    ]
+    options = ["--dataset", "ItalyPowerDemand", "--seeds", "0", "--epochs", "1", "--series", "16", "--output"]
     assert peers.main([*options, str(output)]) == 0
     table = pd.read_csv(output)
     tuned = table[table.tuned_on > 0]
