@@ -1,8 +1,8 @@
 """Colours, markers and text sizes: one colour per strategy throughout, told apart by the colour-blind too.
 
-The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown, an olive, a wine red and
-a slate that are darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so that no split looks
-like a strategy.
+The colours of strategies are those of Okabe and Ito ("Color Universal Design", 2008) and a brown, an olive, a wine red
+and a slate that are darker than all of them but black; the colours of the splits are from Paul Tol's "muted" scheme, so
+that no split looks like a strategy.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -107,7 +108,7 @@ class TransformerConfig:
         for reduction in filter(None, self.reductions or ()):
             check_share(*reduction)
         places = [0, *(layers for layers, _ in self.exits or ()), len(self.heads)]
-        if any(a >= b for a, b in zip(places, places[1:], strict=False)):
+        if any(a >= b for a, b in itertools.pairwise(places)):
             raise ValueError(f"exits must come after different layers, ascending and before the last: {self.exits}")
 
     def ranks_of(self, layer: int) -> dict[str, int]:
