@@ -14,10 +14,13 @@ from tsc_lib.tables import CELL
 
 VARIANT = [*CELL, "seed", "recipe", "runtime"]
 
+TAIL = ("macs_mean", "macs_p95", "macs_worst")
+
 COLUMNS = [
     *VARIANT,
     *["place", "layers", "threshold", "left_valid", "left_test", "macs"],
-    *["macs_mean", "macs_p95", "macs_worst", "reference_macs"],
+    *TAIL,
+    "reference_macs",
 ]
 """Columns of `places_left`, in order."""
 
@@ -49,21 +52,14 @@ def places_left(study: Study) -> pd.DataFrame:
 
 
 def _places(record: dict[str, Any]) -> list[dict[str, Any]]:
-    exits = record.get("exits")
+    exits, macs = record.get("exits"), record["measures"]["macs"]
     if exits is None:
-        macs = record["measures"]["macs"]
-        return [
-            {
-                "place": 1,
-                "left_valid": 1.0,
-                "left_test": 1.0,
-                **dict.fromkeys(("macs", "macs_mean", "macs_p95", "macs_worst"), macs),
-            }
-        ]
+        same = dict.fromkeys(("macs", *TAIL), macs)
+        return [{"place": 1, "left_valid": 1.0, "left_test": 1.0, **same}]
     found = record["evidence"][-1]["details"]["valid_left"]
-    tail = {name: exits[name] for name in ("macs_mean", "macs_p95", "macs_worst")}
     columns = zip(exits["layers"], exits["thresholds"], found, exits["left"], exits["macs"], strict=True)
     names = ("layers", "threshold", "left_valid", "left_test", "macs")
+    tail = {name: exits[name] for name in TAIL}
     return [
         {"place": place, **dict(zip(names, values, strict=True)), **tail} for place, values in enumerate(columns, 1)
     ]
@@ -82,6 +78,6 @@ def summary(places: pd.DataFrame) -> pd.DataFrame:
     for names, part in places.groupby(VARIANT, sort=False):
         early, last = part.iloc[:-1], part.iloc[-1]
         shares = [100 * early[name].sum() for name in ("left_valid", "left_test")]
-        work = [100 * last[f"macs_{name}"] / last.reference_macs for name in ("mean", "p95", "worst")]
+        work = [100 * last[name] / last.reference_macs for name in TAIL]
         rows.append((*names, *np.round([*shares, *work], 1)))
     return pd.DataFrame(rows, columns=[*VARIANT, "left_early_valid", "left_early_test", "mean", "p95", "worst"])

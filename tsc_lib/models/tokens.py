@@ -12,8 +12,6 @@ References
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,8 +19,6 @@ from torch.nn import functional as F
 from tsc_lib.errors import UserError
 
 METHODS = ("merge", "drop")
-
-Count = TypeVar("Count", int, Tensor)
 
 
 def check_share(method: str, keep: float) -> None:
@@ -40,9 +36,14 @@ def check_share(method: str, keep: float) -> None:
         raise UserError(f"{method} keeps a share of at least {least:g} and less than 1, not {keep:g}{more}")
 
 
-def kept(tokens: Count, keep: float) -> Count:
+def kept(tokens: int, keep: float) -> int:
     """How many of so many tokens stay, the class token not counted: the share, to a thousandth, rounded up."""
     return (tokens * round(1000 * keep) + 999) // 1000
+
+
+def _stays(rank: Tensor, tokens: Tensor, keep: float) -> Tensor:
+    """Whether a token of this rank, from 0, is among the `kept` of so many: without a division, where runtimes differ."""
+    return 1000 * rank < round(1000 * keep) * tokens
 
 
 def reduced(
@@ -90,7 +91,7 @@ def _dropped(x: Tensor, mask: Tensor | None, attention: Tensor, keep: float) -> 
     order = attention.argsort(dim=1, descending=True)[:, :count]
     x = torch.cat([x[:, :1], _rows(x[:, 1:], order)], dim=1)
     if mask is not None:
-        stays = torch.arange(count, device=x.device) < kept(real.sum(1, keepdim=True), keep)
+        stays = _stays(torch.arange(count, device=x.device), real.sum(1, keepdim=True), keep)
         weights = torch.where(stays, weights.gather(1, order), -torch.inf)
         mask = torch.cat([mask[..., :1], weights[:, None, None]], dim=-1)
     return x, mask
@@ -112,12 +113,8 @@ def _merged(x: Tensor, mask: Tensor | None, keys: Tensor, keep: float) -> tuple[
     similarity, target = torch.where(able[:, None], similarity, -2.0).max(dim=2)  # each (n, givers)
     order = torch.where(giving > 0, similarity, 3.0).argsort(dim=1)  # padding last
     given, giving, target = _rows(x[:, 1::2], order), giving.gather(1, order), target.gather(1, order)
-    if mask is None:
-        stay: int | Tensor = count - (tokens - 1) // 2
-    else:
-        real = (sizes[:, 1:] > 0).sum(1, keepdim=True)
-        stay = kept(real, keep) - (taking[:, 1:] > 0).sum(1, keepdim=True)
-    moved = giving * (givers >= stay)
+    rank = givers + (taking[:, 1:] > 0).sum(1, keepdim=True)  # all that take stay, and come first
+    moved = torch.where(_stays(rank, (sizes[:, 1:] > 0).sum(1, keepdim=True), keep), 0.0, giving)
     shares = (target[:, None] == takers[:, None]) * moved[:, None]  # (n, takers, givers)
     total = taking + shares.sum(2)
     taken = (taking[..., None] * x[:, ::2] + shares @ given) / total.clamp(min=0.5)[..., None]  # padding has 0
