@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tsc_lib.models.stored import load_network
+from tsc_lib.runtimes.predictor import description_of
 
 FILES = ("model.json", "model.safetensors")
 PACKAGES = ("torch", "safetensors")
@@ -32,8 +33,9 @@ class EagerPredictor:
 def load(folder: Path, threads: int) -> EagerPredictor:
     """A predictor of the model in `folder`."""
     torch.set_num_threads(threads)
-    network, facts = load_network(folder)
-    return EagerPredictor(executable(network, facts["number_format"]))
+    number_format = description_of(folder)["number_format"]
+    network, _ = load_network(folder)
+    return EagerPredictor(executable(network, number_format))
 
 
 def executable(network: nn.Module, number_format: str) -> nn.Module:

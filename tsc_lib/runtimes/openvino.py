@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.files import read_json
-from tsc_lib.runtimes.predictor import whole_patches
+from tsc_lib.runtimes.predictor import description_of, whole_patches
 
 MODEL = "model.xml"
 FILES = ("model.json", MODEL, "model.bin")
@@ -59,7 +58,7 @@ class OpenVinoPredictor:
 
 def load(folder: Path, threads: int) -> OpenVinoPredictor:
     """A predictor of the model in `folder`."""
-    facts = read_json(folder / "model.json")
+    facts = description_of(folder)
     compile_for = partial(compiled, folder, threads, facts["number_format"])
     return OpenVinoPredictor(compile_for, facts["config"]["patch"])
 
