@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tsc_lib.runtimes.predictor import patch_of, whole_patches
+from tsc_lib.runtimes.predictor import description_of, whole_patches
 
 MODEL = "model.onnx"
 FILES = ("model.json", MODEL)
 PACKAGES = ("onnxruntime",)
 
 
-class OnnxRuntimePredictor:
-    """Executes an ONNX graph."""
+TOKENS = 768
+"""Tokens for each thread that the graph is executed on at once. What its operators hand to one another is then small
+enough for a core's cache: larger calls took 8 to 9 % more CPU time, and calls of a quarter of it more, too."""
 
-    def __init__(self, session: Any, patch: int) -> None:
+
+class OnnxRuntimePredictor:
+    """Executes an ONNX graph, on large batches part by part.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        Of the graph.
+    patch : int
+        Time steps in a patch.
+    threads : int
+        Threads of the session.
+    """
+
+    def __init__(self, session: Any, patch: int, threads: int) -> None:
         self.session, self.patch = session, patch
+        self._steps = TOKENS * threads * patch  # time steps in a part
         self._inputs = [value.name for value in session.get_inputs()]
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
         given = (x,) if lengths is None else (whole_patches(x, self.patch), lengths)
+        parts = min(len(x), math.ceil(len(x) * x.shape[2] / self._steps))
+        if parts <= 1:
+            return self._run(given)
+        split = zip(*(np.array_split(array, parts) for array in given), strict=True)
+        return np.concatenate([self._run(part) for part in split])
+
+    def _run(self, given: tuple[np.ndarray, ...]) -> np.ndarray:
         return self.session.run(None, dict(zip(self._inputs, given, strict=True)))[0]
 
 
 def load(folder: Path, threads: int) -> OnnxRuntimePredictor:
     """A predictor of the graph in `folder`."""
-    return OnnxRuntimePredictor(session(folder / MODEL, threads), patch_of(folder))
+    return OnnxRuntimePredictor(session(folder / MODEL, threads), description_of(folder)["config"]["patch"], threads)
 
 
 def session(path: Path, threads: int, optimized: Path | None = None) -> Any:
