@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,3 +52,19 @@ def logits_alone(channels: int, series: list[np.ndarray]) -> np.ndarray:
     network = network_of(channels)
     with torch.inference_mode():
         return np.stack([network(torch.from_numpy(one[None].astype(np.float32)))[0].numpy() for one in series])
+
+
+def rewrite(folder: Path, name: str, change: Callable[[dict], object]) -> None:
+    """Change a JSON file of an exported model, and its checksum with it."""
+    content = json.loads((folder / name).read_text())
+    old = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    change(content)
+    (folder / name).write_text(json.dumps(content))
+    new = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    sums = folder / bundle.SUMS
+    sums.write_text(sums.read_text().replace(old, new))
+
+
+def describe_again(folder: Path, **changes: object) -> None:
+    """Change the description of an exported model, and its checksum with it."""
+    rewrite(folder, bundle.DESCRIPTION, lambda content: content.update(changes))

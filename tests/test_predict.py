@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from exported import LABELS, logits_alone
+from exported import LABELS, describe_again, logits_alone
 from test_runtimes import without_the_study
 
 from tsc_lib import bundle, cli
@@ -242,76 +240,3 @@ def test_nothing_in_an_npz_is_unpickled(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="never loaded"):
         read(file)
     assert not (tmp_path / "sprung").exists()
-
-
-# Folders that cannot be used
-
-
-def describe_again(folder: Path, **changes: object) -> None:
-    """Change the description, and the checksums with it."""
-    content = json.loads((folder / bundle.DESCRIPTION).read_text())
-    old = hashlib.sha256((folder / bundle.DESCRIPTION).read_bytes()).hexdigest()
-    content.update(changes)
-    (folder / bundle.DESCRIPTION).write_text(json.dumps(content))
-    new = hashlib.sha256((folder / bundle.DESCRIPTION).read_bytes()).hexdigest()
-    sums = folder / bundle.SUMS
-    sums.write_text(sums.read_text().replace(old, new))
-
-
-def refused(folder: Path, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence) as caught:
-        bundle.load(folder, bundle.read(folder), 1)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", "there is no folder .*nowhere; give one that 'export' wrote")
-    refused(tmp_path, "holds no exported model")
-    for content in ("[]", "{}", '{"format": "zip"}'):
-        (tmp_path / "bundle.json").write_text(content)
-        refused(tmp_path, "holds no exported model")
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "model.json", "model_card.md", "bundle.json", "requirements.txt"])
-def test_a_changed_or_missing_file_is_named(model: Path, name: str) -> None:
-    content = bytearray((model / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (model / name).write_bytes(content)
-    refused(model, f"{name} is not what 'export' wrote, so it was damaged or edited")
-    (model / name).unlink()
-    refused(model, f"{name} is missing; copy|holds no exported model")
-
-
-@pytest.mark.parametrize("content", ["", "nonsense\n", "../../etc/passwd\n", "\udcff"])
-def test_damaged_checksums_are_refused(model: Path, content: str) -> None:
-    (model / "SHA256SUMS").write_bytes(content.encode(errors="surrogateescape"))
-    refused(model, "is not what 'export' wrote")
-
-
-def test_a_newer_format_is_refused(model: Path) -> None:
-    describe_again(model, format=99)
-    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 1.; update tsc_lib")
-
-
-@pytest.mark.parametrize("change", [{"extra": 1}, {"labels": 3}])
-def test_a_description_with_other_content_is_refused(model: Path, change: dict) -> None:
-    describe_again(model, **change)
-    refused(model, "bundle.json is not what 'export' wrote")
-
-
-def test_a_model_that_the_runtime_cannot_load_is_one_sentence(model: Path) -> None:
-    described = bundle.read(model)
-    (model / "model.onnx").write_bytes(b"no graph")
-    (model / bundle.SUMS).unlink()
-    bundle.write(model, described, "card")
-    refused(model, r"onnxruntime cannot load .* install the versions that it was exported with: pip install -r")
-
-
-def test_a_runtime_that_is_not_installed_names_what_to_install(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    refused(model, r"needs onnxruntime, which is not installed: pip install onnxruntime, or .*requirements.txt")
-
-
-def test_files_beside_the_model_do_no_harm(model: Path) -> None:
-    (model / "predictions.csv").write_text("mine")
-    bundle.load(model, bundle.read(model), 1)

@@ -11,12 +11,13 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from tsc_lib import runtimes
-from tsc_lib.errors import UserError
+from tsc_lib.errors import UserError, one_line
 from tsc_lib.files import write_json, write_text
 from tsc_lib.runtimes import Predictor, RuntimeUnavailable
+from tsc_lib.series.scaling import Scaler
 
 FORMAT = 1
 """Version of the folder's format; to be raised when an older `read` could not use it."""
@@ -123,8 +124,8 @@ def read(folder: Path) -> Bundle:
         if _digest(path) != sums.get(name):
             raise _damaged(folder, name)
     try:
-        return Bundle(**{**content, "labels": tuple(content["labels"])})
-    except (KeyError, TypeError):
+        return _bundle(content)
+    except (LookupError, TypeError, ValueError):
         raise _damaged(folder, DESCRIPTION) from None
 
 
@@ -143,10 +144,9 @@ def load(folder: Path, bundle: Bundle, threads: int) -> Predictor:
     except UserError:
         raise
     except Exception as error:  # every runtime has errors of its own
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{bundle.runtime} cannot load {folder} ({reason}); install the versions that it was exported with: "
-            f"pip install -r {folder / REQUIREMENTS}"
+            f"{bundle.runtime} cannot load {folder} ({one_line(error)}); install the versions that it was exported "
+            f"with: pip install -r {folder / REQUIREMENTS}"
         ) from None
 
 
@@ -156,6 +156,30 @@ def foreign_files(folder: Path) -> list[str]:
     if DESCRIPTION not in names or SUMS not in names:
         return names
     return [name for name in names if name not in {SUMS, *_sums(folder)}]
+
+
+def _bundle(content: dict[str, Any]) -> Bundle:
+    """The description that was read from JSON.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        If it lacks something, or holds what `write` never wrote.
+    """
+    for name, kind in get_type_hints(Bundle).items():
+        # JSON has no tuples; and to Python a truth value would be a number.
+        expected = {"labels": list, "scaling": dict, "versions": dict}.get(name, kind)
+        if type(content[name]) is not expected:
+            raise TypeError(name)
+    bundle = Bundle(**{**content, "labels": tuple(content["labels"])})
+    if not bundle.labels or not all(isinstance(label, str) for label in bundle.labels):
+        raise ValueError("labels")
+    if min(bundle.channels, bundle.patch, bundle.threads, bundle.shortest) < 1 or bundle.shortest > bundle.longest:
+        raise ValueError("sizes")
+    scaler = Scaler.from_json(bundle.scaling)
+    if any(len(constants) != bundle.channels for constants in (scaler.mean, scaler.deviation) if constants is not None):
+        raise ValueError("scaling")
+    return bundle
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -13,6 +13,11 @@ class UserError(Exception):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """The beginning of what another library says of an error, to stand within a sentence."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def exit_code(command: Callable[..., object], *arguments: object) -> int:
     """Do what a command does; 0, or 1 after one sentence on standard error that tells what is wrong."""
     try:

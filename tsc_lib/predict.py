@@ -15,7 +15,7 @@ import numpy as np
 
 from tsc_lib import bundle
 from tsc_lib.bundle import Bundle
-from tsc_lib.errors import UserError
+from tsc_lib.errors import UserError, one_line
 from tsc_lib.runtimes import Predictor
 from tsc_lib.series.formats import read
 from tsc_lib.series.padding import pad
@@ -102,7 +102,15 @@ def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads:
     series = read(file)
     _check(model, series)
     predictor = bundle.load(folder, model, threads or model.threads)
-    logits = logits_of(model, predictor, series.x, batch_size)
+    try:
+        logits = logits_of(model, predictor, series.x, batch_size)
+    except UserError:
+        raise
+    except Exception as error:  # every runtime has errors of its own
+        raise UserError(
+            f"{model.runtime} cannot execute {folder} ({one_line(error)}); if memory is short give a smaller batch "
+            "size, otherwise export the model again"
+        ) from None
     if not np.isfinite(logits).all():
         worst = int(np.argmin(np.isfinite(logits).all(axis=1)))
         raise UserError(
@@ -129,7 +137,13 @@ def logits_of(
         index = order[start : start + (batch_size or max(1, TOKENS_PER_CALL * model.patch // longest))]
         with np.errstate(over="ignore"):  # what overflows has no finite logits, which the caller is told
             x, own = pad([scale(series[i]) for i in index])
-        logits[index] = predictor(x, None if model.equal_length else own)
+        answer = predictor(x, None if model.equal_length else own)
+        if answer.shape != (len(index), len(model.labels)):
+            raise UserError(
+                f"the model answers {len(index)} series with {' by '.join(map(str, answer.shape))} numbers, but its "
+                f"description has {len(model.labels)} labels; export the model again"
+            )
+        logits[index] = answer
         start += len(index)
     return logits
 

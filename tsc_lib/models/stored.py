@@ -6,8 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from tsc_lib.errors import UserError, one_line
 from tsc_lib.files import read_json, write_bytes, write_json
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 
@@ -26,9 +28,15 @@ def load_network(folder: Path) -> tuple[Transformer, dict[str, Any]]:
     Raises
     ------
     UserError
-        If the description is damaged.
+        If the description or the weights are damaged.
     """
     facts = read_json(folder / DESCRIPTION)
-    network = Transformer(TransformerConfig(**facts["config"]))
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    try:
+        network = Transformer(TransformerConfig(**facts["config"]))
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"{folder / DESCRIPTION} and {WEIGHTS} do not describe a network ({one_line(error)}); "
+            "copy the folder again, or make the model again"
+        ) from None
     return network.eval(), facts

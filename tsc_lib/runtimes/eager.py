@@ -13,7 +13,7 @@ from torch import nn
 from tsc_lib.models.parts import Part, parts_of
 from tsc_lib.models.stored import load_network
 from tsc_lib.runtimes.cascade import CascadePredictor, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor
+from tsc_lib.runtimes.predictor import Predictor, description_of
 
 FILES = ("model.json", "model.safetensors")
 PARTS: tuple[str, ...] = ()
@@ -37,7 +37,8 @@ class EagerPredictor:
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the model in `folder`."""
     torch.set_num_threads(threads)
-    network, facts = load_network(folder)
+    facts = description_of(folder)
+    network, _ = load_network(folder)
     network = executable(network, facts["number_format"])
     if thresholds := thresholds_of(facts):
         parts = [partial(_run, part) for part in parts_of(network, network.config)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch._inductor
 
-from tsc_lib.runtimes.predictor import patch_of, whole_patches
+from tsc_lib.runtimes.predictor import description_of, whole_patches
 
 PROGRAM = "program.pt2"
 FILES = ("model.json", PROGRAM)
@@ -35,4 +35,5 @@ class InductorPredictor:
 def load(folder: Path, threads: int) -> InductorPredictor:
     """A predictor of the program in `folder`."""
     torch.set_num_threads(threads)
-    return InductorPredictor(torch._inductor.aoti_load_package(str(folder / PROGRAM)), patch_of(folder))
+    patch = description_of(folder)["config"]["patch"]
+    return InductorPredictor(torch._inductor.aoti_load_package(str(folder / PROGRAM)), patch)

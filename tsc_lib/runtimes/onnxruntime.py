@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tsc_lib.files import read_json
 from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, whole_patches
+from tsc_lib.runtimes.predictor import Predictor, description_of, whole_patches
 
 MODEL = "model.onnx"
 FILES = ("model.json", MODEL)
@@ -17,16 +17,37 @@ PARTS = (MODEL,)
 PACKAGES = ("onnxruntime",)
 
 
-class OnnxRuntimePredictor:
-    """Executes an ONNX graph."""
+TOKENS = 768
+"""Tokens for each thread that the graph is executed on at once. What its operators hand to one another is then small
+enough for a core's cache: larger calls took 8 to 9 % more CPU time, and calls of a quarter of it more, too."""
 
-    def __init__(self, session: Any, patch: int) -> None:
+
+class OnnxRuntimePredictor:
+    """Executes an ONNX graph, on large batches part by part.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        Of the graph.
+    patch : int
+        Time steps in a patch.
+    threads : int
+        Threads of the session.
+    """
+
+    def __init__(self, session: Any, patch: int, threads: int) -> None:
         self.session, self.patch = session, patch
+        self._steps = TOKENS * threads * patch  # time steps in a part
         self._inputs = [value.name for value in session.get_inputs()]
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        return self.run(*(x,) if lengths is None else (whole_patches(x, self.patch), lengths))[0]
+        given = (x,) if lengths is None else (whole_patches(x, self.patch), lengths)
+        parts = min(len(x), math.ceil(len(x) * x.shape[2] / self._steps))
+        if parts <= 1:
+            return self.run(*given)[0]
+        split = zip(*(np.array_split(array, parts) for array in given), strict=True)
+        return np.concatenate([self.run(*part)[0] for part in split])
 
     def run(self, *given: np.ndarray) -> list[np.ndarray]:
         """What the graph gives for its inputs."""
@@ -35,10 +56,10 @@ class OnnxRuntimePredictor:
 
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the graph in `folder`, or of its graphs, where the model has early exits."""
-    facts = read_json(folder / "model.json")
+    facts = description_of(folder)
     patch, thresholds = facts["config"]["patch"], thresholds_of(facts)
     names = part_names(MODEL, len(thresholds))
-    parts = [OnnxRuntimePredictor(session(folder / name, threads), patch) for name in names]
+    parts = [OnnxRuntimePredictor(session(folder / name, threads), patch, threads) for name in names]
     return CascadePredictor([part.run for part in parts], thresholds, patch) if thresholds else parts[0]
 
 

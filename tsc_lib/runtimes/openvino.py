@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.files import read_json
 from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, whole_patches
+from tsc_lib.runtimes.predictor import Predictor, description_of, whole_patches
 
 MODEL = "model.xml"
 FILES = ("model.json", MODEL, "model.bin")
@@ -64,7 +63,7 @@ class OpenVinoPredictor:
 
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the model in `folder`, or of its parts, where it has early exits."""
-    facts = read_json(folder / "model.json")
+    facts = description_of(folder)
     patch, thresholds = facts["config"]["patch"], thresholds_of(facts)
     names = part_names(MODEL, len(thresholds))
     parts = [

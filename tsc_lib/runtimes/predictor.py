@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from tsc_lib.errors import UserError
 from tsc_lib.files import read_json
+
+NUMBER_FORMATS = ("fp32", "bf16", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
 
 
 class Predictor(Protocol):
@@ -34,9 +37,23 @@ class RuntimeUnavailable(RuntimeError):
     """The runtime cannot work on this machine; the message says why and what to do."""
 
 
-def patch_of(folder: Path) -> int:
-    """Time steps in a patch of the model in `folder`, whose weights are in a runtime's own file."""
-    return read_json(folder / "model.json")["config"]["patch"]
+def description_of(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` says of the model in `folder`; the weights may be in a runtime's own file.
+
+    Raises
+    ------
+    UserError
+        If it is damaged, or has no sound ``config.patch`` (time steps in a patch) or ``number_format``.
+    """
+    path = folder / "model.json"
+    facts = read_json(path)
+    try:
+        patch, number_format = facts["config"]["patch"], facts["number_format"]
+    except (LookupError, TypeError):
+        patch = number_format = None
+    if type(patch) is not int or patch < 1 or number_format not in NUMBER_FORMATS:
+        raise UserError(f"{path} does not describe a model; copy the folder again, or make the model again")
+    return facts
 
 
 def whole_patches(x: np.ndarray, patch: int) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from tsc_lib.errors import UserError
 
+KINDS = ("channel", "series", "none")
+
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
@@ -35,7 +37,7 @@ class Scaler:
         UserError
             If the kind is unknown.
         """
-        if kind not in ("channel", "series", "none"):
+        if kind not in KINDS:
             raise UserError(f"unknown scaling '{kind}'; choose channel, series or none")
         if kind != "channel":
             return cls(kind)
@@ -57,9 +59,20 @@ class Scaler:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """The scaler that `to_json` described."""
-        constants = {name: np.array(values)[:, None] for name, values in content.items() if name != "kind"}
-        return cls(content["kind"], **constants)
+        """The scaler that `to_json` described.
+
+        Raises
+        ------
+        LookupError, TypeError, ValueError
+            If it did not.
+        """
+        kind = content["kind"]
+        constants = {name: np.array(values, np.float64)[:, None] for name, values in content.items() if name != "kind"}
+        expected = {"mean", "deviation"} if kind == "channel" else set()
+        finite = all(np.isfinite(values).all() for values in constants.values())
+        if kind not in KINDS or constants.keys() != expected or not finite:
+            raise ValueError(f"no scaling: {content}")
+        return cls(kind, **constants)
 
 
 def _mean_and_deviation(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,102 @@
+"""Our runtimes beside their plain use: the same weights, threads and batches in one session of interleaved blocks.
+
+    python benchmarks/runtime_peers.py --dataset ElectricDevices --output peers.csv
+
+A ratio below 1 says that ours takes less CPU time. The plain ways are in `plain_runtimes`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from plain_runtimes import WAYS
+
+from tsc_lib import data, stages
+from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
+from tsc_lib.benchmark.summary import cpu_ratio
+from tsc_lib.errors import exit_code
+from tsc_lib.files import write_text
+from tsc_lib.stages import REFERENCE, Unit
+from tsc_lib.study import Study
+
+RECIPES = {"fp32": "baseline", "int8": "int8(static)"}
+
+
+def main() -> int:
+    """Measure every chosen data set and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="paper", help="whose data sets and training to use (default: paper)")
+    parser.add_argument("--dataset", nargs="+", default=[], help="names (default: all of the profile)")
+    parser.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    parser.add_argument("--way", nargs="+", default=list(WAYS), choices=WAYS, help="runtimes (default: all)")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", metavar="N", help="default: as in the profile")
+    parser.add_argument("--blocks", type=int, default=40, help="paired repeats (default: 40)")
+    parser.add_argument("--output", type=Path, metavar="CSV", help="write the table to this file, too")
+    return exit_code(measure_all, parser.parse_args())
+
+
+def measure_all(chosen: argparse.Namespace) -> None:
+    """The table of all chosen data sets, printed and written."""
+    study = Study.open(chosen.profile, datasets=chosen.dataset, models=[chosen.model], seeds=[0])
+    rows = []
+    for unit in study.units:
+        settings = dataclasses.replace(study.settings(unit), blocks=chosen.blocks)
+        if chosen.batch_sizes:
+            settings = dataclasses.replace(settings, batch_sizes=chosen.batch_sizes)
+        rows += measure(unit, chosen.way, settings)
+        table = pd.DataFrame(rows)
+        if chosen.output:
+            write_text(chosen.output, table.to_csv(index=False))
+    print(table.to_string(index=False, float_format="{:.4g}".format))
+
+
+def measure(unit: Unit, ways: list[str], settings: BenchmarkSettings) -> list[dict[str, Any]]:
+    """One session: for every way and batch size, ours ÷ plain and ours ÷ eager fp32, with 95 % intervals."""
+    dataset = data.load(unit.data)
+    common: dict[str, Any] = {"threads": settings.threads}
+    candidates = []
+    for way in ways:
+        runtime, number_format = way.split()
+        recipe = RECIPES[number_format]
+        ours, _ = stages.deployed(unit, recipe, runtime)
+        trained, _ = stages.compressed(unit, recipe)
+        plain = {"folder": str(trained), "way": way, "equal_length": dataset.equal_length}
+        candidates += [
+            Candidate(f"ours, {way}", "tsc_lib.runtimes:load", {"folder": str(ours), "runtime": runtime, **common}),
+            Candidate(f"plain, {way}", "plain_runtimes:load", {**plain, **common}),
+        ]
+    folder, _ = stages.deployed(unit, *REFERENCE)
+    reference = Candidate("eager", "tsc_lib.runtimes:load", {"folder": str(folder), "runtime": "eager", **common})
+    with tempfile.TemporaryDirectory() as temporary:
+        inputs = Path(temporary) / "inputs.npz"
+        save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
+        results = run_session(reference, candidates, inputs, settings)["results"]
+    found = {(row["name"], row["batch_size"]): row for row in results}
+    return [
+        {"dataset": dataset.name, "way": way, "batch_size": size, **beside(found, way, size)}
+        for size in settings.batch_sizes
+        for way in ways
+    ]
+
+
+def beside(found: dict[tuple[str, int], dict[str, Any]], way: str, size: int) -> dict[str, Any]:
+    """What a session says of one way at one batch size; only the status of what failed."""
+    ours, plain, eager = (found[name, size] for name in (f"ours, {way}", f"plain, {way}", "eager"))
+    failed = [f"{row['name']} {row['status']}" for row in (ours, plain) if row["status"] != "ok"]
+    if failed:
+        return {"status": "; ".join(failed)}
+    values: dict[str, Any] = {"status": "ok", "blocks": ours["blocks"]}
+    values |= {f"{name}_cpu_ms": size * row["cpu_ms_per_sample"] for name, row in (("ours", ours), ("plain", plain))}
+    for name, other in (("plain", plain), ("eager", eager)):
+        values |= zip((f"ratio_{name}", f"ratio_{name}_low", f"ratio_{name}_high"), cpu_ratio(ours, other), strict=True)
+    return values | {"aa_ratio": ours["aa_ratio"]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

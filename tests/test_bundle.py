@@ -1,0 +1,183 @@
+"""Exported folders: whatever is wrong with one is told in one sentence."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exported import describe_again, rewrite
+
+from tsc_lib import bundle
+from tsc_lib.errors import UserError
+from tsc_lib.predict import predict
+
+
+@pytest.fixture
+def model(models: Path, tmp_path: Path) -> Path:
+    """A copy of ``fixed`` to damage."""
+    return Path(shutil.copytree(models / "fixed", tmp_path / "model"))
+
+
+def refused(folder: Path, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        bundle.load(folder, bundle.read(folder), 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", "there is no folder .*nowhere; give one that 'export' wrote")
+    refused(tmp_path, "holds no exported model")
+    for content in ("[]", "{}", '{"format": "zip"}'):
+        (tmp_path / "bundle.json").write_text(content)
+        refused(tmp_path, "holds no exported model")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.json", "model_card.md", "bundle.json", "requirements.txt"])
+def test_a_changed_or_missing_file_is_named(model: Path, name: str) -> None:
+    content = bytearray((model / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (model / name).write_bytes(content)
+    refused(model, f"{name} is not what 'export' wrote, so it was damaged or edited")
+    (model / name).unlink()
+    refused(model, f"{name} is missing; copy|holds no exported model")
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", "../../etc/passwd\n", "\udcff"])
+def test_damaged_checksums_are_refused(model: Path, content: str) -> None:
+    (model / "SHA256SUMS").write_bytes(content.encode(errors="surrogateescape"))
+    refused(model, "is not what 'export' wrote")
+
+
+def test_a_newer_format_is_refused(model: Path) -> None:
+    describe_again(model, format=99)
+    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 1.; update tsc_lib")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"extra": 1},
+        {"labels": 3},
+        {"labels": "abc"},
+        {"labels": []},
+        {"labels": ["a", 2, "c"]},
+        {"channels": "1"},
+        {"channels": True},
+        {"channels": None},
+        {"patch": 0},
+        {"patch": 8.0},
+        {"shortest": 25},
+        {"longest": "24"},
+        {"equal_length": 1},
+        {"runtime": ["onnxruntime"]},
+        {"threads": 0},
+        {"versions": []},
+        {"scaling": "none"},
+        {"scaling": {}},
+        {"scaling": {"kind": "zscore"}},
+        {"scaling": {"kind": "channel"}},
+        {"scaling": {"kind": "channel", "mean": 0.0, "deviation": 1.0}},
+        {"scaling": {"kind": "channel", "mean": [None], "deviation": [1.0]}},
+        {"scaling": {"kind": "channel", "mean": ["a"], "deviation": [1.0]}},
+        {"scaling": {"kind": "channel", "mean": [0.0, 0.0], "deviation": [1.0, 1.0]}},
+        {"scaling": {"kind": "none", "mean": [0.0], "deviation": [1.0]}},
+    ],
+    ids=str,
+)
+def test_a_description_with_other_content_is_refused(model: Path, change: dict) -> None:
+    describe_again(model, **change)
+    refused(model, "bundle.json is not what 'export' wrote")
+
+
+@pytest.mark.parametrize("name", ["labels", "patch", "scaling", "threads", "versions", "equal_length"])
+def test_a_description_that_lacks_something_is_refused(model: Path, name: str) -> None:
+    rewrite(model, bundle.DESCRIPTION, lambda content: content.pop(name))
+    refused(model, "bundle.json is not what 'export' wrote")
+
+
+def test_an_unknown_runtime_in_the_description_is_one_sentence(model: Path) -> None:
+    describe_again(model, runtime="tpu")
+    refused(model, "unknown runtime 'tpu'; the runtimes are eager")
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts.pop("config"),
+        lambda facts: facts.pop("number_format"),
+        lambda facts: facts.update(config=[]),
+        lambda facts: facts.update(number_format="fp12"),
+        lambda facts: facts["config"].pop("patch"),
+        lambda facts: facts["config"].update(patch="8"),
+        lambda facts: facts["config"].update(patch=0),
+    ],
+    ids=["no config", "no format", "config a list", "unknown format", "no patch", "patch as text", "patch of nothing"],
+)
+def test_a_model_json_with_other_content_is_refused(
+    models: Path, tmp_path: Path, runtime: str, change: Callable[[dict], object]
+) -> None:
+    folder = Path(shutil.copytree(models / f"any-{runtime}", tmp_path / "model"))
+    rewrite(folder, "model.json", change)
+    refused(folder, "model.json does not describe a model; copy the folder again, or make the model again")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"heads": 3},
+        {"heads": []},
+        {"heads": ["3"]},
+        {"channels": None},
+        {"d_ff": [25]},
+        {"dropout": "much"},
+        {"new": 1},
+    ],
+    ids=str,
+)
+def test_a_network_that_does_not_fit_its_weights_is_refused(models: Path, tmp_path: Path, change: dict) -> None:
+    folder = Path(shutil.copytree(models / "one", tmp_path / "model"))
+    rewrite(folder, "model.json", lambda facts: facts["config"].update(change))
+    refused(folder, r"model.json and model.safetensors do not describe a network \(.+\); copy the folder again")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"labels": ["a", "b"]}, "answers 2 series with 2 by 3 numbers, but its description has 2 labels"),
+        ({"channels": 2}, r"onnxruntime cannot execute .*model \(.+\); if memory is short give a smaller batch size"),
+        ({"shortest": 40, "longest": 40}, r"onnxruntime cannot execute"),
+    ],
+    ids=str,
+)
+def test_a_description_of_another_model_is_one_sentence(
+    model: Path, tmp_path: Path, change: dict, sentence: str
+) -> None:
+    describe_again(model, **change)
+    described = bundle.read(model)
+    np.savez(tmp_path / "x.npz", x=np.ones((2, described.channels, described.shortest)))
+    with pytest.raises(UserError, match=sentence) as caught:
+        predict(model, tmp_path / "x.npz")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_the_runtime_cannot_load_is_one_sentence(model: Path) -> None:
+    described = bundle.read(model)
+    (model / "model.onnx").write_bytes(b"no graph")
+    (model / bundle.SUMS).unlink()
+    bundle.write(model, described, "card")
+    refused(model, r"onnxruntime cannot load .* install the versions that it was exported with: pip install -r")
+
+
+def test_a_runtime_that_is_not_installed_names_what_to_install(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    refused(model, r"needs onnxruntime, which is not installed: pip install onnxruntime, or .*requirements.txt")
+
+
+def test_files_beside_the_model_do_no_harm(model: Path) -> None:
+    (model / "predictions.csv").write_text("mine")
+    bundle.load(model, bundle.read(model), 1)
