@@ -37,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_one_row_per_variant_and_batch_size(study: Study) -> None:
     table = study.results()
     assert list(table.columns) == COLUMNS
-    assert len(table) == 5 * 2
+    assert len(table) == len(study.variants) * 2
     assert not table.duplicated(["dataset", "model", "recipe", "runtime", "seed", "batch_size"]).any()
 
 
@@ -63,7 +63,7 @@ def test_energy_is_cpu_time_times_watts(study: Study) -> None:
 
 
 def test_removal_shows_in_the_table_and_masks_do_not(study: Study) -> None:
-    table = study.results().query("batch_size == 16").set_index("recipe")
+    table = study.results().query("batch_size == 16 and runtime == 'eager'").set_index("recipe")
     assert table.macs["mask(l1, 0.5)"] == table.macs["baseline"]
     assert table.nonzero_params["mask(l1, 0.5)"] < 0.6 * table.params["mask(l1, 0.5)"]
     assert table.macs["prune(l1, 0.5)"] < 0.6 * table.macs["baseline"]

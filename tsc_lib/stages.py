@@ -34,7 +34,7 @@ Watch = Callable[[dict[str, Any]], None]
 TRAIN_VERSION = (2,)
 COMPRESS_VERSION = (*TRAIN_VERSION, 1)
 DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
-BENCHMARK_VERSION = (*DEPLOY_VERSION, 3)
+BENCHMARK_VERSION = (*DEPLOY_VERSION, 4)
 PEAK_VERSION = (1,)
 
 REFERENCE = (compress.BASELINE, "eager")
@@ -197,7 +197,8 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
             **early,
         }
 
-    return run_or_load("deploy", DEPLOY_VERSION, unit.label, DeployJob(unit, recipe, runtime), work)
+    version = (*DEPLOY_VERSION, *deploy.version(runtime))
+    return run_or_load("deploy", version, unit.label, DeployJob(unit, recipe, runtime), work)
 
 
 def by_exit(model: CompressedModel, left: np.ndarray) -> dict[str, Any]:
@@ -286,7 +287,8 @@ def benchmarked(
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
     job = BenchmarkJob(unit, measured, settings, energy)
-    _, record = run_or_load("benchmark", BENCHMARK_VERSION, unit.label, job, work)
+    version = (*BENCHMARK_VERSION, *(number for _, runtime in measured for number in deploy.version(runtime)))
+    _, record = run_or_load("benchmark", version, unit.label, job, work)
     return record["session"]
 
 

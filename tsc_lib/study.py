@@ -20,6 +20,7 @@ from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.spec import BenchmarkSettings, DataChoice, DataSpec, Profile, digest, load_profile
 from tsc_lib.stages import REFERENCE, Unit
 from tsc_lib.stats import paired_difference_interval, proportion_interval
@@ -161,11 +162,12 @@ class Study:
 
     def job_name(self, stage: str, unit: Unit) -> str:
         """Name of a unit's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
-        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants, "version": stages.DEPLOY_VERSION}
+        versions = [stages.DEPLOY_VERSION, *(deploy.version(runtime) for runtime in RUNTIMES)]
+        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants, "versions": versions}
         if unit.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
-            content["version"] = stages.BENCHMARK_VERSION
+            content["versions"] = [stages.BENCHMARK_VERSION, *versions[1:]]
             content["settings"] = self.settings(unit).to_json()
         return f"{unit.label}-{digest(content)}"
 

@@ -21,6 +21,7 @@ from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.openvino import MODEL, compiled
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
+VERSION = (1,)
 FORMATS = ("fp32", "bf16", "int8 static", "int8 weights", "int4 weights")
 OBSERVERS = ("minmax", "percentile", "mse")
 CALIBRATION_BATCH = 32

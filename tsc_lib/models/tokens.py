@@ -42,7 +42,7 @@ def kept(tokens: int, keep: float) -> int:
 
 
 def _stays(rank: Tensor, tokens: Tensor, keep: float) -> Tensor:
-    """Whether a token of this rank, from 0, is among the `kept`: without a division, which runtimes round differently."""
+    """Whether a token of this rank, from 0, is `kept`: without a division, which runtimes round differently."""
     return 1000 * rank < round(1000 * keep) * tokens
 
 
