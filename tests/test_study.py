@@ -12,7 +12,7 @@ import pytest
 from tsc_lib import deploy, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
-from tsc_lib.spec import DataChoice, load_profile
+from tsc_lib.spec import DataChoice, Headline, load_profile
 from tsc_lib.study import COLUMNS, COSTS, QUALITIES, Study, qualities
 
 
@@ -101,7 +101,7 @@ def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monke
 def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
     [unit] = study.units
     faster = Study(replace(study.profile, benchmark=replace(study.profile.benchmark, blocks=7)), quiet=True)
-    other = Study(replace(study.profile, variants={"baseline": ("eager",)}), quiet=True)
+    other = Study(replace(study.profile, variants={"baseline": ("eager",)}, headline=Headline()), quiet=True)
     for stage in ("prepare", "benchmark"):
         assert study.unit_of(stage, study.job_name(stage, unit)) == unit
         assert other.job_name(stage, unit) != study.job_name(stage, unit)
@@ -109,6 +109,11 @@ def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
     assert faster.job_name("benchmark", unit) != study.job_name("benchmark", unit)
     with pytest.raises(UserError, match="has no unit 'nobody' to prepare"):
         study.unit_of("prepare", "nobody")
+
+
+def test_a_headline_that_is_not_run_is_refused(study: Study) -> None:
+    with pytest.raises(UserError, match="its headline, baseline in openvino, is not among its variants"):
+        Study(replace(study.profile, headline=Headline("baseline", "openvino")), quiet=True)
 
 
 def test_notebook_parameters_narrow_the_study() -> None:

@@ -66,7 +66,7 @@ def graphs(model: CompressedModel, equal_length: bool, *, fused: bool) -> list[t
             if equal_length:
                 shapes = tuple({0: batch} for _ in inputs)
             else:
-                tokens = torch.export.Dim("tokens", min=2, max=MAX_TOKENS + 1)
+                tokens = torch.export.Dim.DYNAMIC  # a named one would have to prove that some tokens are always dropped
                 shapes = ({0: batch, 1: tokens}, {0: batch, 3: tokens})
     return found
 

@@ -1,0 +1,297 @@
+"""Early exit: thresholds come from validation alone, and every series gets the logits of where it leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tsc_lib import bundle, data, deploy, figures, leaving, runtimes, stages, store
+from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
+from tsc_lib.compress.early_exit import class_tokens, fitted, threshold_for
+from tsc_lib.compress.early_exit import leaving as places
+from tsc_lib.compress.model import macs_by_exit
+from tsc_lib.data import Split
+from tsc_lib.errors import UserError
+from tsc_lib.export import export
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.operations import operations
+from tsc_lib.predict import predict
+from tsc_lib.runtimes import RuntimeUnavailable
+from tsc_lib.runtimes.cascade import CascadePredictor, confidence
+from tsc_lib.spec import TrainSpec, load_profile
+from tsc_lib.study import Study
+
+CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3, 2), d_ff=(32, 24, 16, 16), d_hidden=32)
+
+
+def split_of(seed: int, n: int = 60) -> Split:
+    """Series of unequal lengths whose class is a frequency, more and less of it drowned in noise."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = []
+    for label in y:
+        steps = np.arange(rng.integers(16, 60))
+        wave = np.sin(2 * np.pi * steps / (4, 6, 10)[label])
+        x.append((wave + rng.normal(0, rng.uniform(0.1, 2), (2, len(steps)))).astype(np.float32))
+    return Split(x, y)
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    return Material(split_of(0, 240), split_of(1), False, TrainSpec(batch_size=16), seed=0)
+
+
+@pytest.fixture(scope="module")
+def model(material: Material) -> CompressedModel:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    whole = CompressedModel(Transformer(CONFIG).eval(), reference_length=40)
+    return apply(whole, "finetune(6, 0.003)", material)
+
+
+@pytest.fixture(scope="module")
+def early(model: CompressedModel, material: Material) -> CompressedModel:
+    return apply(model, "merge(0.5, 1) > exits(1, 5) > exits(3, 5)", material)
+
+
+def batch_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    [batch] = data.batches(Split(split.x[:17], split.y[:17]), 17, equal_length=False)
+    return batch.x, batch.lengths
+
+
+def at_threshold(model: CompressedModel, threshold: float) -> CompressedModel:
+    config = model.network.config
+    network = Transformer(dataclasses.replace(config, exits=tuple((layers, threshold) for layers, _ in config.exits)))
+    network.load_state_dict(model.network.state_dict())
+    return dataclasses.replace(model, network=network.eval())
+
+
+def test_the_evidence_says_who_leaves_where(early: CompressedModel, material: Material) -> None:
+    details = early.evidence[-1].details
+    assert details["layers"] == [1, 3] and details["thresholds"] == [t for _, t in early.network.config.exits]
+    _, logits = class_tokens(early.network, material.valid, False)
+    predicted, left = places(logits, details["thresholds"])
+    assert details["valid_left"] == pytest.approx(np.bincount(left, minlength=3) / len(left))
+    assert details["valid_accuracy"] == (predicted == material.valid.y).mean()
+    assert 0 < details["valid_left"][0] < 1
+    for step in early.evidence[-2:]:
+        assert step.details["valid_accuracy"] >= step.details["valid_accuracy_before"] - 0.05
+    macs = macs_by_exit(early.network, 40)
+    assert details["macs"] == macs == sorted(macs) and macs[-1] == count_macs(early.network, 40)
+    assert details["valid_macs"] == pytest.approx(np.dot(details["valid_left"], macs))
+    counted = operations(early.network.config, 40, 1000, left=details["valid_left"])
+    assert sum(o.macs for o in counted) / 1000 == pytest.approx(details["valid_macs"], rel=1e-6)
+    assert sum(o.macs for o in operations(early.network.config, 40)) == macs[-1]
+
+
+def test_the_network_itself_stays_as_it_was(model: CompressedModel, early: CompressedModel) -> None:
+    after = early.network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in model.network.state_dict().items())
+
+
+def test_an_exit_is_the_classifier_that_logistic_regression_finds() -> None:
+    rng = np.random.default_rng(0)
+    for classes in (2, 3):
+        y = rng.integers(0, classes, 200)
+        x = rng.normal(size=(200, 4)).astype(np.float32)
+        x[:, 0] += y
+        weight, bias = fitted(x, y, classes + 1)  # a class that train lacks is never given
+        guess = (x @ weight.T + bias).argmax(1)
+        assert (guess == y).mean() > 1 / classes + 0.1 and guess.max() < classes
+
+
+def test_the_lowest_threshold_that_costs_no_more_than_tolerated() -> None:
+    sure = np.array([0.99, 0.95, 0.9, 0.85, 0.8, 0.7])
+    logits = np.log(np.stack([sure, 1 - sure], axis=1))
+    before, truth = np.zeros(6, int), np.array([0, 0, 0, 0, 0, 0])
+    wrong = logits.copy()
+    wrong[[1, 4]] = wrong[[1, 4]][:, ::-1]
+    reaching = np.array([True, True, True, True, True, False])
+
+    def threshold(tolerance: float) -> float:
+        return threshold_for(wrong, before, truth, reaching, tolerance)
+
+    assert threshold(0) == pytest.approx(0.97, abs=1e-6)  # the second would be wrong
+    assert threshold(17) == pytest.approx(0.825, abs=1e-6)  # one in six may be
+    assert threshold(34) == pytest.approx(0.65, abs=1e-6)  # half way to what no confidence is below
+    assert threshold_for(wrong[1:2], before[1:2], truth[1:2], reaching[1:2], 0) is None
+
+
+def test_validation_alone_decides_the_threshold(model: CompressedModel, material: Material) -> None:
+    turned = Split(material.valid.x, (material.valid.y + 1) % 3)
+    one = apply(model, "exits(2, 1)", material).network
+    two = apply(model, "exits(2, 1)", dataclasses.replace(material, valid=turned)).network
+    torch.testing.assert_close(one.exits[0].weight, two.exits[0].weight, rtol=0, atol=0)
+    assert one.config.exits != two.config.exits
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("equal_length", [True, False])
+def test_every_runtime_gives_the_logits_of_where_a_series_leaves(
+    early: CompressedModel, material: Material, tmp_path: Path, runtime: str, equal_length: bool
+) -> None:
+    x, lengths = batch_of(material.valid)
+    if equal_length:
+        x, lengths = np.ascontiguousarray(x[:, :, :40]), None
+        series = Split(list(x), material.valid.y[: len(x)])
+    else:
+        series = Split(material.valid.x[:17], material.valid.y[:17])
+    _, at_exits = class_tokens(early.network, series, equal_length)
+    thresholds = [threshold for _, threshold in early.network.config.exits]
+    _, left = places(at_exits, thresholds)
+    index = np.arange(len(x)) if equal_length else None
+    deploy.prepare(early, runtime, tmp_path, equal_length=equal_length)
+    predictor = runtimes.load(tmp_path, runtime)
+    together = predictor(x, lengths)
+    if index is None:
+        [batch] = data.batches(series, 17, equal_length=False)
+        index = batch.index
+    expected = at_exits[left, np.arange(len(left))][index]
+    np.testing.assert_allclose(together, expected, atol=1e-5)
+    assert predictor.left.tolist() == np.bincount(left, minlength=3).tolist() and len(set(left)) > 1
+    for rows in (slice(0, 1), slice(4, 5), slice(3, 10)):
+        own = None if lengths is None else lengths[rows]
+        np.testing.assert_allclose(predictor(x[rows], own), expected[rows], atol=1e-5)
+
+
+def test_above_a_threshold_of_one_nothing_leaves(early: CompressedModel, material: Material, tmp_path: Path) -> None:
+    x, lengths = batch_of(material.valid)
+    deploy.prepare(at_threshold(early, 1.0), "eager", tmp_path, equal_length=False)
+    predictor = runtimes.load(tmp_path, "eager")
+    with torch.inference_mode():
+        exact = early.network(torch.from_numpy(x), torch.from_numpy(lengths)).numpy()
+    np.testing.assert_allclose(predictor(x, lengths), exact, atol=1e-6)
+    assert predictor.left.tolist() == [0, 0, 17]
+
+
+def test_the_rest_is_never_computed_for_who_has_left() -> None:
+    def first(x: np.ndarray) -> list[np.ndarray]:
+        return [np.stack([x[:, 0, 0], 0 * x[:, 0, 0]], axis=1), x]
+
+    asked = []
+
+    def second(x: np.ndarray) -> list[np.ndarray]:
+        asked.append(x[:, 0, 0].tolist())
+        return [np.full((len(x), 2), 7, np.float32)]
+
+    predictor = CascadePredictor([first, second], [0.9], 1)
+    x = np.array([9, 0, 8, 1], np.float32).reshape(4, 1, 1)
+    assert predictor(x)[:, 0].tolist() == [9, 7, 8, 7] and asked == [[0, 1]]
+    assert predictor(x[:1])[:, 0].tolist() == [9] and len(asked) == 1
+    assert confidence(np.array([[0, 0, 0]], np.float32)) == pytest.approx(1 / 3)
+
+
+def test_it_survives_the_disk(early: CompressedModel, tmp_path: Path) -> None:
+    save_model(early, tmp_path)
+    loaded = load_model(tmp_path)
+    assert loaded.network.config == early.network.config and loaded.evidence == early.evidence
+    assert all(torch.equal(v, loaded.network.state_dict()[k]) for k, v in early.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("exits(4)", "no room for an exit after layer 4 of 4; choose a layer before the last"),
+        ("exits(2, 9) > exits(2)", "no room for an exit after layer 2 of 4, beside those after 2"),
+        ("exits(0)", "an exit comes after at least 1 layer"),
+        ("exits(2, 9) > finetune(1)", "put exits last in the recipe"),
+        ("exits(2, 9) > int8(dynamic)", "put exits last in the recipe"),
+        ("int8(dynamic) > exits(2)", "early exits run in fp32, but the model is int8 dynamic"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(
+    model: CompressedModel, material: Material, recipe: str, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        apply(model, recipe, material)
+
+
+def test_an_exit_that_nobody_may_take_has_no_effect(model: CompressedModel, material: Material) -> None:
+    _, logits = class_tokens(model.network, material.valid, False)
+    right = Split(material.valid.x, logits[-1].argmax(1))  # the network errs never
+    with pytest.raises(NoEffect, match="no validation series can leave after layer 1 within 0 points"):
+        apply(_unsure_first(model), "exits(1, 0)", dataclasses.replace(material, valid=right))
+
+
+def _unsure_first(model: CompressedModel) -> CompressedModel:
+    """The model with a first layer that gives every class token the same: an exit there knows one class alone."""
+    network = Transformer(model.network.config)
+    network.load_state_dict(model.network.state_dict())
+    with torch.no_grad():
+        network.layers[0].feed_forward_norm.weight.zero_()
+    return dataclasses.replace(model, network=network.eval())
+
+
+def test_inductor_says_what_does_it(early: CompressedModel, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeUnavailable, match="without early exits; use eager, onnxruntime or openvino"):
+        deploy.prepare(early, "inductor", tmp_path, equal_length=False)
+
+
+RECIPE = "exits(1, 5) > exits(4, 5)"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
+    profile = load_profile("smoke")
+    train = dataclasses.replace(profile.train, epochs=8, batch_size=16)
+    variants = {RECIPE: ("eager", "onnxruntime"), "merge(0.5) > finetune(1)": ("eager",)}
+    profile = dataclasses.replace(profile, seeds=(0,), models=("T1",), train=train, variants=variants)
+    yield Study(profile, quiet=True)
+    patch.undo()
+
+
+def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    [unit] = study.units
+    _, model = stages.compressed(unit, RECIPE)
+    load = data.load
+
+    def poisoned(spec):
+        dataset = load(spec)
+        return dataclasses.replace(dataset, test=Split(dataset.test.x, 1 - dataset.test.y))
+
+    monkeypatch.setattr(data, "load", poisoned)
+    monkeypatch.setattr(stages, "COMPRESS_VERSION", (0,))  # not from the store
+    _, again = stages.compressed(unit, RECIPE)
+    assert again.network.config == model.network.config and again.evidence[-1] == model.evidence[-1]
+
+
+def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
+    [unit] = study.units
+    record = study.deploy(unit, RECIPE, "eager")
+    exits = record["exits"]
+    assert sum(exits["left"]) == pytest.approx(1) and exits["layers"] == [1, 4, 8]
+    assert exits["macs_mean"] == pytest.approx(np.dot(exits["left"], exits["macs"]))
+    assert exits["macs_mean"] <= exits["macs_worst"] and exits["macs_p95"] in exits["macs"]
+    assert record["measures"]["macs"] == round(exits["macs_mean"])
+    table = leaving.places_left(study)
+    assert list(table.columns) == leaving.COLUMNS and len(table) == 3 + 3 + 1
+    np.testing.assert_allclose(table.groupby(["recipe", "runtime"])[["left_valid", "left_test"]].sum(), 1)
+    summary = leaving.summary(table).set_index(["recipe", "runtime"])
+    assert summary.loc[RECIPE, "eager"]["mean"] == pytest.approx(100 * exits["macs_mean"] / 673_024, abs=0.06)
+    merged = summary.loc["merge(0.5) > finetune(1)", "eager"]
+    assert merged["mean"] == merged.worst < 100 and merged.left_early_test == 0
+    figure = figures.series_left(table)
+    figure.draw_without_rendering()
+    words = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert any(" / " in word for word in words)
+    assert "this profile has no early exits" in figures.series_left(table.iloc[:0]).texts[0].get_text()
+
+
+def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> None:
+    [unit] = study.units
+    export(study, unit, RECIPE, "onnxruntime", tmp_path / "model")
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert {"model.onnx", "model-2.onnx", "model-3.onnx"} < names
+    assert bundle.read(tmp_path / "model").recipe == RECIPE.replace("5)", "5.0)")
+    prediction = predict(tmp_path / "model", Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts")
+    assert prediction.logits.argmax(axis=1).tolist() == study.deploy(unit, RECIPE, "onnxruntime")["predicted"]
+    card = (tmp_path / "model" / "model_card.md").read_text()
+    assert "mean over the test series" in card and "after layer 4" in card
+    assert pd.notna(study.results().query("runtime == 'onnxruntime'").latency_p95_ms).all()

@@ -1,0 +1,179 @@
+"""Fewer tokens: padding takes no token's place, what is merged weighs as much as it was, and every runtime agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tsc_lib import deploy, runtimes
+from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
+from tsc_lib.data import Split
+from tsc_lib.deploy.lean import Lean
+from tsc_lib.errors import UserError
+from tsc_lib.models.tokens import kept, reduced
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.operations import operations
+from tsc_lib.spec import TrainSpec
+
+LENGTHS = (96, 8, 20, 47, 63, 80, 72, 15)
+CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3), d_ff=(32, 24, 16), d_hidden=32)
+RECIPES = ["merge(0.5)", "merge(0.6, 1)", "drop(0.3)", "drop(0.7, 1) > merge(0.5)", "merge(0.6, 1) > drop(0.7)"]
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    rng = np.random.default_rng(0)
+    split = Split([rng.normal(size=(2, n)).astype(np.float32) for n in LENGTHS], np.arange(8) % 3)
+    return Material(split, split, False, TrainSpec(batch_size=4), seed=0)
+
+
+@pytest.fixture
+def model() -> CompressedModel:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return CompressedModel(Transformer(CONFIG).eval(), reference_length=96)
+
+
+def padded(material: Material, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.full((len(LENGTHS), 2, max(LENGTHS)), noise)
+    for row, series in zip(x, material.train.x, strict=True):
+        row[:, : series.shape[1]] = torch.from_numpy(series)
+    return x, torch.tensor(LENGTHS)
+
+
+def logits_alone(network: torch.nn.Module, material: Material) -> torch.Tensor:
+    with torch.inference_mode():
+        return torch.cat([network(torch.from_numpy(x[None])) for x in material.train.x])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_padded_series_has_the_logits_it_has_alone(model: CompressedModel, material: Material, recipe: str) -> None:
+    network = apply(model, recipe, material).network
+    alone = logits_alone(network, material)
+    lean = Lean(network, fused=False).eval()
+    for noise in (0.0, 1000.0):
+        with torch.inference_mode():
+            torch.testing.assert_close(network(*padded(material, noise)), alone, rtol=0, atol=1e-5)
+    with torch.inference_mode():
+        torch.testing.assert_close(lean(*padded(material)), alone, rtol=0, atol=1e-5)
+    assert not torch.allclose(alone, logits_alone(model.network, material), atol=1e-4)
+
+
+def state_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Queries and keys of one head that are the tokens themselves."""
+    return x[:, None], x[:, None]
+
+
+def test_the_tokens_that_the_class_token_looks_at_stay() -> None:
+    x = torch.tensor([[[1.0, 0.0], [0.1, 5.0], [3.0, 0.0], [-1.0, 9.0], [2.0, 1.0]]])
+    left, mask = reduced(x, None, *state_of(x), 1.0, ("drop", 0.5))
+    assert left[0].tolist() == [[1.0, 0.0], [3.0, 0.0], [2.0, 1.0]] and mask is None
+    real = torch.tensor([True, True, False, True, True])[None, None, None]
+    left, mask = reduced(x, real, *state_of(x), 1.0, ("drop", 0.5))
+    assert left[0].tolist() == [[1.0, 0.0], [2.0, 1.0], [0.1, 5.0]]
+    assert mask is not None and mask.flatten().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_most_similar_tokens_are_merged_to_their_mean_by_weight() -> None:
+    a, b = [1.0, 2.0], [-3.0, 0.5]
+    x = torch.tensor([[[9.0, 9.0], a, b, b, [2.0, 4.0]]])  # a is like the last, b like its neighbour
+    left, mask = reduced(x, None, *state_of(x), 1.0, ("merge", 0.75))
+    assert left.shape == (1, 4, 2)
+    left, mask = reduced(x, None, *state_of(x), 1.0, ("merge", 0.5))
+    torch.testing.assert_close(left[0], torch.tensor([[9.0, 9.0], b, [1.5, 3.0]]))
+    torch.testing.assert_close(mask.flatten().exp(), torch.tensor([1.0, 2.0, 2.0]))
+    weights = torch.tensor([1.0, 3.0, 1.0, 1.0, 1.0]).log()[None, None, None]
+    left, mask = reduced(x, weights, *state_of(x), 1.0, ("merge", 0.5))
+    torch.testing.assert_close(left[0], torch.tensor([[9.0, 9.0], b, [1.25, 2.5]]))
+    torch.testing.assert_close(mask.flatten().exp(), torch.tensor([1.0, 2.0, 4.0]))
+
+
+def test_merging_tokens_that_are_the_same_changes_nothing() -> None:
+    """They attend alike and, merged, are attended to as often as before."""
+    torch.manual_seed(0)
+    network, merging = (
+        Transformer(TransformerConfig(1, 3, 8, 16, 4, (4, 4), (32, 32), 32, reductions=reductions)).eval()
+        for reductions in (None, (("merge", 0.5), None))
+    )
+    merging.load_state_dict(network.state_dict())
+    for each in (network, merging):
+        each.positions[1:] = 0
+    x = torch.randn(3, 1, 8).repeat(1, 1, 6)
+    with torch.inference_mode():
+        torch.testing.assert_close(merging(x), network(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("equal_length", [True, False])
+def test_every_runtime_keeps_the_same_tokens(
+    model: CompressedModel, material: Material, tmp_path: Path, runtime: str, equal_length: bool
+) -> None:
+    made = apply(model, "merge(0.6, 1) > drop(0.7)", material)
+    deploy.prepare(made, runtime, tmp_path, equal_length=equal_length)
+    predict = runtimes.load(tmp_path, runtime)
+    x, lengths = padded(material)
+    if equal_length:
+        with torch.inference_mode():
+            exact = made.network(x).numpy()
+        for n in (1, 3, 8):
+            np.testing.assert_allclose(predict(x[:n].numpy()), exact[:n], atol=1e-5)
+        return
+    exact = logits_alone(made.network, material).numpy()
+    np.testing.assert_allclose(predict(x.numpy(), lengths.numpy()), exact, atol=1e-5)
+    for i, one in enumerate(material.train.x):
+        np.testing.assert_allclose(predict(one[None], lengths[i : i + 1].numpy())[0], exact[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, "merge(0.5) > prune(l1, 0.5) > layers(2, last)"])
+def test_work_is_counted_right_and_survives_the_disk(
+    model: CompressedModel, material: Material, tmp_path: Path, recipe: str
+) -> None:
+    if "layers" in recipe:  # which looks at influence, and so at all tokens
+        with pytest.raises(UserError, match="put merge and drop after what uses it"):
+            apply(model, recipe, material)
+        return
+    made = apply(model, recipe, material)
+    save_model(made, tmp_path)
+    loaded = load_model(tmp_path).network
+    assert loaded.config == made.network.config
+    torch.testing.assert_close(logits_alone(loaded, material), logits_alone(made.network, material), rtol=0, atol=0)
+    counted = sum(o.macs for o in operations(made.network.config, 96))
+    assert counted == count_macs(made.network, 96) == made.evidence[-1].macs_after < made.evidence[0].macs_before
+    assert made.evidence[-1].details["tokens"][-1] == made.network.config.tokens_of(96)[-1] < 12
+
+
+def test_what_is_left_can_be_trained(model: CompressedModel, material: Material) -> None:
+    made = apply(model, "drop(0.7, 1) > merge(0.5) > finetune(1)", material)
+    changed = made.network.state_dict()
+    assert all(not torch.equal(value, changed[name]) for name, value in model.network.named_parameters())
+
+
+@pytest.mark.parametrize(("tokens", "keep", "left"), [(12, 0.5, 6), (13, 0.5, 7), (10, 0.3, 3), (1, 0.5, 1)])
+def test_shares_are_rounded_up(tokens: int, keep: float, left: int) -> None:
+    assert kept(tokens, keep) == left
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("merge(0.4)", "merge keeps a share of at least 0.5 and less than 1, not 0.4; merge again in a later layer"),
+        ("drop(1)", "drop keeps a share of at least 0.001 and less than 1"),
+        ("drop(0.5, 0)", "layers are counted from 1"),
+        ("drop(0.5, 3)", "no effect on a model of 3 layer.s., .* choose a layer up to 2"),
+        ("drop(0.5) > merge(0.5)", "finds the tokens of layer 2 reduced already"),
+        ("merge(0.5) > width(taylor, 8)", "put merge and drop after what uses it"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(
+    model: CompressedModel, material: Material, recipe: str, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        apply(model, recipe, material)
+
+
+def test_keeping_every_token_has_no_effect(model: CompressedModel, material: Material) -> None:
+    with pytest.raises(NoEffect, match="leaves all 12 tokens"):
+        apply(model, "drop(0.99)", material)
