@@ -11,8 +11,8 @@ import torch
 from tsc_lib import deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
 from tsc_lib.data import Split
-from tsc_lib.deploy.lean import Lean
 from tsc_lib.errors import UserError
+from tsc_lib.models.lean import Lean
 from tsc_lib.models.tokens import kept, reduced
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
