@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -269,8 +270,6 @@ def test_masked_rows_stay_zero_under_training_for_int8(model: CompressedModel, m
 
 def test_tables_become_figures_and_findings(model: CompressedModel, material: Material) -> None:
     unit = Unit(DataSpec("Toy", "0"), "T1", TrainSpec(), 0)
-    import pandas as pd
-
     borne = pd.DataFrame(_placed(unit, sensitivity(model, material, 16)), columns=SENSITIVITY_COLUMNS)
     assert borne.block.max() == 3 and set(borne[borne.block == 3].kind) == {"classifier"}
     assert "of the divergence of all layers" in findings.sensitivity(borne)

@@ -14,7 +14,7 @@ from tsc_lib import data, stages
 from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.compress import Material, number_format, parse
 from tsc_lib.compress.sensitivity import sensitivity
-from tsc_lib.deploy.layer_error import layer_errors
+from tsc_lib.deploy.layer_error import REASONS, layer_errors
 from tsc_lib.spec import Spec
 from tsc_lib.stages import COMPRESS_VERSION, DEPLOY_VERSION, DeployJob, Unit
 from tsc_lib.store import StageFailed, run_or_load
@@ -95,6 +95,9 @@ def error_table(comparison: RuntimeComparison) -> pd.DataFrame:
             if number_format(parse(recipe)) != "int8 static":
                 continue
             variant = {"recipe": recipe, "runtime": runtime}
+            if runtime in REASONS:  # nothing to try, and so no failure to keep
+                rows.append({**_names(unit), **variant, "status": f"failed: unavailable: {REASONS[runtime]}"})
+                continue
             try:
                 found = _placed(unit, errors_of(unit, recipe, runtime))
                 rows += [{**variant, **row, "status": "ok"} for row in found]
