@@ -45,8 +45,8 @@ def search_plane(trials: pd.DataFrame) -> Figure:
         part = table[(table.dataset == dataset) & (table.model == model)]
         for (family, measured), rows in part.groupby(["family", "measured"], observed=True):
             colour = STRATEGY_COLOURS[family]
-            face = {} if measured else {"markerfacecolor": "none"}
-            mark(ax, rows.cost, rows["drop"], color=colour, marker=STRATEGY_MARKERS[family], **face)
+            face, marker = colour if measured else "none", STRATEGY_MARKERS[family]
+            mark(ax, rows.cost, rows["drop"], color=colour, marker=marker, markerfacecolor=face)
         front = part[part.front].sort_values("cost")
         ax.plot(front.cost, front.expected_drop, color=QUIET, linewidth=0.9, zorder=1, drawstyle="steps-post")
         plain_log(ax)

@@ -25,6 +25,7 @@ from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.errors import UserError
 from tsc_lib.files import read_json, write_json, write_text
 from tsc_lib.search.choice import LIKELY, MISSED, SURE, judged, paired_drop, ranked
+from tsc_lib.search.cost import COMPILED
 from tsc_lib.search.space import starts
 from tsc_lib.search.trials import Search, SearchSpec, unfinished
 from tsc_lib.search.worker import DONE, Shift, open_study, work
@@ -41,7 +42,7 @@ FINALISTS = 6
 """Trained recipes that are measured properly."""
 
 FORMATS_OF = 2
-"""How many of them are also tried in other number formats."""
+"""How many of them are also measured in the other runtimes, and tried in other number formats."""
 
 BLOCKS = 40
 """Paired repeats of their session."""
@@ -245,7 +246,8 @@ def _finalists(search: Search, complete: pd.DataFrame) -> pd.DataFrame:
     chosen = chosen.drop_duplicates("recipe").head(FINALISTS)
     variants = list(zip(chosen.recipe, chosen.runtime, strict=True))
     for row in chosen.head(FORMATS_OF).itertuples():
-        _say(f"other number formats after {row.recipe}")
+        _say(f"other runtimes and number formats of {row.recipe}")
+        variants += [(row.recipe, runtime) for runtime in COMPILED if runtime != row.runtime]
         formats = search.gauge.formats(row.recipe, spec.objective)
         variants += [(recipe, runtime) for recipe, runtime, cost in formats if cost < row.cost]
     whole = stages.deployed(unit, *REFERENCE)[1]["measures"]["macs"]

@@ -206,7 +206,9 @@ class Search:
         if safe and cost > HOPELESS_COST * safe["cost"]:
             raise Pruned("more expensive than a recipe that keeps the accuracy")
         before = self.reference_right(unit)
-        _, model = stages.compressed(unit, point.recipe, watch=self._watch(trial, cost, before.mean(), deadline))
+        epochs = compress.parse(point.training)[-1].epochs
+        watch = self._watch(trial, cost, before.mean(), epochs, deadline)
+        _, model = stages.compressed(unit, point.recipe, watch=watch)
         evaluate = training.evaluator(model.network)
         logits = training.classify(evaluate, self.dataset.valid, self.dataset.equal_length)
         right = logits.argmax(axis=1) == self.dataset.valid.y
@@ -215,18 +217,20 @@ class Search:
             note(name, value)
         return self._value(cost, drop)
 
-    def _value(self, cost: float, drop: float) -> float:
-        return float(np.log2(cost) + max(0.0, drop - self.spec.max_drop))
+    def _value(self, cost: float, drop: float, trained: float = 1.0) -> float:
+        return float(np.log2(cost) + trained * max(0.0, drop - self.spec.max_drop))
 
     def _watch(
-        self, trial: optuna.Trial, cost: float, reference: float, deadline: float
+        self, trial: optuna.Trial, cost: float, reference: float, epochs: int, deadline: float
     ) -> Callable[[dict[str, Any]], None]:
         best = 0.0
 
         def watch(epoch: dict[str, Any]) -> None:
             nonlocal best
             best = max(best, epoch["valid_accuracy"])
-            trial.report(self._value(cost, 100 * (reference - best)), epoch["epoch"])
+            # Small shapes learn more slowly: what is missing counts by the share of the training that is done.
+            value = self._value(cost, 100 * (reference - best), epoch["epoch"] / epochs)
+            trial.report(value, epoch["epoch"])
             if trial.should_prune():
                 raise Pruned(f"others were better after {epoch['epoch']} epochs")
             if time.time() > deadline:
