@@ -96,7 +96,7 @@ def exits(model: CompressedModel, step: Exits, material: Material) -> tuple[Comp
     macs = macs_by_exit(network, model.reference_length)
     shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
     details = {
-        "layers": [layers for layers, _ in network.config.exits],
+        "layers": [layers for layers, _ in network.config.exits or ()],
         "thresholds": thresholds,
         "valid_left": shares,
         "valid_macs": float(np.dot(shares, macs)),

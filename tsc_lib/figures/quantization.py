@@ -201,8 +201,8 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
             of_kind = of_kind.sort_values("block")
             if logarithmic:  # a layer that changes no answer has no place on the axis
                 of_kind = of_kind[of_kind[value] > 0]
-            style = {"color": KIND_COLOURS[kind], "marker": KIND_MARKERS[kind], "markersize": 4.5}
-            ax.plot(of_kind.block, of_kind[value], linewidth=0.8, **style)
+            ax.plot(of_kind.block, of_kind[value], linewidth=0.8, color=KIND_COLOURS[kind], marker=KIND_MARKERS[kind],
+                    markersize=4.5)  # fmt: skip
         last = part.block.max()
         step = 1 if last < 8 else 3
         places = list(range(1, last, step))

@@ -147,6 +147,7 @@ class Lean(nn.Module):
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
         for layer in self.layers[first:last]:
+            assert isinstance(layer, LeanLayer)
             if layer.reduction is None:
                 x = layer(x, mask)
             else:

@@ -277,6 +277,7 @@ class Transformer(nn.Module):
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask."""
         for layer in self.layers[first:last]:
+            assert isinstance(layer, EncoderLayer)
             if layer.reduction is None:
                 x = layer(x, mask)
             else:

@@ -39,11 +39,10 @@ def load(folder: Path, threads: int) -> Predictor:
     torch.set_num_threads(threads)
     facts = description_of(folder)
     network, _ = load_network(folder)
-    network = executable(network, facts["number_format"])
     if thresholds := thresholds_of(facts):
-        parts = [partial(_run, part) for part in parts_of(network, network.config)]
+        parts = [partial(_run, part) for part in parts_of(network, network.config)]  # fp32, as exits are
         return CascadePredictor(parts, thresholds, network.config.patch)
-    return EagerPredictor(network)
+    return EagerPredictor(executable(network, facts["number_format"]))
 
 
 def _run(part: Part, *given: np.ndarray) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from tsc_lib import compress, data, runtimes, stages, training
@@ -253,7 +254,7 @@ def large_batch(dataset: data.Dataset) -> int:
 
 def storage_of(journal: Path) -> optuna.storages.JournalStorage:
     """Optuna's journal: lines of JSON to which several processes append, none of them a pickle."""
-    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    backend = JournalFileBackend(str(journal))
     return optuna.storages.JournalStorage(backend)
 
 
