@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -201,7 +203,7 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
             of_kind = of_kind.sort_values("block")
             if logarithmic:  # a layer that changes no answer has no place on the axis
                 of_kind = of_kind[of_kind[value] > 0]
-            style = {"color": KIND_COLOURS[kind], "marker": KIND_MARKERS[kind], "markersize": 4.5}
+            style: dict[str, Any] = {"color": KIND_COLOURS[kind], "marker": KIND_MARKERS[kind], "markersize": 4.5}
             ax.plot(of_kind.block, of_kind[value], linewidth=0.8, **style)
         last = part.block.max()
         step = 1 if last < 8 else 3
