@@ -47,7 +47,8 @@ def prepare(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
         deployed.details["prepare_peak_mb"] = max(0.0, peak_memory_mb() - held)
     narrow = deployed.details["narrow_weight_ops"] if model.number_format.endswith("weights") else deployed.int8_ops
     if model.number_format.startswith("int") and not narrow:
-        raise RuntimeError(f"{runtime} executes no linear layer in int8, though the model is {model.number_format}")
+        kind = model.number_format.split()[0]
+        raise RuntimeError(f"{runtime} executes no linear layer in {kind}, though the model is {model.number_format}")
     save_model(model, folder)
     return deployed
 
@@ -57,8 +58,7 @@ def able(number_format: str, observer: str = "own") -> list[str]:
     return [
         name
         for name in runtimes.RUNTIMES
-        if number_format in (module := _module(name)).FORMATS
-        and (observer == "own" or observer in getattr(module, "OBSERVERS", ()))
+        if number_format in (module := _module(name)).FORMATS and (observer == "own" or observer in module.OBSERVERS)
     ]
 
 

@@ -17,6 +17,7 @@ from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.eager import executable
 
 FORMATS = ("fp32", "bf16", "int8 dynamic")
+OBSERVERS = ()
 
 
 class OperatorCounter(TorchDispatchMode):
