@@ -213,18 +213,10 @@ def test_what_makes_no_sense_is_one_sentence(
 
 def test_an_exit_that_nobody_may_take_has_no_effect(model: CompressedModel, material: Material) -> None:
     _, logits = class_tokens(model.network, material.valid, False)
-    right = Split(material.valid.x, logits[-1].argmax(1))  # the network errs never
-    with pytest.raises(NoEffect, match="no validation series can leave after layer 1 within 0 points"):
-        apply(_unsure_first(model), "exits(1, 0)", dataclasses.replace(material, valid=right))
-
-
-def _unsure_first(model: CompressedModel) -> CompressedModel:
-    """The model with a first layer that gives every class token the same: an exit there knows one class alone."""
-    network = Transformer(model.network.config)
-    network.load_state_dict(model.network.state_dict())
-    with torch.no_grad():
-        network.layers[0].feed_forward_norm.weight.zero_()
-    return dataclasses.replace(model, network=network.eval())
+    right = Split(material.valid.x, logits[-1].argmax(1))  # the network never errs
+    misled = Split(material.train.x, (material.train.y + 1) % 3)  # and the exit learns what is wrong
+    with pytest.raises(NoEffect, match="no validation series can leave after layer 3 within 0 points"):
+        apply(model, "exits(3, 0)", dataclasses.replace(material, train=misled, valid=right))
 
 
 def test_inductor_says_what_does_it(early: CompressedModel, tmp_path: Path) -> None:
@@ -232,7 +224,7 @@ def test_inductor_says_what_does_it(early: CompressedModel, tmp_path: Path) -> N
         deploy.prepare(early, "inductor", tmp_path, equal_length=False)
 
 
-RECIPE = "exits(1, 5) > exits(4, 5)"
+RECIPE = "exits(4, 5.0) > exits(1, 5.0)"
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +281,7 @@ def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> 
     export(study, unit, RECIPE, "onnxruntime", tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.onnx", "model-2.onnx", "model-3.onnx"} < names
-    assert bundle.read(tmp_path / "model").recipe == RECIPE.replace("5)", "5.0)")
+    assert bundle.read(tmp_path / "model").recipe == RECIPE
     prediction = predict(tmp_path / "model", Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts")
     assert prediction.logits.argmax(axis=1).tolist() == study.deploy(unit, RECIPE, "onnxruntime")["predicted"]
     card = (tmp_path / "model" / "model_card.md").read_text()

@@ -68,12 +68,12 @@ def state_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_tokens_that_the_class_token_looks_at_stay() -> None:
-    x = torch.tensor([[[1.0, 0.0], [0.1, 5.0], [3.0, 0.0], [-1.0, 9.0], [2.0, 1.0]]])
+    x = torch.tensor([[[1.0, 0.0], [0.25, 5.0], [3.0, 0.0], [-1.0, 9.0], [2.0, 1.0]]])
     left, mask = reduced(x, None, *state_of(x), 1.0, ("drop", 0.5))
     assert left[0].tolist() == [[1.0, 0.0], [3.0, 0.0], [2.0, 1.0]] and mask is None
     real = torch.tensor([True, True, False, True, True])[None, None, None]
     left, mask = reduced(x, real, *state_of(x), 1.0, ("drop", 0.5))
-    assert left[0].tolist() == [[1.0, 0.0], [2.0, 1.0], [0.1, 5.0]]
+    assert left[0].tolist() == [[1.0, 0.0], [2.0, 1.0], [0.25, 5.0]]
     assert mask is not None and mask.flatten().tolist() == [0.0, 0.0, 0.0]
 
 
@@ -148,7 +148,8 @@ def test_work_is_counted_right_and_survives_the_disk(
 def test_what_is_left_can_be_trained(model: CompressedModel, material: Material) -> None:
     made = apply(model, "drop(0.7, 1) > merge(0.5) > finetune(1)", material)
     changed = made.network.state_dict()
-    assert all(not torch.equal(value, changed[name]) for name, value in model.network.named_parameters())
+    learning = {n: p for n, p in model.network.named_parameters() if not n.endswith("key.bias")}  # softmax ignores it
+    assert [name for name, value in learning.items() if torch.equal(value, changed[name])] == []
 
 
 @pytest.mark.parametrize(("tokens", "keep", "left"), [(12, 0.5, 6), (13, 0.5, 7), (10, 0.3, 3), (1, 0.5, 1)])

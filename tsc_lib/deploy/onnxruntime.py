@@ -37,7 +37,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     """
     _import()
     details: dict[str, float | int | str | bool] = {}
-    int8_ops = fp32_ops = model_bytes = 0
+    found = []
     names = part_names(MODEL, len(model.network.exits))
     for name, program in zip(names, graphs(model, equal_length, fused=False), strict=True):
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -47,13 +47,9 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
                 plain.replace(result)
             else:
                 details["reduce_range"] = _quantize(model, plain, result)
-            in_int8, in_fp32 = _operators(result)
-            int8_ops, fp32_ops, model_bytes = (
-                int8_ops + in_int8,
-                fp32_ops + in_fp32,
-                model_bytes + _weight_bytes(result),
-            )
+            found.append((*_operators(result), _weight_bytes(result)))
             result.replace(folder / name)
+    int8_ops, fp32_ops, model_bytes = map(sum, zip(*found, strict=True))
     return Deployed(model_bytes=model_bytes, int8_ops=int8_ops, fp32_ops=fp32_ops, details=details)
 
 
