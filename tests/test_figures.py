@@ -173,6 +173,9 @@ def test_every_strategy_has_its_own_colour_and_marker():
         ("patch(16) > distill(4)", "eager", "smaller shape", "Patches of 16, distilled"),
         ("student > distill(20)", "eager", "student", "Student, distilled"),
         ("student(2, 4)", "eager", "student", "Student (2, 4)"),
+        ("merge(0.5) > distill(4)", "eager", "fewer tokens", "Merge tokens to 50 %, distilled"),
+        ("prune(l1, 0.5) > drop(0.3, 1)", "eager", "fewer tokens", "Remove L1 50 %, drop tokens to 30 % (layer 1)"),
+        ("exits(2) > exits(4, 1.0)", "openvino", "early exit", "Exit after 2, exit after 4 (1.0 points), openvino"),
         ("distill(20)", "eager", "other", "Distilled"),
     ],
 )
