@@ -83,7 +83,7 @@ def test_everything_that_is_imported_is_declared():
     declared = {canonicalize_name(r.name) for r in DECLARED}
     distributions = metadata.packages_distributions()
     undeclared = set()
-    ours = {"tsc_lib", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    ours = {"tsc_lib", *(path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).glob("*.py"))}
     for path in [path for folder in ("tsc_lib", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

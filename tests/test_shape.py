@@ -57,6 +57,8 @@ def logits_of(network: Transformer) -> torch.Tensor:
 class Nothing(nn.Module):
     """A layer that passes on what it is given."""
 
+    reduction = None
+
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         return x
 

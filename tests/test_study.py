@@ -101,7 +101,7 @@ def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monke
 def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
     [unit] = study.units
     faster = Study(replace(study.profile, benchmark=replace(study.profile.benchmark, blocks=7)), quiet=True)
-    other = Study(replace(study.profile, variants={"baseline": ("eager",)}, headline=Headline()), quiet=True)
+    other = Study(replace(study.profile, variants={"baseline": ("eager",)}), quiet=True)
     for stage in ("prepare", "benchmark"):
         assert study.unit_of(stage, study.job_name(stage, unit)) == unit
         assert other.job_name(stage, unit) != study.job_name(stage, unit)
@@ -111,9 +111,15 @@ def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
         study.unit_of("prepare", "nobody")
 
 
+@pytest.mark.parametrize("name", ["smoke", "quick", "paper"])
+def test_every_profile_runs_its_headline(name: str) -> None:
+    study = Study.open(name, quiet=True)
+    assert study.headline in study.variants and study.headline[0] != "baseline"
+
+
 def test_a_headline_that_is_not_run_is_refused(study: Study) -> None:
     with pytest.raises(UserError, match="its headline, baseline in openvino, is not among its variants"):
-        Study(replace(study.profile, headline=Headline("baseline", "openvino")), quiet=True)
+        _ = Study(replace(study.profile, headline=Headline("baseline", "openvino")), quiet=True).headline
 
 
 def test_notebook_parameters_narrow_the_study() -> None:

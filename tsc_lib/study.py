@@ -103,12 +103,6 @@ class Study:
         self.variants = [REFERENCE]
         for recipe, runtimes in profile.variants.items():
             self.variants += [v for r in runtimes if (v := (text(parse(recipe)), r)) not in self.variants]
-        self.headline = text(parse(profile.headline.recipe)), profile.headline.runtime
-        if self.headline not in self.variants:
-            raise UserError(
-                f"profile {profile.name!r}: its headline, {' in '.join(self.headline)}, is not among its variants; "
-                "add it to them"
-            )
 
     @classmethod
     def open(
@@ -131,6 +125,23 @@ class Study:
             chosen = dataclasses.replace(chosen, datasets=choices, models=tuple(models))
         chosen = dataclasses.replace(chosen, seeds=tuple(seeds) or chosen.seeds)
         return cls(chosen, quiet)
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """Recipe and runtime of the variant that the profile has taken apart.
+
+        Raises
+        ------
+        UserError
+            If it is not among the study's variants.
+        """
+        chosen = text(parse(self.profile.headline.recipe)), self.profile.headline.runtime
+        if chosen not in self.variants:
+            raise UserError(
+                f"profile {self.profile.name!r}: its headline, {' in '.join(chosen)}, is not among its variants; "
+                "add it to them"
+            )
+        return chosen
 
     @cached_property
     def data_specs(self) -> dict[str, DataSpec]:

@@ -7,6 +7,8 @@ nearly half of a model of two layers.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -146,8 +148,7 @@ class Lean(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
-        for layer in self.layers[first:last]:
-            assert isinstance(layer, LeanLayer)
+        for layer in cast("list[LeanLayer]", self.layers[first:last]):
             if layer.reduction is None:
                 x = layer(x, mask)
             else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -276,8 +277,7 @@ class Transformer(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask."""
-        for layer in self.layers[first:last]:
-            assert isinstance(layer, EncoderLayer)
+        for layer in cast("list[EncoderLayer]", self.layers[first:last]):
             if layer.reduction is None:
                 x = layer(x, mask)
             else:
