@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_deploy import needs_compiler
 
-from tsc_lib import bundle, cli, data, deploy, store
+from tsc_lib import bundle, cli, data, deploy, runtimes, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.export import export
 from tsc_lib.predict import predict
@@ -58,6 +59,19 @@ def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: P
     assert prediction.logits.argmax(axis=1).tolist() == record["predicted"]
     assert prediction.right() == (np.sum(np.equal(record["true"], record["predicted"])), 1029)
     assert prediction.labels == data.load(unit.data).classes
+
+
+@needs_compiler
+def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path: Path) -> None:
+    compiled = Study(dataclasses.replace(study.profile, variants={RECIPE: ("inductor",)}), quiet=True)
+    [unit] = compiled.units
+    export(compiled, unit, RECIPE, "inductor", tmp_path / "model")
+    assert "program.pt2" in files_in(tmp_path / "model")
+    prediction = predict(tmp_path / "model", Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
+    assert prediction.logits.argmax(axis=1).tolist() == compiled.deploy(unit, RECIPE, "inductor")["predicted"]
+    eager = runtimes.load(stages.deployed(unit, RECIPE, "eager")[0], "eager")
+    test = np.stack(data.load(unit.data).test.x)
+    np.testing.assert_allclose(prediction.logits, eager(test), atol=1e-5)
 
 
 def test_a_folder_holds_the_model_and_nothing_of_the_training(folder: Path) -> None:

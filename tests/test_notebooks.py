@@ -12,7 +12,15 @@ import pytest
 from tsc_lib.notebook import PARAMETERS
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-NAMES = ["01_data_loading", "02_baseline_training", "03_pruning", "04_quantization", "05_energy_analysis"]
+NAMES = [
+    "01_data_loading",
+    "02_baseline_training",
+    "03_pruning",
+    "04_quantization",
+    "05_energy_analysis",
+    "06_combining_strategies",
+    "07_runtimes",
+]
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

@@ -58,6 +58,13 @@ def test_logits_are_eagers_row_by_row(models: Path, runtime: str, batch_size: in
     np.testing.assert_allclose(logits, logits_alone(24, series), atol=1e-4)
 
 
+def test_a_batch_that_is_executed_in_parts_has_the_logits_of_the_whole(models: Path, tmp_path: Path) -> None:
+    series = series_of((24,) * 1001)
+    file = write(tmp_path / "x.npz", {"x": np.stack(series)})
+    logits = predict(models / "fixed", file, batch_size=700).logits
+    np.testing.assert_allclose(logits, logits_alone(1, series), atol=1e-5)
+
+
 def test_every_format_gives_the_same_answer(models: Path, tmp_path: Path) -> None:
     series = series_of((24, 9, 40))
     files = [
