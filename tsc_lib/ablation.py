@@ -51,7 +51,8 @@ def way_to(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large
         with intervals (`..._low`, `..._high`) over the seeds, `points_lost` with its interval, `macs` and `seeds`.
         Empty if no step of the recipe was run.
     """
-    places = [(BASELINE, REFERENCE_RUNTIME), *((begun, runtime) for begun in beginnings(recipe))]
+    # In the reference runtime the way begins where it would otherwise come second.
+    places = list(dict.fromkeys([(BASELINE, REFERENCE_RUNTIME), *((begun, runtime) for begun in beginnings(recipe))]))
     rows = succeeded(at_batch(results, which))
     parts: list[pd.DataFrame] = []
     named = 0  # steps of the recipe that an earlier place has
@@ -90,7 +91,7 @@ def without_each(results: pd.DataFrame, recipe: str, runtime: str, which: str = 
         wanted[rest, runtime] = step_label(step)
         if step.startswith("distill("):
             wanted[" > ".join([*steps[:index], _fine_tuned(step), *steps[index + 1 :]]), runtime] = "the teacher"
-    wanted[recipe, REFERENCE_RUNTIME] = f"{runtime}, in eager"
+    wanted.setdefault((recipe, REFERENCE_RUNTIME), f"{runtime}, in eager")
     rows = succeeded(at_batch(results, which))
     names = [wanted.get(variant) for variant in zip(rows.recipe, rows.runtime, strict=True)]
     rows = rows.assign(left_out=names, factor=1.0).dropna(subset="left_out")
