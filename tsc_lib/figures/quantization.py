@@ -203,7 +203,7 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
                 of_kind = of_kind[of_kind[value] > 0]
             ax.plot(of_kind.block, of_kind[value], linewidth=0.8, color=KIND_COLOURS[kind], marker=KIND_MARKERS[kind],
                     markersize=4.5)  # fmt: skip
-        last = part.block.max()
+        last = int(part.block.max())  # a runtime that tells nothing leaves NaN beside it
         step = 1 if last < 8 else 3
         places = list(range(1, last, step))
         ax.set_xticks([*places, last], [*map(str, places), "end"])
