@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interrupted import resumed
 
-from tsc_lib import data, stages, training
+from tsc_lib import data, stages
 from tsc_lib.compress import CompressedModel, Material, apply, load_model, save_model
 from tsc_lib.compress.distillation import Distill, distillation_loss
 from tsc_lib.compress.features import MAP, FeatureLoss, features_of
@@ -76,14 +77,9 @@ def test_distillation_is_deterministic_and_goes_on_where_it_was(
     pruned = apply(teacher, "prune(l1, 0.5)", material)
     whole, again = (apply(pruned, "distill(3)", material) for _ in range(2))
     np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
-    saved = dataclasses.replace(material, folder=tmp_path)
-    kill_after_two_epochs(monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        apply(pruned, "distill(3)", saved)
-    monkeypatch.undo()
-    resumed = apply(pruned, "distill(3)", saved)
-    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
-    assert len(resumed.evidence[-1].details["history"]) == 3
+    later = resumed(pruned, "distill(3)", material, tmp_path, monkeypatch)
+    np.testing.assert_array_equal(logits_of(later, material), logits_of(whole, material))
+    assert len(later.evidence[-1].details["history"]) == 3
 
 
 def class_tokens(model: CompressedModel, material: Material) -> np.ndarray:
@@ -136,24 +132,8 @@ def test_a_narrow_student_learns_features_through_a_map_and_goes_on_where_it_was
     save_model(whole, tmp_path)
     assert not [name for name in load_model(tmp_path).network.state_dict() if MAP in name]
     assert not whole.network.layers[-1]._forward_hooks
-    saved = dataclasses.replace(material, folder=tmp_path)
-    kill_after_two_epochs(monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        apply(student, "distill(3, features=1)", saved)
-    monkeypatch.undo()
-    resumed = apply(student, "distill(3, features=1)", saved)
-    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
-
-
-def kill_after_two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    write = training._save
-
-    def killed(path, model, optimizer, best, history):
-        write(path, model, optimizer, best, history)
-        if len(history) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "_save", killed)
+    later = resumed(student, "distill(3, features=1)", material, tmp_path, monkeypatch)
+    np.testing.assert_array_equal(logits_of(later, material), logits_of(whole, material))
 
 
 def test_masked_rows_stay_zero_under_distillation(teacher: CompressedModel, material: Material) -> None:

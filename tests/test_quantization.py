@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from interrupted import resumed
 from torch import nn
 from torch.nn import functional as F
 
-from tsc_lib import compress, data, deploy, figures, findings, runtimes, training
+from tsc_lib import compress, data, deploy, figures, findings, runtimes
 from tsc_lib.compress import CompressedModel, Material, apply, load_model, parse, save_model, text
 from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
@@ -245,20 +245,8 @@ def test_training_for_int8_is_deterministic_and_goes_on_where_it_was(
     whole, again = (apply(model, "qat(3, 0.001, 0.5)", material) for _ in range(2))
     np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
     assert list(whole.network.state_dict()) == list(model.network.state_dict()) and whole.number_format == "fp32"
-    saved = dataclasses.replace(material, folder=tmp_path)
-    write = training._save
-
-    def killed(path, network, optimizer, best, history):
-        write(path, network, optimizer, best, history)
-        if len(history) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "_save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        apply(model, "qat(3, 0.001, 0.5)", saved)
-    monkeypatch.undo()
-    resumed = apply(model, "qat(3, 0.001, 0.5)", saved)
-    np.testing.assert_array_equal(logits_of(resumed, material), logits_of(whole, material))
+    later = resumed(model, "qat(3, 0.001, 0.5)", material, tmp_path, monkeypatch)
+    np.testing.assert_array_equal(logits_of(later, material), logits_of(whole, material))
 
 
 def test_masked_rows_stay_zero_under_training_for_int8(model: CompressedModel, material: Material) -> None:

@@ -143,7 +143,7 @@ def test_nothing_within_the_drop_is_told_with_the_closest(
     with pytest.raises(UserError, match=r"nothing that was tried keeps within 0 points; the closest is 'student"):
         optimize(asked, 10, trials=1)
     assert not list(outputs.glob("search/*/pick.json"))
-    assert not searches().empty
+    assert not searches(["waves"]).empty and searches(["other"]).empty
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,20 @@ def test_luck_is_pulled_back_to_what_the_cost_lets_one_expect() -> None:
     assert (error < 6).all()
     exact, _ = choice.expected(costs, seen, np.full(40, 0.01))
     np.testing.assert_allclose(exact, seen, atol=0.01)
+
+
+def test_a_slower_runtime_promises_no_better_network() -> None:
+    rows = candidates([0.1, 0.05, 0.02, 0.01, 0.04], [0.0, 1.0, 2.0, 3.0, 3.0], 2.0)
+    rows["recipe"] = [*rows.recipe[:4], rows.recipe[3]]
+    table = choice.judged(rows, 1.0)
+    assert table.expected_drop[4] == table.expected_drop[3]
+    np.testing.assert_array_equal(table.expected_drop[:4], choice.judged(rows[:4], 1.0).expected_drop)
+
+
+def test_of_equal_costs_the_smaller_loss_is_picked() -> None:
+    rows = candidates([0.10, 0.104, 0.2, 0.4], [0.9, 0.1, 0.0, 0.0], 0.01)
+    assert choice.ranked(choice.judged(rows, 1.0)).recipe.tolist() == ["r1", "r0", "r2", "r3"]
+    assert choice.ranked(choice.judged(rows.assign(cost=[0.1, 0.2, 0.3, 0.4]), 1.0)).recipe.iloc[0] == "r0"
 
 
 def test_the_front_holds_what_nothing_beats() -> None:

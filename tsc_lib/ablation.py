@@ -5,19 +5,18 @@ Both read variants that a profile names; nothing is computed that was not run.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 
-from tsc_lib.strategies import BASELINE, REFERENCE_RUNTIME, step_label
+from tsc_lib.quantities import UNIT
+from tsc_lib.strategies import BASELINE, REFERENCE_RUNTIME, split_step, step_label
 from tsc_lib.tables import CELL, at_batch, over_seeds, succeeded
 
-UNIT = [*CELL, "seed"]
 CRITERIA = ("random", "l1", "l2", "taylor", "activation")
 """Criteria of importance, the control first."""
 
-TRAININGS = ("as pruned", "fine-tuned", "distilled")
+TRAINED = {"finetune": "fine-tuned", "distill": "distilled"}
+TRAININGS = ("as pruned", *TRAINED.values())
 
 
 def steps_of(recipe: str) -> list[str]:
@@ -106,7 +105,7 @@ def without_each(results: pd.DataFrame, recipe: str, runtime: str, which: str = 
 
 def _fine_tuned(step: str) -> str:
     """The fine-tuning of a distillation's epochs and learning rate."""
-    arguments = [argument.strip() for argument in step[len("distill(") : -1].split(",")]
+    _, arguments = split_step(step)
     return f"finetune({', '.join([arguments[0], *arguments[3:4]])})"
 
 
@@ -143,8 +142,9 @@ def criteria(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _removal(recipe: str) -> tuple[str | None, float, str]:
-    match = re.fullmatch(r"prune\((\w+), ([\d.]+)\)(?: > (finetune|distill)\(.*\))?", recipe)
-    if match is None or ">" in (match[3] or ""):
+    """Criterion, ratio and training of a recipe that removes one share and at most trains after it; None of others."""
+    (name, arguments), *after = [split_step(step) for step in steps_of(recipe)] or [("", [])]
+    trained = [TRAINED.get(method) for method, _ in after] or ["as pruned"]
+    if name != "prune" or len(arguments) != 2 or len(trained) > 1 or trained[0] is None:
         return None, np.nan, ""
-    training = {None: "as pruned", "finetune": "fine-tuned", "distill": "distilled"}[match[3]]
-    return match[1], float(match[2]), training
+    return arguments[0], float(arguments[1]), trained[0]

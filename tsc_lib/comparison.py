@@ -102,8 +102,8 @@ class RuntimeComparison:
         rows = []
         for recipe, runtime in self.variants:
             record = self.study.deploy(unit, recipe, runtime)
-            known: dict[str, Any] = {"dataset": unit.data.name, "model": unit.model, "seed": unit.seed}
-            known |= {"recipe": recipe, "runtime": runtime, "threads": threads, "status": record["status"]}
+            known = {**unit.names, "recipe": recipe, "runtime": runtime}
+            known |= {"threads": threads, "status": record["status"]}
             if record["status"] == "ok":
                 known |= qualities(record, reference) | self._preparation(record, reference)
             for size in self.grid.batch_sizes:

@@ -43,8 +43,7 @@ def places_left(study: Study) -> pd.DataFrame:
             record = study.deploy(unit, recipe, runtime)
             if record["status"] != "ok" or strategy_of(recipe, runtime).family not in (EARLY, FEWER):
                 continue
-            names: dict[str, Any] = {"dataset": unit.data.name, "model": unit.model, "seed": unit.seed}
-            names |= {"recipe": recipe, "runtime": runtime}
+            names = {**unit.names, "recipe": recipe, "runtime": runtime}
             if reference["status"] == "ok":
                 names["reference_macs"] = reference["measures"]["macs"]
             rows += [{**names, **place} for place in _places(record)]

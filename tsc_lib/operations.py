@@ -41,7 +41,7 @@ def operations(
     """
     patches, *after = config.tokens_of(length)
     tokens, going = patches + 1, 1.0
-    exits = dict(zip((layers for layers, _ in config.exits or ()), left or itertools.repeat(0.0), strict=False))
+    exits = dict(zip(config.places[:-1], left or itertools.repeat(0.0), strict=False))
 
     def operation(macs: int, number_format: str, weights: int, activations: int) -> Operation:
         series = batch_size * going

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tsc_lib import data, stages
 from tsc_lib.comparison import RuntimeComparison
-from tsc_lib.compress import Material, number_format, parse
+from tsc_lib.compress import number_format, parse
 from tsc_lib.compress.sensitivity import sensitivity
 from tsc_lib.deploy.layer_error import REASONS, layer_errors
 from tsc_lib.spec import Spec
@@ -64,7 +64,7 @@ def errors_of(unit: Unit, recipe: str, runtime: str) -> list[dict[str, Any]]:
     def work(folder: Path) -> dict[str, Any]:
         deployed, _ = stages.deployed(unit, recipe, runtime)
         dataset = data.load(unit.data)
-        sample, _ = _material(unit, dataset).sample(SERIES)
+        sample, _ = stages.material_of(unit, dataset).sample(SERIES)
         return {"layers": layer_errors(deployed, runtime, sample, dataset.equal_length)}
 
     job = DeployJob(unit, recipe, runtime)
@@ -76,7 +76,7 @@ def sensitivity_of(unit: Unit) -> list[dict[str, Any]]:
 
     def work(folder: Path) -> dict[str, Any]:
         _, model = stages.compressed(unit, "baseline")
-        return {"layers": sensitivity(model, _material(unit, data.load(unit.data)), CALIBRATION)}
+        return {"layers": sensitivity(model, stages.material_of(unit, data.load(unit.data)), CALIBRATION)}
 
     job = SensitivityJob(unit, CALIBRATION)
     return run_or_load("sensitivity", SENSITIVITY_VERSION, unit.label, job, work)[1]["layers"]
@@ -96,13 +96,13 @@ def error_table(comparison: RuntimeComparison) -> pd.DataFrame:
                 continue
             variant = {"recipe": recipe, "runtime": runtime}
             if runtime in REASONS:  # nothing to try, and so no failure to keep
-                rows.append({**_names(unit), **variant, "status": f"failed: unavailable: {REASONS[runtime]}"})
+                rows.append({**unit.names, **variant, "status": f"failed: unavailable: {REASONS[runtime]}"})
                 continue
             try:
                 found = _placed(unit, errors_of(unit, recipe, runtime))
                 rows += [{**variant, **row, "status": "ok"} for row in found]
             except StageFailed as failure:
-                rows.append({**_names(unit), **variant, "status": f"failed: {failure}"})
+                rows.append({**unit.names, **variant, "status": f"failed: {failure}"})
     return pd.DataFrame(rows, columns=ERROR_COLUMNS)
 
 
@@ -117,14 +117,6 @@ def sensitivity_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
 
 
-def _material(unit: Unit, dataset: data.Dataset) -> Material:
-    return Material(dataset.train, dataset.valid, dataset.equal_length, unit.train, unit.seed)
-
-
-def _names(unit: Unit) -> dict[str, Any]:
-    return {"dataset": unit.data.name, "model": unit.model, "seed": unit.seed}
-
-
 def _placed(unit: Unit, layers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows about linear layers with the places of these in the network."""
     layers = list(layers)
@@ -133,5 +125,5 @@ def _placed(unit: Unit, layers: Iterable[dict[str, Any]]) -> list[dict[str, Any]
     rows = []
     for row, number in zip(layers, numbers, strict=True):
         kind = next(KINDS[part] for part in row["layer"].split(".") if part in KINDS)
-        rows.append({**_names(unit), **row, "block": int(number[1]) + 1 if number else last + 2, "kind": kind})
+        rows.append({**unit.names, **row, "block": int(number[1]) + 1 if number else last + 2, "kind": kind})
     return rows

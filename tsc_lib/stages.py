@@ -55,6 +55,11 @@ class Unit(Spec):
         """Readable name, e.g. ``PLAID-T1-s0``."""
         return f"{self.data.name}-{self.model}-s{self.seed}"
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """What tables call it: columns `dataset`, `model` and `seed`."""
+        return {"dataset": self.data.name, "model": self.model, "seed": self.seed}
+
 
 @dataclass(frozen=True)
 class CompressJob(Spec):
@@ -117,6 +122,11 @@ def train(unit: Unit, progress: Progress | None = None) -> tuple[Path, dict[str,
     return run_or_load("train", TRAIN_VERSION, unit.label, unit, work)
 
 
+def material_of(unit: Unit, dataset: data.Dataset) -> Material:
+    """What a compression step may use of a unit's data and settings."""
+    return Material(dataset.train, dataset.valid, dataset.equal_length, unit.train, unit.seed)
+
+
 def compressed(
     unit: Unit, recipe: str, progress: Progress | None = None, watch: Watch | None = None
 ) -> tuple[Path, CompressedModel]:
@@ -137,16 +147,8 @@ def compressed(
         _, parent = compressed(unit, compress.text(steps[:-1]), progress)
         dataset = data.load(unit.data)
         checkpoints = folder / "checkpoints"
-        material = Material(
-            train=dataset.train,
-            valid=dataset.valid,
-            equal_length=dataset.equal_length,
-            settings=unit.train,
-            seed=unit.seed,
-            folder=checkpoints,
-            teacher=compressed(unit, compress.BASELINE, progress)[1],
-            watch=watch,
-        )
+        teacher = compressed(unit, compress.BASELINE, progress)[1]
+        material = dataclasses.replace(material_of(unit, dataset), folder=checkpoints, teacher=teacher, watch=watch)
         model = compress.apply(parent, compress.text(steps[-1:]), material)
         _check_lengths(model.network.config, dataset)  # a step may have made longer patches
         compress.save_model(model, folder)
@@ -220,7 +222,7 @@ def by_exit(model: CompressedModel, left: np.ndarray) -> dict[str, Any]:
     config, macs = model.network.config, macs_by_exit(model.network, model.reference_length)
     shares = left / left.sum()
     return {
-        "layers": [*(layers for layers, _ in config.exits or ()), len(config.heads)],
+        "layers": list(config.places),
         "thresholds": [*(threshold for _, threshold in config.exits or ()), None],
         "left": shares.tolist(),
         "macs": macs,

@@ -82,7 +82,7 @@ def strategy_of(recipe: str, runtime: str) -> Strategy:
     if recipe == "baseline":
         family = BASELINE if runtime == REFERENCE_RUNTIME else RUNTIME
         return Strategy(family, "fp32" if family == BASELINE else f"fp32, {runtime}", None, None, False)
-    steps = [_split(step.strip()) for step in recipe.split(">")]
+    steps = [split_step(step.strip()) for step in recipe.split(">")]
     labels = [_label(name, arguments) for name, arguments in steps]
     family = _family(steps)
     norm, ratio = None, None
@@ -98,7 +98,7 @@ def strategy_of(recipe: str, runtime: str) -> Strategy:
 
 def step_label(step: str) -> str:
     """A short name of one step, e.g. "remove L1 50 %" of "prune(l1, 0.5)"."""
-    return _label(*_split(step))
+    return _label(*split_step(step))
 
 
 def annotate(results: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +132,8 @@ def nearest_ratio(results: pd.DataFrame, wanted: float) -> float | None:
     return min(ratios, key=lambda ratio: (abs(ratio - wanted), ratio)) if ratios else None
 
 
-def _split(step: str) -> tuple[str, list[str]]:
+def split_step(step: str) -> tuple[str, list[str]]:
+    """The name of a step and its arguments, e.g. ("prune", ["l1", "0.5"])."""
     match = _STEP.match(step)
     name, arguments = (match[1], match[2]) if match else (step, None)
     return name, [argument.strip() for argument in arguments.split(",")] if arguments else []

@@ -253,11 +253,9 @@ class Study:
             record = self.deploy(unit, recipe, runtime)
             for batch_size in self.settings(unit).batch_sizes:
                 row: dict[str, Any] = {
-                    "dataset": unit.data.name,
-                    "model": unit.model,
+                    **unit.names,
                     "recipe": recipe,
                     "runtime": runtime,
-                    "seed": unit.seed,
                     "batch_size": batch_size,
                     "threads": self.settings(unit).threads,
                     "status": record["status"],
@@ -273,7 +271,7 @@ class Study:
 
     def histories(self) -> pd.DataFrame:
         """One row per training and epoch; ``best`` marks the epoch whose weights were kept."""
-        rows = [{**_names(unit), **epoch} for unit in self._each("trainings") for epoch in self.train(unit)]
+        rows = [{**unit.names, **epoch} for unit in self._each("trainings") for epoch in self.train(unit)]
         return pd.DataFrame(rows)
 
     def predictions(self, recipe: str = "baseline", runtime: str = "eager") -> pd.DataFrame:
@@ -284,7 +282,7 @@ class Study:
             if record["status"] == "ok":
                 classes = np.array(record["classes"])
                 columns = {name: classes[record[name]] for name in ("true", "predicted")}
-                tables.append(pd.DataFrame({**_names(unit), "series": range(len(record["true"])), **columns}))
+                tables.append(pd.DataFrame({**unit.names, "series": range(len(record["true"])), **columns}))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def removed(self) -> pd.DataFrame:
@@ -295,7 +293,7 @@ class Study:
             counts = {"heads": size["heads"], "neurons": size["d_ff"]}
             for part, layers in survivors(evidence, size["layers"], **counts).items():
                 for layer, kept in enumerate(layers):
-                    where = {**_names(unit), **variant, "layer": layer + 1, "part": part}
+                    where = {**unit.names, **variant, "layer": layer + 1, "part": part}
                     rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(counts[part])]
         return pd.DataFrame(rows)
 
@@ -306,7 +304,7 @@ class Study:
             deployed = self.deploy(unit, **variant)["deployed"]
             for step in evidence:
                 sizes = {k: v for k, v in step.items() if k != "details"}
-                rows.append({**_names(unit), **variant, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}})
+                rows.append({**unit.names, **variant, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}})
         return pd.DataFrame(rows)
 
     def aa_windows(self) -> pd.DataFrame:
@@ -315,7 +313,7 @@ class Study:
         for unit in self._each("controls"):
             for row in self.benchmark(unit):
                 if row.get("role") == "control":
-                    names = {**_names(unit), "batch_size": row["batch_size"]}
+                    names = {**unit.names, "batch_size": row["batch_size"]}
                     rows += [{**names, "block": i + 1, "ratio": r} for i, r in enumerate(row["block_ratios"])]
         return pd.DataFrame(rows)
 
@@ -350,7 +348,3 @@ def qualities(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, An
     sizes, deployed = record["measures"], record["deployed"]
     row |= {"params": sizes["params"], "nonzero_params": sizes["nonzero"], "macs": sizes["macs"]}
     return row | {name: deployed[name] for name in ("model_bytes", "int8_ops", "fp32_ops")}
-
-
-def _names(unit: Unit) -> dict[str, Any]:
-    return {"dataset": unit.data.name, "model": unit.model, "seed": unit.seed}

@@ -64,7 +64,7 @@ def exits(model: CompressedModel, step: Exits, material: Material) -> tuple[Comp
     if model.number_format != "fp32":
         raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
     config = model.network.config
-    places = [layers for layers, _ in config.exits or ()]
+    places = list(config.places[:-1])
     if step.layer >= len(config.heads) or step.layer in places:
         raise UserError(
             f"there is no room for an exit after layer {step.layer} of {len(config.heads)}"
@@ -96,7 +96,7 @@ def exits(model: CompressedModel, step: Exits, material: Material) -> tuple[Comp
     macs = macs_by_exit(network, model.reference_length)
     shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
     details = {
-        "layers": [layers for layers, _ in network.config.exits or ()],
+        "layers": list(network.config.places[:-1]),
         "thresholds": thresholds,
         "valid_left": shares,
         "valid_macs": float(np.dot(shares, macs)),

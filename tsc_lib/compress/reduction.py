@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.compress.recipe import NoEffect, register
@@ -18,28 +18,8 @@ from tsc_lib.models.tokens import check_share
 
 
 @dataclass(frozen=True)
-class Merge:
-    """Merge similar tokens after the attention of a layer.
-
-    Attributes
-    ----------
-    keep : float
-        Share of the tokens that is left, at least a half; the class token is not counted and always stays.
-    layer : int
-        The layer, counted from 1.
-    """
-
-    keep: float
-    layer: int = 2
-
-    def __post_init__(self) -> None:
-        check_share("merge", self.keep)
-        _check_layer(self.layer)
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Drop the tokens that the class token attends to least, after the attention of a layer.
+class Reduction:
+    """Fewer tokens after the attention of a layer.
 
     Attributes
     ----------
@@ -49,35 +29,31 @@ class Drop:
         The layer, counted from 1.
     """
 
+    method: ClassVar[str]
     keep: float
     layer: int = 2
 
     def __post_init__(self) -> None:
-        check_share("drop", self.keep)
-        _check_layer(self.layer)
+        check_share(self.method, self.keep)
+        if self.layer < 1:
+            raise UserError(f"layers are counted from 1, so there is no layer {self.layer}")
 
 
-def _check_layer(layer: int) -> None:
-    if layer < 1:
-        raise UserError(f"layers are counted from 1, so there is no layer {layer}")
+class Merge(Reduction):
+    """Merge similar tokens; at least a half is left."""
+
+    method = "merge"
 
 
-@register("merge", Merge)
-def merge(model: CompressedModel, step: Merge, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
-    """Merge tokens; the details count those of a series of the reference length, before and after every layer."""
-    return _with_reduction(model, "merge", step, material)
+class Drop(Reduction):
+    """Drop the tokens that the class token attends to least."""
+
+    method = "drop"
 
 
-@register("drop", Drop)
-def drop(model: CompressedModel, step: Drop, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
-    """Drop tokens; the details count those of a series of the reference length, before and after every layer."""
-    return _with_reduction(model, "drop", step, material)
-
-
-def _with_reduction(
-    model: CompressedModel, method: str, step: Merge | Drop, material: Material
-) -> tuple[CompressedModel, dict[str, Any]]:
-    config, name = model.network.config, f"{method}({step.keep:g}, {step.layer})"
+def reduce(model: CompressedModel, step: Reduction, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+    """Reduce tokens; the details count those of a series of the reference length, before and after every layer."""
+    config, name = model.network.config, f"{step.method}({step.keep:g}, {step.layer})"
     layers = len(config.heads)
     if step.layer >= layers:
         raise UserError(
@@ -87,7 +63,7 @@ def _with_reduction(
     reductions = list(config.reductions or (None,) * layers)
     if reductions[step.layer - 1] is not None:
         raise UserError(f"{name} finds the tokens of layer {step.layer} reduced already; choose another layer")
-    reductions[step.layer - 1] = (method, step.keep)
+    reductions[step.layer - 1] = (step.method, step.keep)
     changed = dataclasses.replace(config, reductions=tuple(reductions))
     longest = max(int(split.lengths.max()) for split in (material.train, material.valid))
     before = config.tokens_of(longest)[step.layer]
@@ -95,3 +71,7 @@ def _with_reduction(
         raise NoEffect(f"{name} leaves all {before} tokens of the longest series")
     network = rebuilt(changed, model.network.state_dict())
     return dataclasses.replace(model, network=network), {"tokens": list(changed.tokens_of(model.reference_length))}
+
+
+register("merge", Merge)(reduce)
+register("drop", Drop)(reduce)

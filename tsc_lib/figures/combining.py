@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,10 +50,7 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
     if way.empty:
         return nothing("this profile does not run the recipe")
     steps = unique(way.sort_values("position").step)
-    models = {model: model for model in unique(way.model)}
-    height = 0.32 * len(steps) + 0.5
-    xlabel = "CPU time \N{DIVISION SIGN} eager fp32"
-    fig, cells = grid(unique(way.dataset), models, height, xlabel=xlabel, sharex=True, sharey=True)
+    fig, cells = _lines(way, steps, "CPU time \N{DIVISION SIGN} eager fp32", sharex=True)
     for ax, dataset, model in cells:
         for table, shift, face in ((small, 0.2, "white"), (way, -0.1, SEQUENCE[0])):
             part = cell(table, dataset, model)
@@ -63,10 +62,7 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
             if line.position:
                 ax.annotate(f"\N{DIVISION SIGN}{1 / line.factor:.2g}", (line.cpu_ratio, steps.index(line.step) - 0.1),
                             xytext=(6, 3), textcoords="offset points", fontsize=7.5)  # fmt: skip
-        ax.yaxis.label.set_fontweight("bold")
         plain_log(ax)
-        ax.margins(x=0.12)
-    name_rows(cells[0][0], steps, 24)
     handles = [
         handle(color=SEQUENCE[0], marker="o", linestyle="-", label="large batch, factor of the step"),
         handle(color=SEQUENCE[0], marker="o", markerfacecolor="white", linestyle="-", label="batch of 1"),
@@ -74,6 +70,18 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
     ]
     legend_below(fig, handles)
     return fig
+
+
+def _lines(table: pd.DataFrame, names: list[str], xlabel: str, **options: Any) -> tuple[Figure, list]:
+    """A `grid` of data sets and models whose panels have a line for each of some names."""
+    models = {model: model for model in unique(table.model)}
+    height = 0.32 * len(names) + 0.5
+    fig, cells = grid(unique(table.dataset), models, height, xlabel=xlabel, sharey=True, **options)
+    for ax, _, _ in cells:
+        ax.yaxis.label.set_fontweight("bold")
+        ax.margins(x=0.12)
+    name_rows(cells[0][0], names, 24)
+    return fig, cells
 
 
 @styled
@@ -94,9 +102,8 @@ def left_out(table: pd.DataFrame) -> Figure:
     if table.empty:
         return nothing("this profile does not run the recipe")
     names = unique(table.left_out)
-    models = {model: model for model in unique(table.model)}
-    height = 0.32 * len(names) + 0.5
-    fig, cells = grid(unique(table.dataset), models, height, xlabel="accuracy lost, points", sharey=True, sharex="col")
+    said = [f"without {name}" if name != "nothing" else "the recipe" for name in names]
+    fig, cells = _lines(table, said, "accuracy lost, points", sharex="col")
     for ax, dataset, model in cells:
         guide(ax, x=0)
         part = cell(table, dataset, model)
@@ -106,9 +113,6 @@ def left_out(table: pd.DataFrame) -> Figure:
         for line in part.itertuples():
             ax.annotate(f"1/{1 / line.cpu_ratio:.0f}", (line.points_lost, names.index(line.left_out)), xytext=(0, 5),
                         textcoords="offset points", ha="center", fontsize=7.5)  # fmt: skip
-        ax.yaxis.label.set_fontweight("bold")
-        ax.margins(x=0.12)
-    name_rows(cells[0][0], [f"without {name}" if name != "nothing" else "the recipe" for name in names], 24)
     handles = [
         handle(color=SEQUENCE[0], marker="o", linestyle="-", label="mean, 95 % interval over seeds"),
         handle(color="k", marker="$1/n$", markersize=16, label="share of the CPU time of eager fp32"),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from tsc_lib.ablation import way_to, without_each
 from tsc_lib.findings.wording import bullets, interval, number, span
+from tsc_lib.quantities import UNIT
 from tsc_lib.strategies import BASELINE, REFERENCE_RUNTIME
 from tsc_lib.tables import CELL, at_batch, batch_name, batches, strategy_table, succeeded
 
@@ -63,7 +64,7 @@ def _verdict(row: Any, which: str) -> str:
 
 def multiplied(results: pd.DataFrame, recipe: str, runtime: str) -> str:
     """Whether the savings of the runtime and of the recipe, each by itself, multiply to what both save together."""
-    rows = succeeded(at_batch(results)).set_index([*CELL, "seed"])
+    rows = succeeded(at_batch(results)).set_index(UNIT)
     variants = {"runtime": (BASELINE, runtime), "recipe": (recipe, REFERENCE_RUNTIME), "both": (recipe, runtime)}
     ratios = {name: rows[(rows.recipe == r) & (rows.runtime == t)].cpu_ratio for name, (r, t) in variants.items()}
     together = pd.DataFrame(ratios).dropna()

@@ -7,14 +7,12 @@ nearly half of a model of two layers.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.models.tokens import reduced
-from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
+from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer, encoded
 
 
 class LeanAttention(nn.Module):
@@ -48,29 +46,39 @@ class LeanAttention(nn.Module):
         return self.mix(*self.project(x), mask)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and values (n, heads, tokens, head_dim), and between them keys (n, tokens, heads, head_dim)."""
-        width, tokens = self.heads * self.head_dim, x.shape[1]
+        """Queries, keys and values (n, heads, tokens, head_dim).
+
+        Where attention is spelled out, tokens lie last in memory, so that heads are cut out of the projections without
+        moving numbers in pieces as small as a head: nearly a third of the time of attention with heads of four.
+        """
         if self.first_only:
             q = self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_dim)
-            k, v = self.key_value(x).split(width, dim=2)
+            k, v = self._cut(self.key_value(x), 2)
         else:
-            q, k, v = self.query_key_value(x).split(width, dim=2)
-            q = q.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)
-        k = k.reshape(-1, tokens, self.heads, self.head_dim)
-        v = v.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2)
+            q, k, v = self._cut(self.query_key_value(x), 3)
         return q, k, v
+
+    def _cut(self, joined: Tensor, parts: int) -> list[Tensor]:
+        """Projections (n, tokens, parts * heads * head_dim) as parts (n, heads, tokens, head_dim)."""
+        width, tokens = self.heads * self.head_dim, joined.shape[1]
+        if self.fused:
+            split = joined.split(width, dim=2)
+            return [part.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2) for part in split]
+        heads = joined.transpose(1, 2).reshape(-1, parts * self.heads, self.head_dim, tokens)
+        return [part.transpose(2, 3) for part in heads.split(self.heads, dim=1)]
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """What attention makes of them."""
-        width, tokens = self.heads * self.head_dim, k.shape[1]
+        width, tokens = self.heads * self.head_dim, k.shape[2]
         if self.fused:
-            y = F.scaled_dot_product_attention(q, k.transpose(1, 2), v, attn_mask=mask)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            y = y if self.first_only else y.transpose(1, 2)
         else:
-            scores = q @ k.permute(0, 2, 3, 1)
-            y = torch.softmax(scores if mask is None else scores + mask, dim=-1) @ v
-        if self.first_only:
-            return self.out(y.reshape(-1, width))
-        return self.out(y.transpose(1, 2).reshape(-1, tokens, width))
+            scores = q @ k.transpose(2, 3)  # (n, heads, queries, keys)
+            weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
+            y = v.transpose(2, 3) @ weights.transpose(2, 3)  # (n, heads, head_dim, queries)
+            y = y if self.first_only else y.reshape(-1, width, tokens).transpose(1, 2)
+        return self.out(y.reshape(-1, width) if self.first_only else y.reshape(-1, tokens, width))
 
 
 class LeanLayer(nn.Module):
@@ -93,7 +101,7 @@ class LeanLayer(nn.Module):
         assert self.reduction is not None
         q, k, v = self.attention.project(x)
         x = self.attention_norm(x + self.attention.mix(q, k, v, mask))
-        x, mask = reduced(x, mask, q, k.transpose(1, 2), self.attention.scale, self.reduction)
+        x, mask = reduced(x, mask, q, k, self.attention.scale, self.reduction)
         return self.feed_forward_norm(x + self.feed_forward(x)), mask
 
 
@@ -148,12 +156,7 @@ class Lean(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
-        for layer in cast("list[LeanLayer]", self.layers[first:last]):
-            if layer.reduction is None:
-                x = layer(x, mask)
-            else:
-                x, mask = layer.reducing(x, mask)
-        return x, mask
+        return encoded(self.layers[first:last], x, mask)
 
     def answer(self, x: Tensor) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer."""

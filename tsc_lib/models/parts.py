@@ -43,9 +43,8 @@ class Part(nn.Module):
     def __init__(self, network: Cuttable, config: TransformerConfig, index: int) -> None:
         super().__init__()
         self.network, self.index = network, index
-        places = [0, *(layers for layers, _ in config.exits or ()), len(config.heads)]
-        self.first, self.last = places[index], places[index + 1]
-        self.is_last = index == len(places) - 2
+        self.first, self.last = (0, *config.places)[index : index + 2]
+        self.is_last = index == len(config.places) - 1
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, ...]:
         """Logits (n, classes), and unless this is the last part what the next one takes.
@@ -63,4 +62,4 @@ class Part(nn.Module):
 
 def parts_of(network: Cuttable, config: TransformerConfig) -> list[Part]:
     """Every part of a network, in order; a single one without exits."""
-    return [Part(network, config, index) for index in range(1 + len(config.exits or ()))]
+    return [Part(network, config, index) for index in range(len(config.places))]

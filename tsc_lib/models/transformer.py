@@ -111,13 +111,17 @@ class TransformerConfig:
             raise ValueError(f"reductions must name one for each of {len(self.heads)} layers, or None")
         for reduction in filter(None, self.reductions or ()):
             check_share(*reduction)
-        places = [0, *(layers for layers, _ in self.exits or ()), len(self.heads)]
-        if any(a >= b for a, b in pairwise(places)):
+        if any(a >= b for a, b in pairwise([0, *self.places])):
             raise ValueError(f"exits must come after different layers, ascending and before the last: {self.exits}")
 
     def ranks_of(self, layer: int) -> dict[str, int]:
         """The rank of every linear layer of an encoder layer, 0 for a single matrix."""
         return dict(zip(LINEARS, self.ranks[layer] if self.ranks else (0,) * len(LINEARS), strict=True))
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """After how many layers series may leave: at each early exit, and at the end."""
+        return (*(layers for layers, _ in self.exits or ()), len(self.heads))
 
     def reduction_of(self, layer: int) -> tuple[str, float] | None:
         """How the tokens of an encoder layer become fewer."""
@@ -225,6 +229,16 @@ class EncoderLayer(nn.Module):
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), mask
 
 
+def encoded(layers: nn.ModuleList, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Tokens after some encoder layers, in their own form or the lean one, and their mask."""
+    for layer in cast("list[EncoderLayer]", layers):
+        if layer.reduction is None:
+            x = layer(x, mask)
+        else:
+            x, mask = layer.reducing(x, mask)
+    return x, mask
+
+
 class Transformer(nn.Module):
     """A time series classifier.
 
@@ -277,12 +291,7 @@ class Transformer(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask."""
-        for layer in cast("list[EncoderLayer]", self.layers[first:last]):
-            if layer.reduction is None:
-                x = layer(x, mask)
-            else:
-                x, mask = layer.reducing(x, mask)
-        return x, mask
+        return encoded(self.layers[first:last], x, mask)
 
     def answer(self, x: Tensor) -> Tensor:
         """Logits from the tokens after the last layer."""

@@ -17,6 +17,9 @@ from tsc_lib.stats import pareto_front
 FEWEST = 4
 """Candidates below which no line is drawn, and nothing is pulled."""
 
+TIE = 1.05
+"""How many times the cost counts as the same: sessions repeat no better, and accuracy is then worth more."""
+
 SURE, LIKELY, MISSED = "sure", "likely", "missed"
 """How a candidate keeps to the permitted drop: with a standard error to spare, at its expected value, or not."""
 
@@ -71,11 +74,16 @@ def judged(candidates: pd.DataFrame, max_drop: float) -> pd.DataFrame:
     Parameters
     ----------
     candidates : DataFrame
-        With columns `cost` (share of the reference's), `drop` and `error` (points, on validation).
+        With columns `recipe`, `cost` (share of the reference's), `drop` and `error` (points, on validation). What a
+        recipe lets one expect depends on its cost where that is least: a slower runtime makes no better network.
     max_drop : float
         Points that may be lost.
     """
-    drop, error = expected(candidates.cost, candidates["drop"], candidates.error)
+    networks = candidates.assign(cost=candidates.groupby("recipe").cost.transform("min"))
+    once = networks.drop_duplicates(["recipe", "drop"])
+    once = once.assign(**dict(zip(("pulled", "left"), expected(once.cost, once["drop"], once.error), strict=True)))
+    found = networks.merge(once[["recipe", "drop", "pulled", "left"]], how="left", on=["recipe", "drop"])
+    drop, error = found.pulled.to_numpy(), found.left.to_numpy()
     verdict = np.where(drop + error <= max_drop, SURE, np.where(drop <= max_drop, LIKELY, MISSED))
     front = pareto_front(candidates.cost, -drop)
     return candidates.assign(expected_drop=drop, expected_error=error, verdict=verdict, front=front)
@@ -84,9 +92,16 @@ def judged(candidates: pd.DataFrame, max_drop: float) -> pd.DataFrame:
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
     """Judged candidates, the best first: what is sure before what is likely, and there the cheapest.
 
-    Those that miss the permitted drop come last, the nearest to it first.
+    Of those that cost the same as the best, up to `TIE`, the one that is expected to lose least comes first. Those that
+    miss the permitted drop come last, the nearest to it first.
     """
     tier = table.verdict.map({SURE: 0, LIKELY: 1, MISSED: 2})
     within = table.cost.where(table.verdict != MISSED, table.expected_drop)
     order = pd.DataFrame({"tier": tier, "within": within, "cost": table.cost}).sort_values(["tier", "within", "cost"])
-    return table.loc[order.index]
+    ordered = table.loc[order.index]
+    best = ordered.iloc[:1]
+    tied = ordered[ordered.verdict.isin(best.verdict) & (ordered.cost <= TIE * best.cost.min())]
+    if best.verdict.isin([MISSED]).any() or tied.empty:
+        return ordered
+    first = tied.expected_drop.idxmin()
+    return pd.concat([ordered.loc[[first]], ordered.drop(index=first)])

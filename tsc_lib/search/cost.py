@@ -98,8 +98,9 @@ class Gauge:
         job = ShapeJob(
             self.unit.data, self.unit.model, config, model.number_format, runtime, self.batch_size, cpu_model()
         )
+        version = (*SHAPE_VERSION, *deploy.version(runtime))
         _, record = run_or_load(
-            "shape", SHAPE_VERSION, self.unit.label, job, lambda folder: self._measure(model, runtime, folder)
+            "shape", version, self.unit.label, job, lambda folder: self._measure(model, runtime, folder)
         )
         return record["size_ratio" if objective == "size" else "cpu_ratio"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import pandas as pd
@@ -21,8 +22,13 @@ SHOWN = {
 }
 
 
-def searches() -> pd.DataFrame:
+def searches(datasets: Container[str]) -> pd.DataFrame:
     """One row for every trained recipe of every finished search under the outputs; empty if there is none.
+
+    Parameters
+    ----------
+    datasets : container of str
+        Names of the data sets whose searches are wanted.
 
     Returns
     -------
@@ -32,7 +38,8 @@ def searches() -> pd.DataFrame:
         verdict, front, and measured (in a session, not by the short benchmark).
     """
     tables = [pd.read_csv(path) for path in sorted((store.OUTPUTS / "search").glob("*/trials.csv"))]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    wanted = [table for table in tables if table.dataset[0] in datasets]
+    return pd.concat(wanted, ignore_index=True) if wanted else pd.DataFrame()
 
 
 def front_text(table: pd.DataFrame) -> str:

@@ -90,7 +90,7 @@ def suggest(trial: Trial, limits: Limits) -> Point:
     name = trial.suggest_categorical("family", list(FAMILIES))
     family = FAMILIES[name]
     structure = family.structure(trial, limits)
-    epochs = limits.epochs * trial.suggest_categorical("epochs", [1, 2])
+    epochs = limits.epochs * trial.suggest_categorical("epochs", [1, 2, 4])
     temperature = trial.suggest_categorical("temperature", [2, 4])
     weight = trial.suggest_categorical("weight", [0.5, 0.9])
     rate = trial.suggest_categorical(f"{name}.learning_rate", family.learning_rates)
@@ -107,7 +107,7 @@ def starts(limits: Limits) -> list[dict[str, Any]]:
 
 def _student(trial: Trial, limits: Limits) -> str:
     layers = trial.suggest_int("student.layers", 1, 4)
-    heads = trial.suggest_categorical("student.heads", [1, 2, 4])
+    heads = trial.suggest_categorical("student.heads", [1, 2, 4, 8])
     d_ff = trial.suggest_categorical("student.d_ff", [32, 64, 128, 256])
     d_model = trial.suggest_categorical("student.d_model", [16, 24, 32, 48])
     patch = trial.suggest_categorical("student.patch", limits.patches)
@@ -117,10 +117,10 @@ def _student(trial: Trial, limits: Limits) -> str:
 def _student_starts(limits: Limits) -> list[dict[str, Any]]:
     near = min(limits.patches, key=lambda patch: abs(patch - limits.config.patch))
     longer = min((p for p in limits.patches if p > near), default=near)
-    sizes = [(2, 4, 64, 32, near), (1, 4, 64, 32, near), (2, 4, 64, 32, longer), (1, 2, 64, 16, near)]
-    sizes += [(2, 4, 128, 48, longer), (1, 4, 128, 32, longer)]
+    sizes = [(2, 2, 64, 32, near), (2, 4, 64, 32, longer), (1, 8, 128, 32, near), (2, 4, 64, 32, near)]
+    sizes += [(1, 4, 64, 32, near), (2, 4, 64, 24, longer)]
     names = [f"student.{name}" for name in ("layers", "heads", "d_ff", "d_model", "patch")]
-    trained = {"epochs": 1, "temperature": 2, "weight": 0.5, "student.learning_rate": 0.001}
+    trained = {"epochs": 4, "temperature": 2, "weight": 0.5, "student.learning_rate": 0.001}
     return [dict(zip(names, size, strict=True)) | trained for size in dict.fromkeys(sizes)]
 
 

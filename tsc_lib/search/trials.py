@@ -31,14 +31,14 @@ from tsc_lib.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.stages import REFERENCE, Unit
 from tsc_lib.store import StageFailed
 
-SEARCH_VERSION = (1,)
+SEARCH_VERSION = (2,)
 
 OBJECTIVES = ("energy", "time", "latency", "size")
 
 TOKENS = 3000
 """Tokens of the uncompressed model in a large batch: as many as fill the caches of a core."""
 
-HOPELESS_MACS, HOPELESS_COST = 2.0, 1.25
+HOPELESS_MACS, HOPELESS_COST = 4.0, 1.25
 """How many times the multiply-accumulates, or the cost, of a recipe that surely keeps the accuracy end a trial."""
 
 HALVING = optuna.pruners.SuccessiveHalvingPruner(min_resource=4, reduction_factor=2)
@@ -184,6 +184,8 @@ class Search:
         point = suggest(trial, self.limits)
         trial.set_user_attr("recipe", point.recipe)
         try:
+            if point.recipe in (each.user_attrs["recipe"] for each in _complete(trial.study)):
+                raise Pruned("it was tried before")
             return self._try(trial, point, deadline)
         except OutOfTime:
             raise
@@ -241,7 +243,7 @@ class Search:
 
     def _safe(self, study: optuna.Study) -> dict[str, Any] | None:
         """What is known of the cheapest trial that keeps to the permitted drop with a standard error to spare."""
-        complete = [trial.user_attrs for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+        complete = [each.user_attrs for each in _complete(study)]
         sure = [facts for facts in complete if facts["drop"] + facts["error"] <= self.spec.max_drop]
         return min(sure, key=lambda facts: facts["cost"], default=None)
 
@@ -250,6 +252,10 @@ def large_batch(dataset: data.Dataset) -> int:
     """The power of two nearest to `TOKENS` tokens of eight steps, from 1 to 256, for series of the median length."""
     tokens = max(1.0, float(np.median(dataset.train.lengths)) / ARCHITECTURES["T1"]["patch"])
     return int(2 ** np.clip(round(np.log2(TOKENS / tokens)), 0, 8))
+
+
+def _complete(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def storage_of(journal: Path) -> optuna.storages.JournalStorage:

@@ -1,0 +1,30 @@
+"""A training step that is killed on its way, for tests of what goes on from there."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tsc_lib import training
+from tsc_lib.compress import CompressedModel, Material, apply
+
+
+def resumed(
+    model: CompressedModel, recipe: str, material: Material, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> CompressedModel:
+    """The result of a recipe that was killed once its checkpoint held two epochs, and called again."""
+    write = training._save
+
+    def killed(path, network, optimizer, best, history):
+        write(path, network, optimizer, best, history)
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    saved = dataclasses.replace(material, folder=folder)
+    monkeypatch.setattr(training, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        apply(model, recipe, saved)
+    monkeypatch.undo()
+    return apply(model, recipe, saved)
