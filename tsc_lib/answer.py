@@ -10,15 +10,12 @@ import pandas as pd
 from tsc_lib.energy import MEANING, same_source
 from tsc_lib.stats import geometric_mean_interval
 from tsc_lib.strategies import BASELINE, FAMILIES, REFERENCE_RUNTIME, annotate, nearest_ratio
-from tsc_lib.tables import at_batch, collapsed, learned
-
-POINTS = 1.0
-"""Percentage points of accuracy that may be lost before a saving is no longer "without losing accuracy"."""
+from tsc_lib.tables import PERMITTED_LOSS, at_batch, collapsed, learned
 
 _PAIR = ["dataset", "model"]
 
 
-def answer(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points: float = POINTS) -> str:
+def answer(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points: float = PERMITTED_LOSS) -> str:
     """What classifying a time series costs, and what of that can be saved at what loss of accuracy, in Markdown.
 
     Parameters

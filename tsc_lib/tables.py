@@ -32,6 +32,9 @@ STUDY_PRUNING = 0.2
 
 SPLITS = ("train", "valid", "test")
 SHARES = ("accuracy", "f1_macro")
+PERMITTED_LOSS = 1.0
+"""Percentage points of accuracy that may be lost before a saving is no longer "without losing accuracy"."""
+
 CELL = ["dataset", "model"]
 VARIANT = [*CELL, "family", "label", "norm", "ratio", "tuned", "recipe", "runtime"]
 

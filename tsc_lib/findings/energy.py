@@ -11,6 +11,7 @@ from tsc_lib.stats import pareto_front
 from tsc_lib.strategies import BASELINE, FAMILIES, annotate
 from tsc_lib.tables import (
     CELL,
+    PERMITTED_LOSS,
     at_batch,
     batch_name,
     batches,
@@ -21,9 +22,6 @@ from tsc_lib.tables import (
     strategy_table,
     succeeded,
 )
-
-SMALL_LOSS = 1.0
-"""Points of accuracy that are counted as hardly lost."""
 
 
 def energy(results: pd.DataFrame) -> str:
@@ -75,9 +73,9 @@ def trade(results: pd.DataFrame) -> str:
     table = strategy_table(learned(results))
     lines = []
     for (dataset, model), part in table.groupby(CELL, sort=False):
-        kept = part[(part.points_lost <= SMALL_LOSS) & (part.family != BASELINE) & (part.cpu_ratio < 1)]
+        kept = part[(part.points_lost <= PERMITTED_LOSS) & (part.family != BASELINE) & (part.cpu_ratio < 1)]
         if kept.empty:
-            lines.append(f"**{dataset}, {model}**: nothing saves time within {SMALL_LOSS:g} point of accuracy.")
+            lines.append(f"**{dataset}, {model}**: nothing saves time within {PERMITTED_LOSS:g} point of accuracy.")
             continue
         best = kept.loc[kept.cpu_ratio.idxmin()]
         low, high = (100 * (1 - best[end]) for end in ("cpu_ratio_high", "cpu_ratio_low"))

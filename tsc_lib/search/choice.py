@@ -99,9 +99,8 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
     within = table.cost.where(table.verdict != MISSED, table.expected_drop)
     order = pd.DataFrame({"tier": tier, "within": within, "cost": table.cost}).sort_values(["tier", "within", "cost"])
     ordered = table.loc[order.index]
-    best = ordered.iloc[:1]
-    tied = ordered[ordered.verdict.isin(best.verdict) & (ordered.cost <= TIE * best.cost.min())]
-    if best.verdict.isin([MISSED]).any() or tied.empty:
+    if ordered.empty or ordered.verdict.iloc[0] == MISSED:
         return ordered
+    tied = ordered[(ordered.verdict == ordered.verdict.iloc[0]) & (ordered.cost <= TIE * ordered.cost.iloc[0])]
     first = tied.expected_drop.idxmin()
     return pd.concat([ordered.loc[[first]], ordered.drop(index=first)])
