@@ -121,6 +121,18 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(
     assert {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")} == trained
 
 
+def test_no_recipe_is_tried_twice(outputs: Path, tmp_path: Path) -> None:
+    search = Search.open(**request(write(tmp_path / "waves"), epochs=1))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    chosen = {**starts(search.limits)[0], "epochs": 1}
+    for _ in range(2):
+        study.enqueue_trial(chosen)
+    study.optimize(lambda trial: search.run(trial, float("inf")), n_trials=2)
+    first, second = study.trials
+    assert first.user_attrs["recipe"] == second.user_attrs["recipe"] and "why" not in first.user_attrs
+    assert second.user_attrs["why"] == "it was tried before"
+
+
 def test_what_was_cut_short_is_tried_again_once() -> None:
     study = optuna.create_study()
     for value in (1, 2, 2):
