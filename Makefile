@@ -12,7 +12,7 @@ report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper) and
 	$(BIN)/python -m tsc_lib report --profile $(PROFILE)
 
 test: lint  ## everything that must hold before a change is taken
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 gpu-check: $(INSTALLED)  ## measure a real GPU, or say why not
 	$(BIN)/python -m pytest tests/test_gpu.py -rs -s
