@@ -10,9 +10,7 @@ import pandas as pd
 from tsc_lib.energy import MEANING, same_source
 from tsc_lib.stats import geometric_mean_interval
 from tsc_lib.strategies import BASELINE, FAMILIES, REFERENCE_RUNTIME, annotate, nearest_ratio
-from tsc_lib.tables import PERMITTED_LOSS, at_batch, collapsed, learned
-
-_PAIR = ["dataset", "model"]
+from tsc_lib.tables import CELL, PERMITTED_LOSS, at_batch, collapsed, learned
 
 
 def answer(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points: float = PERMITTED_LOSS) -> str:
@@ -64,13 +62,13 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     annotated = annotate(results).astype({"family": str})
-    for _, same in annotated.groupby([*_PAIR, "recipe", "runtime"], sort=False):
+    for _, same in annotated.groupby([*CELL, "recipe", "runtime"], sort=False):
         ratio, low, high = geometric_mean_interval(same.energy_ratio)
         if len(same) == 1:
             low, high = same.energy_ratio_low.iloc[0], same.energy_ratio_high.iloc[0]
         rows.append(
             {
-                **same.iloc[0][[*_PAIR, "recipe", "runtime", "family", "label", "ratio"]],
+                **same.iloc[0][[*CELL, "recipe", "runtime", "family", "label", "ratio"]],
                 "seeds": len(same),
                 "accuracy": same.accuracy.mean(),
                 "drop": same.accuracy_drop.mean(),
@@ -115,7 +113,7 @@ def _savings(table: pd.DataFrame, points: float) -> str:
         if len(best) > 1:
             text += f", and **{_percent(least.saving)}** with {_place(least)}, by {_variant(least)}"
         text += ". The best strategy is named with hindsight, by these very results."
-        missing = table[_PAIR].drop_duplicates().merge(best[_PAIR], how="left", indicator=True)
+        missing = table[CELL].drop_duplicates().merge(best[CELL], how="left", indicator=True)
         if len(missing := missing[missing._merge == "left_only"]):
             places = _listed(_place(row) for row in missing.itertuples())
             text += f" Nothing within that bound saved anything with {places}."
@@ -178,8 +176,8 @@ def _best(table: pd.DataFrame, points: float) -> pd.DataFrame:
         return table
     reference = (table.recipe == BASELINE) & (table.runtime == REFERENCE_RUNTIME)
     kept = table[~reference & (table["drop"] <= points) & ~(table.saving_low <= 0) & (table.saving > 0)]
-    best = kept.loc[kept.groupby(_PAIR, sort=False).saving.idxmax()]
-    return best.merge(table.loc[reference, _PAIR])
+    best = kept.loc[kept.groupby(CELL, sort=False).saving.idxmax()]
+    return best.merge(table.loc[reference, CELL])
 
 
 def _range(values: pd.Series) -> str:

@@ -27,7 +27,7 @@ from tsc_lib.files import read_json, write_json, write_text
 from tsc_lib.search.choice import LIKELY, MISSED, SURE, judged, paired_drop, ranked
 from tsc_lib.search.cost import COMPILED
 from tsc_lib.search.space import starts
-from tsc_lib.search.trials import Search, SearchSpec, unfinished
+from tsc_lib.search.trials import Search, SearchSpec, completed, unfinished
 from tsc_lib.search.worker import DONE, Shift, open_study, work
 from tsc_lib.spec import digest
 from tsc_lib.stages import REFERENCE
@@ -46,8 +46,6 @@ FORMATS_OF = 2
 
 BLOCKS = 40
 """Paired repeats of their session."""
-
-COMPLETE = (optuna.trial.TrialState.COMPLETE,)
 
 COLUMNS = ["recipe", "runtime", "macs", "cost", "valid_accuracy", "drop", "error"]
 COSTS = ["cpu_ratio_batch_1", "cpu_ratio_large", "energy_ratio_large", "energy_source", "latency_ratio", "size_ratio"]
@@ -232,9 +230,9 @@ def _line(trial: optuna.trial.FrozenTrial) -> str:
 
 def _complete(journal: Path) -> pd.DataFrame:
     """The recipes that were trained to their end, each once, with what the short benchmark and validation say."""
-    study = open_study(journal, [0, 0])
-    rows = [trial.user_attrs for trial in study.get_trials(deepcopy=False, states=COMPLETE)]
-    table = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates("recipe", ignore_index=True)
+    table = pd.DataFrame(completed(open_study(journal, [0, 0])), columns=COLUMNS).drop_duplicates(
+        "recipe", ignore_index=True
+    )
     return table.assign(measured=False)
 
 

@@ -184,7 +184,7 @@ class Search:
         point = suggest(trial, self.limits)
         trial.set_user_attr("recipe", point.recipe)
         try:
-            if point.recipe in (each.user_attrs["recipe"] for each in _complete(trial.study)):
+            if point.recipe in (facts["recipe"] for facts in completed(trial.study)):
                 raise Pruned("it was tried before")
             return self._try(trial, point, deadline)
         except OutOfTime:
@@ -243,8 +243,7 @@ class Search:
 
     def _safe(self, study: optuna.Study) -> dict[str, Any] | None:
         """What is known of the cheapest trial that keeps to the permitted drop with a standard error to spare."""
-        complete = [each.user_attrs for each in _complete(study)]
-        sure = [facts for facts in complete if facts["drop"] + facts["error"] <= self.spec.max_drop]
+        sure = [facts for facts in completed(study) if facts["drop"] + facts["error"] <= self.spec.max_drop]
         return min(sure, key=lambda facts: facts["cost"], default=None)
 
 
@@ -254,8 +253,9 @@ def large_batch(dataset: data.Dataset) -> int:
     return int(2 ** np.clip(round(np.log2(TOKENS / tokens)), 0, 8))
 
 
-def _complete(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def completed(study: optuna.Study) -> list[dict[str, Any]]:
+    """What the trials found whose recipes were trained to their end."""
+    return [trial.user_attrs for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
 
 
 def storage_of(journal: Path) -> optuna.storages.JournalStorage:
