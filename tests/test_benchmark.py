@@ -211,6 +211,20 @@ def test_t1_against_itself_and_twice_itself(tmp_path):
     assert session["host"]["versions"]["torch"]
 
 
+def test_the_reference_is_measured_all_over_a_block_beside_its_control(inputs):
+    settings = BenchmarkSettings(batch_sizes=(4,), blocks=5, min_window_s=0.0, warmup_s=0.0)
+    session = run_session(candidate("reference"), [candidate(f"{i}") for i in range(12)], inputs, settings)
+    reference, control, *others = session["results"]
+    assert {len(row["windows"]["cpu_s"]) for row in others} == {5}
+    assert {len(row["block_ratios"]) for row in session["results"]} == {5}
+    places = np.array([row["windows"]["position"] for row in (reference, control)])
+    assert places.shape == (2, 10)
+    assert (abs(places[0] - places[1]) == 1).all()
+    assert (places.min(axis=0).reshape(5, 2) == [0, 8]).all()
+    means = [np.reshape(row["windows"]["cpu_s"], (5, 2)).mean(axis=1) for row in (reference, control)]
+    assert control["block_ratios"] == pytest.approx(means[1] / means[0] * reference["sweeps"] / control["sweeps"])
+
+
 def test_time_limit_lowers_blocks_but_not_below_five(inputs):
     settings = BenchmarkSettings(batch_sizes=(4,), blocks=100, min_window_s=0.0, warmup_s=0.0, max_seconds=0.0)
     session = run_session(candidate("reference"), [], inputs, settings)

@@ -11,7 +11,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from tsc_lib import cli, compress, store
+from tsc_lib import cli, compress, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import config_of
@@ -119,6 +119,20 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(
         optimize(asked | {"max_drop": 5.0}, 10, trials=3, output=folder)
     assert len(calls) == 2
     assert {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")} == trained
+
+
+def test_finalists_are_made_again_from_the_models_of_further_seeds(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TSC_OUTPUTS", str(outputs))  # for the other process
+    asked = request(write(tmp_path / "waves"), seeds=[0, 1, 2], epochs=1)
+    search = Search.open(**asked)
+    for unit in search.units:
+        stages.train(unit)
+    whole._repeat(search, asked, ["layers(1)", "student > distill(1)"], jobs=2)
+    made = [path.parent.name.rsplit("-", 1)[0] for path in outputs.glob("store/compress/*/model.json")]
+    # Each has two recipes, one of which has a beginning of its own.
+    assert sorted(made) == ["waves-T1-s1"] * 3 + ["waves-T1-s2"] * 3
 
 
 def test_no_recipe_is_tried_twice(outputs: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def ratio_interval(
     alike: exchanging variant and reference gives the reciprocal.
 
     The interval is the percentile bootstrap in which whole blocks are drawn with replacement: a block is what repeats
-    independently, while its two windows share the state of the machine, which their ratio cancels.
+    independently, while its windows share the state of the machine, which their ratio cancels.
 
     Parameters
     ----------

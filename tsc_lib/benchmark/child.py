@@ -38,6 +38,9 @@ Tell = Callable[..., None]
 BLOCKS_AT_LEAST = 5
 """Blocks that are measured even if they take longer than they may."""
 
+CANDIDATES_PER_TURN = 6
+"""Candidates after which the reference and its control are measured once more in the same block."""
+
 WARMUP_CALLS = 2
 
 MARGIN = 1.2
@@ -198,10 +201,11 @@ def measure(
     for runner in runners:
         attempt(runner, "warming up", runner.warm_up, settings, meter.shortest_window_s)
     rng = np.random.default_rng([settings.seed, size])
+    turns = max(1, round(len(runners[2:]) / CANDIDATES_PER_TURN))
     start = time.monotonic()
     while blocks < settings.blocks and (blocks < BLOCKS_AT_LEAST or time.monotonic() - start < settings.max_seconds):
         gc.collect()
-        for position, index in enumerate(rng.permutation(len(runners))):
+        for position, index in enumerate(order_of_block(len(runners) - 2, turns, rng)):
             attempt(runners[index], "measuring", runners[index].measure, meter, position)
         blocks += 1
         say("", f"measuring at batch size {size}")
@@ -215,6 +219,17 @@ def measure(
             for r in runners
         ],
     }
+
+
+def order_of_block(candidates: int, turns: int, rng: np.random.Generator) -> list[int]:
+    """The order in which runners are measured: the reference (0) and its control (1) side by side before each part.
+
+    The reference's noise is in every ratio, so it is measured often, and all over the block.
+    """
+    order: list[int] = []
+    for part in np.array_split(2 + rng.permutation(candidates), turns):
+        order += [*rng.permutation(2).tolist(), *part.tolist()]
+    return order
 
 
 def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def summarise(raw: dict[str, Any], *, seed: int = 0) -> list[dict[str, Any]]:
 
 def summarise_batch(batch: dict[str, Any], idle_watts: list[float], seed: int) -> list[dict[str, Any]]:
     """The dictionaries of one batch size; the child lists the reference first and the control second."""
-    runners = batch["runners"]
+    runners = [runner | {"blocks": batch["blocks"]} for runner in batch["runners"]]
     reference = runners[0]
     rows = []
     for runner in runners:
@@ -70,15 +70,19 @@ def summarise_batch(batch: dict[str, Any], idle_watts: list[float], seed: int) -
         else:
             row |= {"status": "ok"} | numbers(runner, reference, batch["series"], idle_watts, seed)
         row["energy_warning"] = warning(runner["invalid"], idle_watts)
-        raw = {key: runner[key] for key in ("sweeps", "windows", "latency_ms")}
-        rows.append(row | raw | {"series_per_sweep": batch["series"], "blocks": batch["blocks"]})
+        raw = {key: runner[key] for key in ("sweeps", "windows", "latency_ms", "blocks")}
+        rows.append(row | raw | {"series_per_sweep": batch["series"]})
     aa = {f"aa_ratio{end}": rows[1][f"cpu_ratio{end}"] for end in ("", "_low", "_high")}
     return [row | aa for row in rows]
 
 
 def per_sweep(row: dict[str, Any], key: str) -> np.ndarray:
-    """A window's value, e.g. ``cpu_s``, for one run through the sample; NaN where a window has none."""
-    return np.array(row["windows"][key], dtype=float) / row["sweeps"]
+    """What one run through the sample cost in each block, e.g. ``cpu_s``: the mean of its windows, NaN if one has none.
+
+    The reference and its control have several windows in a block, all others one.
+    """
+    windows = np.array(row["windows"][key], dtype=float).reshape(row["blocks"], -1)
+    return np.asarray(windows.mean(axis=1)) / row["sweeps"]
 
 
 def cpu_ratio(row: dict[str, Any], other: dict[str, Any], *, seed: int = 0) -> Interval:
@@ -96,8 +100,8 @@ def numbers(
     cpu, reference_cpu = per_sweep(runner, "cpu_s"), per_sweep(reference, "cpu_s")
     joules, reference_joules = per_sweep(runner, "joules"), per_sweep(reference, "joules")
     valid = np.isfinite(windows["joules"])
-    paired = valid & np.isfinite(reference_joules)
-    enough = 2 * valid.sum() >= len(valid) and 2 * paired.sum() >= len(valid)
+    paired = np.isfinite(joules) & np.isfinite(reference_joules)
+    enough = 2 * valid.sum() >= len(valid) and 2 * paired.sum() >= len(paired)
     p50, p95 = np.percentile(runner["latency_ms"], [50, 95])
 
     def per_sample(values: np.ndarray) -> float:

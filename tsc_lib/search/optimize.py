@@ -28,7 +28,7 @@ from tsc_lib.search.choice import LIKELY, MISSED, SURE, judged, paired_drop, ran
 from tsc_lib.search.cost import COMPILED
 from tsc_lib.search.space import starts
 from tsc_lib.search.trials import Search, SearchSpec, completed, unfinished
-from tsc_lib.search.worker import DONE, Shift, open_study, work
+from tsc_lib.search.worker import DONE, Shift, open_study, repeat, work
 from tsc_lib.spec import digest
 from tsc_lib.stages import REFERENCE
 from tsc_lib.stats import pareto_front
@@ -89,9 +89,9 @@ def optimize(
         Arguments of `Search.open`.
     minutes : float
         Budget of the trials and the finalists, all runs of the same search together; training the uncompressed models
-        comes before it.
+        comes before it, and making the finalists from the models of further seeds comes after it.
     jobs : int
-        Processes that run trials side by side.
+        Processes that run trials, or make the finalists for further seeds, side by side.
     trials : int, optional
         Trials after which to stop, whatever is left of the budget.
     output : Path, optional
@@ -124,7 +124,9 @@ def optimize(
                 f"the budget of {minutes:g} minutes was too small to train one recipe to its end; give --budget more, "
                 "and the same command goes on"
             )
-        finalists = _finalists(search, complete)
+        chosen = _chosen(complete, spec.max_drop)
+        _repeat(search, request, list(chosen.recipe), jobs)
+        finalists = _finalists(search, chosen)
         if finalists.empty:
             raise UserError("no finalist could be executed and measured; the lines above say why")
         others = complete[~complete.recipe.isin(finalists.recipe)]
@@ -191,25 +193,25 @@ def _run_trials(
             _say(f"{(spent + seconds) / 60:.1f} of {budget_s / 60:g} min, trial {number}: {_line(trial)}")
         told = len(done)
 
-    with _workers(shift, jobs - 1) as others:
+    with _workers([dataclasses.replace(shift, number=number) for number in range(1, jobs)]) as others:
         work(search, shift, [show])
         for other in others:
             other.wait()
 
 
 @contextlib.contextmanager
-def _workers(shift: Shift, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+def _workers(shifts: list[Shift]) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes with a shift each; they end with their standard input, and so with us."""
     environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, "1")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # the child imports what its parent can
     command = [sys.executable, "-m", "tsc_lib.search.worker"]
     workers = []
     try:
-        for number in range(1, count + 1):
+        for shift in shifts:
             worker = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment)
             workers.append(worker)
             assert worker.stdin is not None
-            worker.stdin.write(json.dumps(dataclasses.asdict(dataclasses.replace(shift, number=number))) + "\n")
+            worker.stdin.write(json.dumps(dataclasses.asdict(shift)) + "\n")
             worker.stdin.flush()
         yield workers
     finally:
@@ -236,12 +238,29 @@ def _complete(journal: Path) -> pd.DataFrame:
     return table.assign(measured=False)
 
 
-def _finalists(search: Search, complete: pd.DataFrame) -> pd.DataFrame:
-    """The front and the best of the rest, measured side by side in one session, and judged in their runtimes."""
-    spec, unit = search.spec, search.units[0]
-    candidates = ranked(judged(complete, spec.max_drop))
+def _chosen(complete: pd.DataFrame, max_drop: float) -> pd.DataFrame:
+    """The recipes to measure: the best, the front, and the best of the rest."""
+    candidates = ranked(judged(complete, max_drop))
     chosen = pd.concat([candidates.head(FINALISTS // 2), candidates[candidates.front], candidates])
-    chosen = chosen.drop_duplicates("recipe").head(FINALISTS)
+    return chosen.drop_duplicates("recipe").head(FINALISTS)
+
+
+def _repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: int) -> None:
+    """Make recipes from the models of the other seeds too, several at the same time."""
+    repeats = [(unit.seed, recipe) for unit in search.units[1:] for recipe in recipes]
+    if not repeats:
+        return
+    _say(f"making the {len(recipes)} finalists again from the models of {len(search.units) - 1} other seeds")
+    parts = [repeats[number::jobs] for number in range(min(jobs, len(repeats)))]
+    with _workers([Shift(request, "", 0.0, None, number, part) for number, part in enumerate(parts)][1:]) as others:
+        repeat(search, parts[0])
+        for other in others:
+            other.wait()
+
+
+def _finalists(search: Search, chosen: pd.DataFrame) -> pd.DataFrame:
+    """Candidates measured side by side in one session, and judged in their runtimes."""
+    spec, unit = search.spec, search.units[0]
     variants = list(zip(chosen.recipe, chosen.runtime, strict=True))
     for row in chosen.head(FORMATS_OF).itertuples():
         _say(f"other runtimes and number formats of {row.recipe}")

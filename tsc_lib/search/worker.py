@@ -1,7 +1,8 @@
-"""What runs trials: several processes share one journal. ``python -m tsc_lib.search.worker`` reads one line of JSON."""
+"""What runs trials and repeats, in several processes: ``python -m tsc_lib.search.worker`` reads one line of JSON."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -9,15 +10,18 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
+from tsc_lib import stages
 from tsc_lib.benchmark.child import end_with_parent
 from tsc_lib.errors import exit_code
 from tsc_lib.search.trials import HALVING, OutOfTime, Search, storage_of
+from tsc_lib.store import StageFailed
 
 STUDY = "search"
 
@@ -42,6 +46,8 @@ class Shift:
         Trials after which the whole search ends.
     number : int
         Of the worker, for its seed.
+    repeats : list of (int, str)
+        Seeds and recipes: models to make for the finalists, instead of trials.
     """
 
     request: dict[str, Any]
@@ -49,6 +55,7 @@ class Shift:
     deadline: float
     trials: int | None
     number: int
+    repeats: list[tuple[int, str]] = field(default_factory=list)
 
 
 def work(search: Search, shift: Shift, callbacks: list[Callback]) -> None:
@@ -64,6 +71,15 @@ def work(search: Search, shift: Shift, callbacks: list[Callback]) -> None:
         callbacks=callbacks,
         catch=(OutOfTime,),
     )
+
+
+def repeat(search: Search, repeats: list[tuple[int, str]]) -> None:
+    """Make recipes from the models of other seeds; failures are in the store, where the finalists find them."""
+    torch.set_num_threads(1)
+    units = {unit.seed: unit for unit in search.units}
+    for seed, recipe in repeats:
+        with contextlib.suppress(StageFailed):
+            stages.compressed(units[seed], recipe)
 
 
 def open_study(journal: Path, seeds: list[int]) -> optuna.Study:
@@ -83,7 +99,8 @@ def main() -> int:
     """Run trials as the line on standard input says; ends with the parent."""
     shift = Shift(**json.loads(sys.stdin.readline()))
     threading.Thread(target=end_with_parent, daemon=True).start()
-    return exit_code(lambda: work(Search.open(**shift.request), shift, []))
+    search = Search.open(**shift.request)
+    return exit_code(lambda: repeat(search, shift.repeats) if shift.repeats else work(search, shift, []))
 
 
 if __name__ == "__main__":
