@@ -94,6 +94,31 @@ def test_figure_with_failed_runs_and_one_seed(name):
     of_results(table)[name]().draw_without_rendering()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_where_a_data_set_lacks_a_model(name):
+    table = synthetic.results(datasets=("PLAID", "ElectricDevices"), seeds=(0,))
+    lacking = (table.dataset == "PLAID") & (table.model == "T2")
+    of_results(table[~lacking].reset_index(drop=True))[name]().draw_without_rendering()
+
+
+def by_layer(value: str) -> pd.DataFrame:
+    """A table by layer: PLAID has no T2, and one runtime tells nothing."""
+    units = [("ElectricDevices", "T1"), ("ElectricDevices", "T2"), ("PLAID", "T1")]
+    rows = [(*unit, block, "expand", 0.1 * block) for unit in units for block in (1, 2, 3)]
+    table = pd.DataFrame(rows, columns=["dataset", "model", "block", "kind", value])
+    table = table.assign(recipe="int8(static)", runtime="onnxruntime", status="ok")
+    silent = {"dataset": "PLAID", "model": "T1", "recipe": "int8(static)", "runtime": "inductor", "status": "ok"}
+    return pd.concat([table, pd.DataFrame([silent])], ignore_index=True)
+
+
+def test_layers_are_drawn_where_a_data_set_lacks_a_model_or_a_runtime_tells_nothing():
+    sensitivity = by_layer("divergence").dropna(subset="block")
+    assert list(texts(figures.sensitivity_map(sensitivity))).count("not run") == 1
+    words = list(texts(figures.layer_errors(by_layer("sqnr_db"))))
+    assert words.count("not told") == 1  # PLAID in inductor
+    assert words.count("not run") == 2  # PLAID's T2; ElectricDevices in inductor
+
+
 @pytest.mark.parametrize("name", ["accuracy_against_ratio", "removed", "quantized_accuracy", "quantized_cost"])
 def test_a_figure_says_that_there_is_nothing_to_draw(results, name):
     figure = of_results(results[results.recipe == "baseline"])[name]()

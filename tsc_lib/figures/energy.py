@@ -19,6 +19,7 @@ from tsc_lib.figures.common import (
     grid,
     guide,
     handle,
+    instead,
     interval_handle,
     legend_below,
     mark,
@@ -194,8 +195,7 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
         guide(ax, y=0)
         part = cell(table, dataset, model)
         if part.empty:
-            why = "not run" if cell(results, dataset, model).empty else "collapsed to one class"
-            ax.text(0.5, 0.6, why, transform=ax.transAxes, ha="center", color=QUIET)
+            instead(ax, "not run" if cell(results, dataset, model).empty else "collapsed to one class")
         for line in part.itertuples():
             x, y = line.points_lost, line.saved
             colour = STRATEGY_COLOURS[line.family]

@@ -15,6 +15,7 @@ from tsc_lib.figures.common import (
     grid,
     guide,
     handle,
+    instead,
     interval_handle,
     legend_below,
     mark,
@@ -197,13 +198,16 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
     fig, cells = grid(unique(rows.dataset), models, 2.3, xlabel="encoder layer", sharey="row")
     for ax, dataset, model in cells:
         part = cell(rows, dataset, model)
+        if not part.block.notna().any():  # such as where a runtime tells nothing
+            instead(ax, "not run" if part.empty else "not told")
+            continue
         for kind, of_kind in part.groupby("kind", sort=False):
             of_kind = of_kind.sort_values("block")
             if logarithmic:  # a layer that changes no answer has no place on the axis
                 of_kind = of_kind[of_kind[value] > 0]
             ax.plot(of_kind.block, of_kind[value], linewidth=0.8, color=KIND_COLOURS[kind], marker=KIND_MARKERS[kind],
                     markersize=4.5)  # fmt: skip
-        last = int(part.block.max())  # a runtime that tells nothing leaves NaN beside it
+        last = int(part.block.max())
         step = 1 if last < 8 else 3
         places = list(range(1, last, step))
         ax.set_xticks([*places, last], [*map(str, places), "end"])
