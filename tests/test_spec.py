@@ -65,6 +65,9 @@ def test_folders_are_found_beside_the_profile(tmp_path: Path) -> None:
         ({"variants": {"int8(static)": ["eager"]}}, "eager does not execute int8 static"),
         ({"benchmark": {"blocks": 1}}, "'blocks' must be at least 3"),
         ({"datasets": [{"name": "ItalyPowerDemand", "benchmark": {"block": 5}}]}, "unknown key 'block'"),
+        ({"exclude": [{}]}, "names at least one of dataset, model, recipe and runtime, not {}"),
+        ({"exclude": [{"seed": 1}]}, "exclude: unknown key 'seed'"),
+        ({"exclude": [{"model": "T9"}]}, "exclude: the profile has no model 'T9'"),
     ],
 )
 def test_wrong_profiles_are_one_sentence(tmp_path: Path, change: dict, sentence: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 from tsc_lib import deploy, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
-from tsc_lib.spec import DataChoice, Headline, load_profile
+from tsc_lib.spec import Exclusion, Headline, load_profile
+from tsc_lib.stages import REFERENCE
 from tsc_lib.study import COLUMNS, COSTS, QUALITIES, Study, qualities
 
 
@@ -128,14 +129,28 @@ def test_notebook_parameters_narrow_the_study() -> None:
     assert [choice.name for choice in study.profile.datasets] == ["ItalyPowerDemand"]
 
 
-def test_a_data_set_may_have_some_of_the_models() -> None:
+def test_what_is_excluded_is_left_out() -> None:
     study = Study.open("quick", quiet=True)
-    trained = {(unit.data.name, unit.model) for unit in study.units}
-    assert trained == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
+    units = {(unit.data.name, unit.model): unit for unit in study.units}
+    assert set(units) == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
+    assert study.variants_of(units["ItalyPowerDemand", "T1"]) == study.variants
+    compiled = [v for v in study.variants if v[1] == "inductor"]
+    for unit in (units["ItalyPowerDemand", "T2"], units["ACSF1", "T1"]):
+        assert [v for v in study.variants if v not in study.variants_of(unit)] == compiled != []
     asked_for = Study.open("quick", models=["T2"], quiet=True)
     assert {(unit.data.name, unit.model) for unit in asked_for.units} == {("ACSF1", "T2"), ("ItalyPowerDemand", "T2")}
-    with pytest.raises(UserError, match="ACSF1 names 'T9', which is not in 'models'"):
-        replace(study.profile, datasets=(DataChoice("ACSF1", models=("T9",)),))
+
+
+def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study) -> None:
+    [unit] = study.units
+    names = {"dataset": unit.data.name, "model": unit.model}
+    for exclusion, left in [
+        (Exclusion(**names, recipe="prune( l1,0.50)"), [v for v in study.variants if v[0] != "prune(l1, 0.5)"]),
+        (Exclusion(dataset="another", recipe="prune(l1, 0.5)"), study.variants),
+        (Exclusion(runtime="eager"), [REFERENCE]),
+    ]:
+        assert Study(replace(study.profile, exclude=(exclusion,)), quiet=True).variants_of(unit) == left
+    assert not Study(replace(study.profile, exclude=(Exclusion(model=unit.model),)), quiet=True).units
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def prepare(study: Study, job: str) -> None:
     unit = study.unit_of("prepare", job)
     comparison = RuntimeComparison(study)
     compared = comparison.variants if unit in comparison.units else []
-    for recipe, runtime in dict.fromkeys([*study.variants, *compared]):
+    for recipe, runtime in dict.fromkeys([*study.variants_of(unit), *compared]):
         status = study.deploy(unit, recipe, runtime)["status"]
         if status != "ok":
             print(f"{unit.label}: {recipe} in {runtime} {status}", file=sys.stderr, flush=True)

@@ -39,7 +39,7 @@ def places_left(study: Study) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for unit in study.units:
         reference = study.deploy(unit, *REFERENCE)
-        for recipe, runtime in study.variants:
+        for recipe, runtime in study.variants_of(unit):
             record = study.deploy(unit, recipe, runtime)
             if record["status"] != "ok" or strategy_of(recipe, runtime).family not in (EARLY, FEWER):
                 continue

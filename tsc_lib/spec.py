@@ -150,8 +150,6 @@ class DataChoice(Spec):
         Name of the problem, or path of its folder.
     scaling : {"channel", "series", "none"}
         See `DataSpec`.
-    models : tuple of str
-        Of the profile's models those to train on it; all, if none are named.
     train, benchmark : dict
         Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
         what is a large batch in a benchmark depends on how long the series are.
@@ -159,12 +157,28 @@ class DataChoice(Spec):
 
     name: str
     scaling: str = "channel"
-    models: tuple[str, ...] = ()
     train: dict[str, Any] = field(default_factory=dict)
     benchmark: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "models", tuple(self.models))  # JSON and YAML give lists
+
+@dataclass(frozen=True)
+class Exclusion(Spec):
+    """A part of the study that is left out: all that agrees with what is named here.
+
+    Attributes
+    ----------
+    dataset, model, recipe, runtime : str, optional
+        At least one of them.
+    """
+
+    dataset: str | None = None
+    model: str | None = None
+    recipe: str | None = None
+    runtime: str | None = None
+
+    def holds(self, **names: str) -> bool:
+        """Whether it leaves out what has these names; without a runtime, say, in every runtime."""
+        return all(names.get(key) == value for key, value in asdict(self).items() if value is not None)
 
 
 @dataclass(frozen=True)
@@ -215,7 +229,7 @@ class Headline(Spec):
 
 @dataclass(frozen=True)
 class Profile(Spec):
-    """A whole study: every data set × model × seed × variant that it holds.
+    """A whole study: every data set × model × seed × variant that it holds, but for what it excludes.
 
     Attributes
     ----------
@@ -237,6 +251,8 @@ class Profile(Spec):
         The comparison of runtimes.
     headline : Headline
         The combination of strategies that is taken apart.
+    exclude : tuple of Exclusion
+        What is left out; the uncompressed model in eager PyTorch never is, where the model is trained.
     """
 
     name: str
@@ -248,6 +264,7 @@ class Profile(Spec):
     benchmark: BenchmarkSettings
     runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
     headline: Headline = field(default_factory=Headline)
+    exclude: tuple[Exclusion, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("datasets", "models", "seeds", "variants"):
@@ -256,13 +273,10 @@ class Profile(Spec):
         for choice in self.datasets:
             self.train_of(choice)
             self.benchmark_of(choice)
-            for model in choice.models:
-                if model not in self.models:
-                    raise UserError(f"profile {self.name!r}: {choice.name} names {model!r}, which is not in 'models'")
 
-    def models_of(self, choice: DataChoice) -> tuple[str, ...]:
-        """The models that are trained on one of the data sets."""
-        return tuple(model for model in self.models if not choice.models or model in choice.models)
+    def excludes(self, **names: str) -> bool:
+        """Whether the study leaves out what has these names: ``dataset``, ``model``, ``recipe`` and ``runtime``."""
+        return any(exclusion.holds(**names) for exclusion in self.exclude)
 
     def train_of(self, choice: DataChoice) -> TrainSpec:
         """The training settings for one of the data sets."""
@@ -303,10 +317,10 @@ def _profile(path: Path, content: dict[str, Any]) -> Profile:
     variants = content.get("variants") or {}
     if not isinstance(variants, dict):
         raise UserError(f"{where}: 'variants' must map each recipe to a list of runtimes")
-    known = {"datasets", "models", "seeds", "train", "variants", "benchmark", "runtimes", "headline"}
+    known = {"datasets", "models", "seeds", "train", "variants", "benchmark", "runtimes", "headline", "exclude"}
     if unknown := set(content) - known:
         raise UserError(f"{where}: unknown key {sorted(unknown)[0]!r}; a profile has {', '.join(sorted(known))}")
-    return Profile(
+    profile = Profile(
         name=name,
         datasets=tuple(_make(DataChoice, c, f"{where}, datasets") for c in choices),
         models=tuple(_listed(content, "models", where)),
@@ -316,7 +330,29 @@ def _profile(path: Path, content: dict[str, Any]) -> Profile:
         benchmark=_make(BenchmarkSettings, content.get("benchmark") or {}, f"{where}, benchmark"),
         runtimes=_make(RuntimeGrid, content.get("runtimes") or {}, f"{where}, runtimes"),
         headline=_make(Headline, content.get("headline") or {}, f"{where}, headline"),
+        exclude=tuple(_exclusion(e, f"{where}, exclude") for e in _listed(content, "exclude", where)),
     )
+    for exclusion in profile.exclude:
+        _check_exclusion(exclusion, profile, f"{where}, exclude")
+    return profile
+
+
+def _exclusion(names: Any, where: str) -> Exclusion:
+    if not isinstance(names, dict) or not names:
+        raise UserError(f"{where}: each entry names at least one of dataset, model, recipe and runtime, not {names!r}")
+    return _make(Exclusion, names, where)
+
+
+def _check_exclusion(exclusion: Exclusion, profile: Profile, where: str) -> None:
+    known = {
+        "dataset": [Path(choice.name).name for choice in profile.datasets],
+        "model": profile.models,
+        "recipe": profile.variants,
+        "runtime": [runtime for runtimes in profile.variants.values() for runtime in runtimes],
+    }
+    for key, name in asdict(exclusion).items():
+        if name is not None and name not in known[key]:
+            raise UserError(f"{where}: the profile has no {key} {name!r}; name one that it has")
 
 
 def _listed(content: dict[str, Any], name: str, where: str) -> list[Any]:

@@ -91,7 +91,8 @@ class Study:
     """
 
     def __init__(self, profile: Profile, quiet: bool = False) -> None:
-        self.profile, self.quiet = profile, quiet
+        spelled = tuple(dataclasses.replace(e, recipe=e.recipe and text(parse(e.recipe))) for e in profile.exclude)
+        self.profile, self.quiet = dataclasses.replace(profile, exclude=spelled), quiet
         self._deployed: dict[tuple[Unit, str, str], tuple[Path, dict[str, Any]]] = {}
         for model in profile.models:
             if model not in ARCHITECTURES:
@@ -121,8 +122,8 @@ class Study:
             choices = tuple(known.get(name, DataChoice(name)) for name in datasets)
             chosen = dataclasses.replace(chosen, datasets=choices)
         if models:  # asked for by name, they are wanted on every data set
-            choices = tuple(dataclasses.replace(choice, models=()) for choice in chosen.datasets)
-            chosen = dataclasses.replace(chosen, datasets=choices, models=tuple(models))
+            left = tuple(e for e in chosen.exclude if e.model is None or e.recipe or e.runtime)
+            chosen = dataclasses.replace(chosen, models=tuple(models), exclude=left)
         chosen = dataclasses.replace(chosen, seeds=tuple(seeds) or chosen.seeds)
         return cls(chosen, quiet)
 
@@ -168,13 +169,20 @@ class Study:
             Unit(spec, model, self.profile.train_of(choice), seed)
             for seed in self.profile.seeds
             for spec, choice in self._choices.items()
-            for model in self.profile.models_of(choice)
+            for model in self.profile.models
+            if not self.profile.excludes(dataset=spec.name, model=model)
         ]
+
+    def variants_of(self, unit: Unit) -> list[tuple[str, str]]:
+        """Recipes and runtimes of a unit, the reference first."""
+        names = {"dataset": unit.data.name, "model": unit.model}
+        others = [(r, n) for r, n in self.variants[1:] if not self.profile.excludes(**names, recipe=r, runtime=n)]
+        return [REFERENCE, *others]
 
     def job_name(self, stage: str, unit: Unit) -> str:
         """Name of a unit's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
         versions = [stages.DEPLOY_VERSION, *(deploy.version(runtime) for runtime in RUNTIMES)]
-        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants, "versions": versions}
+        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants_of(unit), "versions": versions}
         if unit.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
@@ -227,7 +235,7 @@ class Study:
         )
 
     def _working(self, unit: Unit) -> list[tuple[str, str]]:
-        return [v for v in self.variants if self.deploy(unit, *v)["status"] == "ok"]
+        return [v for v in self.variants_of(unit) if self.deploy(unit, *v)["status"] == "ok"]
 
     @cached_property
     def _results(self) -> pd.DataFrame:
@@ -249,7 +257,7 @@ class Study:
     def _unit_rows(self, unit: Unit) -> Iterator[dict[str, Any]]:
         reference = self.deploy(unit, *REFERENCE)
         costs = {(row["name"], row["batch_size"]): row for row in self.benchmark(unit)}
-        for recipe, runtime in self.variants:
+        for recipe, runtime in self.variants_of(unit):
             record = self.deploy(unit, recipe, runtime)
             for batch_size in self.settings(unit).batch_sizes:
                 row: dict[str, Any] = {
@@ -319,7 +327,7 @@ class Study:
 
     def _evidence(self) -> Iterator[tuple[Unit, dict[str, str], list[dict[str, Any]]]]:
         for unit in self.units:
-            for recipe, runtime in self.variants:
+            for recipe, runtime in self.variants_of(unit):
                 record = self.deploy(unit, recipe, runtime)
                 if record["status"] == "ok":
                     yield unit, {"recipe": recipe, "runtime": runtime}, record["evidence"]
