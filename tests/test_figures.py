@@ -10,7 +10,7 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 
-from tsc_lib import figures, tables
+from tsc_lib import figures, findings, tables
 from tsc_lib.claims import judge
 from tsc_lib.data import Dataset, Split
 from tsc_lib.energy import SourceMismatchError
@@ -76,6 +76,7 @@ def test_figure_of_a_whole_study(results, name):
     assert not overlapping_titles(figure)
     data = [ax for ax in figure.axes if ax.axison]
     assert all(ax.has_data() for ax in data)
+    assert "not run" not in texts(figure)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,7 +99,10 @@ def test_figure_with_failed_runs_and_one_seed(name):
 def test_figure_where_a_data_set_lacks_a_model(name):
     table = synthetic.results(datasets=("PLAID", "ElectricDevices"), seeds=(0,))
     lacking = (table.dataset == "PLAID") & (table.model == "T2")
-    of_results(table[~lacking].reset_index(drop=True))[name]().draw_without_rendering()
+    figure = of_results(table[~lacking].reset_index(drop=True))[name]()
+    figure.draw_without_rendering()
+    empty = [ax for ax in figure.axes if ax.axison and not (ax.lines or ax.collections or ax.patches or ax.images)]
+    assert all("not run" in [text.get_text() for text in ax.texts] for ax in empty)
 
 
 def by_layer(value: str) -> pd.DataFrame:
@@ -264,3 +268,21 @@ def test_an_empty_panel_says_why_it_is_empty() -> None:
     results.loc[one_class, "classes_predicted"] = 1
     words = list(texts(figures.saving_against_loss(results[~absent].reset_index(drop=True))))
     assert words.count("not run") == words.count("collapsed to one class") == 1
+
+
+def test_int8_is_compared_with_fp32_of_its_own_runtime() -> None:
+    results = synthetic.results(datasets=("PLAID",), models=("T1",))
+    results = results[results.recipe.isin(["baseline", "int8(static)"])]
+    of_inductor = results[results.runtime == "inductor"].assign(accuracy_drop=0.5)
+    other = of_inductor.assign(runtime="onnxruntime", cpu_ratio=of_inductor.recipe.map({"baseline": 0.2}).fillna(0.5))
+    results = pd.concat([results[results.runtime == "eager"], of_inductor, other], ignore_index=True)
+
+    said = findings.int8_time(results)
+    assert "**static int8 in onnxruntime, batches of 1**: 2.50 of the CPU time of fp32 there" in said
+    assert "**static int8 in inductor, batches of 1**: 2.50" not in said
+    assert findings.int8_accuracy(results).count("**static int8 in ") == 2
+
+    figure = figures.quantized_cost(results, "cpu_ms_per_sample", "CPU ms/series")
+    assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == ["inductor", "onnxruntime"]
+    assert list(texts(figure)).count("×2.50") == 2
+    assert "T1, static int8, onnxruntime" in texts(figures.quantized_accuracy(results))

@@ -90,11 +90,6 @@ def cell(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
     return table[(table.dataset == dataset) & (table.model == model)]
 
 
-def instead(ax: Axes, why: str) -> None:
-    """Words in a panel that has nothing to show."""
-    ax.text(0.5, 0.6, why, transform=ax.transAxes, ha="center", color=QUIET)
-
-
 def unique(column: pd.Series) -> list[Any]:
     """Distinct values in the order in which they come."""
     return list(column.dropna().unique())

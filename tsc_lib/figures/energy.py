@@ -19,7 +19,6 @@ from tsc_lib.figures.common import (
     grid,
     guide,
     handle,
-    instead,
     interval_handle,
     legend_below,
     mark,
@@ -30,7 +29,7 @@ from tsc_lib.figures.common import (
     strategy_handles,
     unique,
 )
-from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
+from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
 from tsc_lib.stats import pareto_front
 from tsc_lib.strategies import BASELINE, annotate
 from tsc_lib.tables import (

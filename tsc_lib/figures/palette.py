@@ -12,6 +12,8 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tsc_lib.strategies import (
@@ -99,11 +101,24 @@ P = ParamSpec("P")
 
 
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the project's style and leave the reader's settings alone."""
+    """Draw a figure in the project's style, name its empty panels, and leave the reader's settings alone."""
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(STYLE):
-            return function(*args, **kwargs)
+            figure = function(*args, **kwargs)
+            for ax in figure.axes:
+                # Lines across a whole panel, such as guides, leave its limits open.
+                if ax.axison and not ax.texts and not np.isfinite(ax.dataLim.get_points()).all():
+                    instead(ax, "not run")
+            return figure
 
     return wrapper
+
+
+def instead(ax: Axes, why: str) -> None:
+    """Words in a panel that has nothing to show, without ticks unless other panels share them."""
+    ax.text(0.5, 0.6, why, transform=ax.transAxes, ha="center", color=QUIET)
+    for axis, shared in ((ax.xaxis, ax.get_shared_x_axes()), (ax.yaxis, ax.get_shared_y_axes())):
+        if len(shared.get_siblings(ax)) == 1:
+            axis.set_ticks([])

@@ -15,7 +15,6 @@ from tsc_lib.figures.common import (
     grid,
     guide,
     handle,
-    instead,
     interval_handle,
     legend_below,
     mark,
@@ -24,15 +23,12 @@ from tsc_lib.figures.common import (
     strategy_handles,
     unique,
 )
-from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
+from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
 from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
 from tsc_lib.tables import CELL, VARIANT, at_batch, batch_name, batches, over_seeds, succeeded
 
-PAIRS = {"eager": (BASELINE, DYNAMIC), "inductor": (RUNTIME, STATIC)}
-"""Each number format beside fp32 on its own runtime: eager, and the compiled one."""
-
-FAMILIES_SHOWN = [family for pair in PAIRS.values() for family in pair]
-
+FAMILIES_SHOWN = [BASELINE, RUNTIME, DYNAMIC, STATIC]
+"""Uncompressed models in eager and in other runtimes, and their int8."""
 
 KIND_COLOURS = dict(
     zip(("query, key, value", "attention output", "expand", "contract", "classifier"), SEQUENCE, strict=False)
@@ -65,17 +61,18 @@ def quantized_accuracy(results: pd.DataFrame) -> Figure:
     rows = rows[rows.family.isin([DYNAMIC, STATIC])]
     if rows.empty:
         return nothing("nothing was quantized in this profile")
-    lines = [(model, family) for model in unique(rows.model) for family in families_in(rows)]
+    ways = [(f, r) for f in families_in(rows) for r in unique(rows[rows.family == f].runtime)]
+    lines = [(model, *way) for model in unique(rows.model) for way in ways]
     height = 0.42 * len(lines) + 0.7
     fig, cells = grid(
         unique(results.dataset), {None: ""}, height, xlabel="accuracy lost, points", sharey=True, sharex=True
     )
     for ax, dataset, _ in cells:
         guide(ax, x=0)
-        for y, (model, family) in enumerate(lines):
+        for y, (model, family, runtime) in enumerate(lines):
             part = cell(rows, dataset, model)
-            _points_lost(ax, part[part.family == family], y, family)
-    name_rows(cells[0][0], [f"{model}, {family}" for model, family in lines])
+            _points_lost(ax, part[(part.family == family) & (part.runtime == runtime)], y, family)
+    name_rows(cells[0][0], [f"{model}, {family}, {runtime}" for model, family, runtime in lines])
     marks = (("mean over seeds, 95 % interval", 7), ("each seed, 95 % over test series", 3.5))
     legend_below(fig, [handle(color=QUIET, marker="^", markersize=size, label=text) for text, size in marks])
     return fig
@@ -109,8 +106,8 @@ def quantized_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
     Returns
     -------
     Figure
-        One column of panels per data set, one row per model and kind of batch; over each int8 bar its ratio in CPU
-        time to fp32 at its left; 95 % intervals over the seeds.
+        One column of panels per data set, one row per model and kind of batch, and in each a group of bars for every
+        runtime; over each int8 bar its ratio in CPU time to the group's fp32; 95 % intervals over the seeds.
     """
     rows = _quantized(results)
     if rows.family.isin([DYNAMIC, STATIC]).sum() == 0:
@@ -123,31 +120,37 @@ def quantized_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
         for which, table in sized.items()
         for model in unique(rows.model)
     }
-    fig, cells = grid(unique(results.dataset), lines, 1.6, sharex=True)
+    runtimes = unique(rows[rows.family.isin([DYNAMIC, STATIC])].runtime)
+    groups = {runtime: families_in(rows[rows.runtime == runtime]) for runtime in runtimes}
+    fig, cells = grid(unique(results.dataset), lines, 1.6, below=0.6, sharex=True)
     for ax, dataset, (model, which) in cells:
-        _cost_bars(ax, cell(sized[which], dataset, model), value)
-    ratio = handle(color="k", marker=r"$\times$", markersize=5, label="CPU time ÷ fp32 at its left")
+        _cost_bars(ax, cell(sized[which], dataset, model), value, groups)
+    ratio = handle(color="k", marker=r"$\times$", markersize=5, label="CPU time ÷ fp32 in the same runtime")
     legend_below(fig, [*strategy_handles(families_in(rows), marker="s"), interval_handle(), ratio], columns=3)
     return fig
 
 
-def _cost_bars(ax: Axes, rows: pd.DataFrame, value: str) -> None:
-    summary = over_seeds(rows, value, VARIANT).drop_duplicates("family").set_index("family")
-    # Paired within each session, which a quotient of the bars would not be.
-    ratios = over_seeds(rows, "cpu_ratio", VARIANT, geometric=True).drop_duplicates("family").set_index("family")
-    pairs = {runtime: pair for runtime, pair in PAIRS.items() if set(pair) & set(summary.index)}
-    for group, pair in enumerate(pairs.values()):
-        for i, family in enumerate(pair):
+def _cost_bars(ax: Axes, rows: pd.DataFrame, value: str, groups: dict[str, list[str]]) -> None:
+    ticks, place = [], 0.0
+    for runtime, families in groups.items():
+        here = rows[rows.runtime == runtime]
+        summary = over_seeds(here, value, VARIANT).drop_duplicates("family").set_index("family")
+        # Paired within each session, which a quotient of the bars would not be.
+        ratios = over_seeds(here, "cpu_ratio", VARIANT, geometric=True).drop_duplicates("family").set_index("family")
+        fp32 = [family for family in (BASELINE, RUNTIME) if family in summary.index]
+        for i, family in enumerate(families):
             if family not in summary.index:
                 continue
-            x, bar = group * 1.3 + i * 0.5, summary.loc[[family]]
+            x, bar = place + i * 0.5, summary.loc[[family]]
             bars(ax, x, bar, value, 0.46, STRATEGY_COLOURS[family])
-            if i and pair[0] in summary.index:
-                text = f"×{ratios.cpu_ratio[family] / ratios.cpu_ratio[pair[0]]:.2f}"
+            if family not in fp32 and fp32:
+                text = f"×{ratios.cpu_ratio[family] / ratios.cpu_ratio[fp32[0]]:.2f}"
                 top = np.nanmax(bar[[value, "high"]])
                 ax.annotate(text, (x, top), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8.5)
-    ax.set_xticks([group * 1.3 + 0.25 for group in range(len(pairs))], list(pairs))
-    ax.set_xlim(-0.5, max(1, len(pairs)) * 1.3 - 0.3)
+        ticks.append(place + 0.25 * (len(families) - 1))
+        place += 0.5 * len(families) + 0.3
+    ax.set_xticks(ticks, list(groups), rotation=90 if len(groups) > 2 else 0)
+    ax.set_xlim(-0.4, place - 0.4)
     ax.margins(y=0.18)
     ax.set_ylim(bottom=0)
 
@@ -198,8 +201,8 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
     fig, cells = grid(unique(rows.dataset), models, 2.3, xlabel="encoder layer", sharey="row")
     for ax, dataset, model in cells:
         part = cell(rows, dataset, model)
-        if not part.block.notna().any():  # such as where a runtime tells nothing
-            instead(ax, "not run" if part.empty else "not told")
+        if not part.block.notna().any():
+            instead(ax, "not run" if part.empty else "not told")  # the latter where a runtime tells nothing
             continue
         for kind, of_kind in part.groupby("kind", sort=False):
             of_kind = of_kind.sort_values("block")

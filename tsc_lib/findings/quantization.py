@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
 from tsc_lib.findings.wording import bullets, interval, listed, number, span
 from tsc_lib.quantities import UNIT, pooled
-from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
+from tsc_lib.strategies import BASELINE, DYNAMIC, STATIC, annotate
 from tsc_lib.tables import at_batch, batch_name, batches, failures, learned, strategy_table, succeeded
 
-PAIRS = ((DYNAMIC, BASELINE, "eager"), (STATIC, RUNTIME, "inductor"))
 NOTHING = "This profile quantizes nothing."
+
+
+def _by_runtime(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The rows of dynamic and of static int8, runtime by runtime, with both names."""
+    for family in (DYNAMIC, STATIC):
+        for runtime, part in rows[rows.family == family].groupby("runtime", sort=False):
+            yield family, str(runtime), part
 
 
 def int8_accuracy(results: pd.DataFrame) -> str:
     """Points lost, mean over pairs of data set and model, with interval."""
     rows = annotate(succeeded(at_batch(learned(results))))
     lines = []
-    for family, _, _ in PAIRS:
-        part = rows[rows.family == family]
-        if len(part):
-            columns = {"accuracy_drop": "value", "accuracy_drop_low": "low", "accuracy_drop_high": "high"}
-            samples = part.rename(columns=columns)[[*UNIT, "value", "low", "high"]]
-            mean, repeats = pooled(samples)
-            lines.append(f"**{family}**: {interval(*mean)} points lost. {repeats}")
+    columns = {"accuracy_drop": "value", "accuracy_drop_low": "low", "accuracy_drop_high": "high"}
+    for family, runtime, part in _by_runtime(rows):
+        mean, repeats = pooled(part.rename(columns=columns)[[*UNIT, "value", "low", "high"]])
+        lines.append(f"**{family} in {runtime}**: {interval(*mean)} points lost. {repeats}")
     return bullets(lines) or NOTHING
 
 
@@ -34,10 +39,10 @@ def int8_size(results: pd.DataFrame) -> str:
     keys = ["dataset", "model"]
     full = table[table.family == BASELINE].set_index(keys).model_bytes
     lines = []
-    for family, _, _ in PAIRS:
-        part = table[table.family == family].set_index(keys).model_bytes
-        if len(part):
-            lines.append(f"**{family}**: {span(100 * part / full.reindex(part.index), 0)} % of the bytes of fp32.")
+    for family, runtime, part in _by_runtime(table):
+        size = part.set_index(keys).model_bytes
+        share = 100 * size / full.reindex(size.index)
+        lines.append(f"**{family} in {runtime}**: {span(share, 0)} % of the bytes of fp32.")
     return bullets(lines) or NOTHING
 
 
@@ -46,14 +51,15 @@ def int8_time(results: pd.DataFrame) -> str:
     lines = []
     for which in batches(results):
         rows = annotate(succeeded(at_batch(results, which)))
-        for family, reference, runtime in PAIRS:
-            both = rows[rows.family == family].merge(rows[rows.family == reference], on=UNIT, suffixes=("", "_fp32"))
+        fp32 = rows[rows.recipe == "baseline"]
+        for family, runtime, part in _by_runtime(rows):
+            both = part.merge(fp32[fp32.runtime == runtime], on=UNIT, suffixes=("", "_fp32"))
             if len(both):
                 logs = both.assign(log=np.log(both.cpu_ratio / both.cpu_ratio_fp32))
                 ratio = np.exp(logs.groupby(["dataset", "model"]).log.mean())
                 lines.append(
-                    f"**{family}, {batch_name(rows)}**: {ratio.mean():.2f} of the CPU time of fp32 in {runtime} "
-                    f"({span(ratio, 2)}), so int8 {'saves' if ratio.mean() < 1 else 'costs'} time there on average."
+                    f"**{family} in {runtime}, {batch_name(rows)}**: {ratio.mean():.2f} of the CPU time of fp32 there "
+                    f"({span(ratio, 2)}), so int8 {'saves' if ratio.mean() < 1 else 'costs'} time on average."
                 )
     return bullets(lines) or NOTHING
 
