@@ -244,7 +244,7 @@ def test_another_number_of_channels_in_the_test_file_is_refused(make):
 
 def test_a_file_from_elsewhere_is_read(make):
     """Windows line ends, a byte order mark, comments and blank lines among the data, spaces, labels in other case."""
-    odd = "\ufeff" + text(GOOD).replace(GOOD[1], "# pause\n\n 2, 3 ,5 : a ").replace("true a b", "TRUE A B")
+    odd = "\ufeff" + text(GOOD).replace(GOOD[1], "# pause\n% another\n\n 2, 3 ,5 : a ").replace("true a b", "TRUE A B")
     folder = make(odd.replace("\n", "\r\n"))
     data = load(resolve(str(folder), scaling="none"))
     plain = load(resolve(str(make(GOOD, name="plain")), scaling="none"))

@@ -1,8 +1,8 @@
 """A strict reader of the ``.ts`` text format, which says where a file is wrong.
 
 A file is a header of ``@`` directives, then ``@data``, then one line for each series: the channels separated by ``:``,
-the values of a channel by ``,``, the label last. Lines that start with ``#`` are comments. The format is described at
-https://www.aeon-toolkit.org/en/stable/api_reference/data_format.html
+the values of a channel by ``,``, the label last. Lines that start with ``#``, or ``%`` in older files, are comments. The
+format is described at https://www.aeon-toolkit.org/en/stable/api_reference/data_format.html
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 
 from tsc_lib.errors import UserError
 from tsc_lib.series.values import Series, bad_value, numbers_of, place
+
+COMMENTS = ("#", "%")
 
 
 @dataclass
@@ -59,7 +61,7 @@ def parse(content: bytes, path: Path, *, labelled: bool = True) -> Series:
     rows: list[list[str]] = []
     for number, line in enumerate(lines[start:], start + 1):
         row = line.strip()
-        if not row or row.startswith("#"):
+        if not row or row.startswith(COMMENTS):
             continue
         where = place(path, len(rows) + 1, number)
         cut_short = number == len(lines)  # a whole file ends with a line end, so what comes after it is empty
@@ -88,7 +90,7 @@ def _read_header(lines: list[str], path: Path, labelled: bool) -> tuple[int, _He
     header = _Header()
     for number, line in enumerate(lines, 1):
         words = line.split()
-        if not words or words[0].startswith("#"):
+        if not words or words[0].startswith(COMMENTS):
             continue
         where = f"{path}, line {number}"
         if not words[0].startswith("@"):
