@@ -17,6 +17,7 @@ from tsc_lib.models.lean import Lean
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import RuntimeUnavailable, processor
 from tsc_lib.runtimes.openvino import OFTEN
+from tsc_lib.series.padding import pad
 from tsc_lib.spec import TrainSpec
 
 needs_compiler = pytest.mark.skipif(
@@ -172,6 +173,12 @@ def test_one_graph_serves_unequal_lengths(tmp_path: Path, unequal: Material, run
         logits = predict(batch.x, batch.lengths)
         exact = logits_of(model, batch.x, batch.lengths)
         np.testing.assert_allclose(logits, exact, atol=1e-5 if recipe is None else 0.15)
+    # Down to a single step, which fills a patch with zeros, and far beyond what was trained on.
+    for steps in [[1], [5, 3], [40, 7, 2], [5000]]:
+        x, lengths = pad([np.random.default_rng(n).normal(size=(3, n)).astype(np.float32) for n in steps])
+        if recipe is None:
+            np.testing.assert_allclose(predict(x, lengths), logits_of(model, x, lengths), atol=1e-5)
+        assert np.isfinite(predict(x, lengths)).all()
 
 
 REMOVED = "prune(taylor, 0.5, both, global) > layers(1) > width(activation, 6) > lowrank(0.5)"

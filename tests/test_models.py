@@ -57,7 +57,20 @@ def test_impossible_sizes_are_refused() -> None:
         TransformerConfig(1, 2, 8, 32, 4, heads=(0,), d_ff=(1,), d_hidden=16)
 
 
-@pytest.mark.parametrize("length", [7, 8 * (MAX_TOKENS + 1)])
+@pytest.mark.parametrize("length", [1, 7])
+def test_series_shorter_than_a_patch_fill_one_with_zeros(length: int) -> None:
+    model = build("T1", 2, 3).eval()
+    x = torch.zeros(2, 2, 40)
+    x[0], x[1, :, :length] = torch.randn(2, 40), torch.randn(2, length)
+    with torch.inference_mode():
+        together = model(x, torch.tensor([40, length]))
+        alone = model(x[1:, :, :length], torch.tensor([length]))
+        filled = model(x[1:, :, :8])
+    torch.testing.assert_close(together[1:], alone)
+    torch.testing.assert_close(filled, alone)
+
+
+@pytest.mark.parametrize("length", [0, 8 * (MAX_TOKENS + 1)])
 def test_series_that_cannot_be_placed_are_refused(length: int) -> None:
-    with pytest.raises(UserError, match=f"series has {length} time steps, but the model reads between 8 and"):
+    with pytest.raises(UserError, match=f"series has {length} time steps, but the model reads between 1 and"):
         check_length(build("T1", 1, 2).config, length)

@@ -79,7 +79,7 @@ def test_doubling_twice_is_quadrupling(model: CompressedModel) -> None:
     x = torch.randn(4, 3, 70)
     with torch.inference_mode():
         torch.testing.assert_close(twice(x), once(x))
-    assert length_limits(once.config) == (32, 32 * (MAX_TOKENS + 1) - 1)
+    assert length_limits(once.config) == (1, 32 * (MAX_TOKENS + 1) - 1)
 
 
 def test_the_tokens_are_halved_and_counted_right(model: CompressedModel, unequal: Material, tmp_path: Path) -> None:
@@ -146,8 +146,6 @@ def test_what_cannot_be_lengthened_is_said_in_a_sentence(model: CompressedModel,
             apply(model, f"patch({size})", unequal)
     with pytest.raises(UserError, match="a patch has at least 1 time step, not 0"):
         apply(model, "patch(0)", unequal)
-    with pytest.raises(UserError, match="a training series has 17 time steps, but the model reads between 24 and"):
-        apply(model, "patch(24)", unequal)
     with pytest.raises(UserError, match="patch works on fp32 weights, but the model is int8 dynamic"):
         apply(model, "int8(dynamic) > patch(16)", unequal)
     with pytest.raises(ValueError, match="must be at least 1"):

@@ -52,7 +52,7 @@ def lines_of(series: list[np.ndarray], end: str = "") -> str:
 @pytest.mark.parametrize("batch_size", [1, 7, None])
 def test_logits_are_eagers_row_by_row(models: Path, runtime: str, batch_size: int | None) -> None:
     folder = models / f"any-{runtime}"
-    series = series_of((9, 5000, 24, 8, 31, 16, 100, 23, 8), channels=24)
+    series = series_of((9, 5000, 24, 1, 31, 16, 100, 7, 8), channels=24)
     described = bundle.read(folder)
     logits = logits_of(described, bundle.load(folder, described, 1), series, batch_size)
     np.testing.assert_allclose(logits, logits_alone(24, series), atol=1e-4)
@@ -222,10 +222,9 @@ def test_a_missing_file_and_a_folder_are_one_sentence(models: Path, tmp_path: Pa
         predict(models / "fixed", tmp_path / "x.csv")
 
 
-@pytest.mark.parametrize("length", [1, 7, 8200])
-def test_a_series_that_makes_no_token_or_too_many_is_one_sentence(models: Path, tmp_path: Path, length: int) -> None:
-    file = write(tmp_path / "x.npz", {"x": np.zeros((1, 1, length))})
-    with pytest.raises(UserError, match=f"series 1 has {length} time steps, but .* between 8 and 8199; pad"):
+def test_a_series_that_makes_too_many_tokens_is_one_sentence(models: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "x.npz", {"x": np.zeros((1, 1, 8200))})
+    with pytest.raises(UserError, match=r"series 1 has 8200 time steps, but .* between 1 and 8199; pad"):
         predict(models / "one", file)
 
 

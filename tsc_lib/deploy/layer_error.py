@@ -140,7 +140,7 @@ def _compare(
     for batch in batches(series, 1, equal_length=equal_length):
         given = (batch.x,)
         if batch.lengths is not None:
-            given = (whole_patches(batch.x, model.network.config.patch), batch.lengths)
+            given = whole_patches(batch.x, batch.lengths, model.network.config.patch)
         with torch.inference_mode():
             network(*map(torch.from_numpy, given))
         outputs = running.run(list(layers), dict(zip(names, given, strict=True)))

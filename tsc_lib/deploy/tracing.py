@@ -89,4 +89,4 @@ def calibration_of(model: CompressedModel) -> tuple[np.ndarray, ...]:
         raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
     if batch.lengths is None:
         return (batch.x,)
-    return whole_patches(batch.x, model.network.config.patch), batch.lengths
+    return whole_patches(batch.x, batch.lengths, model.network.config.patch)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.models.tokens import reduced
-from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer, encoded
+from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer, encoded, filled
 
 
 class LeanAttention(nn.Module):
@@ -145,7 +145,7 @@ class Lean(nn.Module):
 
     def tokens(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Tokens (n, tokens, d_model), the class token first, and what is added to their scores (n, 1, 1, tokens)."""
-        x = self.embed(x).transpose(1, 2)  # (n, patches, d_model)
+        x = self.embed(filled(x, self.patch)).transpose(1, 2)  # (n, patches, d_model)
         patches = x.shape[1]
         x = x + self.table[:patches]
         x = torch.cat([self.class_row.expand(x.shape[0], 1, -1), x], dim=1)

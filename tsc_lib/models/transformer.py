@@ -129,7 +129,7 @@ class TransformerConfig:
 
     def tokens_of(self, length: int) -> tuple[int, ...]:
         """Tokens of a series of so many steps before the first layer and after each, the class token not counted."""
-        tokens = [length // self.patch]
+        tokens = [max(1, length // self.patch)]
         for layer in range(len(self.heads)):
             reduction = self.reduction_of(layer)
             tokens.append(tokens[-1] if reduction is None else kept(tokens[-1], reduction[1]))
@@ -281,12 +281,12 @@ class Transformer(nn.Module):
 
     def tokens(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Tokens (n, tokens, d_model), the class token first, and a mask (n, 1, 1, tokens) of those not padded."""
-        x = self.embed(x).transpose(1, 2)  # (n, patches, d_model)
+        x = self.embed(filled(x, self.config.patch)).transpose(1, 2)  # (n, patches, d_model)
         n, patches, _ = x.shape
         x = torch.cat([self.class_token.expand(n, -1, -1), x], dim=1) + self.positions[: patches + 1]
         if lengths is None:
             return x, None
-        valid = lengths // self.config.patch  # whole patches; the class token comes before them
+        valid = (lengths // self.config.patch).clamp(min=1)  # whole patches; the class token comes before them
         return x, (torch.arange(patches + 1, device=x.device) <= valid.unsqueeze(1))[:, None, None, :]
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
@@ -298,18 +298,23 @@ class Transformer(nn.Module):
         return self.classify(F.relu(self.hidden(x[:, 0])))
 
 
+def filled(x: Tensor, patch: int) -> Tensor:
+    """Series (n, channels, length) with zeros after them, if they are shorter than a patch, that fill it."""
+    return F.pad(x, (0, patch - x.shape[2])) if x.shape[2] < patch else x
+
+
 def length_limits(config: TransformerConfig) -> tuple[int, int]:
-    """The shortest and the longest series, in time steps, that the model can place: one patch, all positions."""
-    return config.patch, config.patch * (MAX_TOKENS + 1) - 1
+    """The shortest and the longest series, in time steps, that the model can place: part of a patch, all positions."""
+    return 1, config.patch * (MAX_TOKENS + 1) - 1
 
 
 def check_length(config: TransformerConfig, length: int, what: str = "the series") -> None:
-    """Refuse series that the model cannot place: shorter than a patch, or beyond the tabulated positions.
+    """Refuse series that the model cannot place: without a time step, or beyond the tabulated positions.
 
     Raises
     ------
     UserError
-        If `length` time steps make no token, or more than ``MAX_TOKENS``.
+        If `length` time steps are none, or make more than ``MAX_TOKENS`` tokens.
     """
     shortest, longest = length_limits(config)
     if not shortest <= length <= longest:

@@ -28,8 +28,7 @@ class InductorPredictor:
         with torch.inference_mode():
             if lengths is None:
                 return self.program(torch.from_numpy(x)).numpy()
-            whole = whole_patches(x, self.patch)
-            return self.program(torch.from_numpy(whole), torch.from_numpy(lengths)).numpy()
+            return self.program(*map(torch.from_numpy, whole_patches(x, lengths, self.patch))).numpy()
 
 
 def load(folder: Path, threads: int) -> InductorPredictor:

@@ -42,7 +42,7 @@ class OnnxRuntimePredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        given = (x,) if lengths is None else (whole_patches(x, self.patch), lengths)
+        given = (x,) if lengths is None else whole_patches(x, lengths, self.patch)
         parts = min(len(x), math.ceil(len(x) * x.shape[2] / self._steps))
         if parts <= 1:
             return self.run(*given)[0]

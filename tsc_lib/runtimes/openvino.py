@@ -46,7 +46,7 @@ class OpenVinoPredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        return self.run(*(x,) if lengths is None else (whole_patches(x, self.patch), lengths))[0]
+        return self.run(*(x,) if lengths is None else whole_patches(x, lengths, self.patch))[0]
 
     def run(self, *given: np.ndarray) -> tuple[np.ndarray, ...]:
         """What the model gives for its inputs."""

@@ -56,6 +56,12 @@ def description_of(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def whole_patches(x: np.ndarray, patch: int) -> np.ndarray:
-    """Series without the remainder that makes no token: the length of a traced graph is a whole number of patches."""
-    return np.ascontiguousarray(x[:, :, : x.shape[2] // patch * patch])
+def whole_patches(x: np.ndarray, lengths: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Series of unequal length as a traced graph takes them, and their lengths.
+
+    A graph reads a whole number of patches: the remainder that makes no token is cut off, and series shorter than a
+    patch fill one with zeros.
+    """
+    missing = patch - x.shape[2]
+    whole = np.pad(x, ((0, 0), (0, 0), (0, missing))) if missing > 0 else x[:, :, : x.shape[2] // patch * patch]
+    return np.ascontiguousarray(whole), np.maximum(lengths, patch)

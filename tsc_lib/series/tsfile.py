@@ -1,8 +1,8 @@
 """A strict reader of the ``.ts`` text format, which says where a file is wrong.
 
 A file is a header of ``@`` directives, then ``@data``, then one line for each series: the channels separated by ``:``,
-the values of a channel by ``,``, the label last. Lines that start with ``#``, or ``%`` in older files, are comments. The
-format is described at https://www.aeon-toolkit.org/en/stable/api_reference/data_format.html
+the values of a channel by ``,``, the label last. Lines that start with ``#``, or ``%`` in older files, are comments.
+The format is described at https://www.aeon-toolkit.org/en/stable/api_reference/data_format.html
 """
 
 from __future__ import annotations
