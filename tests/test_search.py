@@ -139,12 +139,18 @@ def test_no_recipe_is_tried_twice(outputs: Path, tmp_path: Path) -> None:
     search = Search.open(**request(write(tmp_path / "waves"), epochs=1))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     chosen = {**starts(search.limits)[0], "epochs": 1}
-    for _ in range(2):
+    for _ in range(3):
         study.enqueue_trial(chosen)
-    study.optimize(lambda trial: search.run(trial, float("inf")), n_trials=2)
-    first, second = study.trials
-    assert first.user_attrs["recipe"] == second.user_attrs["recipe"] and "why" not in first.user_attrs
-    assert second.user_attrs["why"] == "it was tried before"
+    elsewhere = study.ask()  # as by another process, which has begun
+    elsewhere.set_user_attr("recipe", suggest(elsewhere, search.limits).recipe)
+    study.optimize(lambda trial: search.run(trial, float("inf")), n_trials=1)
+    study.tell(elsewhere, state=optuna.trial.TrialState.FAIL)  # it was killed
+    study.optimize(lambda trial: search.run(trial, float("inf")), n_trials=1)
+    study.enqueue_trial(chosen)
+    study.optimize(lambda trial: search.run(trial, float("inf")), n_trials=1)
+    _, beside, after, again = study.trials
+    assert "why" not in after.user_attrs
+    assert beside.user_attrs["why"] == again.user_attrs["why"] == "it was tried before, or another process is at it"
 
 
 def test_what_was_cut_short_is_tried_again_once() -> None:

@@ -184,8 +184,9 @@ class Search:
         point = suggest(trial, self.limits)
         trial.set_user_attr("recipe", point.recipe)
         try:
-            if point.recipe in (facts["recipe"] for facts in completed(trial.study)):
-                raise Pruned("it was tried before")
+            earlier = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+            if any(other.number < trial.number and other.user_attrs.get("recipe") == point.recipe for other in earlier):
+                raise Pruned("it was tried before, or another process is at it")
             return self._try(trial, point, deadline)
         except OutOfTime:
             raise
