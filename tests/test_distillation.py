@@ -164,8 +164,9 @@ def test_a_student_is_new_small_and_the_seeds(teacher: CompressedModel, material
     np.testing.assert_array_equal(logits_of(student, material), logits_of(apply(teacher, recipe, material), material))
     other = apply(teacher, recipe, dataclasses.replace(material, seed=1))
     assert not np.array_equal(logits_of(student, material), logits_of(other, material))
-    with pytest.raises(UserError, match="has 24 time steps, but the model reads between 32 and"):
-        apply(teacher, "student(patch=32)", material)
+    long = Split([np.zeros((1, 1025), np.float32)] * 2, np.array([0, 1]))
+    with pytest.raises(UserError, match="has 1025 time steps, but the model reads between 1 and 1024"):
+        apply(teacher, "student(patch=1)", dataclasses.replace(material, train=long))
     with pytest.raises(UserError, match="a student starts in fp32, but the model is int8 dynamic"):
         apply(teacher, "int8(dynamic) > student", material)
 
@@ -206,19 +207,19 @@ def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors", "record.json"]
 
 
-def test_a_patch_that_the_test_set_has_no_series_for_is_refused(
+def test_a_patch_that_is_too_short_for_the_test_set_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path / "outputs")
     rng = np.random.default_rng(0)
     folder = tmp_path / "Toy"
     folder.mkdir()
-    for part, shortest in (("TRAIN", 20), ("TEST", 10)):
+    for part, shortest in (("TRAIN", 20), ("TEST", 1030)):
         lines = ["@problemname Toy", "@univariate true", "@equallength false", "@classlabel true 1 2", "@data"]
         for i in range(24):
             values = ",".join(f"{v:.3f}" for v in rng.normal(size=shortest + i))
             lines.append(f"{values}:{1 + i % 2}")
         (folder / f"Toy_{part}.ts").write_text("\n".join(lines) + "\n")
     unit = Unit(data.resolve(str(folder)), "T1", TrainSpec(epochs=1), 0)
-    with pytest.raises(UserError, match="a test series of Toy has 10 time steps, but the model reads between 16 and"):
-        stages.compressed(unit, "student(1, patch=16)")
+    with pytest.raises(UserError, match="a test series of Toy has 1030 time steps, but the model reads between 1 and"):
+        stages.compressed(unit, "student(1, patch=1)")

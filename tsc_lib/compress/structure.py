@@ -155,7 +155,7 @@ def check_series(config: TransformerConfig, material: Material) -> None:
     Raises
     ------
     UserError
-        If one is shorter than a patch, or has too many.
+        If one has too many patches.
     """
     lengths = [length for split in (material.train, material.valid) for length in split.lengths]
     for length in (min(lengths), max(lengths)):
