@@ -207,9 +207,7 @@ def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors", "record.json"]
 
 
-def test_a_patch_that_is_too_short_for_the_test_set_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_patch_that_is_too_short_for_the_test_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path / "outputs")
     rng = np.random.default_rng(0)
     folder = tmp_path / "Toy"
