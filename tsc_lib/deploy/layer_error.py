@@ -22,7 +22,7 @@ from tsc_lib.errors import UserError
 from tsc_lib.models.lean import Lean
 from tsc_lib.runtimes import RuntimeUnavailable
 from tsc_lib.runtimes.onnxruntime import MODEL, session
-from tsc_lib.runtimes.predictor import whole_patches
+from tsc_lib.runtimes.predictor import graph_inputs
 
 REASONS = {
     "inductor": "inductor's compiled program hands out nothing but its result",
@@ -136,11 +136,8 @@ def _compare(
     for name, module in linears.items():
         module.register_forward_hook(partial(keep, name))
     energies = {output: np.zeros(2) for output in layers}  # of the signal and of the noise
-    given: tuple[np.ndarray, ...]
     for batch in batches(series, 1, equal_length=equal_length):
-        given = (batch.x,)
-        if batch.lengths is not None:
-            given = whole_patches(batch.x, batch.lengths, model.network.config.patch)
+        given = graph_inputs(batch.x, batch.lengths, model.network.config.patch)
         with torch.inference_mode():
             network(*map(torch.from_numpy, given))
         outputs = running.run(list(layers), dict(zip(names, given, strict=True)))

@@ -15,7 +15,7 @@ from tsc_lib.errors import UserError
 from tsc_lib.models.lean import Lean
 from tsc_lib.models.parts import parts_of
 from tsc_lib.models.transformer import MAX_TOKENS
-from tsc_lib.runtimes.predictor import whole_patches
+from tsc_lib.runtimes.predictor import graph_inputs
 
 LARGEST_BATCH = 65_536
 
@@ -87,6 +87,4 @@ def calibration_of(model: CompressedModel) -> tuple[np.ndarray, ...]:
     batch: Batch | None = model.calibration
     if batch is None:
         raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
-    if batch.lengths is None:
-        return (batch.x,)
-    return whole_patches(batch.x, batch.lengths, model.network.config.patch)
+    return graph_inputs(batch.x, batch.lengths, model.network.config.patch)

@@ -51,7 +51,7 @@ def int8_time(results: pd.DataFrame) -> str:
     lines = []
     for which in batches(results):
         rows = annotate(succeeded(at_batch(results, which)))
-        fp32 = rows[rows.recipe == "baseline"]
+        fp32 = rows[rows.recipe == BASELINE]
         for family, runtime, part in _by_runtime(rows):
             both = part.merge(fp32[fp32.runtime == runtime], on=UNIT, suffixes=("", "_fp32"))
             if len(both):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.runtimes.predictor import whole_patches
+from tsc_lib.runtimes.predictor import graph_inputs
 
 Part = Callable[..., Sequence[np.ndarray]]
 """Takes what the part before has left, at first a batch; returns logits and what the next part takes, rows alike."""
@@ -38,7 +38,7 @@ class CascadePredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length), each from where the series has left."""
-        given = (x,) if lengths is None else whole_patches(x, lengths, self.patch)
+        given = graph_inputs(x, lengths, self.patch)
         logits, *state = self.parts[0](*given)
         waiting = np.arange(len(x))
         for index, (part, threshold) in enumerate(zip(self.parts[1:], self.thresholds, strict=True)):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch._inductor
 
-from tsc_lib.runtimes.predictor import description_of, whole_patches
+from tsc_lib.runtimes.predictor import description_of, graph_inputs
 
 PROGRAM = "program.pt2"
 FILES = ("model.json", PROGRAM)
@@ -26,9 +26,7 @@ class InductorPredictor:
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
         with torch.inference_mode():
-            if lengths is None:
-                return self.program(torch.from_numpy(x)).numpy()
-            return self.program(*map(torch.from_numpy, whole_patches(x, lengths, self.patch))).numpy()
+            return self.program(*map(torch.from_numpy, graph_inputs(x, lengths, self.patch))).numpy()
 
 
 def load(folder: Path, threads: int) -> InductorPredictor:

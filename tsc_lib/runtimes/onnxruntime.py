@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, description_of, whole_patches
+from tsc_lib.runtimes.predictor import Predictor, description_of, graph_inputs
 
 MODEL = "model.onnx"
 FILES = ("model.json", MODEL)
@@ -42,7 +42,7 @@ class OnnxRuntimePredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        given = (x,) if lengths is None else whole_patches(x, lengths, self.patch)
+        given = graph_inputs(x, lengths, self.patch)
         parts = min(len(x), math.ceil(len(x) * x.shape[2] / self._steps))
         if parts <= 1:
             return self.run(*given)[0]

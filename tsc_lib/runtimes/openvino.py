@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, description_of, whole_patches
+from tsc_lib.runtimes.predictor import Predictor, description_of, graph_inputs
 
 MODEL = "model.xml"
 FILES = ("model.json", MODEL, "model.bin")
@@ -46,7 +46,7 @@ class OpenVinoPredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        return self.run(*(x,) if lengths is None else whole_patches(x, lengths, self.patch))[0]
+        return self.run(*graph_inputs(x, lengths, self.patch))[0]
 
     def run(self, *given: np.ndarray) -> tuple[np.ndarray, ...]:
         """What the model gives for its inputs."""

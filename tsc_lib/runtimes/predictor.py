@@ -56,12 +56,14 @@ def description_of(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def whole_patches(x: np.ndarray, lengths: np.ndarray, patch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Series of unequal length as a traced graph takes them, and their lengths.
+def graph_inputs(x: np.ndarray, lengths: np.ndarray | None, patch: int) -> tuple[np.ndarray, ...]:
+    """What a traced graph takes: series of one length as they are, others with their lengths.
 
-    A graph reads a whole number of patches: the remainder that makes no token is cut off, and series shorter than a
-    patch fill one with zeros.
+    A graph for unequal lengths reads a whole number of patches: the remainder that makes no token is cut off, and
+    series shorter than a patch fill one with zeros.
     """
+    if lengths is None:
+        return (x,)
     missing = patch - x.shape[2]
     whole = np.pad(x, ((0, 0), (0, 0), (0, missing))) if missing > 0 else x[:, :, : x.shape[2] // patch * patch]
     return np.ascontiguousarray(whole), np.maximum(lengths, patch)

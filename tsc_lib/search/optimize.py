@@ -252,7 +252,7 @@ def _repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: i
         return
     _say(f"making the {len(recipes)} finalists again from the models of {len(search.units) - 1} other seeds")
     parts = [repeats[number::jobs] for number in range(min(jobs, len(repeats)))]
-    with _workers([Shift(request, "", 0.0, None, number, part) for number, part in enumerate(parts)][1:]) as others:
+    with _workers([Shift(request, "", 0.0, None, n, part) for n, part in enumerate(parts[1:], 1)]) as others:
         repeat(search, parts[0])
         for other in others:
             other.wait()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 
 from tsc_lib import stages
 from tsc_lib.benchmark.child import end_with_parent
@@ -75,7 +74,6 @@ def work(search: Search, shift: Shift, callbacks: list[Callback]) -> None:
 
 def repeat(search: Search, repeats: list[tuple[int, str]]) -> None:
     """Make recipes from the models of other seeds; failures are in the store, where the finalists find them."""
-    torch.set_num_threads(1)
     units = {unit.seed: unit for unit in search.units}
     for seed, recipe in repeats:
         with contextlib.suppress(StageFailed):
