@@ -21,7 +21,7 @@ import torch
 from tsc_lib.compress import CompressedModel, load_model
 from tsc_lib.deploy.tracing import calibration_of, example
 from tsc_lib.runtimes import Predictor
-from tsc_lib.runtimes.predictor import whole_patches
+from tsc_lib.runtimes.predictor import graph_inputs
 
 CALIBRATION_BATCH = 32
 
@@ -50,7 +50,7 @@ def load(folder: str, way: str, threads: int, equal_length: bool) -> Predictor:
     patch = model.network.config.patch
 
     def predict(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        return run(x) if lengths is None else run(whole_patches(x, patch), lengths)
+        return run(*graph_inputs(x, lengths, patch))
 
     return predict
 

@@ -32,7 +32,7 @@ from tsc_lib.compress.structure import rebuilt
 from tsc_lib.data import Split, batches
 from tsc_lib.errors import UserError, exit_code
 from tsc_lib.files import write_text
-from tsc_lib.models.transformer import Transformer
+from tsc_lib.models.transformer import EncoderLayer, Transformer
 from tsc_lib.spec import TrainSpec
 from tsc_lib.training import classify, evaluator
 
@@ -80,9 +80,11 @@ def torch_pruned(
     network = copy.deepcopy(network)
     for parameter, slope in zip(network.parameters(), slopes, strict=True):
         parameter.grad = None if slope is None else slope.clone()
-    attentions = [layer.attention for layer in network.layers]
+    layers = [layer for layer in network.layers if isinstance(layer, EncoderLayer)]
+    attentions = [layer.attention for layer in layers]
     embedding = [network.embed, network.class_token, *(a.out for a in attentions)]
-    embedding += [layer.feed_forward.contract for layer in network.layers]
+    embedding += [layer.feed_forward.contract for layer in layers]
+    neurons = [layer.feed_forward.expand for layer in layers]
     pruner = tp.pruner.BasePruner(
         network,
         torch.zeros(2, network.config.channels, length),
@@ -99,7 +101,7 @@ def torch_pruned(
     config = dataclasses.replace(
         network.config,
         heads=tuple(pruner.num_heads[a.query] for a in attentions),
-        d_ff=tuple(layer.feed_forward.expand.out_features for layer in network.layers),
+        d_ff=tuple(linear.out_features for linear in neurons if isinstance(linear, torch.nn.Linear)),
     )
     return rebuilt(config, network.state_dict())
 

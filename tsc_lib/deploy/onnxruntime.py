@@ -22,7 +22,7 @@ from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.onnxruntime import MODEL, session
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-VERSION = (1,)
+VERSION = (2,)
 FORMATS = ("fp32", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
 OBSERVERS = ("minmax", "percentile")
 CALIBRATION_BATCH = 32

@@ -7,86 +7,69 @@ nearly half of a model of two layers.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsc_lib.models.joined import joined
+from tsc_lib.models.spelled import SpelledLayer, spelled
 from tsc_lib.models.tokens import reduced
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer, encoded, filled
 
 
 class LeanAttention(nn.Module):
-    """Attention whose projections are one matrix.
+    """Attention whose projections are one matrix and whose products are one operator.
 
     Parameters
     ----------
     attention : Attention
         Whose weights to take; left alone.
-    fused : bool
-        Whether attention is one operator, or spelled out as products and a softmax.
     first_only : bool
         Whether only the first token is asked for.
     """
 
-    def __init__(self, attention: Attention, fused: bool, first_only: bool) -> None:
+    def __init__(self, attention: Attention, first_only: bool) -> None:
         super().__init__()
-        self.heads, self.head_dim = attention.heads, attention.head_dim
-        self.fused, self.first_only = fused, first_only
+        self.heads, self.head_dim, self.first_only = attention.heads, attention.head_dim, first_only
+        self.scale = self.head_dim**-0.5
         self.out = attention.out
-        scale = self.head_dim**-0.5
-        self.scale = scale if fused else 1.0  # of the products
-        query = attention.query if fused else _scaled(attention.query, scale)
         if first_only:
-            self.query, self.key_value = query, _joined(attention.key, attention.value)
+            self.query, self.key_value = attention.query, joined(attention.key, attention.value)
         else:
-            self.query_key_value = _joined(query, attention.key, attention.value)
+            self.query_key_value = joined(attention.query, attention.key, attention.value)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """What attention adds to tokens x (n, tokens, d_model), or to the first of them (n, d_model)."""
         return self.mix(*self.project(x), mask)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (n, heads, tokens, head_dim).
-
-        Where attention is spelled out, tokens lie last in memory, so that heads are cut out of the projections without
-        moving numbers in pieces as small as a head: nearly a third of the time of attention with heads of four.
-        """
+        """Queries, keys and values (n, heads, tokens, head_dim)."""
         if self.first_only:
             q = self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_dim)
-            k, v = self._cut(self.key_value(x), 2)
+            k, v = self._cut(self.key_value(x))
         else:
-            q, k, v = self._cut(self.query_key_value(x), 3)
+            q, k, v = self._cut(self.query_key_value(x))
         return q, k, v
 
-    def _cut(self, joined: Tensor, parts: int) -> list[Tensor]:
-        """Projections (n, tokens, parts * heads * head_dim) as parts (n, heads, tokens, head_dim)."""
-        width, tokens = self.heads * self.head_dim, joined.shape[1]
-        if self.fused:
-            split = joined.split(width, dim=2)
-            return [part.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2) for part in split]
-        heads = joined.transpose(1, 2).reshape(-1, parts * self.heads, self.head_dim, tokens)
-        return [part.transpose(2, 3) for part in heads.split(self.heads, dim=1)]
+    def _cut(self, joined: Tensor) -> list[Tensor]:
+        split = joined.split(self.heads * self.head_dim, dim=2)
+        return [part.reshape(-1, joined.shape[1], self.heads, self.head_dim).transpose(1, 2) for part in split]
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """What attention makes of them."""
-        width, tokens = self.heads * self.head_dim, k.shape[2]
-        if self.fused:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            y = y if self.first_only else y.transpose(1, 2)
-        else:
-            scores = q @ k.transpose(2, 3)  # (n, heads, queries, keys)
-            weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
-            y = v.transpose(2, 3) @ weights.transpose(2, 3)  # (n, heads, head_dim, queries)
-            y = y if self.first_only else y.reshape(-1, width, tokens).transpose(1, 2)
-        return self.out(y.reshape(-1, width) if self.first_only else y.reshape(-1, tokens, width))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        width = self.heads * self.head_dim
+        return self.out(y.reshape(-1, width) if self.first_only else y.transpose(1, 2).reshape(-1, k.shape[2], width))
 
 
 class LeanLayer(nn.Module):
     """An encoder layer around a `LeanAttention`."""
 
-    def __init__(self, layer: EncoderLayer, fused: bool, first_only: bool) -> None:
+    def __init__(self, layer: EncoderLayer, first_only: bool) -> None:
         super().__init__()
-        self.attention = LeanAttention(layer.attention, fused, first_only)
+        self.attention = LeanAttention(layer.attention, first_only)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.feed_forward = layer.feed_forward
         self.reduction = None if first_only else layer.reduction
@@ -122,20 +105,22 @@ class Lean(nn.Module):
     def __init__(self, network: Transformer, *, fused: bool) -> None:
         super().__init__()
         config = network.config
-        self.patch = config.patch
+        self.patch, self.fused = config.patch, fused
         with torch.no_grad():
             self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch, bias=False)
             self.embed.weight.copy_(network.embed.weight)
             assert network.embed.bias is not None
             self.register_buffer("table", network.positions[1:] + network.embed.bias, persistent=False)
             self.register_buffer("class_row", network.class_token[0] + network.positions[:1], persistent=False)
-            last = len(network.layers) - 1
-            self.layers = nn.ModuleList(
-                LeanLayer(layer, fused, index == last)
-                for index, layer in enumerate(network.layers)
-                if isinstance(layer, EncoderLayer)
-            )
+            self.layers = self._form(cast("list[EncoderLayer]", list(network.layers)))
         self.hidden, self.classify, self.exits = network.hidden, network.classify, network.exits
+
+    def _form(self, layers: list[EncoderLayer]) -> nn.ModuleList:
+        only = [*(False for _ in layers[1:]), True]  # of the last layer only the class token is read
+        if self.fused:
+            return nn.ModuleList(map(LeanLayer, layers, only))
+        norms = [None, *(layer.feed_forward_norm for layer in layers[:-1])]
+        return nn.ModuleList(map(SpelledLayer, layers, norms, only))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
@@ -156,7 +141,7 @@ class Lean(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
-        return encoded(self.layers[first:last], x, mask)
+        return (encoded if self.fused else spelled)(self.layers[first:last], x, mask)
 
     def answer(self, x: Tensor) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer."""
@@ -180,38 +165,3 @@ def sources(name: str) -> tuple[str, ...]:
         place, *thinner = rest.removeprefix("linears.").split(".")
         return (".".join([names[int(place)], *thinner]),)
     return tuple(".".join(part for part in (own, rest) if part) for own in names) if found else (name,)
-
-
-class SideBySide(nn.Module):
-    """Several linear layers of one input, their outputs one after the other."""
-
-    def __init__(self, *linears: nn.Module) -> None:
-        super().__init__()
-        self.linears = nn.ModuleList(linears)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([linear(x) for linear in self.linears], dim=-1)
-
-
-def _scaled(linear: nn.Module, scale: float) -> nn.Module:
-    if scale == 1.0:
-        return linear
-    if isinstance(linear, nn.Sequential):  # two thinner ones
-        return nn.Sequential(linear[0], _scaled(linear[1], scale))
-    assert isinstance(linear, nn.Linear)
-    return _linear(linear.weight * scale, linear.bias * scale)
-
-
-def _joined(*linears: nn.Module) -> nn.Module:
-    """One matrix in place of several, unless some were factorised."""
-    plain = [linear for linear in linears if isinstance(linear, nn.Linear)]
-    if len(plain) < len(linears):
-        return SideBySide(*linears)
-    return _linear(torch.cat([linear.weight for linear in plain]), torch.cat([linear.bias for linear in plain]))
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0])
-    linear.weight.copy_(weight)
-    linear.bias.copy_(bias)
-    return linear

@@ -187,7 +187,7 @@ class Attention(nn.Module):
         """What attention adds to the tokens, (n, tokens, d_model)."""
         # No dropout on the weights: the fused kernel has none, and training would take up to four times as long.
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(y.transpose(1, 2).reshape(len(y), -1, self.heads * self.head_dim))
+        return self.out(y.transpose(1, 2).reshape(y.shape[0], -1, self.heads * self.head_dim))
 
 
 class FeedForward(nn.Module):
