@@ -10,6 +10,9 @@ import pytest
 
 from tsc_lib import figures, findings, runtime_tables, store
 from tsc_lib.comparison import COLUMNS, RuntimeComparison
+from tsc_lib.deploy.operator_times import ATTENTION, KINDS, LINEAR
+from tsc_lib.operator_shares import COLUMNS as COLUMNS_OF_OPERATORS
+from tsc_lib.operator_shares import operator_table
 from tsc_lib.runtimes import processor
 from tsc_lib.spec import RuntimeGrid, load_profile
 from tsc_lib.study import Study
@@ -64,6 +67,34 @@ def test_the_peak_is_measured(comparison: RuntimeComparison, table: pd.DataFrame
     np.testing.assert_allclose(rates.gflops, expected)
     assert (rates.gflops < 1.2 * peaks.gflops.max()).all()
     assert "of the fp32 peak" in findings.rate(table, comparison.peaks())
+
+
+def test_the_time_of_operators_and_their_arithmetic(comparison: RuntimeComparison) -> None:
+    operators = operator_table(comparison)
+    assert list(operators.columns) == COLUMNS_OF_OPERATORS and (operators.status == "ok").all()
+    [(_, part)] = operators.groupby(["dataset", "model"])
+    part = part.set_index("kind")
+    assert tuple(part.index) == KINDS and (part.operators > 0).all() and (part.ms > 0).all()
+    assert part.share.sum() == pytest.approx(100, abs=15)  # trimmed means of shares need not add up
+    assert ((part.share_low <= part.share) & (part.share <= part.share_high)).all()
+    reference = comparison.table().reference_macs.iloc[0]
+    # The class token's row alone of the last layer, and positions and biases that are no product.
+    assert 0.8 * reference < part.macs.sum() <= reference
+    np.testing.assert_allclose(part.gflops.dropna(), (2 * part.macs / part.ms / 1e6)[part.macs > 0])
+    assert set(part.index[part.macs > 0]) == {LINEAR, ATTENTION}
+    assert operator_table(comparison).equals(operators), "loaded the second time"
+    said = findings.rate_bound(operators, comparison.peaks())
+    assert "of the fp32 peak and take" in said and "nan" not in said.lower().split()
+    figures.operator_shares(operators).canvas.draw()
+
+
+def test_no_operators_without_the_runtime_that_tells(comparison: RuntimeComparison) -> None:
+    grid = replace(comparison.grid, variants={"baseline": ("eager",)})
+    silent = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=grid), quiet=True))
+    operators = operator_table(silent)
+    assert operators.empty and list(operators.columns) == COLUMNS_OF_OPERATORS
+    figures.operator_shares(operators).canvas.draw()
+    assert findings.rate_bound(operators, comparison.peaks()).startswith("No runtime of this profile tells")
 
 
 @pytest.mark.parametrize("empty", [False, True])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tsc_lib import operator_shares
 from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.errors import exit_code
 from tsc_lib.study import Study
@@ -28,13 +29,14 @@ def prepare(study: Study, job: str) -> None:
 
 
 def benchmark(study: Study, job: str) -> None:
-    """Measure a unit's variants in one session, and its runtimes in one for each number of threads."""
+    """Measure a unit's variants in one session, its runtimes in one for each number of threads, and their operators."""
     unit = study.unit_of("benchmark", job)
     print(f"{unit.label}: benchmark", file=sys.stderr, flush=True)
     study.benchmark(unit)
     comparison = RuntimeComparison(study)
     if unit in comparison.units:
         comparison.measure(unit)
+        operator_shares.rows_of(comparison, unit)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from tsc_lib.figures.runtimes import (
     effective_rate,
     int8_beside_fp32,
     latency_distribution,
+    operator_shares,
     runtime_cost,
     second_thread,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "left_out",
     "main_bars",
     "model_cost",
+    "operator_shares",
     "pareto",
     "quantized_accuracy",
     "quantized_cost",

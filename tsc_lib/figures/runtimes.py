@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from tsc_lib.figures.common import cell, grid, guide, handle, legend_below, mark, name_rows, nothing, plain_log, unique
 from tsc_lib.figures.palette import QUIET, SEQUENCE, styled
 from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
+from tsc_lib.tables import succeeded
 
 RUNTIME_COLOURS = {"eager": "#222222", **dict(zip(("inductor", "onnxruntime", "openvino"), SEQUENCE, strict=False))}
 FORMAT_MARKERS = {
@@ -187,4 +188,36 @@ def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
         for p in known.itertuples()
     ]
     legend_below(fig, [*entries, handle(color=QUIET, marker="_", markersize=10, label="95 % interval")])
+    return fig
+
+
+@styled
+def operator_shares(table: pd.DataFrame) -> Figure:
+    """What part of its time the uncompressed model spends in each kind of operator, in the runtime that tells.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `tsc_lib.operator_shares.operator_table`.
+
+    Returns
+    -------
+    Figure
+        One bar per kind with its 95 % interval over sweeps; beside products the rate of their arithmetic.
+    """
+    rows = succeeded(table)
+    if rows.empty:
+        return nothing("no runtime tells the time of its operators")
+    kinds, models = unique(rows.kind), {model: model for model in unique(rows.model)}
+    fig, cells = grid(unique(rows.dataset), models, 1.9, xlabel="% of the time", sharey=True, sharex=True)
+    for ax, dataset, model in cells:
+        part = cell(rows, dataset, model).set_index("kind").reindex(kinds)
+        ax.barh(range(len(kinds)), part.share, 0.6, color=RUNTIME_COLOURS[rows.runtime.iloc[0]])
+        ax.hlines(range(len(kinds)), part.share_low, part.share_high, color=QUIET, linewidth=1.5)
+        for y, (end, rate) in enumerate(zip(part.share_high, part.gflops, strict=True)):
+            if rate == rate:  # no NaN: a product
+                ax.text(end + 1.5, y, f"{rate:.0f} GFLOP/s", va="center", fontsize=8)
+        ax.set_xlim(0, 1.45 * rows.share_high.max())
+        ax.grid(axis="y", visible=False)
+    name_rows(cells[0][0], kinds)
     return fig

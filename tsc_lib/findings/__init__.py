@@ -18,7 +18,7 @@ from tsc_lib.findings.quantization import (
     layer_errors,
     sensitivity,
 )
-from tsc_lib.findings.runtimes import availability, int8_losses, rate, runtime_saving, tail, threads
+from tsc_lib.findings.runtimes import availability, int8_losses, rate, rate_bound, runtime_saving, tail, threads
 
 __all__ = [
     "ablation",
@@ -48,6 +48,7 @@ __all__ = [
     "pruned_accuracy",
     "pruned_time",
     "rate",
+    "rate_bound",
     "removal",
     "runtime_saving",
     "savings_by_step",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from tsc_lib.deploy.operator_times import ATTENTION, LINEAR
 from tsc_lib.findings.wording import bullets, listed, number, span
 from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
 from tsc_lib.tables import CELL, failures, succeeded
@@ -62,6 +63,25 @@ def rate(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
             f"{best.number_format}), {number(best.gflops / measured['fp32'], 2)} of the fp32 peak."
         )
     return bullets(lines)
+
+
+def rate_bound(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
+    """What keeps the runtime that tells its operators' times from the core's peak."""
+    rows = succeeded(table)
+    peak = peaks.set_index("number_format").gflops["fp32"]
+    lines = []
+    for (dataset, model), part in rows.groupby(CELL, sort=False):
+        by = part.set_index("kind")
+        linear, attention = by.loc[LINEAR], by.loc[ATTENTION]
+        rest = by.share[by.macs == 0]
+        lines.append(
+            f"**{model} on {dataset}**: products with weights run at {number(linear.gflops / peak, 2)} of the fp32 "
+            f"peak and take {number(linear.share, 0)} % of the time, those of attention at "
+            f"{number(attention.gflops / peak, 2)} and take {number(attention.share, 0)} %. The other "
+            f"{number(rest.sum(), 0)} % hold none of the operations that the rate counts; the most of it goes to "
+            f"{rest.idxmax()} ({number(rest.max(), 0)} %)."
+        )
+    return bullets(lines) or "No runtime of this profile tells the time of its operators."
 
 
 def int8_losses(table: pd.DataFrame, peaks: pd.DataFrame) -> str:

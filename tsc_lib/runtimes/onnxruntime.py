@@ -63,8 +63,12 @@ def load(folder: Path, threads: int) -> Predictor:
     return CascadePredictor([part.run for part in parts], thresholds, patch) if thresholds else parts[0]
 
 
-def session(path: Path, threads: int, optimized: Path | None = None) -> Any:
-    """An `onnxruntime.InferenceSession`; the graph as it will run goes to `optimized`, if given."""
+def session(path: Path, threads: int, optimized: Path | None = None, profile: Path | None = None) -> Any:
+    """An `onnxruntime.InferenceSession`.
+
+    The graph as it will run goes to `optimized`, if given, and the time of each operator to a file whose path begins
+    with `profile`.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -74,4 +78,6 @@ def session(path: Path, threads: int, optimized: Path | None = None) -> Any:
     options.log_severity_level = 3
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

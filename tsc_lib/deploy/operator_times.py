@@ -1,0 +1,99 @@
+"""Where the time of a graph goes in ONNX Runtime, operator by operator, as the runtime itself tells."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tsc_lib.benchmark.host import host_lock
+from tsc_lib.benchmark.inputs import Call
+from tsc_lib.runtimes.onnxruntime import MODEL, OnnxRuntimePredictor, session
+from tsc_lib.runtimes.predictor import description_of
+
+LINEAR, ATTENTION, SOFTMAX, NORM, REST = KINDS = (
+    "products with weights", "products of attention", "exponentials, softmax", "layer norms", "all else"
+)  # fmt: skip
+"""What an operator does; all else adds, divides, cuts, joins and reorders."""
+
+BY_OPERATOR = {"Exp": SOFTMAX, "Softmax": SOFTMAX, "LayerNormalization": NORM}
+PRODUCTS = ("MatMul", "FusedMatMul", "Gemm", "FusedGemm", "Conv")
+
+WARM_UP = 3
+EVENT = "_kernel_time"
+
+
+def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[dict[str, Any]]:
+    """Time and arithmetic of each kind of operator in a deployed model of fp32, on one thread.
+
+    Telling takes the runtime about a microsecond an operator, so calls should be large.
+
+    Parameters
+    ----------
+    folder : Path
+        What `tsc_lib.deploy.prepare` filled for ONNX Runtime, without early exits.
+    calls : sequence of Call
+        A sweep.
+    repeats : int
+        Sweeps to measure, after some to warm up.
+
+    Returns
+    -------
+    list of dict
+        For every one of `KINDS`: ``kind``; ``operators``, how many one call of the graph executes; ``macs``, the
+        multiply-accumulates of a sweep; and ``ms``, the time of every sweep.
+    """
+    import onnx
+
+    with tempfile.TemporaryDirectory() as temporary, host_lock(partial(print, file=sys.stderr, flush=True)):
+        optimized = Path(temporary) / "optimized.onnx"
+        profiled = session(folder / MODEL, 1, optimized=optimized, profile=Path(temporary) / "profile")
+        predict = OnnxRuntimePredictor(profiled, description_of(folder)["config"]["patch"], 1)
+        for _ in range(WARM_UP + repeats):
+            for call in calls:
+                predict(call.x, call.lengths)
+        events = json.loads(Path(profiled.end_profiling()).read_text())
+        graph = onnx.load(optimized).graph
+    kinds = {node.name: _kind(node, {value.name for value in graph.initializer}) for node in graph.node}
+    transposed = {node.name: any(a.name == "transA" and a.i for a in node.attribute) for node in graph.node}
+    executed = [event for event in events if event["cat"] == "Node" and event["name"].endswith(EVENT)]
+    each = len(executed) // (WARM_UP + repeats)  # every sweep executes the same
+    sweeps = [executed[start : start + each] for start in range(WARM_UP * each, len(executed), each)]
+    rows = []
+    for kind in KINDS:
+        mine = [[event for event in sweep if kinds[_node(event)] == kind] for sweep in sweeps]
+        rows.append(
+            {
+                "kind": kind,
+                "operators": sum(found == kind for found in kinds.values()),
+                "macs": sum(_macs(event, transposed[_node(event)]) for event in mine[0]),
+                "ms": [sum(event["dur"] for event in sweep) / 1000 for sweep in mine],
+            }
+        )
+    return rows
+
+
+def _kind(node: Any, weights: set[str]) -> str:
+    if node.op_type in PRODUCTS:
+        return LINEAR if weights & set(node.input[1:2]) else ATTENTION
+    return BY_OPERATOR.get(node.op_type, REST)
+
+
+def _node(event: dict[str, Any]) -> str:
+    return str(event["name"].removesuffix(EVENT))
+
+
+def _macs(event: dict[str, Any], transposed: bool) -> int:
+    """Multiply-accumulates of one execution: for every number that comes out as many as it is the sum of."""
+    operator = event["args"]["op_name"]
+    if operator not in PRODUCTS:
+        return 0
+    first, second = (shape for given in event["args"]["input_type_shape"][:2] for shape in given.values())
+    [out] = (shape for given in event["args"]["output_type_shape"] for shape in given.values())
+    terms = math.prod(second[1:]) if operator == "Conv" else first[-2 if transposed else -1]
+    return math.prod(out) * int(terms)

@@ -1,0 +1,90 @@
+"""What bounds a runtime's rate: the uncompressed model in ONNX Runtime, by kind of operator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib import data, stages
+from tsc_lib.benchmark.inputs import calls_of, evenly
+from tsc_lib.comparison import RuntimeComparison
+from tsc_lib.compress import BASELINE
+from tsc_lib.deploy.operator_times import operator_times
+from tsc_lib.spec import BenchmarkSettings
+from tsc_lib.stages import BENCHMARK_VERSION, BenchmarkJob, Unit
+from tsc_lib.stats import ratio_interval
+from tsc_lib.store import StageFailed, run_or_load
+
+VERSION = (*BENCHMARK_VERSION, 1)
+RUNTIME = "onnxruntime"
+"""The runtime that tells the time of each operator."""
+
+REPEATS = 30
+COLUMNS = [
+    *["dataset", "model", "seed", "runtime", "batch_size", "kind", "operators", "macs", "ms"],
+    *["share", "share_low", "share_high", "gflops", "status"],
+]
+
+
+def times_of(unit: Unit, settings: BenchmarkSettings) -> list[dict[str, Any]]:
+    """`operator_times` of a unit's uncompressed model at the largest batch, measured or loaded.
+
+    Raises
+    ------
+    StageFailed
+        If the model cannot be deployed.
+    """
+
+    def work(folder: Path) -> dict[str, Any]:
+        deployed, _ = stages.deployed(unit, BASELINE, RUNTIME)
+        dataset = data.load(unit.data)
+        sample = evenly(sorted(dataset.test.x, key=lambda x: x.shape[1]), settings.series)
+        calls = calls_of(sample, dataset.equal_length, max(settings.batch_sizes))
+        return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(deployed, calls, REPEATS)}
+
+    version = (*VERSION, *stages.deploy.version(RUNTIME))
+    job = BenchmarkJob(unit, ((BASELINE, RUNTIME),), settings, {})
+    _, record = run_or_load("operators", version, unit.label, job, work)
+    return [{**row, "series": record["series"]} for row in record["kinds"]]
+
+
+def operator_table(comparison: RuntimeComparison) -> pd.DataFrame:
+    """Every kind of operator of the uncompressed models that a profile compares in ONNX Runtime: columns `COLUMNS`.
+
+    ``macs`` and ``ms`` are those of one series; ``share`` is the part of all operators' time, in per cent, with the
+    ends of its 95 % interval over sweeps; ``gflops`` is two operations for every multiply-accumulate over the time.
+    """
+    return pd.DataFrame([row for unit in comparison.units for row in rows_of(comparison, unit)], columns=COLUMNS)
+
+
+def rows_of(comparison: RuntimeComparison, unit: Unit) -> list[dict[str, Any]]:
+    """One unit's rows of `operator_table`, measured or loaded; none if the profile does not compare the runtime."""
+    if (BASELINE, RUNTIME) not in comparison.variants:
+        return []
+    settings = comparison.settings(unit, 1)
+    known = {**unit.names, "runtime": RUNTIME, "batch_size": max(settings.batch_sizes)}
+    try:
+        return [{**known, **row, "status": "ok"} for row in shares(times_of(unit, settings))]
+    except StageFailed as failure:
+        return [{**known, "status": f"failed: {failure}"}]
+
+
+def shares(kinds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of `operator_table` for one model, from the times of all sweeps by kind."""
+    total = np.sum([kind["ms"] for kind in kinds], axis=0)
+    rows = []
+    for kind in kinds:
+        ms = float(np.median(kind["ms"]))
+        share = 100 * np.array(ratio_interval(kind["ms"], total)) if ms else np.zeros(3)
+        rows.append(
+            {
+                **{name: kind[name] for name in ("kind", "operators")},
+                **{"macs": kind["macs"] / kind["series"], "ms": ms / kind["series"]},
+                **dict(zip(("share", "share_low", "share_high"), share.tolist(), strict=True)),
+                "gflops": 2 * kind["macs"] / ms / 1e6 if kind["macs"] and ms else None,
+            }
+        )
+    return rows
