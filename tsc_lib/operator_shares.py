@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsc_lib import data, stages
+from tsc_lib import data, deploy, stages
 from tsc_lib.benchmark.inputs import calls_of, evenly
 from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.compress import BASELINE
@@ -45,7 +45,7 @@ def times_of(unit: Unit, settings: BenchmarkSettings) -> list[dict[str, Any]]:
         calls = calls_of(sample, dataset.equal_length, max(settings.batch_sizes))
         return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(deployed, calls, REPEATS)}
 
-    version = (*VERSION, *stages.deploy.version(RUNTIME))
+    version = (*VERSION, *deploy.version(RUNTIME))
     job = BenchmarkJob(unit, ((BASELINE, RUNTIME),), settings, {})
     _, record = run_or_load("operators", version, unit.label, job, work)
     return [{**row, "series": record["series"]} for row in record["kinds"]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib import data, stages
+from tsc_lib import data, deploy, stages
 from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.compress import number_format, parse
 from tsc_lib.compress.sensitivity import sensitivity
@@ -68,7 +68,8 @@ def errors_of(unit: Unit, recipe: str, runtime: str) -> list[dict[str, Any]]:
         return {"layers": layer_errors(deployed, runtime, sample, dataset.equal_length)}
 
     job = DeployJob(unit, recipe, runtime)
-    return run_or_load("layer-errors", LAYER_ERROR_VERSION, unit.label, job, work)[1]["layers"]
+    version = (*LAYER_ERROR_VERSION, *deploy.version(runtime))
+    return run_or_load("layer-errors", version, unit.label, job, work)[1]["layers"]
 
 
 def sensitivity_of(unit: Unit) -> list[dict[str, Any]]:
