@@ -132,7 +132,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     source = same_source(rows.energy_source)
     datasets, models = unique(results.dataset), unique(results.model)
     labels = unique(rows.sort_values("family", kind="stable").label)
-    fig, axes = panels(len(datasets), 2, 0.3 * len(labels) + 0.5, sharey=True)
+    fig, axes = panels(len(datasets), 2, 0.34 * len(labels) + 0.5, sharey=True)
     views = (("energy_mj_per_sample", "energy_ratio"), ("energy_modelled_mj_per_sample", None))
     for line, dataset in zip(axes, datasets, strict=True):
         for ax, (energy, ratio) in zip(line, views, strict=True):
@@ -143,7 +143,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
         line[0].set_title(dataset, loc="left")
     axes[-1, 0].set_xlabel(f"{source}, mJ/series")
     axes[-1, 1].set_xlabel("modelled, mJ/series (another quantity)")
-    name_rows(axes[0, 0], labels, 24)
+    name_rows(axes[0, 0], labels, 30)
     handles = [
         handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=f"{model}, change against fp32")
         for number, model in enumerate(models)
