@@ -121,3 +121,9 @@ def test_figures_show_every_data_set_and_model(results: pd.DataFrame) -> None:
     for figure in drawn:
         assert [ax.get_title() for ax in figure.axes[:2]] == ["PLAID", "ElectricDevices"]
         assert len(figure.axes) == 4
+
+
+def test_a_front_that_was_not_run_says_so(results: pd.DataFrame) -> None:
+    lacking = results[(results.dataset != "PLAID") | (results.model != "T2")]
+    said = [[text.get_text() for text in ax.texts] for ax in figures.front_beside_study(lacking).axes]
+    assert [texts.count("not run") for texts in said] == [0, 0, 1, 0]

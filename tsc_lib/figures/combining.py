@@ -23,7 +23,7 @@ from tsc_lib.figures.common import (
     strategy_handles,
     unique,
 )
-from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
+from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
 from tsc_lib.references import STUDY_SAVINGS
 from tsc_lib.stats import pareto_front
 from tsc_lib.tables import learned, strategy_table
@@ -199,6 +199,7 @@ def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
 
 def _front(ax: Axes, part: pd.DataFrame) -> None:
     if part.empty:
+        instead(ax, "not run")
         return
     front = part[pareto_front(part.cpu_ratio, -part.points_lost)].sort_values("cpu_ratio")
     ax.step(front.cpu_ratio, front.points_lost, where="post", color=QUIET, linewidth=1, zorder=1)

@@ -216,7 +216,7 @@ def operator_shares(table: pd.DataFrame) -> Figure:
         ax.hlines(range(len(kinds)), part.share_low, part.share_high, color=QUIET, linewidth=1.5)
         for y, (end, rate) in enumerate(zip(part.share_high, part.gflops, strict=True)):
             if rate == rate:  # no NaN: a product
-                ax.text(end + 1.5, y, f"{rate:.0f} GFLOP/s", va="center", fontsize=8)
+                ax.text(end + 1.5, y, f"{rate:.{0 if rate >= 10 else 1}f} GFLOP/s", va="center", fontsize=8)
         ax.set_xlim(0, 1.45 * rows.share_high.max())
         ax.grid(axis="y", visible=False)
     name_rows(cells[0][0], kinds)
