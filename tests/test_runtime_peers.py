@@ -19,6 +19,7 @@ from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.spec import TrainSpec
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+WAYS = ["onnxruntime fp32", "openvino fp32", "openvino int8", "inductor int8"]
 COMPILERS = ("g++", "clang++")
 TOLERANCE = {"fp32": 1e-5, "int8": 0.3}
 
@@ -34,7 +35,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize("equal_length", [True, False], ids=["equal", "unequal"])
-@pytest.mark.parametrize("way", ["onnxruntime fp32", "openvino fp32", "openvino int8", "inductor int8"])
+@pytest.mark.parametrize("way", WAYS)
 def test_plain_runtimes_classify_as_eager_does(plain: ModuleType, tmp_path: Path, way: str, equal_length: bool) -> None:
     runtime, number_format = way.split()
     if runtime == "inductor":
@@ -67,4 +68,4 @@ def test_plain_runtimes_classify_as_eager_does(plain: ModuleType, tmp_path: Path
 
 
 def test_every_way_has_been_tried(plain: ModuleType) -> None:
-    assert list(plain.WAYS) == ["onnxruntime fp32", "openvino fp32", "openvino int8", "inductor int8"]
+    assert list(plain.WAYS) == WAYS

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib import data, deploy, stages
-from tsc_lib.benchmark.inputs import calls_of, evenly
+from tsc_lib.benchmark.inputs import calls_of, sample_of
 from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.compress import BASELINE
 from tsc_lib.deploy.operator_times import operator_times
@@ -41,7 +41,7 @@ def times_of(unit: Unit, settings: BenchmarkSettings) -> list[dict[str, Any]]:
     def work(folder: Path) -> dict[str, Any]:
         deployed, _ = stages.deployed(unit, BASELINE, RUNTIME)
         dataset = data.load(unit.data)
-        sample = evenly(sorted(dataset.test.x, key=lambda x: x.shape[1]), settings.series)
+        sample = sample_of(dataset.test.x, settings.series)
         calls = calls_of(sample, dataset.equal_length, max(settings.batch_sizes))
         return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(deployed, calls, REPEATS)}
 

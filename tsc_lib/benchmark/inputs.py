@@ -46,7 +46,7 @@ def save_inputs(
     settings = settings or BenchmarkSettings()
     if not len(series):
         raise UserError("a benchmark needs at least one series to run on, but the sample is empty")
-    chosen = evenly(sorted(series, key=lambda x: x.shape[1]), settings.series)
+    chosen = sample_of(series, settings.series)
     arrays = {f"x_{i}": np.asarray(x, np.float32) for i, x in enumerate(chosen)}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, equal_length=np.array(equal_length), **arrays)
@@ -68,6 +68,11 @@ def calls_of(series: Sequence[NDArray[np.float32]], equal_length: bool, batch_si
     chosen = evenly(series, count) if count < len(series) else [series[i * len(series) // count] for i in range(count)]
     calls = [Call(*pad(chosen[start : start + batch_size])) for start in range(0, count, batch_size)]
     return [Call(call.x, None) for call in calls] if equal_length else calls
+
+
+def sample_of(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """`count` of the series, or all if there are fewer, sorted by length and evenly over the lengths."""
+    return evenly(sorted(series, key=lambda x: x.shape[1]), count)
 
 
 def evenly(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:

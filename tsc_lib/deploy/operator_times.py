@@ -59,7 +59,8 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
                 predict(call.x, call.lengths)
         events = json.loads(Path(profiled.end_profiling()).read_text())
         graph = onnx.load(optimized).graph
-    kinds = {node.name: _kind(node, {value.name for value in graph.initializer}) for node in graph.node}
+    weights = {value.name for value in graph.initializer}
+    kinds = {node.name: _kind(node, weights) for node in graph.node}
     transposed = {node.name: any(a.name == "transA" and a.i for a in node.attribute) for node in graph.node}
     executed = [event for event in events if event["cat"] == "Node" and event["name"].endswith(EVENT)]
     each = len(executed) // (WARM_UP + repeats)  # every sweep executes the same

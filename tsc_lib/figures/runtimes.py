@@ -215,7 +215,7 @@ def operator_shares(table: pd.DataFrame) -> Figure:
         ax.barh(range(len(kinds)), part.share, 0.6, color=RUNTIME_COLOURS[rows.runtime.iloc[0]])
         ax.hlines(range(len(kinds)), part.share_low, part.share_high, color=QUIET, linewidth=1.5)
         for y, (end, rate) in enumerate(zip(part.share_high, part.gflops, strict=True)):
-            if rate == rate:  # no NaN: a product
+            if pd.notna(rate):  # a product
                 ax.text(end + 1.5, y, f"{rate:.{0 if rate >= 10 else 1}f} GFLOP/s", va="center", fontsize=8)
         ax.set_xlim(0, 1.45 * rows.share_high.max())
         ax.grid(axis="y", visible=False)

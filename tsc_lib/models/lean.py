@@ -1,8 +1,8 @@
 """A network as inference runtimes like it: the same logits from fewer and larger operators.
 
-Positions and the embedding's bias are one table. Query, key and value are one matrix, which may also hold the scale of
-the scores. Of the last layer only the class token is computed, because nothing else of it is read: an eighth of T1, and
-nearly half of a model of two layers.
+Positions and the embedding's bias are one table. Query, key and value are one matrix. Of the last layer only the class
+token is computed, because nothing else of it is read: an eighth of T1, and nearly half of a model of two layers.
+Attention is one operator here; `tsc_lib.models.spelled` has layers without it.
 """
 
 from __future__ import annotations
