@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from test_runtimes import without_the_study
 
 from tsc_lib import bundle, cli
 from tsc_lib.errors import UserError
-from tsc_lib.predict import Prediction, logits_of, predict
+from tsc_lib.predict import Prediction, calls_of, logits_of, predict
 from tsc_lib.series.formats import read
 from tsc_lib.series.scaling import Scaler
 
@@ -54,8 +56,48 @@ def test_logits_are_eagers_row_by_row(models: Path, runtime: str, batch_size: in
     folder = models / f"any-{runtime}"
     series = series_of((9, 5000, 24, 1, 31, 16, 100, 7, 8), channels=24)
     described = bundle.read(folder)
-    logits = logits_of(described, bundle.load(folder, described, 1), series, batch_size)
+    predictors = [bundle.load(folder, described, 1)]
+    logits = logits_of(described, predictors, series, calls_of(described, series, batch_size))
     np.testing.assert_allclose(logits, logits_alone(24, series), atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_threads_change_no_bit(models: Path, tmp_path: Path, runtime: str) -> None:
+    series = series_of(tuple(range(5, 45)), channels=24)
+    file = write(tmp_path / "x.ts", f"@classLabel false\n@data\n{lines_of(series)}")
+    one, four = (predict(models / f"any-{runtime}", file, batch_size=3, threads=n).logits for n in (1, 4))
+    np.testing.assert_array_equal(four, one)
+
+
+def test_calls_run_side_by_side_and_each_predictor_has_one_at_a_time(models: Path) -> None:
+    described = bundle.read(models / "fixed")
+    series = series_of((24,) * 40)
+    together, busy = threading.Barrier(2, timeout=30), [threading.Lock(), threading.Lock()]
+
+    def predictor(own: threading.Lock, x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        assert lengths is None
+        assert own.acquire(blocking=False)
+        try:
+            together.wait()  # never comes if calls wait for one another
+            return x[:, 0, : len(LABELS)]
+        finally:
+            own.release()
+
+    calls = calls_of(described, series, 10)
+    logits = logits_of(described, [partial(predictor, lock) for lock in busy], series, calls)
+    np.testing.assert_allclose(logits, np.stack(series)[:, 0, : len(LABELS)], rtol=1e-6)
+
+
+def test_threads_that_no_call_is_left_for_work_within_the_calls(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, load = [], bundle.load
+    monkeypatch.setattr(bundle, "load", lambda *given: loaded.append(given[2]) or load(*given))
+    file = write(tmp_path / "x.npz", {"x": np.stack(series_of((24,) * 20))})
+    for batch_size, threads, expected in ((10, 5, [2, 2]), (20, 3, [3]), (5, 3, [1, 1, 1])):
+        loaded.clear()
+        predict(models / "fixed", file, batch_size=batch_size, threads=threads)
+        assert loaded == expected
 
 
 def test_a_batch_that_is_executed_in_parts_has_the_logits_of_the_whole(models: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("file", type=Path, metavar="FILE", help="the series")
     predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
     predict.add_argument("--batch-size", type=int, metavar="N", help="series per call (default: by their length)")
-    predict.add_argument("--threads", type=int, metavar="N", help="threads (default: as many as it was measured with)")
+    predict.add_argument("--threads", type=int, metavar="N", help="threads (default: one per CPU)")
     predict.set_defaults(function=_predict)
 
     optimize = commands.add_parser(

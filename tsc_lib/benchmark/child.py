@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.benchmark.host import describe_host, host_lock, pin, usable_cpus
+from tsc_lib.benchmark.host import describe_host, host_lock, pin
 from tsc_lib.benchmark.inputs import Call, calls_of, load_inputs
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings
+from tsc_lib.cpus import usable_cpus
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.errors import UserError
 from tsc_lib.runtimes import RuntimeUnavailable

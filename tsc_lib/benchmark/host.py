@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tsc_lib.cpus import usable_cpus
+
 LIBRARIES = ("numpy", "torch", "torchao", "onnxruntime", "openvino", "aeon")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -49,13 +51,6 @@ def host_lock(announce: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def usable_cpus() -> list[int]:
-    """Numbers of the CPUs that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def pin(threads: int) -> None:

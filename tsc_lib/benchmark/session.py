@@ -14,9 +14,10 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from tsc_lib.benchmark.host import ALLOCATOR, THREAD_VARIABLES, usable_cpus
+from tsc_lib.benchmark.host import ALLOCATOR, THREAD_VARIABLES
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
 from tsc_lib.benchmark.summary import summarise
+from tsc_lib.cpus import usable_cpus
 from tsc_lib.errors import UserError
 
 Session = dict[str, Any]
