@@ -13,8 +13,8 @@ from tsc_lib.comparison import COLUMNS, RuntimeComparison
 from tsc_lib.deploy.operator_times import ATTENTION, KINDS, LINEAR
 from tsc_lib.operator_shares import COLUMNS as COLUMNS_OF_OPERATORS
 from tsc_lib.operator_shares import operator_table
+from tsc_lib.profiles import RuntimeGrid, load_profile
 from tsc_lib.runtimes import processor
-from tsc_lib.spec import RuntimeGrid, load_profile
 from tsc_lib.study import Study
 
 VARIANTS = {

@@ -21,9 +21,10 @@ from tsc_lib.export import export
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
 from tsc_lib.predict import predict
+from tsc_lib.profiles import load_profile
 from tsc_lib.runtimes import RuntimeUnavailable
 from tsc_lib.runtimes.cascade import CascadePredictor, confidence
-from tsc_lib.spec import TrainSpec, load_profile
+from tsc_lib.spec import TrainSpec
 from tsc_lib.study import Study
 
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3, 2), d_ff=(32, 24, 16, 16), d_hidden=32)

@@ -16,7 +16,7 @@ from tsc_lib import bundle, cli, data, deploy, runtimes, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.export import export
 from tsc_lib.predict import predict
-from tsc_lib.spec import DataChoice, load_profile
+from tsc_lib.profiles import DataChoice, load_profile
 from tsc_lib.study import Study
 
 RECIPE = "prune(l1, 0.5)"

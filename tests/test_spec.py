@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from tsc_lib.errors import UserError
-from tsc_lib.spec import PROFILES, BenchmarkSettings, DataSpec, TrainSpec, load_profile
+from tsc_lib.profiles import PROFILES, load_profile
+from tsc_lib.spec import BenchmarkSettings, DataSpec, TrainSpec
 from tsc_lib.study import Study
 
 GOOD = {

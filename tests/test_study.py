@@ -12,7 +12,7 @@ import pytest
 from tsc_lib import deploy, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
-from tsc_lib.spec import Exclusion, Headline, load_profile
+from tsc_lib.profiles import Exclusion, Headline, load_profile
 from tsc_lib.stages import REFERENCE
 from tsc_lib.study import COLUMNS, COSTS, QUALITIES, Study, qualities
 

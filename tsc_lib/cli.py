@@ -246,7 +246,8 @@ def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str,
     from tsc_lib.benchmark import BenchmarkSettings
     from tsc_lib.compress import number_format, observer, parse, text
     from tsc_lib.deploy import able
-    from tsc_lib.spec import DataChoice, Profile, TrainSpec
+    from tsc_lib.profiles import DataChoice, Profile
+    from tsc_lib.spec import TrainSpec
     from tsc_lib.study import Study
 
     steps = parse(chosen.recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from tsc_lib.benchmark.inputs import calls_of, sample_of
 from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.compress import BASELINE
 from tsc_lib.deploy.operator_times import operator_times
-from tsc_lib.spec import BenchmarkSettings
-from tsc_lib.stages import BENCHMARK_VERSION, BenchmarkJob, Unit
+from tsc_lib.spec import Spec
+from tsc_lib.stages import DEPLOY_VERSION, Unit
 from tsc_lib.stats import ratio_interval
 from tsc_lib.store import StageFailed, run_or_load
 
-VERSION = (*BENCHMARK_VERSION, 1)
+VERSION = (*DEPLOY_VERSION, 1)
 RUNTIME = "onnxruntime"
 """The runtime that tells the time of each operator."""
 
@@ -29,8 +30,17 @@ COLUMNS = [
 ]
 
 
-def times_of(unit: Unit, settings: BenchmarkSettings) -> list[dict[str, Any]]:
-    """`operator_times` of a unit's uncompressed model at the largest batch, measured or loaded.
+@dataclass(frozen=True)
+class OperatorJob(Spec):
+    """A unit's uncompressed model on a sample of so many test series, in batches of one size."""
+
+    unit: Unit
+    series: int
+    batch_size: int
+
+
+def times_of(job: OperatorJob) -> list[dict[str, Any]]:
+    """`operator_times` of an uncompressed model, measured or loaded.
 
     Raises
     ------
@@ -39,15 +49,13 @@ def times_of(unit: Unit, settings: BenchmarkSettings) -> list[dict[str, Any]]:
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        deployed, _ = stages.deployed(unit, BASELINE, RUNTIME)
-        dataset = data.load(unit.data)
-        sample = sample_of(dataset.test.x, settings.series)
-        calls = calls_of(sample, dataset.equal_length, max(settings.batch_sizes))
+        deployed, _ = stages.deployed(job.unit, BASELINE, RUNTIME)
+        dataset = data.load(job.unit.data)
+        calls = calls_of(sample_of(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
         return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(deployed, calls, REPEATS)}
 
     version = (*VERSION, *deploy.version(RUNTIME))
-    job = BenchmarkJob(unit, ((BASELINE, RUNTIME),), settings, {})
-    _, record = run_or_load("operators", version, unit.label, job, work)
+    _, record = run_or_load("operators", version, job.unit.label, job, work)
     return [{**row, "series": record["series"]} for row in record["kinds"]]
 
 
@@ -65,9 +73,10 @@ def rows_of(comparison: RuntimeComparison, unit: Unit) -> list[dict[str, Any]]:
     if (BASELINE, RUNTIME) not in comparison.variants:
         return []
     settings = comparison.settings(unit, 1)
-    known = {**unit.names, "runtime": RUNTIME, "batch_size": max(settings.batch_sizes)}
+    job = OperatorJob(unit, settings.series, max(settings.batch_sizes))
+    known = {**unit.names, "runtime": RUNTIME, "batch_size": job.batch_size}
     try:
-        return [{**known, **row, "status": "ok"} for row in shares(times_of(unit, settings))]
+        return [{**known, **row, "status": "ok"} for row in shares(times_of(job))]
     except StageFailed as failure:
         return [{**known, "status": f"failed: {failure}"}]
 

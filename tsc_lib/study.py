@@ -20,8 +20,9 @@ from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.profiles import DataChoice, Profile, load_profile
 from tsc_lib.runtimes import RUNTIMES
-from tsc_lib.spec import BenchmarkSettings, DataChoice, DataSpec, Profile, digest, load_profile
+from tsc_lib.spec import BenchmarkSettings, DataSpec, digest
 from tsc_lib.stages import REFERENCE, Unit
 from tsc_lib.stats import paired_difference_interval, proportion_interval
 from tsc_lib.store import StageFailed
