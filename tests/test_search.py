@@ -15,21 +15,21 @@ from tsc_lib import cli, compress, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import config_of
-from tsc_lib.search import choice, cost
-from tsc_lib.search import optimize as whole
+from tsc_lib.search import choice, cost, finalists
 from tsc_lib.search.optimize import optimize
 from tsc_lib.search.results import searches
 from tsc_lib.search.space import FAMILIES, Limits, starts, suggest
 from tsc_lib.search.trials import Search, large_batch, storage_of, unfinished
+from tsc_lib.search.worker import Trials, workers
 
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of its own, eager PyTorch alone, and a session of a few blocks."""
     monkeypatch.setattr(store, "OUTPUTS", tmp_path / "outputs")
-    for module in (cost, whole):
+    for module in (cost, finalists):
         monkeypatch.setattr(module, "COMPILED", ())
-    monkeypatch.setattr(whole, "BLOCKS", 3)
+    monkeypatch.setattr(finalists, "BLOCKS", 3)
     return tmp_path / "outputs"
 
 
@@ -129,10 +129,22 @@ def test_finalists_are_made_again_from_the_models_of_further_seeds(
     search = Search.open(**asked)
     for unit in search.units:
         stages.train(unit)
-    whole._repeat(search, asked, ["layers(1)", "student > distill(1)"], jobs=2)
+    finalists.repeat(search, asked, ["layers(1)", "student > distill(1)"], 2, print)
     made = [path.parent.name.rsplit("-", 1)[0] for path in outputs.glob("store/compress/*/model.json")]
     # Each has two recipes, one of which has a beginning of its own.
     assert sorted(made) == ["waves-T1-s1"] * 3 + ["waves-T1-s2"] * 3
+
+
+def test_another_process_runs_trials(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSC_OUTPUTS", str(outputs))
+    asked, journal = request(write(tmp_path / "waves"), epochs=1), tmp_path / "journal.log"
+    unit = Search.open(**asked).units[0]
+    stages.train(unit)
+    stages.deployed(unit, *stages.REFERENCE)
+    with workers(asked, [Trials(str(journal), float("inf"), 1, number=1)]) as [worker]:
+        assert worker.wait() == 0
+    assert finalists.trained(journal)["drop"].notna().all()
+    assert len(finalists.trained(journal)) == 1
 
 
 def test_no_recipe_is_tried_twice(outputs: Path, tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
-"""What runs trials and repeats, in several processes: ``python -m tsc_lib.search.worker`` reads one line of JSON."""
+"""What a search does in several processes: ``python -m tsc_lib.search.worker`` reads one line of JSON, its shift."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import optuna
 
 from tsc_lib import stages
 from tsc_lib.benchmark.child import end_with_parent
+from tsc_lib.benchmark.host import THREAD_VARIABLES
 from tsc_lib.errors import exit_code
 from tsc_lib.search.trials import HALVING, OutOfTime, Search, storage_of
 from tsc_lib.store import StageFailed
@@ -30,54 +33,94 @@ Callback = Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
 
 
 @dataclass(frozen=True)
-class Shift:
-    """One process's part in a search.
+class Trials:
+    """A shift of trials, until the deadline, or until all processes together have done as many as were asked for.
 
     Attributes
     ----------
-    request : dict
-        Arguments of `Search.open`.
     journal : str
         File with the trials.
     deadline : float
         In seconds of `time.time`.
-    trials : int or None
+    most : int or None
         Trials after which the whole search ends.
     number : int
         Of the worker, for its seed.
-    repeats : list of (int, str)
-        Seeds and recipes: models to make for the finalists, instead of trials.
     """
 
-    request: dict[str, Any]
     journal: str
     deadline: float
-    trials: int | None
-    number: int
-    repeats: list[tuple[int, str]] = field(default_factory=list)
+    most: int | None
+    number: int = 0
+
+    def work(self, search: Search, callbacks: Sequence[Callback] = ()) -> None:
+        """Run them; the callbacks are told of each."""
+        study = open_study(Path(self.journal), [search.spec.seeds[0], self.number])
+        told = list(callbacks)
+        if self.most is not None:
+            if len(study.get_trials(deepcopy=False, states=DONE)) >= self.most:
+                return
+            told.append(optuna.study.MaxTrialsCallback(self.most, states=DONE))
+        study.optimize(
+            lambda trial: search.run(trial, self.deadline),
+            timeout=max(0.0, self.deadline - time.time()),
+            callbacks=told,
+            catch=(OutOfTime,),
+        )
 
 
-def work(search: Search, shift: Shift, callbacks: list[Callback]) -> None:
-    """Run trials until the deadline, or until all processes together have done as many as were asked for."""
-    study = open_study(Path(shift.journal), [search.spec.seeds[0], shift.number])
-    if shift.trials is not None:
-        if len(study.get_trials(deepcopy=False, states=DONE)) >= shift.trials:
-            return
-        callbacks = [*callbacks, optuna.study.MaxTrialsCallback(shift.trials, states=DONE)]
-    study.optimize(
-        lambda trial: search.run(trial, shift.deadline),
-        timeout=max(0.0, shift.deadline - time.time()),
-        callbacks=callbacks,
-        catch=(OutOfTime,),
-    )
+@dataclass(frozen=True)
+class Repeats:
+    """A shift that makes recipes from the models of other seeds.
+
+    Attributes
+    ----------
+    models : list of (int, str)
+        Seeds and recipes.
+    """
+
+    models: list[tuple[int, str]]
+
+    def work(self, search: Search) -> None:
+        """Make them; failures are in the store, where the finalists find them."""
+        units = {unit.seed: unit for unit in search.units}
+        for seed, recipe in self.models:
+            with contextlib.suppress(StageFailed):
+                stages.compressed(units[seed], recipe)
 
 
-def repeat(search: Search, repeats: list[tuple[int, str]]) -> None:
-    """Make recipes from the models of other seeds; failures are in the store, where the finalists find them."""
-    units = {unit.seed: unit for unit in search.units}
-    for seed, recipe in repeats:
-        with contextlib.suppress(StageFailed):
-            stages.compressed(units[seed], recipe)
+SHIFTS: dict[str, type[Trials] | type[Repeats]] = {"trials": Trials, "repeats": Repeats}
+
+
+@contextlib.contextmanager
+def workers(request: dict[str, Any], shifts: Sequence[Trials | Repeats]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes with a shift each; they end with their standard input, and so with us.
+
+    Parameters
+    ----------
+    request : dict
+        Arguments of `Search.open`.
+    shifts : sequence of Trials or Repeats
+        May be empty.
+    """
+    environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, "1")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # the child imports what its parent can
+    command = [sys.executable, "-m", "tsc_lib.search.worker"]
+    started = []
+    try:
+        for shift in shifts:
+            worker = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment)
+            started.append(worker)
+            assert worker.stdin is not None
+            [kind] = (name for name, cls in SHIFTS.items() if isinstance(shift, cls))
+            line = {"request": request, "kind": kind, "shift": dataclasses.asdict(shift)}
+            worker.stdin.write(json.dumps(line) + "\n")
+            worker.stdin.flush()
+        yield started
+    finally:
+        for worker in started:
+            worker.kill()  # a no-op unless we were interrupted
+            worker.wait()
 
 
 def open_study(journal: Path, seeds: list[int]) -> optuna.Study:
@@ -94,11 +137,11 @@ def open_study(journal: Path, seeds: list[int]) -> optuna.Study:
 
 
 def main() -> int:
-    """Run trials as the line on standard input says; ends with the parent."""
-    shift = Shift(**json.loads(sys.stdin.readline()))
+    """Work as the line on standard input says; ends with the parent."""
+    line = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
-    search = Search.open(**shift.request)
-    return exit_code(lambda: repeat(search, shift.repeats) if shift.repeats else work(search, shift, []))
+    shift = SHIFTS[line["kind"]](**line["shift"])
+    return exit_code(lambda: shift.work(Search.open(**line["request"])))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,123 @@
+"""The finalists of a search: which recipes, made again for every seed, measured in one session and judged there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tsc_lib import stages
+from tsc_lib.benchmark.settings import BenchmarkSettings
+from tsc_lib.search.choice import judged, paired_drop, ranked
+from tsc_lib.search.cost import COMPILED
+from tsc_lib.search.trials import Search, completed
+from tsc_lib.search.worker import Repeats, open_study, workers
+from tsc_lib.stages import REFERENCE
+from tsc_lib.store import StageFailed
+
+Say = Callable[[str], None]
+
+FINALISTS = 6
+"""Trained recipes that are measured properly."""
+
+FORMATS_OF = 2
+"""How many of them are also measured in the other runtimes, and tried in other number formats."""
+
+BLOCKS = 40
+"""Paired repeats of their session."""
+
+COLUMNS = ["recipe", "runtime", "macs", "cost", "valid_accuracy", "drop", "error"]
+COSTS = ["cpu_ratio_batch_1", "cpu_ratio_large", "energy_ratio_large", "energy_source", "latency_ratio", "size_ratio"]
+
+
+def trained(journal: Path) -> pd.DataFrame:
+    """The recipes that were trained to their end, each once, with what the short benchmark and validation say."""
+    table = pd.DataFrame(completed(open_study(journal, [0, 0])), columns=COLUMNS).drop_duplicates(
+        "recipe", ignore_index=True
+    )
+    return table.assign(measured=False)
+
+
+def chosen(table: pd.DataFrame, max_drop: float) -> pd.DataFrame:
+    """The recipes to measure: the best, the front, and the best of the rest."""
+    candidates = ranked(judged(table, max_drop))
+    best = pd.concat([candidates.head(FINALISTS // 2), candidates[candidates.front], candidates])
+    return best.drop_duplicates("recipe").head(FINALISTS)
+
+
+def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: int, say: Say) -> None:
+    """Make recipes from the models of the other seeds too, several at the same time."""
+    repeats = [(unit.seed, recipe) for unit in search.units[1:] for recipe in recipes]
+    if not repeats:
+        return
+    say(f"making the {len(recipes)} finalists again from the models of {len(search.units) - 1} other seeds")
+    shifts = [Repeats(repeats[number::jobs]) for number in range(min(jobs, len(repeats)))]
+    with workers(request, shifts[1:]) as others:
+        shifts[0].work(search)
+        for other in others:
+            other.wait()
+
+
+def measured(search: Search, candidates: pd.DataFrame, say: Say) -> pd.DataFrame:
+    """Candidates measured side by side in one session, and judged in their runtimes."""
+    spec, unit = search.spec, search.units[0]
+    variants = list(zip(candidates.recipe, candidates.runtime, strict=True))
+    for row in candidates.head(FORMATS_OF).itertuples():
+        say(f"other runtimes and number formats of {row.recipe}")
+        variants += [(row.recipe, runtime) for runtime in COMPILED if runtime != row.runtime]
+        formats = search.gauge.formats(row.recipe, spec.objective)
+        variants += [(recipe, runtime) for recipe, runtime, cost in formats if cost < row.cost]
+    whole = stages.deployed(unit, *REFERENCE)[1]["measures"]["macs"]
+    rows, working = [], []
+    for recipe, runtime in variants:
+        try:
+            drop, error, accuracy = _on_validation(search, recipe, runtime, say)
+            macs = stages.deployed(unit, recipe, runtime)[1]["measures"]["macs"]
+        except StageFailed as failure:
+            say(f"{recipe} in {runtime} failed: {failure}")
+            continue
+        working.append((recipe, runtime))
+        facts = {"recipe": recipe, "runtime": runtime, "macs": macs / whole, "valid_accuracy": accuracy}
+        rows.append(facts | {"drop": drop, "error": error})
+    sizes = tuple(sorted({1, spec.batch_size}))
+    settings = BenchmarkSettings(batch_sizes=sizes, blocks=BLOCKS, max_seconds=15.0)
+    say(f"measuring {len(working)} finalists in one session, alone")
+    session = stages.benchmarked(unit, working, settings)
+    costs = {(row["name"], row["batch_size"]): row for row in session["results"]}
+    reference = {size: costs[" in ".join(REFERENCE), size] for size in sizes}
+    found = []
+    for facts, variant in zip(rows, working, strict=True):
+        own = {size: costs[" in ".join(variant), size] for size in sizes}
+        if all(row["status"] == "ok" for row in own.values()):
+            found.append(facts | _costs(search, variant, own, reference))
+    return pd.DataFrame(found, columns=[*COLUMNS, *COSTS]).assign(measured=True)
+
+
+def _on_validation(search: Search, recipe: str, runtime: str, say: Say) -> tuple[float, float, float]:
+    """Points lost on validation and their standard error, and the accuracy, over all seeds."""
+    for unit in search.units:
+        say(f"{unit.label}: {recipe} in {runtime}")
+    right = [search.right(unit, recipe, runtime) for unit in search.units]
+    drop, error = paired_drop([search.reference_right(unit) for unit in search.units], right)
+    return drop, error, float(sum(each.mean() for each in right) / len(right))
+
+
+def _costs(
+    search: Search, variant: tuple[str, str], own: dict[int, dict[str, Any]], reference: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """A finalist's costs as shares of the reference's, and the one that is the objective as ``cost``."""
+    small, large = 1, search.spec.batch_size
+    size = [stages.deployed(search.units[0], *v)[1]["deployed"]["model_bytes"] for v in (variant, REFERENCE)]
+    shares = {
+        "energy": own[large]["energy_ratio"],
+        "time": own[large]["cpu_ratio"],
+        "latency": own[small]["latency_p50_ms"] / reference[small]["latency_p50_ms"],
+        "size": size[0] / size[1],
+    }
+    cost = shares[search.spec.objective]
+    if cost is None:  # too few windows that the counter vouched for
+        cost = own[large]["cpu_ratio"]
+    values = (own[small]["cpu_ratio"], own[large]["cpu_ratio"], own[large]["energy_ratio"], own[large]["energy_source"])
+    return {"cost": cost, **dict(zip(COSTS, (*values, shares["latency"], shares["size"]), strict=True))}
