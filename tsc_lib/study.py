@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score
 from tqdm import tqdm
 
 from tsc_lib import data, deploy, stages
+from tsc_lib.columns import COLUMNS, COSTS, qualities
 from tsc_lib.compress import number_format, observer, parse, text
 from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
@@ -24,55 +24,7 @@ from tsc_lib.profiles import DataChoice, Profile, load_profile
 from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.spec import BenchmarkSettings, DataSpec, digest
 from tsc_lib.stages import REFERENCE, Unit
-from tsc_lib.stats import paired_difference_interval, proportion_interval
 from tsc_lib.store import StageFailed
-
-COSTS = [
-    "cpu_ms_per_sample",
-    "cpu_ratio",
-    "cpu_ratio_low",
-    "cpu_ratio_high",
-    "aa_ratio",
-    "aa_ratio_low",
-    "aa_ratio_high",
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "energy_mj_per_sample",
-    "energy_low_mj_per_sample",
-    "energy_high_mj_per_sample",
-    "energy_net_mj_per_sample",
-    "energy_ratio",
-    "energy_ratio_low",
-    "energy_ratio_high",
-    "energy_windows",
-    "energy_source",
-    "energy_backend",
-    "energy_warning",
-]
-"""Columns of the results table that a benchmark session fills."""
-
-QUALITIES = [
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "f1_macro",
-    "classes_predicted",
-    "accuracy_drop",
-    "accuracy_drop_low",
-    "accuracy_drop_high",
-    "params",
-    "nonzero_params",
-    "macs",
-    "model_bytes",
-    "int8_ops",
-    "fp32_ops",
-]
-"""Columns of the results table that classifying the test set fills."""
-
-VARIANT = ["dataset", "model", "recipe", "runtime", "seed", "batch_size", "threads"]
-
-COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "status"]
-"""Columns of the results table, in order."""
 
 
 class Study:
@@ -340,20 +292,3 @@ class Study:
     def _say(self, line: str) -> None:
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
-
-
-def qualities(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    """Accuracy, its loss against the reference, and sizes, from the records that `stages.deployed` made."""
-    true, predicted = np.array(record["true"]), np.array(record["predicted"])
-    correct = predicted == true
-    accuracy = proportion_interval(int(correct.sum()), len(true))
-    row: dict[str, Any] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
-    row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
-    row["classes_predicted"] = len(np.unique(predicted))
-    if reference["status"] == "ok":
-        drop = paired_difference_interval(np.array(reference["predicted"]) == true, correct)
-        names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
-        row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
-    sizes, deployed = record["measures"], record["deployed"]
-    row |= {"params": sizes["params"], "nonzero_params": sizes["nonzero"], "macs": sizes["macs"]}
-    return row | {name: deployed[name] for name in ("model_bytes", "int8_ops", "fp32_ops")}

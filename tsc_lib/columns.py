@@ -1,0 +1,74 @@
+"""Columns of the results table, and those of them that classifying the test set fills."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import f1_score
+
+from tsc_lib.stats import paired_difference_interval, proportion_interval
+
+COSTS = [
+    "cpu_ms_per_sample",
+    "cpu_ratio",
+    "cpu_ratio_low",
+    "cpu_ratio_high",
+    "aa_ratio",
+    "aa_ratio_low",
+    "aa_ratio_high",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "energy_mj_per_sample",
+    "energy_low_mj_per_sample",
+    "energy_high_mj_per_sample",
+    "energy_net_mj_per_sample",
+    "energy_ratio",
+    "energy_ratio_low",
+    "energy_ratio_high",
+    "energy_windows",
+    "energy_source",
+    "energy_backend",
+    "energy_warning",
+]
+"""Columns of the results table that a benchmark session fills."""
+
+QUALITIES = [
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "f1_macro",
+    "classes_predicted",
+    "accuracy_drop",
+    "accuracy_drop_low",
+    "accuracy_drop_high",
+    "params",
+    "nonzero_params",
+    "macs",
+    "model_bytes",
+    "int8_ops",
+    "fp32_ops",
+]
+"""Columns of the results table that classifying the test set fills."""
+
+VARIANT = ["dataset", "model", "recipe", "runtime", "seed", "batch_size", "threads"]
+
+COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "status"]
+"""Columns of the results table, in order."""
+
+
+def qualities(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    """Accuracy, its loss against the reference, and sizes, from the records that `stages.deployed` made."""
+    true, predicted = np.array(record["true"]), np.array(record["predicted"])
+    correct = predicted == true
+    accuracy = proportion_interval(int(correct.sum()), len(true))
+    row: dict[str, Any] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
+    row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
+    row["classes_predicted"] = len(np.unique(predicted))
+    if reference["status"] == "ok":
+        drop = paired_difference_interval(np.array(reference["predicted"]) == true, correct)
+        names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
+        row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
+    sizes, deployed = record["measures"], record["deployed"]
+    row |= {"params": sizes["params"], "nonzero_params": sizes["nonzero"], "macs": sizes["macs"]}
+    return row | {name: deployed[name] for name in ("model_bytes", "int8_ops", "fp32_ops")}
