@@ -17,10 +17,11 @@ test: lint  ## everything that must hold before a change is taken
 gpu-check: $(INSTALLED)  ## measure a real GPU, or say why not
 	$(BIN)/python -m pytest tests/test_gpu.py -rs -s
 
-lint: $(INSTALLED)  ## style, types, and notebooks without outputs
+lint: $(INSTALLED)  ## style, types, which floor imports which, and notebooks without outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
 
 lab: $(INSTALLED)  ## explore the notebooks in JupyterLab

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tsc_lib import bundle, deploy, runtimes
-from tsc_lib.bundle import Bundle
+from tsc_lib import deploy, runtimes
 from tsc_lib.compress import CompressedModel
+from tsc_lib.export import bundle
+from tsc_lib.export.bundle import Bundle
 from tsc_lib.models.transformer import Transformer, TransformerConfig, length_limits
 
 LABELS = ("day", 'so-called "night"', "3")

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from tsc_lib import ablation, figures, findings
+from tsc_lib import figures
+from tsc_lib.analysis import ablation, findings
 
 RECIPE, RUNTIME = "student(2, 4, 64) > distill(60, 2.0, 0.5, 0.001) > int8(static)", "onnxruntime"
 COSTS = {

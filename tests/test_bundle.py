@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from exported import describe_again, rewrite
 
-from tsc_lib import bundle
 from tsc_lib.errors import UserError
-from tsc_lib.predict import predict
+from tsc_lib.export import bundle
+from tsc_lib.export.predict import predict
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from tsc_lib.claims import CLAIMS, NOT, REPRODUCED, SAME, UNTESTED, judge
-from tsc_lib.tables import collapsed
+from tsc_lib.analysis.claims import CLAIMS, NOT, REPRODUCED, SAME, UNTESTED, judge
+from tsc_lib.analysis.tables import collapsed
 
 STATIC_TIME = "Static int8 saves CPU time"
 STATIC_ENERGY = "Static int8 saves energy"

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tsc_lib import cli, store
-from tsc_lib.columns import COLUMNS
+from tsc_lib.study.columns import COLUMNS
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsc_lib import figures, findings, runtime_tables, store
-from tsc_lib.comparison import COLUMNS, RuntimeComparison
-from tsc_lib.deploy.operator_times import ATTENTION, KINDS, LINEAR
-from tsc_lib.operator_shares import COLUMNS as COLUMNS_OF_OPERATORS
-from tsc_lib.operator_shares import operator_table
+from tsc_lib import figures, store
+from tsc_lib.analysis import findings, runtime_tables
+from tsc_lib.benchmark.operator_times import ATTENTION, KINDS, LINEAR
 from tsc_lib.profiles import RuntimeGrid, load_profile
 from tsc_lib.runtimes import processor
 from tsc_lib.study import Study
+from tsc_lib.study.comparison import COLUMNS, RuntimeComparison
+from tsc_lib.study.operator_shares import COLUMNS as COLUMNS_OF_OPERATORS
+from tsc_lib.study.operator_shares import operator_table
 
 VARIANTS = {
     "baseline": ("eager", "onnxruntime"),

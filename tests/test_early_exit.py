@@ -10,22 +10,23 @@ import pandas as pd
 import pytest
 import torch
 
-from tsc_lib import bundle, data, deploy, figures, leaving, runtimes, stages, store
+from tsc_lib import data, deploy, figures, runtimes, stages, store
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
 from tsc_lib.compress.early_exit import class_tokens, fitted, threshold_for
 from tsc_lib.compress.early_exit import leaving as places
 from tsc_lib.compress.model import macs_by_exit
 from tsc_lib.data import Split
 from tsc_lib.errors import UserError
-from tsc_lib.export import export
+from tsc_lib.export import bundle
+from tsc_lib.export.predict import predict
+from tsc_lib.export.write import export
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
-from tsc_lib.predict import predict
 from tsc_lib.profiles import load_profile
 from tsc_lib.runtimes import RuntimeUnavailable
 from tsc_lib.runtimes.cascade import CascadePredictor, confidence
 from tsc_lib.spec import TrainSpec
-from tsc_lib.study import Study
+from tsc_lib.study import Study, leaving
 
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3, 2), d_ff=(32, 24, 16, 16), d_hidden=32)
 

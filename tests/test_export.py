@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from test_deploy import needs_compiler
 
-from tsc_lib import bundle, cli, data, deploy, runtimes, stages, store
+from tsc_lib import cli, data, deploy, runtimes, stages, store
 from tsc_lib.errors import UserError
-from tsc_lib.export import export
-from tsc_lib.predict import predict
+from tsc_lib.export import bundle
+from tsc_lib.export.predict import predict
+from tsc_lib.export.write import export
 from tsc_lib.profiles import DataChoice, load_profile
 from tsc_lib.study import Study
 

@@ -10,14 +10,15 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 
-from tsc_lib import figures, findings, tables
-from tsc_lib.claims import judge
+from tsc_lib import figures
+from tsc_lib.analysis import findings, tables
+from tsc_lib.analysis.claims import judge
+from tsc_lib.analysis.references import reference_accuracies
+from tsc_lib.analysis.strategies import FAMILIES, annotate, strategy_of
 from tsc_lib.data import Dataset, Split
 from tsc_lib.energy import SourceMismatchError
 from tsc_lib.figures.common import change, plain_log
 from tsc_lib.figures.palette import STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
-from tsc_lib.references import reference_accuracies
-from tsc_lib.strategies import FAMILIES, annotate, strategy_of
 
 RECIPE = "prune(l1, 0.5)"
 

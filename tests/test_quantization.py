@@ -13,7 +13,8 @@ from interrupted import resumed
 from torch import nn
 from torch.nn import functional as F
 
-from tsc_lib import compress, data, deploy, figures, findings, runtimes
+from tsc_lib import compress, data, deploy, figures, runtimes
+from tsc_lib.analysis import findings
 from tsc_lib.compress import CompressedModel, Material, apply, load_model, parse, save_model, text
 from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
@@ -23,10 +24,10 @@ from tsc_lib.errors import UserError
 from tsc_lib.models.lean import Lean, sources
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
-from tsc_lib.quantized import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
 from tsc_lib.runtimes import RuntimeUnavailable
 from tsc_lib.spec import DataSpec, TrainSpec
 from tsc_lib.stages import Unit
+from tsc_lib.study.quantized import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
 from tsc_lib.training import classify, evaluator
 
 needs_compiler = pytest.mark.skipif(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tsc_lib import report
-from tsc_lib.answer import answer
+from tsc_lib.analysis.answer import answer
 from tsc_lib.energy import SourceMismatchError
 from tsc_lib.errors import UserError
 

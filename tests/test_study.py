@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from tsc_lib import deploy, stages, store
-from tsc_lib.columns import COLUMNS, COSTS, QUALITIES, qualities
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
 from tsc_lib.profiles import Exclusion, Headline, load_profile
 from tsc_lib.stages import REFERENCE
 from tsc_lib.study import Study
+from tsc_lib.study.columns import COLUMNS, COSTS, QUALITIES, qualities
 
 
 @pytest.fixture(scope="module")

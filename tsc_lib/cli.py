@@ -102,7 +102,7 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def _export(chosen: argparse.Namespace) -> None:
-    from tsc_lib.export import export
+    from tsc_lib.export.write import export
 
     study, recipe, runtime = _study(chosen, chosen.runtime or "onnxruntime")
     export(study, study.units[0], recipe, runtime, chosen.folder)
@@ -110,7 +110,7 @@ def _export(chosen: argparse.Namespace) -> None:
 
 
 def _predict(chosen: argparse.Namespace) -> None:
-    from tsc_lib.predict import predict
+    from tsc_lib.export.predict import predict
 
     if chosen.out is not None:
         _check_writable(chosen.out)
@@ -143,7 +143,7 @@ def _optimize(chosen: argparse.Namespace) -> None:
 
 def _data(chosen: argparse.Namespace) -> None:
     from tsc_lib import data
-    from tsc_lib.tables import class_counts
+    from tsc_lib.analysis.tables import class_counts
 
     dataset = data.load(data.resolve(chosen.dataset))
     print(data.describe(dataset).T.to_string(header=False))

@@ -11,10 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tsc_lib import operator_shares
-from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.errors import exit_code
-from tsc_lib.study import Study
+from tsc_lib.study import Study, operator_shares
+from tsc_lib.study.comparison import RuntimeComparison
 
 
 def prepare(study: Study, job: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib.answer import answer
+from tsc_lib.analysis.answer import answer
 from tsc_lib.errors import UserError, exit_code
 from tsc_lib.store import OUTPUTS
 
@@ -32,27 +32,30 @@ SOURCES = ROOT / "docs"
 
 MODULES = (
     "data",
-    "models",
+    "models.transformer",
+    "models.zoo",
     "training",
     "compress",
     "deploy",
     "runtimes",
-    "runtimes",
     "energy",
     "benchmark",
-    "stats",
+    "stages",
     "study",
-    "comparison",
-    "runtime_tables",
-    "export",
-    "predict",
-    "strategies",
-    "tables",
-    "quantities",
-    "claims",
-    "references",
+    "study.comparison",
+    "study.columns",
+    "stats",
+    "analysis.strategies",
+    "analysis.tables",
+    "analysis.runtime_tables",
+    "analysis.quantities",
+    "analysis.claims",
+    "analysis.references",
+    "analysis.findings",
     "figures",
-    "findings",
+    "search.optimize",
+    "export.write",
+    "export.predict",
     "doctor",
 )
 """What the site's page on the Python interface documents."""

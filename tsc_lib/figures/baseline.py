@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from tsc_lib.analysis.references import class_name
+from tsc_lib.analysis.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows
 from tsc_lib.data.preprocess import natural_key
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
@@ -24,8 +26,6 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS, styled
-from tsc_lib.references import class_name
-from tsc_lib.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows
 
 COSTS = {
     "params": ("Parameters", 1),
@@ -79,7 +79,7 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
     results : DataFrame
         The results table.
     references : DataFrame
-        From `tsc_lib.references.reference_accuracies`.
+        From `tsc_lib.analysis.references.reference_accuracies`.
 
     Returns
     -------

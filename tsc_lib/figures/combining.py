@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.ablation import CRITERIA, TRAININGS
+from tsc_lib.analysis.ablation import CRITERIA, TRAININGS
+from tsc_lib.analysis.references import STUDY_SAVINGS
+from tsc_lib.analysis.tables import learned, strategy_table
 from tsc_lib.figures.common import (
     cell,
     families_in,
@@ -24,9 +26,7 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
-from tsc_lib.references import STUDY_SAVINGS
 from tsc_lib.stats import pareto_front
-from tsc_lib.tables import learned, strategy_table
 
 TRAINING_MARKERS = dict(zip(TRAININGS, ("x", "o", "D"), strict=True))
 TRAINING_COLOURS = dict(zip(TRAININGS, (QUIET, SEQUENCE[0], SEQUENCE[2]), strict=True))
@@ -39,7 +39,7 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
     Parameters
     ----------
     way, small : DataFrame
-        From `tsc_lib.ablation.way_to`, at the large batch and at the small one.
+        From `tsc_lib.analysis.ablation.way_to`, at the large batch and at the small one.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def left_out(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `tsc_lib.ablation.without_each`.
+        From `tsc_lib.analysis.ablation.without_each`.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def importance_criteria(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `tsc_lib.ablation.criteria`.
+        From `tsc_lib.analysis.ablation.criteria`.
 
     Returns
     -------

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import Locator, LogLocator, NullFormatter, StrMethodFormatter
 
+from tsc_lib.analysis.strategies import FAMILIES, TITLES
 from tsc_lib.figures.palette import INTERVAL, QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
-from tsc_lib.strategies import FAMILIES, TITLES
 
 Line = TypeVar("Line")
 

@@ -10,6 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from tsc_lib.analysis.strategies import BASELINE, annotate
+from tsc_lib.analysis.tables import (
+    CELL,
+    at_batch,
+    batch_name,
+    batches,
+    learned,
+    over_seeds,
+    representatives,
+    strategy_table,
+    succeeded,
+)
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
     cell,
@@ -31,18 +43,6 @@ from tsc_lib.figures.common import (
 )
 from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
 from tsc_lib.stats import pareto_front
-from tsc_lib.strategies import BASELINE, annotate
-from tsc_lib.tables import (
-    CELL,
-    at_batch,
-    batch_name,
-    batches,
-    learned,
-    over_seeds,
-    representatives,
-    strategy_table,
-    succeeded,
-)
 
 NUMBER_PLACES: tuple[dict[str, Any], ...] = (
     {"xytext": (4, -11), "ha": "left"},

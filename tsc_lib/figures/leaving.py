@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from tsc_lib.analysis.strategies import strategy_of
 from tsc_lib.figures.common import cell, grid, legend_below, name_rows, nothing, unique
 from tsc_lib.figures.palette import INTERVAL, SEQUENCE, styled
-from tsc_lib.strategies import strategy_of
 
 THE_END = "#D9D9D9"
 
@@ -20,7 +20,7 @@ def series_left(places: pd.DataFrame) -> Figure:
     Parameters
     ----------
     places : DataFrame
-        Of `tsc_lib.leaving.places_left`.
+        Of `tsc_lib.study.leaving.places_left`.
 
     Returns
     -------

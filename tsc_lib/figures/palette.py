@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.strategies import (
+from tsc_lib.analysis.strategies import (
     BASELINE,
     COMBINED,
     DYNAMIC,

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from tsc_lib.analysis.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL, annotate
+from tsc_lib.analysis.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows, succeeded
 from tsc_lib.figures.common import (
     cell,
     grid,
@@ -21,8 +23,6 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import MODEL_LINES, MODEL_MARKERS, QUIET, STRATEGY_COLOURS, styled
-from tsc_lib.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL, annotate
-from tsc_lib.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows, succeeded
 
 NORM_LINES = {"l1": "-", "l2": "--", "taylor": "-.", "activation": (0, (5, 1, 1, 1, 1, 1)), "random": ":"}
 NORM_MARKERS = {"l1": "o", "l2": "s", "taylor": "^", "activation": "D", "random": "x"}

@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tsc_lib.analysis.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
+from tsc_lib.analysis.tables import CELL, VARIANT, at_batch, batch_name, batches, over_seeds, succeeded
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
     bars,
@@ -24,8 +26,6 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
-from tsc_lib.strategies import BASELINE, DYNAMIC, RUNTIME, STATIC, annotate
-from tsc_lib.tables import CELL, VARIANT, at_batch, batch_name, batches, over_seeds, succeeded
 
 FAMILIES_SHOWN = [BASELINE, RUNTIME, DYNAMIC, STATIC]
 """Uncompressed models in eager and in other runtimes, and their int8."""
@@ -162,7 +162,7 @@ def layer_errors(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `tsc_lib.quantized.error_table`.
+        Of `tsc_lib.study.quantized.error_table`.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def sensitivity_map(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `tsc_lib.quantized.sensitivity_table`.
+        Of `tsc_lib.study.quantized.sensitivity_table`.
 
     Returns
     -------

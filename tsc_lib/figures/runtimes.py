@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tsc_lib.analysis.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
+from tsc_lib.analysis.tables import succeeded
 from tsc_lib.figures.common import cell, grid, guide, handle, legend_below, mark, name_rows, nothing, plain_log, unique
 from tsc_lib.figures.palette import QUIET, SEQUENCE, styled
-from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
-from tsc_lib.tables import succeeded
 
 RUNTIME_COLOURS = {"eager": "#222222", **dict(zip(("inductor", "onnxruntime", "openvino"), SEQUENCE, strict=False))}
 FORMAT_MARKERS = {
@@ -34,7 +34,7 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `tsc_lib.comparison.RuntimeComparison.table`.
+        Of `tsc_lib.study.comparison.RuntimeComparison.table`.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def operator_shares(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `tsc_lib.operator_shares.operator_table`.
+        Of `tsc_lib.study.operator_shares.operator_table`.
 
     Returns
     -------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tsc_lib.analysis.strategies import annotate
 from tsc_lib.figures.common import (
     families_in,
     grid,
@@ -17,7 +18,6 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, styled
-from tsc_lib.strategies import annotate
 
 
 @styled

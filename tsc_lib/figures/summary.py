@@ -6,6 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tsc_lib.analysis.strategies import BASELINE, annotate
+from tsc_lib.analysis.tables import VARIANT, at_batch, main_table, over_seeds, succeeded
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
     bars,
@@ -23,8 +25,6 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import STRATEGY_COLOURS, styled
-from tsc_lib.strategies import BASELINE, annotate
-from tsc_lib.tables import VARIANT, at_batch, main_table, over_seeds, succeeded
 
 VERDICT_COLOURS = {
     "reproduced": "#0072B2",
@@ -80,7 +80,7 @@ def claims_beside_ours(claims: pd.DataFrame) -> Figure:
     Parameters
     ----------
     claims : DataFrame
-        From `tsc_lib.claims.judge`.
+        From `tsc_lib.analysis.claims.judge`.
 
     Returns
     -------

@@ -18,7 +18,6 @@ import optuna
 import pandas as pd
 
 from tsc_lib import compress, stages, store
-from tsc_lib.columns import qualities
 from tsc_lib.errors import UserError
 from tsc_lib.files import read_json, write_json, write_text
 from tsc_lib.search import finalists
@@ -29,6 +28,7 @@ from tsc_lib.search.worker import DONE, Trials, open_study, workers
 from tsc_lib.spec import digest
 from tsc_lib.stages import REFERENCE
 from tsc_lib.stats import pareto_front
+from tsc_lib.study.columns import qualities
 
 RESERVE_S, RESERVE_SHARE = 120.0, 0.3
 """Seconds of the budget that are kept for the finalists, and the share of it that they are at most."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.quantities import UNIT
-from tsc_lib.strategies import BASELINE, REFERENCE_RUNTIME, split_step, step_label
-from tsc_lib.tables import CELL, at_batch, over_seeds, succeeded
+from tsc_lib.analysis.quantities import UNIT
+from tsc_lib.analysis.strategies import BASELINE, REFERENCE_RUNTIME, split_step, step_label
+from tsc_lib.analysis.tables import CELL, at_batch, over_seeds, succeeded
 
 CRITERIA = ("random", "l1", "l2", "taylor", "activation")
 """Criteria of importance, the control first."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from tsc_lib.analysis.strategies import BASELINE, FAMILIES, REFERENCE_RUNTIME, annotate, nearest_ratio
+from tsc_lib.analysis.tables import CELL, PERMITTED_LOSS, at_batch, collapsed, learned
 from tsc_lib.energy import MEANING, same_source
 from tsc_lib.stats import geometric_mean_interval
-from tsc_lib.strategies import BASELINE, FAMILIES, REFERENCE_RUNTIME, annotate, nearest_ratio
-from tsc_lib.tables import CELL, PERMITTED_LOSS, at_batch, collapsed, learned
 
 
 def answer(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points: float = PERMITTED_LOSS) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib.bundle import CARD, SUMS, Bundle
+from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number
 from tsc_lib.data import Dataset
 from tsc_lib.energy import MEANING
-from tsc_lib.findings.wording import bullets, counted, interval, listed, number
+from tsc_lib.export.bundle import CARD, SUMS, Bundle
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.stages import Unit
 

@@ -11,12 +11,12 @@ import pandas as pd
 
 from tsc_lib import stages
 from tsc_lib.benchmark.summary import cpu_ratio
-from tsc_lib.columns import COSTS, qualities
 from tsc_lib.compress import BASELINE, parse, text
 from tsc_lib.spec import BenchmarkSettings
 from tsc_lib.stages import REFERENCE, Unit
 from tsc_lib.store import StageFailed
 from tsc_lib.study import Study
+from tsc_lib.study.columns import COSTS, qualities
 
 COSTS_COMPARED = [name for name in COSTS if not name.startswith("energy")]
 

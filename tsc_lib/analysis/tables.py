@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tsc_lib.data import Dataset
-from tsc_lib.energy import same_source
-from tsc_lib.references import class_name
-from tsc_lib.stats import geometric_mean_interval, mean_interval
-from tsc_lib.strategies import (
+from tsc_lib.analysis.references import class_name
+from tsc_lib.analysis.strategies import (
     BASELINE,
     DYNAMIC,
     EARLY,
@@ -26,6 +23,9 @@ from tsc_lib.strategies import (
     annotate,
     nearest_ratio,
 )
+from tsc_lib.data import Dataset
+from tsc_lib.energy import same_source
+from tsc_lib.stats import geometric_mean_interval, mean_interval
 
 STUDY_PRUNING = 0.2
 """Share that the study's authors pruned (their earlier report on UniMiB SHAR)."""

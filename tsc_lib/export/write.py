@@ -7,12 +7,13 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from tsc_lib import bundle, data, runtimes, stages
-from tsc_lib.bundle import Bundle
-from tsc_lib.card import model_card
+from tsc_lib import data, runtimes, stages
 from tsc_lib.compress import parse, text
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError
+from tsc_lib.export import bundle
+from tsc_lib.export.bundle import Bundle
+from tsc_lib.export.card import model_card
 from tsc_lib.files import read_json, write_bytes
 from tsc_lib.models.transformer import TransformerConfig, length_limits
 from tsc_lib.runtimes.cascade import thresholds_of

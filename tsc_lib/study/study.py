@@ -14,7 +14,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsc_lib import data, deploy, stages
-from tsc_lib.columns import COLUMNS, COSTS, qualities
 from tsc_lib.compress import number_format, observer, parse, text
 from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
@@ -25,6 +24,7 @@ from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.spec import BenchmarkSettings, DataSpec, digest
 from tsc_lib.stages import REFERENCE, Unit
 from tsc_lib.store import StageFailed
+from tsc_lib.study.columns import COLUMNS, COSTS, qualities
 
 
 class Study:

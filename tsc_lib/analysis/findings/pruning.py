@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.findings.wording import bullets, counted, number, span
-from tsc_lib.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL
-from tsc_lib.tables import learned, strategy_table
+from tsc_lib.analysis.findings.wording import bullets, counted, number, span
+from tsc_lib.analysis.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL
+from tsc_lib.analysis.tables import learned, strategy_table
 
 NOTHING = "This profile prunes nothing."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.findings.wording import bullets, counted
+from tsc_lib.analysis.findings.wording import bullets, counted
 
 
 def overview(table: pd.DataFrame) -> str:

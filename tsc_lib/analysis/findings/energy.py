@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.energy import MEANING, same_source
-from tsc_lib.findings.wording import bullets, counted, interval, listed, number, saving, span
-from tsc_lib.stats import pareto_front
-from tsc_lib.strategies import BASELINE, FAMILIES, annotate
-from tsc_lib.tables import (
+from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number, saving, span
+from tsc_lib.analysis.strategies import BASELINE, FAMILIES, annotate
+from tsc_lib.analysis.tables import (
     CELL,
     PERMITTED_LOSS,
     at_batch,
@@ -22,6 +20,8 @@ from tsc_lib.tables import (
     strategy_table,
     succeeded,
 )
+from tsc_lib.energy import MEANING, same_source
+from tsc_lib.stats import pareto_front
 
 
 def energy(results: pd.DataFrame) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.findings.wording import bullets, counted, interval, listed, span
-from tsc_lib.quantities import named
-from tsc_lib.references import class_name
-from tsc_lib.tables import CELL, accuracy_table, at_batch, batch_name, batches, collapsed, reference_rows
+from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, span
+from tsc_lib.analysis.quantities import named
+from tsc_lib.analysis.references import class_name
+from tsc_lib.analysis.tables import CELL, accuracy_table, at_batch, batch_name, batches, collapsed, reference_rows
 
 
 def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:

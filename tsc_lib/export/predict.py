@@ -15,10 +15,10 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from tsc_lib import bundle
-from tsc_lib.bundle import Bundle
 from tsc_lib.cpus import usable_cpus
 from tsc_lib.errors import UserError, one_line
+from tsc_lib.export import bundle
+from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
 from tsc_lib.series.formats import read
 from tsc_lib.series.padding import pad

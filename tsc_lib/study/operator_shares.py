@@ -11,13 +11,13 @@ import pandas as pd
 
 from tsc_lib import data, deploy, stages
 from tsc_lib.benchmark.inputs import calls_of, sample_of
-from tsc_lib.comparison import RuntimeComparison
+from tsc_lib.benchmark.operator_times import operator_times
 from tsc_lib.compress import BASELINE
-from tsc_lib.deploy.operator_times import operator_times
 from tsc_lib.spec import Spec
 from tsc_lib.stages import DEPLOY_VERSION, Unit
 from tsc_lib.stats import ratio_interval
 from tsc_lib.store import StageFailed, run_or_load
+from tsc_lib.study.comparison import RuntimeComparison
 
 VERSION = (*DEPLOY_VERSION, 1)
 RUNTIME = "onnxruntime"

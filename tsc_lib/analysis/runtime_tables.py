@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.tables import CELL, succeeded
+from tsc_lib.analysis.tables import CELL, succeeded
 
 KIND = ["runtime", "number_format"]
 """What a line or bar of the comparison stands for."""

@@ -34,10 +34,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tsc_lib import quantities
-from tsc_lib.references import STUDY_DATASETS
+from tsc_lib.analysis import quantities
+from tsc_lib.analysis.references import STUDY_DATASETS
+from tsc_lib.analysis.strategies import COMBINED, DYNAMIC, MASKS, REMOVAL, STATIC, annotate
 from tsc_lib.stats import Interval
-from tsc_lib.strategies import COMBINED, DYNAMIC, MASKS, REMOVAL, STATIC, annotate
 
 REPRODUCED, SAME, NOT = "reproduced", "same direction", "not reproduced"
 UNTESTED = "cannot be tested on this machine"
@@ -60,7 +60,7 @@ class Claim:
     unit : str
         Unit of the published value and ours.
     quantity : callable
-        What is computed from the results, from `tsc_lib.quantities`.
+        What is computed from the results, from `tsc_lib.analysis.quantities`.
     rule : {"gain", "limit", "direction"}
         How the verdict is found; see the module's documentation.
     families : tuple of str

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib import data, deploy, stages
-from tsc_lib.comparison import RuntimeComparison
 from tsc_lib.compress import number_format, parse
 from tsc_lib.compress.sensitivity import sensitivity
 from tsc_lib.deploy.layer_error import REASONS, layer_errors
@@ -19,6 +18,7 @@ from tsc_lib.spec import Spec
 from tsc_lib.stages import COMPRESS_VERSION, DEPLOY_VERSION, DeployJob, Unit
 from tsc_lib.store import StageFailed, run_or_load
 from tsc_lib.study import Study
+from tsc_lib.study.comparison import RuntimeComparison
 
 LAYER_ERROR_VERSION = (*DEPLOY_VERSION, 1)
 SENSITIVITY_VERSION = (*COMPRESS_VERSION, 1)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tsc_lib.analysis.strategies import EARLY, FEWER, strategy_of
+from tsc_lib.analysis.tables import CELL
 from tsc_lib.stages import REFERENCE
-from tsc_lib.strategies import EARLY, FEWER, strategy_of
 from tsc_lib.study import Study
-from tsc_lib.tables import CELL
 
 VARIANT = [*CELL, "seed", "recipe", "runtime"]
 

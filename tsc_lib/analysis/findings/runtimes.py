@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.deploy.operator_times import ATTENTION, LINEAR
-from tsc_lib.findings.wording import bullets, listed, number, span
-from tsc_lib.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
-from tsc_lib.tables import CELL, failures, succeeded
+from tsc_lib.analysis.findings.wording import bullets, listed, number, span
+from tsc_lib.analysis.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
+from tsc_lib.analysis.tables import CELL, failures, succeeded
+from tsc_lib.benchmark.operator_times import ATTENTION, LINEAR
 
 NOTHING = "This profile compares no runtimes."
 

@@ -5,12 +5,12 @@ Each takes tables and returns Markdown.
 
 from __future__ import annotations
 
-from tsc_lib.findings.baseline import accuracy, confusion, cost, learning
-from tsc_lib.findings.combining import ablation, criteria, headline, multiplied, savings_by_step, taken_apart
-from tsc_lib.findings.data import balance, lengths, overview
-from tsc_lib.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
-from tsc_lib.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
-from tsc_lib.findings.quantization import (
+from tsc_lib.analysis.findings.baseline import accuracy, confusion, cost, learning
+from tsc_lib.analysis.findings.combining import ablation, criteria, headline, multiplied, savings_by_step, taken_apart
+from tsc_lib.analysis.findings.data import balance, lengths, overview
+from tsc_lib.analysis.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
+from tsc_lib.analysis.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
+from tsc_lib.analysis.findings.quantization import (
     int8_accuracy,
     int8_operators,
     int8_size,
@@ -18,7 +18,15 @@ from tsc_lib.findings.quantization import (
     layer_errors,
     sensitivity,
 )
-from tsc_lib.findings.runtimes import availability, int8_losses, rate, rate_bound, runtime_saving, tail, threads
+from tsc_lib.analysis.findings.runtimes import (
+    availability,
+    int8_losses,
+    rate,
+    rate_bound,
+    runtime_saving,
+    tail,
+    threads,
+)
 
 __all__ = [
     "ablation",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsc_lib.ablation import way_to, without_each
-from tsc_lib.findings.wording import bullets, interval, number, span
-from tsc_lib.quantities import UNIT
-from tsc_lib.strategies import BASELINE, REFERENCE_RUNTIME
-from tsc_lib.tables import CELL, PERMITTED_LOSS, at_batch, batch_name, batches, strategy_table, succeeded
+from tsc_lib.analysis.ablation import way_to, without_each
+from tsc_lib.analysis.findings.wording import bullets, interval, number, span
+from tsc_lib.analysis.quantities import UNIT
+from tsc_lib.analysis.strategies import BASELINE, REFERENCE_RUNTIME
+from tsc_lib.analysis.tables import CELL, PERMITTED_LOSS, at_batch, batch_name, batches, strategy_table, succeeded
 
 TARGETS = {"large": 20, "small": 12}
 """How many times less CPU time than eager fp32 is aimed at, by kind of batch."""

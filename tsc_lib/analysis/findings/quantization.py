@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from tsc_lib.findings.wording import bullets, interval, listed, number, span
-from tsc_lib.quantities import UNIT, pooled
-from tsc_lib.strategies import BASELINE, DYNAMIC, STATIC, annotate
-from tsc_lib.tables import at_batch, batch_name, batches, failures, learned, strategy_table, succeeded
+from tsc_lib.analysis.findings.wording import bullets, interval, listed, number, span
+from tsc_lib.analysis.quantities import UNIT, pooled
+from tsc_lib.analysis.strategies import BASELINE, DYNAMIC, STATIC, annotate
+from tsc_lib.analysis.tables import at_batch, batch_name, batches, failures, learned, strategy_table, succeeded
 
 NOTHING = "This profile quantizes nothing."
 
