@@ -5,11 +5,13 @@ from __future__ import annotations
 import nbformat
 import pandas as pd
 import pytest
+from PIL import Image
 
-from tsc_lib import report
+from tsc_lib import publish, report
 from tsc_lib.analysis.answer import answer
 from tsc_lib.energy import SourceMismatchError
 from tsc_lib.errors import UserError
+from tsc_lib.study import Study
 
 PARAMETERS = 'profile: str = "smoke"  # which profile'
 
@@ -185,3 +187,39 @@ def test_site_needs_no_network(site):
     assert report.external_assets(site) == []
     assert (site / "_static" / "tex-svg.js").is_file() and (site / "searchindex.js").is_file()
     assert "_static/tex-svg.js" in (site / "notebooks" / "01_first.html").read_text()
+
+
+def finished(outputs, name, notebooks, mark):
+    """What a profile's report leaves, as far as it is published."""
+    for kind in ("tables", "figures", "notebooks"):
+        (outputs / kind / name).mkdir(parents=True, exist_ok=True)
+    for table in ("results", "claims"):
+        (outputs / "tables" / name / f"{table}.csv").write_text(mark)
+    Image.effect_noise((60, 40), 90).save(outputs / "figures" / name / "figure.png")
+    for notebook in notebooks.glob("*.ipynb"):
+        nbformat.write(nbformat.read(notebook, as_version=4), outputs / "notebooks" / name / notebook.name)
+
+
+def test_a_profile_is_published_whole_and_others_within_it_stay(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(publish, "OUTPUTS", tmp_path)
+    notebooks = tmp_path / "source"
+    notebooks.mkdir()
+    write_notebook(notebooks / "01_data_loading.ipynb")
+    monkeypatch.setattr(publish, "NOTEBOOKS", notebooks)
+    host = {"cpu_model": "a processor", "cpus": 2, "threads": 1, "system": "Linux", "python": "3.11", "date": "today"}
+    monkeypatch.setattr(Study, "host", lambda study: {**host, "versions": {"torch": "2"}})
+    monkeypatch.setattr(publish, "MAIN", "smoke")
+    assert publish.main(["--profile", "quick"]) == 1
+    assert "finish the report first" in capsys.readouterr().err
+    published = tmp_path / "published"
+    for name, mark in (("smoke", "old"), ("quick", "beside"), ("smoke", "new")):
+        finished(tmp_path, name, notebooks, mark)
+        if mark == "new":
+            (published / "figures" / "stale.png").touch()
+        assert publish.main(["--profile", name]) == 0
+    assert (published / "results.csv").read_text() == "new"
+    assert (published / "quick" / "results.csv").read_text() == "beside"
+    assert "a processor" in (published / "quick" / "README.md").read_text()
+    for folder in (published, published / "quick"):
+        assert [path.name for path in (folder / "figures").iterdir()] == ["figure.png"]
+        assert (folder / "notebooks" / "01_data_loading.ipynb").is_file()

@@ -2,7 +2,8 @@
 
 ::
 
-    python -m tsc_lib.publish --profile paper
+    python -m tsc_lib.publish --profile paper    # into outputs/published
+    python -m tsc_lib.publish --profile seeds    # into outputs/published/seeds, and so any other
 """
 
 from __future__ import annotations
@@ -22,13 +23,21 @@ from PIL import Image
 
 from tsc_lib.errors import UserError, exit_code
 from tsc_lib.files import write_text
+from tsc_lib.profiles import load_profile
 from tsc_lib.report import NOTEBOOKS
 from tsc_lib.store import OUTPUTS
 from tsc_lib.study import Study
 
+MAIN = "paper"
+"""The profile that is published; others have a folder within its."""
+
+RESULTS = "results.csv"
+
 
 def publish(profile: str, target: Path) -> None:
     """Replace `target` by what a profile has produced, with a note on how and where that was.
+
+    Folders of other profiles within it stay.
 
     Parameters
     ----------
@@ -45,7 +54,7 @@ def publish(profile: str, target: Path) -> None:
     study = Study.open(profile, quiet=True)
     name = study.profile.name
     tables, figures, notebooks = (OUTPUTS / kind / name for kind in ("tables", "figures", "notebooks"))
-    wanted = [tables / "results.csv", tables / "claims.csv", *(notebooks / p.name for p in NOTEBOOKS.glob("*.ipynb"))]
+    wanted = [tables / RESULTS, tables / "claims.csv", *(notebooks / p.name for p in NOTEBOOKS.glob("*.ipynb"))]
     for path in wanted:
         if not path.is_file():
             raise UserError(f"{path} is missing; finish the report first: make report PROFILE={profile}")
@@ -59,6 +68,8 @@ def publish(profile: str, target: Path) -> None:
             shutil.copy(path, place)
         _shrink(fresh)
         write_text(fresh / "README.md", provenance(study))
+        for others in target.glob(f"*/{RESULTS}"):
+            shutil.copytree(others.parent, fresh / others.parent.name)
         if target.exists():
             os.replace(target, Path(folder) / "old")
         os.replace(fresh, target)
@@ -115,12 +126,13 @@ estimated from CPU time wherever `energy_source` says so.
 def main(arguments: list[str] | None = None) -> int:
     """Publish a profile; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tsc_lib.publish", description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="paper", help="name of a profile whose report is complete")
+    parser.add_argument("--profile", default=MAIN, help="name of a profile whose report is complete")
     return exit_code(_publish, parser.parse_args(arguments).profile)
 
 
 def _publish(profile: str) -> None:
-    target = OUTPUTS / "published"
+    name = load_profile(profile).name
+    target = OUTPUTS / "published" / ("" if name == MAIN else name)
     publish(profile, target)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.1f} MB")
