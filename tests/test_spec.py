@@ -79,7 +79,7 @@ def test_wrong_profiles_are_one_sentence(tmp_path: Path, change: dict, sentence:
 
 
 def test_unknown_and_unreadable_profiles_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no profile 'papper'; the profiles are paper, quick, smoke"):
+    with pytest.raises(UserError, match="no profile 'papper'; the profiles are paper, quick, seeds, smoke"):
         load_profile("papper")
     with pytest.raises(UserError, match="not valid YAML"):
         load_profile(write(tmp_path, "datasets: [a"))
