@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from tsc_lib import deploy, stages, store
+from tsc_lib.analysis.tables import first_unit
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
 from tsc_lib.profiles import Exclusion, Headline, load_profile
 from tsc_lib.stages import REFERENCE
 from tsc_lib.study import Study
-from tsc_lib.study.columns import COLUMNS, COSTS, QUALITIES, qualities
+from tsc_lib.study.columns import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,11 @@ def test_a_folder_may_be_given_as_data_set(tmp_path: Path) -> None:
     study = Study.open("smoke", datasets=[str(tmp_path / "Nowhere")], quiet=True)
     with pytest.raises(UserError, match="there is no folder"):
         study.units  # noqa: B018 - a property that looks for the files
+
+
+def test_without_strategies_there_is_evidence_of_nothing(study: Study) -> None:
+    bare = Study(replace(study.profile, variants={"baseline": ("eager",)}), quiet=True)
+    evidence = bare.evidence()
+    assert list(evidence.columns) == EVIDENCE and evidence.empty
+    assert first_unit(evidence).empty
+    assert list(study.evidence().columns) == EVIDENCE

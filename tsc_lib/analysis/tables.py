@@ -254,7 +254,8 @@ def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
 
 def first_unit(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the first data set and seed, for a table that is much alike for the others."""
-    return table[(table.dataset == table.dataset.iloc[0]) & (table.seed == table.seed.iloc[0])]
+    first = table.head(1)
+    return table[table.dataset.isin(first.dataset) & table.seed.isin(first.seed)]
 
 
 def kept_structure(removed: pd.DataFrame, recipe: str) -> pd.DataFrame:

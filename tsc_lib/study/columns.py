@@ -53,6 +53,15 @@ QUALITIES = [
 
 VARIANT = ["dataset", "model", "recipe", "runtime", "seed", "batch_size", "threads"]
 
+SIZES = ["params", "nonzero", "macs", "bytes"]
+
+EVIDENCE = [
+    *["dataset", "model", "seed", "recipe", "runtime", "step"],
+    *[f"{size}_{when}" for size in SIZES for when in ("before", "after")],
+    *["int8_ops", "fp32_ops"],
+]
+"""Columns of the table of what each compression step changed."""
+
 COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "status"]
 """Columns of the results table, in order."""
 

@@ -24,7 +24,7 @@ from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.spec import BenchmarkSettings, DataSpec, digest
 from tsc_lib.stages import REFERENCE, Unit
 from tsc_lib.store import StageFailed
-from tsc_lib.study.columns import COLUMNS, COSTS, qualities
+from tsc_lib.study.columns import COLUMNS, COSTS, EVIDENCE, qualities
 
 
 class Study:
@@ -266,7 +266,7 @@ class Study:
             for step in evidence:
                 sizes = {k: v for k, v in step.items() if k != "details"}
                 rows.append({**unit.names, **variant, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}})
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=EVIDENCE)
 
     def aa_windows(self) -> pd.DataFrame:
         """One row per block of the A/A control: the ratio of the reference to itself, loaded twice."""
