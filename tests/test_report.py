@@ -217,6 +217,10 @@ def test_a_profile_is_published_whole_and_others_within_it_stay(tmp_path, monkey
         if mark == "new":
             (published / "figures" / "stale.png").touch()
         assert publish.main(["--profile", name]) == 0
+    assert publish.main(["--profile", "paper", "--results-only"]) == 1, "it has no results"
+    finished(tmp_path, "seeds", notebooks, "alone")
+    assert publish.main(["--profile", "seeds", "--results-only"]) == 0
+    assert sorted(path.name for path in (published / "seeds").iterdir()) == ["README.md", "results.csv"]
     assert (published / "results.csv").read_text() == "new"
     assert (published / "quick" / "results.csv").read_text() == "beside"
     assert "a processor" in (published / "quick" / "README.md").read_text()

@@ -2,8 +2,8 @@
 
 ::
 
-    python -m tsc_lib.publish --profile paper    # into outputs/published
-    python -m tsc_lib.publish --profile seeds    # into outputs/published/seeds, and so any other
+    python -m tsc_lib.publish --profile paper                  # into outputs/published
+    python -m tsc_lib.publish --profile seeds --results-only   # into outputs/published/seeds, and so any other
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ MAIN = "paper"
 
 RESULTS = "results.csv"
 
+WHOLE = """
+`claims.csv` has the verdicts, `figures/` every figure as SVG and PNG with the numbers that it shows, and `notebooks/`
+the executed notebooks.
+"""
 
-def publish(profile: str, target: Path) -> None:
+
+def publish(profile: str, target: Path, results_only: bool = False) -> None:
     """Replace `target` by what a profile has produced, with a note on how and where that was.
 
     Folders of other profiles within it stay.
@@ -45,6 +50,8 @@ def publish(profile: str, target: Path) -> None:
         Name of a profile whose report is complete.
     target : Path
         Folder to replace, once all of its new content is in place.
+    results_only : bool
+        Whether to leave out all but the table of results.
 
     Raises
     ------
@@ -54,20 +61,23 @@ def publish(profile: str, target: Path) -> None:
     study = Study.open(profile, quiet=True)
     name = study.profile.name
     tables, figures, notebooks = (OUTPUTS / kind / name for kind in ("tables", "figures", "notebooks"))
-    wanted = [tables / RESULTS, tables / "claims.csv", *(notebooks / p.name for p in NOTEBOOKS.glob("*.ipynb"))]
+    wanted = [tables / RESULTS]
+    if not results_only:
+        wanted += [tables / "claims.csv", *(notebooks / path.name for path in NOTEBOOKS.glob("*.ipynb"))]
     for path in wanted:
         if not path.is_file():
             raise UserError(f"{path} is missing; finish the report first: make report PROFILE={profile}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         fresh = Path(folder) / target.name
-        shutil.copytree(figures, fresh / "figures")
+        if not results_only:
+            shutil.copytree(figures, fresh / "figures")
         for path in wanted:
             place = fresh / "notebooks" if path.suffix == ".ipynb" else fresh
-            place.mkdir(exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
         _shrink(fresh)
-        write_text(fresh / "README.md", provenance(study))
+        write_text(fresh / "README.md", provenance(study, results_only))
         for others in target.glob(f"*/{RESULTS}"):
             shutil.copytree(others.parent, fresh / others.parent.name)
         if target.exists():
@@ -96,7 +106,7 @@ def _fewer_colours(png: bytes) -> bytes:
     return content.getvalue()
 
 
-def provenance(study: Study) -> str:
+def provenance(study: Study, results_only: bool = False) -> str:
     """What was run, by which command and on which machine, in Markdown."""
     profile, host = study.profile, study.host()
     facts: dict[str, Any] = {
@@ -109,31 +119,35 @@ def provenance(study: Study) -> str:
         "data sets": ", ".join(choice.name for choice in profile.datasets),
     }
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
-    return f"""# Results of the profile `{profile.name}`
+    option = " --results-only" if results_only else ""
+    text = f"""# Results of the profile `{profile.name}`
 
-Made by `make report PROFILE={profile.name}` and copied here by `python -m tsc_lib.publish --profile {profile.name}`.
+Made by `make report PROFILE={profile.name}` and copied here by
+`python -m tsc_lib.publish --profile {profile.name}{option}`.
 
 | | |
 | --- | --- |
 {rows}
 
-`results.csv` has one row per data set, model, recipe, runtime, seed and batch size; `claims.csv` the verdicts;
-`figures/` every figure as SVG and PNG with the numbers that it shows; `notebooks/` the executed notebooks. Energy is
-estimated from CPU time wherever `energy_source` says so.
+`results.csv` has one row per data set, model, recipe, runtime, seed and batch size. Energy is estimated from CPU time
+wherever `energy_source` says so.
 """
+    return text if results_only else text + WHOLE
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Publish a profile; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tsc_lib.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default=MAIN, help="name of a profile whose report is complete")
-    return exit_code(_publish, parser.parse_args(arguments).profile)
+    parser.add_argument("--results-only", action="store_true", help="without claims, figures and notebooks")
+    return exit_code(_publish, parser.parse_args(arguments))
 
 
-def _publish(profile: str) -> None:
+def _publish(chosen: argparse.Namespace) -> None:
+    profile = chosen.profile
     name = load_profile(profile).name
     target = OUTPUTS / "published" / ("" if name == MAIN else name)
-    publish(profile, target)
+    publish(profile, target, chosen.results_only)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.1f} MB")
 
