@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nbformat
 import pandas as pd
 import pytest
@@ -181,6 +183,13 @@ def test_site_answers_and_lists_the_notebooks_in_order(site):
     assert "a saying" in (site / "claims.html").read_text()
     assert "no compiler" in (site / "results.html").read_text()
     assert not (site / "old.html").exists()
+
+
+def test_every_page_of_the_documentation_is_there_beside_the_search(site):
+    for page in (Path(__file__).resolve().parents[1] / "docs").glob("*.md"):
+        title = page.read_text().splitlines()[0].removeprefix("# ").replace("'", "\u2019")
+        assert title in (site / f"{page.stem}.html").read_text(), page.name  # some names are Sphinx's own
+    assert "searchtools" in (site / "search.html").read_text()
 
 
 def test_site_needs_no_network(site):
