@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,12 @@ ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 """Makes glibc keep the memory that it was given. Left alone it hands large tensors back after every call and gets them
 again as zeroed pages: T1 took 88 instead of 64 ms for 256 series of 96 steps, and half its heads and neurons removed
 made it 2.7 instead of 1.9 times cheaper."""
+
+
+def environment_of_child(threads: int) -> dict[str, str]:
+    """Environment variables for a Python process on so many threads that imports what this one can."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"PYTHONPATH": path}
 
 
 @contextmanager

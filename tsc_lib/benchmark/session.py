@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from tsc_lib.benchmark.host import ALLOCATOR, THREAD_VARIABLES
+from tsc_lib.benchmark.host import ALLOCATOR, environment_of_child
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
 from tsc_lib.benchmark.summary import summarise
 from tsc_lib.cpus import usable_cpus
@@ -129,11 +128,9 @@ def run_past_crashes(job: dict[str, Any], progress: bool | None) -> dict[str, An
 
 def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
     """Start the child, give it the job and return its result."""
-    environment = dict(os.environ)
+    environment = environment_of_child(job["settings"]["threads"])
     if job["settings"]["allocator"] == "kept":
         environment |= ALLOCATOR
-    environment |= dict.fromkeys(THREAD_VARIABLES, str(job["settings"]["threads"]))
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # the child imports what its parent can
     command = [sys.executable, "-m", "tsc_lib.benchmark.child"]
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(

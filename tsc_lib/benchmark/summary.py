@@ -10,22 +10,15 @@ from tsc_lib.benchmark.settings import CONTROL
 from tsc_lib.energy import idle_drift
 from tsc_lib.stats import Interval, ratio_interval
 
-NUMBERS = (
-    "cpu_ms_per_sample",
-    "cpu_ratio",
-    "cpu_ratio_low",
-    "cpu_ratio_high",
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "energy_mj_per_sample",
-    "energy_low_mj_per_sample",
-    "energy_high_mj_per_sample",
-    "energy_net_mj_per_sample",
-    "energy_ratio",
-    "energy_ratio_low",
-    "energy_ratio_high",
-    "energy_windows",
+CPU = ("cpu_ms_per_sample", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high")
+CONTROLS = ("aa_ratio", "aa_ratio_low", "aa_ratio_high")
+LATENCIES = ("latency_p50_ms", "latency_p95_ms")
+ENERGIES = (
+    *["energy_mj_per_sample", "energy_low_mj_per_sample", "energy_high_mj_per_sample", "energy_net_mj_per_sample"],
+    *["energy_ratio", "energy_ratio_low", "energy_ratio_high", "energy_windows"],
 )
+NUMBERS = (*CPU, *LATENCIES, *ENERGIES)
+"""What a candidate has that was measured; None of one that failed."""
 
 
 def summarise(raw: dict[str, Any], *, seed: int = 0) -> list[dict[str, Any]]:

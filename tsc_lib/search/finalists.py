@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from tsc_lib.search.choice import judged, paired_drop, ranked
 from tsc_lib.search.cost import COMPILED
 from tsc_lib.search.trials import Search, completed
 from tsc_lib.search.worker import Repeats, open_study, workers
-from tsc_lib.stages import REFERENCE
+from tsc_lib.stages import REFERENCE, Progress
 from tsc_lib.store import StageFailed
-
-Say = Callable[[str], None]
 
 FINALISTS = 6
 """Trained recipes that are measured properly."""
@@ -47,7 +44,7 @@ def chosen(table: pd.DataFrame, max_drop: float) -> pd.DataFrame:
     return best.drop_duplicates("recipe").head(FINALISTS)
 
 
-def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: int, say: Say) -> None:
+def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: int, say: Progress) -> None:
     """Make recipes from the models of the other seeds too, several at the same time."""
     repeats = [(unit.seed, recipe) for unit in search.units[1:] for recipe in recipes]
     if not repeats:
@@ -60,7 +57,7 @@ def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: in
             other.wait()
 
 
-def measured(search: Search, candidates: pd.DataFrame, say: Say) -> pd.DataFrame:
+def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.DataFrame:
     """Candidates measured side by side in one session, and judged in their runtimes."""
     spec, unit = search.spec, search.units[0]
     variants = list(zip(candidates.recipe, candidates.runtime, strict=True))
@@ -95,7 +92,7 @@ def measured(search: Search, candidates: pd.DataFrame, say: Say) -> pd.DataFrame
     return pd.DataFrame(found, columns=[*COLUMNS, *COSTS]).assign(measured=True)
 
 
-def _on_validation(search: Search, recipe: str, runtime: str, say: Say) -> tuple[float, float, float]:
+def _on_validation(search: Search, recipe: str, runtime: str, say: Progress) -> tuple[float, float, float]:
     """Points lost on validation and their standard error, and the accuracy, over all seeds."""
     for unit in search.units:
         say(f"{unit.label}: {recipe} in {runtime}")

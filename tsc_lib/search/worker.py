@@ -20,7 +20,7 @@ import optuna
 
 from tsc_lib import stages
 from tsc_lib.benchmark.child import end_with_parent
-from tsc_lib.benchmark.host import THREAD_VARIABLES
+from tsc_lib.benchmark.host import environment_of_child
 from tsc_lib.errors import exit_code
 from tsc_lib.search.trials import HALVING, OutOfTime, Search, storage_of
 from tsc_lib.store import StageFailed
@@ -89,7 +89,7 @@ class Repeats:
                 stages.compressed(units[seed], recipe)
 
 
-SHIFTS: dict[str, type[Trials] | type[Repeats]] = {"trials": Trials, "repeats": Repeats}
+SHIFTS: dict[str, type[Trials] | type[Repeats]] = {"Trials": Trials, "Repeats": Repeats}
 
 
 @contextlib.contextmanager
@@ -103,8 +103,7 @@ def workers(request: dict[str, Any], shifts: Sequence[Trials | Repeats]) -> Iter
     shifts : sequence of Trials or Repeats
         May be empty.
     """
-    environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, "1")
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # the child imports what its parent can
+    environment = environment_of_child(1)
     command = [sys.executable, "-m", "tsc_lib.search.worker"]
     started = []
     try:
@@ -112,8 +111,7 @@ def workers(request: dict[str, Any], shifts: Sequence[Trials | Repeats]) -> Iter
             worker = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=environment)
             started.append(worker)
             assert worker.stdin is not None
-            [kind] = (name for name, cls in SHIFTS.items() if isinstance(shift, cls))
-            line = {"request": request, "kind": kind, "shift": dataclasses.asdict(shift)}
+            line = {"request": request, "kind": type(shift).__name__, "shift": dataclasses.asdict(shift)}
             worker.stdin.write(json.dumps(line) + "\n")
             worker.stdin.flush()
         yield started

@@ -7,30 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import f1_score
 
+from tsc_lib.benchmark.summary import CONTROLS, CPU, ENERGIES, LATENCIES
 from tsc_lib.stats import paired_difference_interval, proportion_interval
 
-COSTS = [
-    "cpu_ms_per_sample",
-    "cpu_ratio",
-    "cpu_ratio_low",
-    "cpu_ratio_high",
-    "aa_ratio",
-    "aa_ratio_low",
-    "aa_ratio_high",
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "energy_mj_per_sample",
-    "energy_low_mj_per_sample",
-    "energy_high_mj_per_sample",
-    "energy_net_mj_per_sample",
-    "energy_ratio",
-    "energy_ratio_low",
-    "energy_ratio_high",
-    "energy_windows",
-    "energy_source",
-    "energy_backend",
-    "energy_warning",
-]
+COSTS = [*CPU, *CONTROLS, *LATENCIES, *ENERGIES, "energy_source", "energy_backend", "energy_warning"]
 """Columns of the results table that a benchmark session fills."""
 
 QUALITIES = [
