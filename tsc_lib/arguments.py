@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
-    report.add_argument("--profile", default="quick", help="smoke, quick, paper, seeds, or a YAML file (default: quick)")
+    report.add_argument("--profile", default="quick", help="a name in profiles, or a YAML file (default: quick)")
     report.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at the same time (default: all cores)")
 
     run = commands.add_parser("run", help="make and measure one variant", description=RUN, formatter_class=raw)
@@ -155,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
         help="the table of a profile's results",
         description="Print the table of a profile's results, or write it to a CSV file; missing work is done first.",
     )
-    results.add_argument("--profile", default="quick", help="smoke, quick, paper, seeds, or a YAML file (default: quick)")
+    results.add_argument("--profile", default="quick", help="a name in profiles, or a YAML file (default: quick)")
     results.add_argument("--csv", type=Path, metavar="FILE", help="write all columns to this file")
 
     doctor = commands.add_parser("doctor", help="what energy this machine can measure", description=DOCTOR)
