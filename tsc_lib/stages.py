@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 Watch = Callable[[dict[str, Any]], None]
 
 # Of what each stage computes: its own version after those of the stages that it builds on.
-TRAIN_VERSION = (2,)
+TRAIN_VERSION = (3,)
 COMPRESS_VERSION = (*TRAIN_VERSION, 1)
 DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
 BENCHMARK_VERSION = (*DEPLOY_VERSION, 5)

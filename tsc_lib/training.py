@@ -108,7 +108,7 @@ def fit(
     RuntimeError
         If the loss is no longer finite.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, fused=True)
     history: list[dict[str, Any]] = []
     best = copy.deepcopy(model.state_dict())
     if checkpoint is not None and checkpoint.exists():
