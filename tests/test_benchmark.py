@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
+from tsc_lib.benchmark.host import cpu_model
 from tsc_lib.benchmark.inputs import MOST_CALLS, calls_of, load_inputs
 from tsc_lib.errors import UserError
 
@@ -356,3 +357,12 @@ def test_inputs_round_trip_and_batches(tmp_path):
     assert calls_of([x[:, :10] for x in loaded], True, 4)[0].lengths is None
     with pytest.raises(UserError, match="empty"):
         save_inputs(path, [], equal_length=True)
+
+
+def test_processors_of_one_name_are_told_apart_by_their_instructions(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu avx512_vnni avx2 sse2\n\nmodel name\t: another\n")
+    assert cpu_model(cpuinfo) == "AMD EPYC (avx2, avx512_vnni)"
+    cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu\n")
+    assert cpu_model(cpuinfo) == "AMD EPYC"
+    assert cpu_model(tmp_path / "absent")

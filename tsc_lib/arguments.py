@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
+
+from tsc_lib.cpus import usable_cpus
 
 DESCRIPTION = """\
 What does it cost to classify a time series with a transformer, and how much can be saved?
@@ -111,7 +112,9 @@ def parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
     report.add_argument("--profile", default="quick", help="a name in profiles, or a YAML file (default: quick)")
-    report.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at the same time (default: all cores)")
+    report.add_argument(
+        "--cores", type=int, default=len(usable_cpus()), help="jobs at the same time (default: all cores)"
+    )
 
     run = commands.add_parser("run", help="make and measure one variant", description=RUN, formatter_class=raw)
     _variant(run, RUNTIME)

@@ -94,7 +94,7 @@ def describe_host() -> dict[str, Any]:
     }
 
 
-def cpu_model() -> str:
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name as the system tells it, and which of `INSTRUCTIONS` it has; virtual machines hide the rest.
 
     Examples
@@ -103,7 +103,7 @@ def cpu_model() -> str:
     """
     facts: dict[str, str] = {}
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in cpuinfo.read_text().splitlines():
             key, _, value = line.partition(":")
             facts.setdefault(key.strip(), value.strip())
     name = facts.get("model name") or platform.processor() or platform.machine()

@@ -51,10 +51,8 @@ def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: in
         return
     say(f"making the {len(recipes)} finalists again from the models of {len(search.units) - 1} other seeds")
     shifts = [Repeats(repeats[number::jobs]) for number in range(min(jobs, len(repeats)))]
-    with workers(request, shifts[1:]) as others:
+    with workers(request, shifts[1:]):
         shifts[0].work(search)
-        for other in others:
-            other.wait()
 
 
 def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.DataFrame:

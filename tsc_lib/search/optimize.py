@@ -176,10 +176,8 @@ def _run_trials(
             _say(f"{(spent + seconds) / 60:.1f} of {budget_s / 60:g} min, trial {number}: {_line(trial)}")
         told = len(done)
 
-    with workers(request, [dataclasses.replace(shift, number=number) for number in range(1, jobs)]) as others:
+    with workers(request, [dataclasses.replace(shift, number=number) for number in range(1, jobs)]):
         shift.work(search, [show])
-        for other in others:
-            other.wait()
 
 
 def _line(trial: optuna.trial.FrozenTrial) -> str:

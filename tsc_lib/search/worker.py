@@ -93,8 +93,8 @@ SHIFTS: dict[str, type[Trials] | type[Repeats]] = {"Trials": Trials, "Repeats": 
 
 
 @contextlib.contextmanager
-def workers(request: dict[str, Any], shifts: Sequence[Trials | Repeats]) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes with a shift each; they end with their standard input, and so with us.
+def workers(request: dict[str, Any], shifts: Sequence[Trials | Repeats]) -> Iterator[None]:
+    """Processes with a shift each, waited for at the end; they end with their standard input, and so with us.
 
     Parameters
     ----------
@@ -114,7 +114,9 @@ def workers(request: dict[str, Any], shifts: Sequence[Trials | Repeats]) -> Iter
             line = {"request": request, "kind": type(shift).__name__, "shift": dataclasses.asdict(shift)}
             worker.stdin.write(json.dumps(line) + "\n")
             worker.stdin.flush()
-        yield started
+        yield
+        for worker in started:
+            worker.wait()
     finally:
         for worker in started:
             worker.kill()  # a no-op unless we were interrupted
