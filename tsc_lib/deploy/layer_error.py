@@ -7,6 +7,7 @@ int8 operators are handed out.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,11 @@ REASONS = {
 }
 """Why a runtime's layers cannot be looked into."""
 
-PLACES = {"QLinearMatMul": (3, 6), "QGemm": (3, 7)}
-"""Where an operator has its weight, followed by scale and zero point, and the scale of its output, followed by its."""
+OPERATOR = "MatMulIntegerToFloat"
+"""What executes a layer in int8: takes it and gives fp32."""
+
+WEIGHT, SCALE, BIAS = 1, 3, 6
+"""Which of its inputs are the weight (inputs, outputs), its scales and the bias."""
 
 
 def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[dict[str, Any]]:
@@ -81,41 +85,33 @@ def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) 
     return _compare(model, network, graph, layers, series, equal_length)
 
 
-def _int8_layers(graph: Any, network: nn.Module) -> dict[str, dict[str, Any]]:
-    """For the output of every int8 operator its layer's name, its scale and zero point, and whether bias is in it."""
+def _int8_layers(graph: Any, network: nn.Module) -> dict[str, tuple[str, bool]]:
+    """For the output of every int8 operator its layer's name, and whether bias is in it."""
     import onnx
 
     values = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
     found = {}
     for node in graph.node:
-        if node.op_type in PLACES and node.input[PLACES[node.op_type][0]] in values:
-            first, last = PLACES[node.op_type]
-            weight, scale, zero = (values[name] for name in node.input[first : first + 3])
-            across = any(a.name == "transB" and a.i for a in node.attribute)  # outputs are rows, else columns
-            shaped = (-1, 1) if across and scale.size > 1 else (-1,)
-            real = (weight.astype(np.float32) - zero.reshape(shaped)) * scale.reshape(shaped)
-            found[node.output[0]] = {
-                "layer": layer_of(real, network),
-                "scale": values[node.input[last]],
-                "zero": values[node.input[last + 1]],
-                "biased": node.op_type == "QGemm" and bool(node.input[6]),
-            }
+        if node.op_type == OPERATOR:
+            weight, scale = values[node.input[WEIGHT]], values[node.input[SCALE]]
+            biased = len(node.input) > BIAS and bool(node.input[BIAS])
+            layer = layer_of(weight.astype(np.float32) * scale, network)
+            assert layer is not None  # the graph was made of this network
+            found[node.output[0]] = (layer, biased)
     return found
 
 
-def _hand_out(graph: Any, layers: dict[str, dict[str, Any]]) -> None:
+def _hand_out(graph: Any, outputs: Iterable[str]) -> None:
     import onnx
 
-    for name, facts in layers.items():
-        kind = onnx.helper.np_dtype_to_tensor_dtype(facts["zero"].dtype)
-        graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs)
 
 
 def _compare(
     model: CompressedModel,
     network: nn.Module,
     graph: Any,
-    layers: dict[str, dict[str, Any]],
+    layers: dict[str, tuple[str, bool]],
     series: Split,
     equal_length: bool,
 ) -> list[dict[str, Any]]:
@@ -141,13 +137,12 @@ def _compare(
         with torch.inference_mode():
             network(*map(torch.from_numpy, given))
         outputs = running.run(list(layers), dict(zip(names, given, strict=True)))
-        for (output, facts), raw in zip(layers.items(), outputs, strict=True):
-            signal, bias = exact[facts["layer"]], linears[facts["layer"]].bias
-            if bias is not None and not facts["biased"]:
+        for (output, (layer, biased)), real in zip(layers.items(), outputs, strict=True):
+            signal, bias = exact[layer], linears[layer].bias
+            if bias is not None and not biased:
                 signal = signal - bias.detach().numpy()
-            real = (raw.astype(np.float64) - facts["zero"]) * facts["scale"]
             energies[output] += np.square(signal).sum(), np.square(signal - real).sum()
     return [
-        {"layer": facts["layer"], "sqnr_db": 10 * float(np.log10(energies[output][0] / energies[output][1]))}
-        for output, facts in layers.items()
+        {"layer": layer, "sqnr_db": 10 * float(np.log10(energies[output][0] / energies[output][1]))}
+        for output, (layer, _) in layers.items()
     ]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tsc_lib.compress.model import CompressedModel
+from tsc_lib.deploy import onnx_static
 from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.deploy.tracing import calibration_of, graphs, layer_of
 from tsc_lib.models.lean import Lean
@@ -22,12 +23,12 @@ from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.onnxruntime import MODEL, session
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-VERSION = (2,)
+VERSION = (3,)
 FORMATS = ("fp32", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
 OBSERVERS = ("minmax", "percentile")
 CALIBRATION_BATCH = 32
 
-INT8_OPERATORS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger", "QLinearMatMul", "QGemm"}
+INT8_OPERATORS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger"}
 NARROW_WEIGHT_OPERATORS = {"MatMulNBits"}
 FP32_OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm", *NARROW_WEIGHT_OPERATORS}
 
@@ -98,32 +99,30 @@ def _export(graph: torch.export.ExportedProgram, path: Path) -> None:
 
 def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
     """Quantize the products with weights; returns whether weights were held to seven bits."""
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_dynamic, quantize_static
-
     # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
     reduce_range = not torch.cpu._is_vnni_supported()
-    common: dict[str, Any] = {
-        "per_channel": True,
-        "reduce_range": reduce_range,
-        "weight_type": QuantType.QInt8,
-        "op_types_to_quantize": ["MatMul", "Gemm"],
-        "nodes_to_exclude": _left_alone(model, plain),
-    }
+    left_alone = _left_alone(model, plain)
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # the quantizer advises on preprocessing through the root logger
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            if model.number_format == "int8 dynamic":
-                quantize_dynamic(plain, result, **common)
+            if model.number_format == "int8 static":
+                quantization = model.quantization
+                percentile = quantization.percentile if quantization.observer == "percentile" else None
+                onnx_static.quantize(plain, result, _Reader(model, plain), left_alone, reduce_range, percentile)
             else:
-                if model.quantization.observer == "percentile":
-                    common["calibrate_method"] = CalibrationMethod.Percentile
-                    percentile = model.quantization.percentile
-                    common["extra_options"] = {"CalibPercentile": percentile, "CalibTensorRangeSymmetric": False}
-                # With quantizing and dequantizing nodes instead (QDQ) the runtime fuses about a third of the products
-                # and executes the others in fp32.
-                quantize_static(plain, result, _Reader(model, plain), quant_format=QuantFormat.QOperator, **common)
+                from onnxruntime.quantization import QuantType, quantize_dynamic
+
+                quantize_dynamic(
+                    plain,
+                    result,
+                    op_types_to_quantize=list(onnx_static.PRODUCTS),
+                    per_channel=True,
+                    reduce_range=reduce_range,
+                    weight_type=QuantType.QInt8,
+                    nodes_to_exclude=left_alone,
+                )
     finally:
         root.setLevel(level)
     return reduce_range
@@ -138,7 +137,7 @@ def _left_alone(model: CompressedModel, path: Path) -> list[str]:
         network = Lean(model.network, fused=False)
     left = []
     for node in graph.node:
-        if node.op_type in ("MatMul", "Gemm"):
+        if node.op_type in onnx_static.PRODUCTS:
             own = [onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:2] if name in weights]
             if not own or layer_of(own[0], network) in model.quantization.fp32_layers:
                 left.append(node.name)
