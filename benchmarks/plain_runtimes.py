@@ -60,19 +60,28 @@ Run = Callable[..., np.ndarray]
 
 def onnxruntime_fp32(model: CompressedModel, threads: int, equal_length: bool) -> Run:
     """`torch.onnx.export`, then an `onnxruntime.InferenceSession`."""
-    import onnxruntime
-
-    inputs, shapes = example(model, equal_length)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        torch.onnx.export(
-            model.network, inputs, path, dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False
-        )
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs()]
-    return lambda *given: session.run(None, dict(zip(names, given, strict=True)))[0]
+        _exported(model, equal_length, path)
+        return _session(path, threads)
+
+
+def onnxruntime_int8(model: CompressedModel, threads: int, equal_length: bool) -> Run:
+    """`quantize_static` with its defaults between the two."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self, names: list[str]) -> None:
+            self.batches = iter([dict(zip(names, batch, strict=True)) for batch in _calibration(model)])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.batches, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, result = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
+        names = _exported(model, equal_length, path)
+        quantize_static(path, result, Reader(names))
+        return _session(result, threads)
 
 
 def openvino_fp32(model: CompressedModel, threads: int, equal_length: bool) -> Run:
@@ -109,6 +118,31 @@ def inductor_int8(model: CompressedModel, threads: int, equal_length: bool) -> R
     return run
 
 
+def _exported(model: CompressedModel, equal_length: bool, path: Path) -> list[str]:
+    """Write the network's graph; returns the names of its inputs."""
+    import onnx
+
+    inputs, shapes = example(model, equal_length)
+    program = torch.onnx.export(
+        model.network, inputs, dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False
+    )
+    assert program is not None
+    proto = program.model_proto
+    del proto.graph.value_info[:]  # the quantizer stops at shapes that contradict its own
+    onnx.save(proto, path)
+    return [value.name for value in proto.graph.input]
+
+
+def _session(path: Path, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    return lambda *given: session.run(None, dict(zip(names, given, strict=True)))[0]
+
+
 def _converted(model: CompressedModel, equal_length: bool) -> Any:
     import openvino
 
@@ -134,6 +168,7 @@ def _calibration(model: CompressedModel) -> list[tuple[np.ndarray, ...]]:
 
 WAYS = {
     "onnxruntime fp32": onnxruntime_fp32,
+    "onnxruntime int8": onnxruntime_int8,
     "openvino fp32": openvino_fp32,
     "openvino int8": openvino_int8,
     "inductor int8": inductor_int8,

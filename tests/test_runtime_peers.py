@@ -19,7 +19,7 @@ from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.spec import TrainSpec
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-WAYS = ["onnxruntime fp32", "openvino fp32", "openvino int8", "inductor int8"]
+WAYS = ["onnxruntime fp32", "onnxruntime int8", "openvino fp32", "openvino int8", "inductor int8"]
 COMPILERS = ("g++", "clang++")
 TOLERANCE = {"fp32": 1e-5, "int8": 0.3}
 
