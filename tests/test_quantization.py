@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -174,6 +175,24 @@ def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, material: Mater
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 3, 3)
     rows = layer_errors(tmp_path, "onnxruntime", material.valid, True)
     assert not {row["layer"] for row in rows} & set(made.quantization.fp32_layers) and len(rows) == LINEARS - 3
+
+
+def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
+    model: CompressedModel, material: Material, tmp_path: Path
+) -> None:
+    if not torch.cpu._is_vnni_supported():
+        pytest.skip("without VNNI weights have seven bits, which is not imitated")
+    made = apply(model, f"int8(static, 54, fp32_layers={LINEARS - 1})", material)
+    deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)
+    with torch.no_grad():
+        lean = Lean(model.network, fused=True).eval()
+    (name,) = set(linears(lean)) - set(made.quantization.fp32_layers)
+    low, high = ranges(lean, calibration_batch(material, 54)[0])[name]
+    put(lean, name, FakeQuantLinear(lean.get_submodule(name), low, high).eval())
+    found = classify(runtimes.load(tmp_path, "onnxruntime"), material.valid, True)
+    np.testing.assert_allclose(found, classify(evaluator(lean), material.valid, True), atol=1e-5)
+    operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert {"QuantizeLinear", "MatMulIntegerToFloat"} <= operators and "DequantizeLinear" not in operators
 
 
 @needs_compiler
