@@ -123,9 +123,7 @@ def _exported(model: CompressedModel, equal_length: bool, path: Path) -> list[st
     import onnx
 
     inputs, shapes = example(model, equal_length)
-    program = torch.onnx.export(
-        model.network, inputs, dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False
-    )
+    program = torch.onnx.export(model.network, inputs, dynamic_shapes=shapes, dynamo=True, verbose=False)
     assert program is not None
     proto = program.model_proto
     del proto.graph.value_info[:]  # the quantizer stops at shapes that contradict its own

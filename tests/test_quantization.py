@@ -25,7 +25,7 @@ from tsc_lib.errors import UserError
 from tsc_lib.models.lean import Lean, sources
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
-from tsc_lib.runtimes import RuntimeUnavailable
+from tsc_lib.runtimes import RuntimeUnavailable, processor
 from tsc_lib.spec import DataSpec, TrainSpec
 from tsc_lib.stages import Unit
 from tsc_lib.study.quantized import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
@@ -180,7 +180,7 @@ def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, material: Mater
 def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
     model: CompressedModel, material: Material, tmp_path: Path
 ) -> None:
-    if not torch.cpu._is_vnni_supported():
+    if not processor.has_vnni():
         pytest.skip("without VNNI weights have seven bits, which is not imitated")
     made = apply(model, f"int8(static, 54, fp32_layers={LINEARS - 1})", material)
     deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)

@@ -103,9 +103,10 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """
     facts: dict[str, str] = {}
     with suppress(OSError):
-        for line in cpuinfo.read_text().splitlines():
+        first, _, _ = cpuinfo.read_text().partition("\n\n")  # of as many alike as there are cores
+        for line in first.splitlines():
             key, _, value = line.partition(":")
-            facts.setdefault(key.strip(), value.strip())
+            facts[key.strip()] = value.strip()
     name = facts.get("model name") or platform.processor() or platform.machine()
     flags = facts.get("flags", "").split()
     instructions = ", ".join(flag for flag in INSTRUCTIONS if flag in flags)

@@ -93,8 +93,7 @@ def _quantize(
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
-    reduce_range = not torch.cpu._is_vnni_supported()
+    reduce_range = not processor.has_vnni()
     quantizer = x86.X86InductorQuantizer()
     config = x86.get_default_x86_inductor_quantization_config(reduce_range=reduce_range)
     quantizer.set_global(_observing(config, model.quantization))

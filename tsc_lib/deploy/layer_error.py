@@ -18,6 +18,7 @@ from torch import nn
 
 from tsc_lib.compress.model import CompressedModel, load_model
 from tsc_lib.data import Split, batches
+from tsc_lib.deploy.onnx_static import INT8_PRODUCT
 from tsc_lib.deploy.tracing import layer_of
 from tsc_lib.errors import UserError
 from tsc_lib.models.lean import Lean
@@ -31,11 +32,8 @@ REASONS = {
 }
 """Why a runtime's layers cannot be looked into."""
 
-OPERATOR = "MatMulIntegerToFloat"
-"""What executes a layer in int8: takes it and gives fp32."""
-
 WEIGHT, SCALE, BIAS = 1, 3, 6
-"""Which of its inputs are the weight (inputs, outputs), its scales and the bias."""
+"""Which inputs of a product in int8 are the weight (inputs, outputs), its scales and the bias."""
 
 
 def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[dict[str, Any]]:
@@ -92,7 +90,7 @@ def _int8_layers(graph: Any, network: nn.Module) -> dict[str, tuple[str, bool]]:
     values = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
     found = {}
     for node in graph.node:
-        if node.op_type == OPERATOR:
+        if node.op_type == INT8_PRODUCT:
             weight, scale = values[node.input[WEIGHT]], values[node.input[SCALE]]
             biased = len(node.input) > BIAS and bool(node.input[BIAS])
             layer = layer_of(weight.astype(np.float32) * scale, network)

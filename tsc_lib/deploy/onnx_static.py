@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 PRODUCTS = ("MatMul", "Gemm")
-DOMAIN = "com.microsoft"
+DOMAIN, INT8_PRODUCT = "com.microsoft", "MatMulIntegerToFloat"
 
 
 def quantize(
@@ -58,7 +58,7 @@ def quantize(
         narrow, scales = _narrow(node.name, weight.T if across else weight, 64 if reduce_range else 127)
         constants |= {value.name: value for value in (scale, zero, narrow, scales)}
         inputs = [quantizing.output[0], narrow.name, scale.name, scales.name, zero.name, "", *node.input[2:]]
-        nodes.append(onnx.helper.make_node("MatMulIntegerToFloat", inputs, node.output, name=node.name, domain=DOMAIN))
+        nodes.append(onnx.helper.make_node(INT8_PRODUCT, inputs, node.output, name=node.name, domain=DOMAIN))
     wanted = {name for node in nodes for name in node.input}
     kept = [value for value in graph.initializer if value.name in wanted]
     for field, content in ((graph.node, nodes), (graph.initializer, [*kept, *constants.values()])):

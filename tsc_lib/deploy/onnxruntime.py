@@ -19,6 +19,7 @@ from tsc_lib.deploy import onnx_static
 from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.deploy.tracing import calibration_of, graphs, layer_of
 from tsc_lib.models.lean import Lean
+from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.onnxruntime import MODEL, session
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
@@ -99,8 +100,7 @@ def _export(graph: torch.export.ExportedProgram, path: Path) -> None:
 
 def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
     """Quantize the products with weights; returns whether weights were held to seven bits."""
-    # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
-    reduce_range = not torch.cpu._is_vnni_supported()
+    reduce_range = not processor.has_vnni()
     left_alone = _left_alone(model, plain)
     root = logging.getLogger()
     level = root.level

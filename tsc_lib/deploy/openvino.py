@@ -86,9 +86,8 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
         size = len(arrays[0])
     batches = [tuple(array[start : start + size] for array in arrays) for start in range(0, len(arrays[0]), size)]
     dataset = nncf.Dataset([batch[0] if len(batch) == 1 else batch for batch in batches])
-    fast = torch.cpu._is_vnni_supported()
-    # Without VNNI two int8 products are added in 16 bits: weights need a bit of headroom there.
-    headroom = nncf.OverflowFix.DISABLE if fast else nncf.OverflowFix.ENABLE
+    vnni = processor.has_vnni()
+    headroom = nncf.OverflowFix.DISABLE if vnni else nncf.OverflowFix.ENABLE
     left = [
         product.get_friendly_name()
         for product in converted.get_ops()
@@ -102,7 +101,7 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(batches),
         # Attention's products in int8 took half as much time again without VNNI, and 3 to 18 % less with it (T1).
-        ignored_scope=nncf.IgnoredScope(names=left, types=[] if fast else ["ScaledDotProductAttention"]),
+        ignored_scope=nncf.IgnoredScope(names=left, types=[] if vnni else ["ScaledDotProductAttention"]),
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=headroom, **advanced),
     )
 

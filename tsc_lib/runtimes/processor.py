@@ -13,6 +13,11 @@ def has_bf16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def has_vnni() -> bool:
+    """Whether the processor adds int8 products in 32 bits; otherwise two are added in 16, and weights need headroom."""
+    return torch.cpu._is_vnni_supported()
+
+
 NO_BF16 = "this processor has no instructions for bf16 (AVX-512 BF16 or AMX), and emulated it would only be slower"
 
 
