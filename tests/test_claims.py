@@ -99,6 +99,23 @@ def test_verdicts_on_lost_accuracy(results, lost, expected):
     assert verdict(table, STATIC_ACCURACY).verdict == expected
 
 
+@pytest.mark.parametrize(
+    ("gains", "expected", "why"),
+    [
+        ((2.0, 3.0, 4.0), REPRODUCED, "whole interval is above 0"),
+        ((-4.0, 0.5, 4.0), NOT, "does not exclude"),
+        ((-4.0, -3.0, -2.0), NOT, "below 0"),
+    ],
+)
+def test_a_direction_needs_the_whole_interval(results, gains, expected, why):
+    table = results.assign(accuracy=0.6)
+    points = table.dataset.map(dict(zip(sorted(set(table.dataset)), gains, strict=True)))
+    table.loc[table.model == "T2", "accuracy"] += points / 100
+    row = verdict(table, MORE_ACCURATE)
+    assert row.ours == pytest.approx(np.mean(gains))
+    assert row.verdict == expected and why in row.why
+
+
 def test_uncertain_loss_is_the_same_direction(results):
     table = results.copy()
     table.loc[(table.recipe == "int8(static)"), "accuracy_drop"] = 0.0

@@ -16,8 +16,8 @@ gain      *reproduced* if the interval holds the published value and lies wholly
           direction* if it lies wholly above 0; else *not reproduced*.
 limit     for accuracy lost, with the published value as the most that may be lost: *reproduced* if the whole
           interval is within it; else *same direction* if the mean is; else *not reproduced*.
-direction where only a direction is claimed: *reproduced* if the whole interval is above 0; else *same direction*
-          if the mean is; else *not reproduced*.
+direction where only a direction is claimed: *reproduced* if the whole interval is above 0; *same direction* if
+          the mean is and has no interval; else *not reproduced*.
 ========= ======================================================================================================
 
 Claims on energy can be tested by energy counters only. Estimated energy is CPU time times a constant: it cannot tell
@@ -190,9 +190,11 @@ def _direction(published: float, ours: Interval) -> tuple[str, str]:
     text = "The value was published for other data, so only its direction is judged:"
     if ours.low > 0:
         return REPRODUCED, f"{text} the whole interval is above 0."
-    if ours.estimate > 0:
-        return SAME, f"{text} the mean is above 0, but not the whole interval."
-    return NOT, f"{text} the mean is not above 0."
+    if np.isnan(ours.low) and ours.estimate > 0:
+        return SAME, f"{text} the mean is above 0, with unknown certainty."
+    if ours.high < 0:
+        return NOT, f"{text} the whole interval is below 0."
+    return NOT, f"{text} the interval does not exclude that there is no difference."
 
 
 _RULES = {"gain": _gain, "limit": _limit, "direction": _direction}
