@@ -42,7 +42,7 @@ the executed notebooks.
 def publish(profile: str, target: Path, results_only: bool = False) -> None:
     """Replace `target` by what a profile has produced, with a note on how and where that was.
 
-    Folders of other profiles within it stay.
+    Folders within it that have results of their own, such as those of other profiles, stay.
 
     Parameters
     ----------
