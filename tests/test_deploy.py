@@ -13,7 +13,7 @@ import torch
 from tsc_lib import data, deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, apply
 from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Lean
+from tsc_lib.models.lean import Form, Lean
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import RuntimeUnavailable, processor
 from tsc_lib.runtimes.openvino import OFTEN
@@ -75,15 +75,15 @@ def test_dynamic_int8_runs_int8_operators_and_is_smaller(tmp_path: Path, materia
 
 def linears(model: CompressedModel, runtime: str) -> int:
     """How many linear layers a runtime has to execute."""
-    network = model.network if runtime == "eager" else Lean(model.network, fused=True)
+    network = model.network if runtime == "eager" else Lean(model.network, attention="operator")
     return sum(isinstance(module, torch.nn.Linear) for module in network.modules())
 
 
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("attention", ["operator", "products", "sums"])
 @pytest.mark.parametrize(("channels", "length"), [(1, 24), (3, 29)])
-def test_the_lean_form_has_the_same_logits(fused: bool, channels: int, length: int) -> None:
+def test_the_lean_form_has_the_same_logits(attention: Form, channels: int, length: int) -> None:
     network = model_of(channels).network.eval()
-    lean = Lean(network, fused=fused).eval()
+    lean = Lean(network, attention=attention).eval()
     x = torch.randn(5, channels, length)
     with torch.inference_mode():
         torch.testing.assert_close(lean(x), network(x), atol=1e-5, rtol=0)

@@ -16,7 +16,7 @@ from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_m
 from tsc_lib.compress.structure import lengthen_patches
 from tsc_lib.data import Split
 from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Lean
+from tsc_lib.models.lean import Form, Lean
 from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, length_limits, sinusoidal_positions
 from tsc_lib.operations import operations
 from tsc_lib.spec import TrainSpec
@@ -107,10 +107,10 @@ def test_a_padded_series_has_the_logits_that_it_has_alone(model: CompressedModel
         torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_the_lean_form_has_the_same_logits(model: CompressedModel, fused: bool) -> None:
+@pytest.mark.parametrize("attention", ["operator", "products", "sums"])
+def test_the_lean_form_has_the_same_logits(model: CompressedModel, attention: Form) -> None:
     network = lengthen_patches(model.network, 2)
-    lean = Lean(network, fused=fused).eval()
+    lean = Lean(network, attention=attention).eval()
     x, lengths = torch.randn(4, 3, 48), torch.tensor([48, 16, 40, 31])
     padded = x * (torch.arange(48) < lengths[:, None])[:, None]
     with torch.inference_mode():

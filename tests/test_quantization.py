@@ -116,7 +116,7 @@ def test_sources_name_every_linear_layer_once(model: CompressedModel, material: 
     for recipe in ("baseline", "lowrank(0.5)"):
         network = apply(model, recipe, material).network
         with torch.no_grad():
-            lean = Lean(network, fused=True)
+            lean = Lean(network, attention="operator")
         named = [source for name in linears(lean) for source in sources(name)]
         assert sorted(named) == sorted(linears(network))
 
@@ -125,7 +125,7 @@ def test_sensitivity_is_that_of_one_layer_alone(model: CompressedModel, material
     rows = sensitivity(model, material, 16)
     assert len(rows) == LINEARS and all(row["divergence"] > 0 for row in rows)
     with torch.no_grad():
-        lean = Lean(model.network, fused=True).eval()
+        lean = Lean(model.network, attention="operator").eval()
     exact = torch.from_numpy(classify(evaluator(lean), material.train, True)).softmax(1)
     low, high = ranges(lean, calibration_batch(material, 16)[0])["hidden"]
     put(lean, "hidden", FakeQuantLinear(lean.hidden, low, high))
@@ -160,7 +160,7 @@ def test_layer_errors_are_those_of_the_graph_that_runs(
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
     rows = layer_errors(tmp_path, "onnxruntime", material.valid, True)
     with torch.no_grad():
-        assert {row["layer"] for row in rows} == set(linears(Lean(model.network, fused=False)))
+        assert {row["layer"] for row in rows} == set(linears(Lean(model.network, attention="products")))
     predicted = classify(runtimes.load(tmp_path, "onnxruntime"), material.valid, True)
     of_logits = next(row["sqnr_db"] for row in rows if row["layer"] == "classify")
     assert of_logits == pytest.approx(sqnr_db(logits_of(model, material), predicted), abs=0.01)
@@ -185,7 +185,7 @@ def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
     made = apply(model, f"int8(static, 54, fp32_layers={LINEARS - 1})", material)
     deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)
     with torch.no_grad():
-        lean = Lean(model.network, fused=True).eval()
+        lean = Lean(model.network, attention="operator").eval()
     (name,) = set(linears(lean)) - set(made.quantization.fp32_layers)
     low, high = ranges(lean, calibration_batch(material, 54)[0])[name]
     put(lean, name, FakeQuantLinear(lean.get_submodule(name), low, high).eval())

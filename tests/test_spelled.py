@@ -78,7 +78,7 @@ def test_large_scores_are_left_to_a_softmax(
     tmp_path: Path, scale: float, bounded: list[bool], equal_length: bool
 ) -> None:
     network = network_of(scale)
-    lean = Lean(network, fused=False)
+    lean = Lean(network, attention="products")
     assert [layer.attention.bounded for layer in lean.layers] == bounded
     deploy.prepare(CompressedModel(network, 40), "onnxruntime", tmp_path, equal_length=equal_length)
     x = 100 * np.random.default_rng(0).normal(size=(6, 1, 40)).astype(np.float32)  # scores of the first layer are large

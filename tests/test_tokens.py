@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tsc_lib import deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
 from tsc_lib.data import Split
 from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Lean
+from tsc_lib.models.lean import Form, Lean
 from tsc_lib.models.tokens import kept, reduced
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
@@ -53,12 +54,13 @@ def logits_alone(network: torch.nn.Module, material: Material) -> torch.Tensor:
 def test_a_padded_series_has_the_logits_it_has_alone(model: CompressedModel, material: Material, recipe: str) -> None:
     network = apply(model, recipe, material).network
     alone = logits_alone(network, material)
-    lean = Lean(network, fused=False).eval()
+    forms = [Lean(network, attention=attention).eval() for attention in get_args(Form)]
     for noise in (0.0, 1000.0):
         with torch.inference_mode():
             torch.testing.assert_close(network(*padded(material, noise)), alone, rtol=0, atol=1e-5)
-    with torch.inference_mode():
-        torch.testing.assert_close(lean(*padded(material)), alone, rtol=0, atol=1e-5)
+    for lean in forms:
+        with torch.inference_mode():
+            torch.testing.assert_close(lean(*padded(material)), alone, rtol=0, atol=1e-5)
     assert not torch.allclose(alone, logits_alone(model.network, material), atol=1e-4)
 
 

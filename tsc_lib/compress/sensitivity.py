@@ -47,7 +47,7 @@ def sensitivity(model: CompressedModel, material: Material, calibration: int) ->
         cross-entropy in nats.
     """
     with torch.no_grad():
-        network = Lean(model.network, fused=True).eval()
+        network = Lean(model.network, attention="operator").eval()
     observed = ranges(network, calibration_batch(material, calibration)[0])
     sample, _ = material.sample(SERIES)
     target = torch.from_numpy(sample.y)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._inductor.cpu_vec_isa import VecAVX512VNNI, pick_vec_isa
 
 from tsc_lib.compress.model import CompressedModel, Quantization
 from tsc_lib.deploy.deployed import Deployed
@@ -30,6 +31,25 @@ from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
 FORMATS = ("fp32", "bf16", "int8 static")
 OBSERVERS = ("minmax", "percentile", "mse")
+
+SETTINGS = {
+    "freezing": True,
+    "cpp.threads": 1,
+    "cpp.enable_floating_point_contract_flag": "fast",  # a product and a sum are one instruction
+    # `tsc_lib.models.summed` counts on it that scores are made anew where they are read, and never stored.
+    "realize_opcount_threshold": 1000,
+    "realize_reads_threshold": 1000,
+    "realize_acc_reads_threshold": 1000,
+    "unroll_reductions_threshold": 1,  # a sum over few keys would be written out, scores and all
+}
+
+OWN_PRODUCTS = {"max_autotune_gemm": True, "max_autotune_gemm_backends": "CPP"}
+"""Products that the compiler makes itself, with what comes after them.
+
+In int8, where the processor has VNNI, a call of one series takes half of the time, most of which went into calling a
+library. Without VNNI they take many times as long; and fp32's are so much slower than the library's that calls of many
+series lose more than a single one gains.
+"""
 
 
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
@@ -50,9 +70,11 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         processor.require_bf16()
     inputs, shapes = example(model, equal_length)
     details: dict[str, float | int | str | bool] = {}
-    with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch({"freezing": True, "cpp.threads": 1}):
+    own = model.number_format == "int8 static" and isinstance(pick_vec_isa(), VecAVX512VNNI)
+    settings = SETTINGS | OWN_PRODUCTS if own else SETTINGS
+    with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch(settings):
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
-        program: Any = Lean(model.network, fused=True).eval()
+        program: Any = Lean(model.network, attention="sums").eval()
         if model.number_format == "int8 static":
             program, reduce_range = _quantize(program, model, inputs, shapes)
             details["reduce_range"] = reduce_range
@@ -64,13 +86,10 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         temporary = folder / f"compiling-{PROGRAM}"
         torch._inductor.aoti_compile_and_package(exported, package_path=str(temporary))
         temporary.replace(path)
-    calls = _calls(path)
-    wide = sum(("linear" in call and "qlinear" not in call) or "addmm" in call for call in calls)
+    narrow, wide = _products(path)
     if model.number_format == "bf16":
         details["bf16_ops"], wide = wide, 0
-    return Deployed(
-        model_bytes=model_bytes, int8_ops=sum("qlinear" in call for call in calls), fp32_ops=wide, details=details
-    )
+    return Deployed(model_bytes=model_bytes, int8_ops=narrow, fp32_ops=wide, details=details)
 
 
 class Bf16(nn.Module):
@@ -96,7 +115,7 @@ def _quantize(
     reduce_range = not processor.has_vnni()
     quantizer = x86.X86InductorQuantizer()
     config = x86.get_default_x86_inductor_quantization_config(reduce_range=reduce_range)
-    quantizer.set_global(_observing(config, model.quantization))
+    quantizer.set_function_type_qconfig(torch.nn.functional.linear, _observing(config, model.quantization))
     for name in model.quantization.fp32_layers:
         quantizer.set_module_name_qconfig(name, None)
     graph = prepare_pt2e(traced(network, inputs, shapes).module(), quantizer)
@@ -142,8 +161,19 @@ def _weight_bytes(program: torch.export.ExportedProgram) -> int:
     return sum(state[n].numel() * state[n].element_size() for n in read if "table" not in n)
 
 
-def _calls(path: Path) -> list[str]:
-    """Names of the kernels that the compiled program calls, one entry per call in its source."""
+def _products(path: Path) -> tuple[int, int]:
+    """How many linear layers a compiled program executes in int8, and how many in wider numbers, told from its source.
+
+    A layer is a call of PyTorch's library, or of a kernel whose arguments X and W are the inputs and the weights.
+    """
     with zipfile.ZipFile(path) as archive:
-        source = next(name for name in archive.namelist() if name.endswith(".wrapper.cpp"))
-        return re.findall(r"aoti_torch_cpu_(\w+)\(", archive.read(source).decode())
+        wrapper, kernels = (
+            "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith(f".{part}.cpp"))
+            for part in ("wrapper", "kernel")
+        )
+    of_library = re.findall(r"aoti_torch_cpu_(\w+)\(", wrapper)
+    own = dict(re.findall(r"void (\w+)\(const (\w+)\* X, const \w+\* W\b", kernels))
+    called = [own[name] for name in re.findall(r"^ +(\w+)\(", wrapper, re.MULTILINE) if name in own]
+    narrow = sum("qlinear" in call for call in of_library) + sum(kind == "uint8_t" for kind in called)
+    wide = sum(("linear" in call and "qlinear" not in call) or "addmm" in call for call in of_library)
+    return narrow, wide + len(called) - sum(kind == "uint8_t" for kind in called)

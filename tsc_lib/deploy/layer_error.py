@@ -77,7 +77,7 @@ def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) 
         session(folder / MODEL, 1, optimized)
         graph = onnx.load(optimized)
     with torch.no_grad():
-        network = Lean(model.network, fused=False).eval()
+        network = Lean(model.network, attention="products").eval()
     layers = _int8_layers(graph.graph, network)
     _hand_out(graph.graph, layers)
     return _compare(model, network, graph, layers, series, equal_length)

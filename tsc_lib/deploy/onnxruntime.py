@@ -50,7 +50,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     executed: Counter[str] = Counter()
     model_bytes = 0
     names = part_names(MODEL, len(model.network.exits))
-    for name, program in zip(names, graphs(model, equal_length, fused=False), strict=True):
+    for name, program in zip(names, graphs(model, equal_length, attention="products"), strict=True):
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / name
             _export(program, plain)
@@ -134,7 +134,7 @@ def _left_alone(model: CompressedModel, path: Path) -> list[str]:
     graph = onnx.load(path).graph
     weights = {value.name: value for value in graph.initializer}
     with torch.no_grad():
-        network = Lean(model.network, fused=False)
+        network = Lean(model.network, attention="products")
     left = []
     for node in graph.node:
         if node.op_type in onnx_static.PRODUCTS:

@@ -40,7 +40,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         raise RuntimeUnavailable(processor.NO_BF16)
     paths = [folder / name for name in part_names(MODEL, len(model.network.exits))]
     executed: Counter[str] = Counter()
-    for path, program in zip(paths, graphs(model, equal_length, fused=True), strict=True):
+    for path, program in zip(paths, graphs(model, equal_length, attention="operator"), strict=True):
         with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             converted = openvino.convert_model(program)
@@ -75,7 +75,7 @@ def _import(name: str) -> Any:
 
 
 def _quantize(model: CompressedModel, converted: Any) -> Any:
-    network = Lean(model.network, fused=True)
+    network = Lean(model.network, attention="operator")
     nncf = _import("nncf")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     arrays = calibration_of(model)

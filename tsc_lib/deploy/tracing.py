@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tsc_lib.compress.model import CompressedModel
 from tsc_lib.data import Batch
 from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Lean
+from tsc_lib.models.lean import Form, Lean
 from tsc_lib.models.parts import parts_of
 from tsc_lib.models.transformer import MAX_TOKENS
 from tsc_lib.runtimes.predictor import graph_inputs
@@ -51,9 +51,9 @@ def layer_of(weight: np.ndarray, network: nn.Module) -> str | None:
     return min(distances)[1] if distances else None
 
 
-def graphs(model: CompressedModel, equal_length: bool, *, fused: bool) -> list[torch.export.ExportedProgram]:
+def graphs(model: CompressedModel, equal_length: bool, *, attention: Form) -> list[torch.export.ExportedProgram]:
     """The graph of a model in its lean form, or of each of its parts, where it has early exits."""
-    network, config = Lean(model.network, fused=fused).eval(), model.network.config
+    network, config = Lean(model.network, attention=attention).eval(), model.network.config
     inputs, shapes = example(model, equal_length)
     found = []
     with torch.no_grad(), warnings.catch_warnings():

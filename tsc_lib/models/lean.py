@@ -2,41 +2,56 @@
 
 Positions and the embedding's bias are one table. Query, key and value are one matrix. Of the last layer only the class
 token is computed, because nothing else of it is read: an eighth of T1, and nearly half of a model of two layers.
-Attention is one operator here; `tsc_lib.models.spelled` has layers without it.
+What attention is made of depends on what the runtime has: an operator, products of matrices (`tsc_lib.models.spelled`)
+or sums that its compiler fuses (`tsc_lib.models.summed`).
 """
 
 from __future__ import annotations
 
-from typing import cast
+import math
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.models.joined import joined
-from tsc_lib.models.spelled import SpelledLayer, spelled
+from tsc_lib.models.joined import joined, scaled
+from tsc_lib.models.spelled import SAFE_SCORE, SpelledLayer, largest_score, spelled
+from tsc_lib.models.summed import WIDEST_HEAD, summed
 from tsc_lib.models.tokens import reduced
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer, encoded, filled
 
+Form = Literal["operator", "products", "sums"]
+
 
 class LeanAttention(nn.Module):
-    """Attention whose projections are one matrix and whose products are one operator.
+    """Attention whose projections are one matrix and whose products are one operator, or sums.
 
     Parameters
     ----------
     attention : Attention
         Whose weights to take; left alone.
+    norm : LayerNorm, optional
+        What gives the tokens; None if nothing bounds them.
     first_only : bool
         Whether only the first token is asked for.
+    as_sums : bool
+        Whether what narrow heads compute is spelled as sums.
     """
 
-    def __init__(self, attention: Attention, first_only: bool) -> None:
+    def __init__(self, attention: Attention, norm: nn.LayerNorm | None, first_only: bool, as_sums: bool) -> None:
         super().__init__()
         self.heads, self.head_dim, self.first_only = attention.heads, attention.head_dim, first_only
         self.scale = self.head_dim**-0.5
         self.out = attention.out
+        self.as_sums = as_sums and not first_only and self.head_dim <= WIDEST_HEAD
+        self.bounded = self.as_sums and norm is not None and largest_score(attention, norm) <= SAFE_SCORE
         if first_only:
             self.query, self.key_value = attention.query, joined(attention.key, attention.value)
+        elif self.as_sums:
+            query = scaled(attention.query, self.scale / math.log(2))
+            self.query_key_value = joined(query, attention.key, attention.value)
+            self.scale = math.log(2)
         else:
             self.query_key_value = joined(attention.query, attention.key, attention.value)
 
@@ -59,7 +74,10 @@ class LeanAttention(nn.Module):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """What attention makes of them."""
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if self.as_sums:
+            y = summed(q, k, v, mask, self.bounded).to(q.dtype)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         width = self.heads * self.head_dim
         return self.out(y.reshape(-1, width) if self.first_only else y.transpose(1, 2).reshape(-1, k.shape[2], width))
 
@@ -67,9 +85,9 @@ class LeanAttention(nn.Module):
 class LeanLayer(nn.Module):
     """An encoder layer around a `LeanAttention`."""
 
-    def __init__(self, layer: EncoderLayer, first_only: bool) -> None:
+    def __init__(self, layer: EncoderLayer, norm: nn.LayerNorm | None, first_only: bool, as_sums: bool) -> None:
         super().__init__()
-        self.attention = LeanAttention(layer.attention, first_only)
+        self.attention = LeanAttention(layer.attention, norm, first_only, as_sums)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.feed_forward = layer.feed_forward
         self.reduction = None if first_only else layer.reduction
@@ -95,17 +113,17 @@ class Lean(nn.Module):
     ----------
     network : Transformer
         Whose logits to reproduce; left alone. Series have the lengths that it takes.
-    fused : bool
-        Whether attention is one operator, for runtimes that have a kernel for it, or spelled out.
+    attention : str
+        "operator" for runtimes that have a kernel for it, "products" for those that have not, "sums" for a compiler.
     """
 
     table: Tensor
     class_row: Tensor
 
-    def __init__(self, network: Transformer, *, fused: bool) -> None:
+    def __init__(self, network: Transformer, *, attention: Form) -> None:
         super().__init__()
         config = network.config
-        self.patch, self.fused = config.patch, fused
+        self.patch, self.attention = config.patch, attention
         with torch.no_grad():
             self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch, bias=False)
             self.embed.weight.copy_(network.embed.weight)
@@ -117,10 +135,11 @@ class Lean(nn.Module):
 
     def _form(self, layers: list[EncoderLayer]) -> nn.ModuleList:
         only = [*(False for _ in layers[1:]), True]  # of the last layer only the class token is read
-        if self.fused:
-            return nn.ModuleList(map(LeanLayer, layers, only))
         norms = [None, *(layer.feed_forward_norm for layer in layers[:-1])]
-        return nn.ModuleList(map(SpelledLayer, layers, norms, only))
+        if self.attention == "products":
+            return nn.ModuleList(map(SpelledLayer, layers, norms, only))
+        as_sums = self.attention == "sums"
+        return nn.ModuleList(LeanLayer(*each, as_sums) for each in zip(layers, norms, only, strict=True))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
@@ -141,7 +160,7 @@ class Lean(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
-        return (encoded if self.fused else spelled)(self.layers[first:last], x, mask)
+        return (spelled if self.attention == "products" else encoded)(self.layers[first:last], x, mask)
 
     def answer(self, x: Tensor) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer."""
