@@ -18,6 +18,7 @@ from tsc_lib import cli
 from tsc_lib.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import Prediction, calls_of, logits_of, predict
+from tsc_lib.runtimes.predictor import in_parts
 from tsc_lib.series.formats import read
 from tsc_lib.series.scaling import Scaler
 
@@ -106,6 +107,20 @@ def test_a_batch_that_is_executed_in_parts_has_the_logits_of_the_whole(models: P
     file = write(tmp_path / "x.npz", {"x": np.stack(series)})
     logits = predict(models / "fixed", file, batch_size=700).logits
     np.testing.assert_allclose(logits, logits_alone(1, series), atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (4, [4]), (5, [3, 2]), (9, [3, 3, 3])])
+def test_parts_are_of_equal_size_and_keep_the_order(count: int, sizes: list[int]) -> None:
+    x, lengths = np.arange(count * 20.0).reshape(count, 1, 20), np.arange(count)
+    seen: list[int] = []
+
+    def execute(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        seen.append(len(x))
+        return x.sum(axis=2) + lengths[:, None]
+
+    logits = in_parts(execute, (x, lengths), 80)  # four series of twenty time steps
+    assert seen == sizes
+    np.testing.assert_array_equal(logits, x.sum(axis=2) + lengths[:, None])
 
 
 def test_every_format_gives_the_same_answer(models: Path, tmp_path: Path) -> None:

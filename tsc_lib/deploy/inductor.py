@@ -29,6 +29,7 @@ from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.inductor import PROGRAM
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
+VERSION = (1,)
 FORMATS = ("fp32", "bf16", "int8 static")
 OBSERVERS = ("minmax", "percentile", "mse")
 

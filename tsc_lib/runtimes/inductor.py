@@ -9,24 +9,32 @@ import numpy as np
 import torch
 import torch._inductor
 
-from tsc_lib.runtimes.predictor import description_of, graph_inputs
+from tsc_lib.runtimes.predictor import description_of, graph_inputs, in_parts
 
 PROGRAM = "program.pt2"
 FILES = ("model.json", PROGRAM)
 PARTS: tuple[str, ...] = ()
 PACKAGES = ("torch",)
 
+TOKENS = 4096
+"""Tokens that the program is executed on at once. What its loops hand to one another then stays in a core's cache:
+256 long series took 14 to 21 % more CPU time as a whole, and 3 to 14 % more in parts of a quarter of these tokens."""
+
 
 class InductorPredictor:
-    """Executes a compiled program."""
+    """Executes a compiled program, on large batches part by part."""
 
     def __init__(self, program: Any, patch: int) -> None:
         self.program, self.patch = program, patch
+        self._steps = TOKENS * patch  # time steps in a part
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
         with torch.inference_mode():
-            return self.program(*map(torch.from_numpy, graph_inputs(x, lengths, self.patch))).numpy()
+            return in_parts(self._execute, graph_inputs(x, lengths, self.patch), self._steps)
+
+    def _execute(self, *inputs: np.ndarray) -> np.ndarray:
+        return self.program(*map(torch.from_numpy, inputs)).numpy()
 
 
 def load(folder: Path, threads: int) -> InductorPredictor:

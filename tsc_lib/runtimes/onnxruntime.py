@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, description_of, graph_inputs
+from tsc_lib.runtimes.predictor import Predictor, description_of, graph_inputs, in_parts
 
 MODEL = "model.onnx"
 FILES = ("model.json", MODEL)
 PARTS = (MODEL,)
 PACKAGES = ("onnxruntime",)
-
 
 TOKENS = 768
 """Tokens for each thread that the graph is executed on at once. What its operators hand to one another is then small
@@ -42,12 +40,7 @@ class OnnxRuntimePredictor:
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        given = graph_inputs(x, lengths, self.patch)
-        parts = min(len(x), math.ceil(len(x) * x.shape[2] / self._steps))
-        if parts <= 1:
-            return self.run(*given)[0]
-        split = zip(*(np.array_split(array, parts) for array in given), strict=True)
-        return np.concatenate([self.run(*part)[0] for part in split])
+        return in_parts(lambda *part: self.run(*part)[0], graph_inputs(x, lengths, self.patch), self._steps)
 
     def run(self, *given: np.ndarray) -> list[np.ndarray]:
         """What the graph gives for its inputs."""

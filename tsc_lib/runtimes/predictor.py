@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,3 +69,13 @@ def graph_inputs(x: np.ndarray, lengths: np.ndarray | None, patch: int) -> tuple
     missing = patch - x.shape[2]
     whole = np.pad(x, ((0, 0), (0, 0), (0, missing))) if missing > 0 else x[:, :, : x.shape[2] // patch * patch]
     return np.ascontiguousarray(whole), np.maximum(lengths, patch)
+
+
+def in_parts(execute: Callable[..., np.ndarray], inputs: tuple[np.ndarray, ...], time_steps: int) -> np.ndarray:
+    """What `execute` gives for a batch, executed in parts of about `time_steps`, of equal numbers of series."""
+    x = inputs[0]
+    parts = min(len(x), math.ceil(len(x) * x.shape[2] / time_steps))
+    if parts <= 1:
+        return execute(*inputs)
+    split = zip(*(np.array_split(array, parts) for array in inputs), strict=True)
+    return np.concatenate([execute(*part) for part in split])
