@@ -19,9 +19,9 @@ from tsc_lib.figures.common import (
     handle,
     legend_below,
     mark,
-    name_rows,
     nothing,
     plain_log,
+    rows_by_model,
     strategy_handles,
     unique,
 )
@@ -49,9 +49,10 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
     """
     if way.empty:
         return nothing("this profile does not run the recipe")
-    steps = unique(way.sort_values("position").step)
-    fig, cells = _lines(way, steps, "CPU time \N{DIVISION SIGN} eager fp32", sharex=True)
+    names = {model: unique(part.step) for model, part in way.sort_values("position", kind="stable").groupby("model")}
+    fig, cells = _rows(way, names, "CPU time \N{DIVISION SIGN} eager fp32", sharex=True)
     for ax, dataset, model in cells:
+        steps = names[model]
         for table, shift, face in ((small, 0.2, "white"), (way, -0.1, SEQUENCE[0])):
             part = cell(table, dataset, model)
             y = part.step.map(steps.index) + shift
@@ -72,15 +73,11 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
     return fig
 
 
-def _lines(table: pd.DataFrame, names: list[str], xlabel: str, **options: Any) -> tuple[Figure, list]:
-    """A `grid` of data sets and models whose panels have a line for each of some names."""
-    models = {model: model for model in unique(table.model)}
-    height = 0.32 * len(names) + 0.5
-    fig, cells = grid(unique(table.dataset), models, height, xlabel=xlabel, sharey=True, **options)
+def _rows(table: pd.DataFrame, names: dict[str, list[str]], xlabel: str, **options: Any) -> tuple[Figure, list]:
+    """Panels of data sets and models that have a row for each of the model's names."""
+    fig, cells = rows_by_model(unique(table.dataset), names, 0.32, xlabel=xlabel, **options)
     for ax, _, _ in cells:
-        ax.yaxis.label.set_fontweight("bold")
         ax.margins(x=0.12)
-    name_rows(cells[0][0], names, 24)
     return fig, cells
 
 
@@ -101,11 +98,15 @@ def left_out(table: pd.DataFrame) -> Figure:
     """
     if table.empty:
         return nothing("this profile does not run the recipe")
-    names = unique(table.left_out)
-    said = [f"without {name}" if name != "nothing" else "the recipe" for name in names]
-    fig, cells = _lines(table, said, "accuracy lost, points", sharex="col")
+    by_model = {model: unique(part.left_out) for model, part in table.groupby("model", sort=False)}
+    said = {
+        model: [f"without {name}" if name != "nothing" else "the recipe" for name in names]
+        for model, names in by_model.items()
+    }
+    fig, cells = _rows(table, said, "accuracy lost, points", sharex="col")
     for ax, dataset, model in cells:
         guide(ax, x=0)
+        names = by_model[model]
         part = cell(table, dataset, model)
         y = part.left_out.map(names.index)
         mark(ax, part.points_lost, y, across=True, low=part.points_lost_low, high=part.points_lost_high, marker="o",

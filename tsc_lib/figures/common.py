@@ -44,7 +44,7 @@ def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figu
 def grid(
     datasets: Sequence[str],
     lines: Mapping[Line, str],
-    height: float,
+    height: float | Sequence[float],
     *,
     xlabel: str = "",
     below: float = 0,
@@ -58,8 +58,8 @@ def grid(
         Names, for the columns.
     lines : mapping
         What the rows show, such as models, and the label of each.
-    height : float
-        Inches of a panel.
+    height : float or sequence of float
+        Inches of a panel, or of those of each line.
     xlabel : str
         Label under the lowest panels.
     below : float
@@ -72,8 +72,9 @@ def grid(
     tuple
         The figure, and each panel with its data set and line.
     """
-    fig = drawing(height * len(lines) + 0.4 + below)
-    axes = fig.subplots(len(lines), len(datasets), squeeze=False, **options)
+    heights = np.broadcast_to(height, len(lines)).tolist()
+    fig = drawing(sum(heights) + 0.4 + below)
+    axes = fig.subplots(len(lines), len(datasets), squeeze=False, height_ratios=heights, **options)
     for ax, dataset in zip(axes[0], datasets, strict=True):
         ax.set_title(dataset)
     for ax, label in zip(axes[:, 0], lines.values(), strict=True):
@@ -125,6 +126,20 @@ def name_rows(ax: Axes, names: Sequence[str], width: int = 40) -> None:
     """Names at the left of a panel whose marks stand at the heights 0, 1, 2 and so on, from the top."""
     ax.set_yticks(range(len(names)), [fill(name, width) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.6)
+
+
+def rows_by_model(
+    datasets: Sequence[str], names: Mapping[str, Sequence[str]], height: float, *, xlabel: str = "", **options: Any
+) -> tuple[Figure, list[tuple[Axes, str, str]]]:
+    """A `grid` with a line of panels for each model; each of the model's names has a row of `height` inches in it."""
+    heights = [height * len(of_model) + 0.5 for of_model in names.values()]
+    models = {model: model for model in names}
+    fig, cells = grid(datasets, models, heights, xlabel=xlabel, sharey="row", **options)
+    for ax, dataset, model in cells:
+        ax.yaxis.label.set_fontweight("bold")
+        if dataset == datasets[0]:
+            name_rows(ax, names[model], 26)
+    return fig, cells
 
 
 class FewTicks(Locator):

@@ -38,6 +38,7 @@ from tsc_lib.figures.common import (
     nothing,
     panels,
     plain_log,
+    rows_by_model,
     strategy_handles,
     unique,
 )
@@ -70,18 +71,15 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
     """
     rows = representatives(annotate(succeeded(at_batch(results))))
     source = same_source(rows.energy_source)
-    labels = unique(rows.sort_values("family", kind="stable").label)
-    models = {model: model for model in unique(results.model)}
-    height, xlabel = 0.33 * len(labels) + 0.5, f"mJ/series ({source})"
-    fig, cells = grid(unique(results.dataset), models, height, xlabel=xlabel, sharey=True, sharex="col")
+    ordered = rows.sort_values("family", kind="stable").groupby("model")
+    labels = {model: unique(part.label) for model, part in ordered}
+    fig, cells = rows_by_model(unique(rows.dataset), labels, 0.33, xlabel=f"mJ/series ({source})", sharex="col")
     ends = ["energy_low_mj_per_sample", "energy_high_mj_per_sample", "energy_net_mj_per_sample"]
     for ax, dataset, model in cells:
-        _energy_panel(ax, cell(rows, dataset, model), labels)
+        _energy_panel(ax, cell(rows, dataset, model), labels[model])
         drawn = rows.loc[rows.dataset == dataset, ends].to_numpy(dtype=float)
         if len(drawn := drawn[drawn > 0]):
             ax.set_xlim(0.8 * drawn.min(), 1.25 * drawn.max())
-        ax.yaxis.label.set_fontweight("bold")
-    name_rows(cells[0][0], labels, 24)
     handles = [
         handle(color="#BBBBBB", linestyle="-", linewidth=5, label="what the source itself is unsure of"),
         handle(color="k", marker="o", label="mean, 95 % interval over seeds; change against fp32"),
