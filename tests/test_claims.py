@@ -116,6 +116,15 @@ def test_a_direction_needs_the_whole_interval(results, gains, expected, why):
     assert row.verdict == expected and why in row.why
 
 
+@pytest.mark.parametrize(("gain", "expected"), [(2.0, SAME), (-2.0, NOT)])
+def test_the_direction_of_one_pair_is_of_unknown_certainty(gain, expected):
+    table = synthetic.results(datasets=("PLAID",), seeds=(0,))
+    table["accuracy"] = 0.6 + gain / 100 * (table.model == "T2")
+    row = verdict(table, MORE_ACCURATE)
+    assert row.ours == pytest.approx(gain) and np.isnan(row.ours_low)
+    assert row.verdict == expected and "unknown certainty" in row.why
+
+
 def test_uncertain_loss_is_the_same_direction(results):
     table = results.copy()
     table.loc[(table.recipe == "int8(static)"), "accuracy_drop"] = 0.0

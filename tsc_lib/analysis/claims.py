@@ -171,8 +171,9 @@ def _gain(published: float, ours: Interval) -> tuple[str, str]:
     if ours.low > 0:
         size = "smaller than published" if ours.high < published else "too uncertain to tell its size"
         return SAME, f"There is a gain, {size}."
-    if np.isnan(ours.low) and ours.estimate > 0:
-        return SAME, "There is a gain, of unknown certainty."
+    if np.isnan(ours.low):
+        found, verdict = ("a gain", SAME) if ours.estimate > 0 else ("no gain", NOT)
+        return verdict, f"There is {found}, of unknown certainty."
     if ours.high < 0:
         return NOT, "There is a loss instead of a gain."
     return NOT, "The interval does not exclude that nothing is gained."
@@ -190,8 +191,9 @@ def _direction(published: float, ours: Interval) -> tuple[str, str]:
     text = "The value was published for other data, so only its direction is judged:"
     if ours.low > 0:
         return REPRODUCED, f"{text} the whole interval is above 0."
-    if np.isnan(ours.low) and ours.estimate > 0:
-        return SAME, f"{text} the mean is above 0, with unknown certainty."
+    if np.isnan(ours.low):
+        found, verdict = ("above 0", SAME) if ours.estimate > 0 else ("not above 0", NOT)
+        return verdict, f"{text} the mean is {found}, with unknown certainty."
     if ours.high < 0:
         return NOT, f"{text} the whole interval is below 0."
     return NOT, f"{text} the interval does not exclude that there is no difference."
