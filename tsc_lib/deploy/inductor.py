@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._inductor.cpu_vec_isa import VecAVX512VNNI, pick_vec_isa
+from torch._inductor.cpu_vec_isa import VecAVX512, VecAVX512VNNI, pick_vec_isa
 
 from tsc_lib.compress.model import CompressedModel, Quantization
 from tsc_lib.deploy.deployed import Deployed
@@ -29,7 +29,7 @@ from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.inductor import PROGRAM
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-VERSION = (1,)
+VERSION = (2,)
 FORMATS = ("fp32", "bf16", "int8 static")
 OBSERVERS = ("minmax", "percentile", "mse")
 
@@ -43,6 +43,13 @@ SETTINGS = {
     "realize_acc_reads_threshold": 1000,
     "unroll_reductions_threshold": 1,  # a sum over few keys would be written out, scores and all
 }
+
+WHOLE_VECTORS = {"cpp.march": "native -mprefer-vector-width=512"}
+"""Where the processor has AVX-512, GCC moves vectors as halves if it takes them for slow there.
+
+What reads bits as another type passes through memory, and a half that is still being stored cannot be loaded as part of
+a whole: an exponential took three times as long. The option has no setting of its own, but goes where this one goes.
+"""
 
 OWN_PRODUCTS = {"max_autotune_gemm": True, "max_autotune_gemm_backends": "CPP"}
 """Products that the compiler makes itself, with what comes after them.
@@ -71,9 +78,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         processor.require_bf16()
     inputs, shapes = example(model, equal_length)
     details: dict[str, float | int | str | bool] = {}
-    own = model.number_format == "int8 static" and isinstance(pick_vec_isa(), VecAVX512VNNI)
-    settings = SETTINGS | OWN_PRODUCTS if own else SETTINGS
-    with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch(settings):
+    with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch(_settings(model.number_format)):
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
         program: Any = Lean(model.network, attention="sums").eval()
         if model.number_format == "int8 static":
@@ -91,6 +96,16 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     if model.number_format == "bf16":
         details["bf16_ops"], wide = wide, 0
     return Deployed(model_bytes=model_bytes, int8_ops=narrow, fp32_ops=wide, details=details)
+
+
+def _settings(number_format: str) -> dict[str, Any]:
+    """How the compiler is set for a number format on this processor."""
+    settings, vectors = SETTINGS, pick_vec_isa()
+    if isinstance(vectors, VecAVX512):
+        settings = settings | WHOLE_VECTORS
+    if number_format == "int8 static" and isinstance(vectors, VecAVX512VNNI):
+        settings = settings | OWN_PRODUCTS
+    return settings
 
 
 class Bf16(nn.Module):

@@ -66,7 +66,8 @@ def summed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bounded: bool) 
         The same shape as `q`.
     """
     n, heads, tokens, width = q.shape
-    q, k, v = q.float(), k.float(), v.float()
+    if q.dtype != torch.float32:  # one tensor in fp32, or every score would widen its keys and values anew
+        q, k, v = torch.cat([q.float(), k.float(), v.float()], dim=1).split(heads, dim=1)
     filling = q.new_zeros(n, heads, width, -tokens % VECTOR)
     queries = torch.cat([q.transpose(2, 3), filling], dim=3)  # a tensor of its own, or its numbers would be gathered
     scores = k[..., 0, None] * queries[:, :, 0, None]  # (n, heads, keys, queries)
