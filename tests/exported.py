@@ -42,7 +42,7 @@ def make(folder: Path, runtime: str, channels: int = 1, length: int | None = 24)
     described = Bundle(
         dataset="Toy", model="T0", recipe="baseline", seed=0, runtime=runtime, number_format="fp32",
         channels=channels, labels=LABELS, patch=8, shortest=shortest, longest=longest,
-        equal_length=length is not None, scaling={"kind": "none"}, threads=1,
+        equal_length=length is not None, scaling={"kind": "none"}, gaps="refuse", threads=1,
         versions={name: version(name) for name in ("numpy", *runtimes.packages(runtime))},
     )  # fmt: skip
     bundle.write(folder, described, "# Toy\n")

@@ -54,7 +54,12 @@ def test_damaged_checksums_are_refused(model: Path, content: str) -> None:
 
 def test_a_newer_format_is_refused(model: Path) -> None:
     describe_again(model, format=99)
-    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 1.; update tsc_lib")
+    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 2.; update tsc_lib")
+
+
+def test_the_first_format_refuses_gaps(model: Path) -> None:
+    rewrite(model, bundle.DESCRIPTION, lambda content: (content.pop("gaps"), content.update(format=1)))
+    assert bundle.read(model).gaps == "refuse"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,7 @@ def test_a_newer_format_is_refused(model: Path) -> None:
         {"runtime": ["onnxruntime"]},
         {"threads": 0},
         {"versions": []},
+        {"gaps": "zero"},
         {"scaling": "none"},
         {"scaling": {}},
         {"scaling": {"kind": "zscore"}},
@@ -93,7 +99,7 @@ def test_a_description_with_other_content_is_refused(model: Path, change: dict) 
     refused(model, "bundle.json is not what 'export' wrote")
 
 
-@pytest.mark.parametrize("name", ["labels", "patch", "scaling", "threads", "versions", "equal_length"])
+@pytest.mark.parametrize("name", ["labels", "patch", "scaling", "gaps", "threads", "versions", "equal_length"])
 def test_a_description_that_lacks_something_is_refused(model: Path, name: str) -> None:
     rewrite(model, bundle.DESCRIPTION, lambda content: content.pop(name))
     refused(model, "bundle.json is not what 'export' wrote")

@@ -225,6 +225,35 @@ def test_a_bad_training_file_is_one_sentence_that_says_where(make, train, senten
     assert_one_sentence(lambda: load(resolve(str(folder))), sentence)
 
 
+def test_gaps_are_interpolated_where_that_is_asked_for(make):
+    plain = ["2,2,4,6,6:1,1,1,1,1:a", *(f"{i},1,2,3,4:0,0,0,0,{i}:{'ab'[i % 2]}" for i in range(5))]
+    holed = ["?,2,,6,NaN:?,?,1,?,?:a", *plain[1:]]
+    folder = str(make(holed, holed))
+    assert_one_sentence(
+        lambda: load(resolve(folder)), r"value 1 of channel 1 is missing \('\?'\); .*--gaps interpolate"
+    )
+    found = load(resolve(folder, scaling="none", gaps="interpolate"))
+    whole = load(resolve(str(make(plain, plain, name="whole")), scaling="none"))
+    for ours, theirs in zip(
+        (found.train, found.valid, found.test), (whole.train, whole.valid, whole.test), strict=True
+    ):
+        assert [x.tolist() for x in ours.x] == [x.tolist() for x in theirs.x]
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("?,?,?:b", r"line 9 \(series 4\): all values of channel 1 are missing; leave the series out"),
+        ("?,inf,7:b", r"line 9 \(series 4\): value 2 of channel 1 is infinite"),
+        ("?,x,7:b", r"line 9 \(series 4\): value 2 of channel 1 is not a number: 'x'"),
+    ],
+)
+def test_what_no_interpolation_mends_is_refused(make, row, sentence):
+    folder = make(changed(3, row))
+    assert_one_sentence(lambda: load(resolve(str(folder), gaps="interpolate")), sentence)
+    assert_one_sentence(lambda: resolve(str(folder), gaps="zero"), "unknown treatment of gaps 'zero'; choose refuse")
+
+
 def test_a_bad_test_file_is_named(make):
     folder = make(GOOD, changed(1, "2,?,5:a"))
     assert_one_sentence(lambda: load(resolve(str(folder))), r"toy_TEST.ts, line 7 \(series 2\): value 2")

@@ -81,7 +81,7 @@ def test_a_folder_holds_the_model_and_nothing_of_the_training(folder: Path) -> N
         "model.json", "model.onnx", "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
     }  # fmt: skip
     assert (described.shortest, described.longest, described.equal_length) == (24, 24, True)
-    assert described.scaling == {"kind": "series"}
+    assert (described.scaling, described.gaps) == ({"kind": "series"}, "refuse")
     requirements = (folder / "requirements.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in requirements] == ["numpy", "onnxruntime"]
     assert str(Path.home()) not in (folder / "bundle.json").read_text()

@@ -169,6 +169,29 @@ def test_series_are_scaled_before_the_model_sees_them(model: Path, tmp_path: Pat
     np.testing.assert_allclose(predict(model, file).logits, logits_alone(1, [one]), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.ts", "x.npz"])
+def test_gaps_are_filled_where_the_model_was_made_so(model: Path, tmp_path: Path, name: str) -> None:
+    whole = [np.linspace(-1, 2, 24)[None], np.ones((1, 24))]
+    holed = [one.copy() for one in whole]
+    holed[0][0, [3, 4, 20]], holed[1][0, [0, 1, 23]] = np.nan, np.nan
+    text = lines_of(holed, ":day" if name == "x.ts" else "")
+    content = {"x": np.stack(holed)} if name == "x.npz" else "@data\n" * (name == "x.ts") + text.replace("nan", "?")
+    file = write(tmp_path / name, content)
+    with pytest.raises(UserError, match=r"is missing.*; fill the gap .*'--gaps interpolate'"):
+        predict(model, file)
+    describe_again(model, gaps="interpolate")
+    np.testing.assert_allclose(predict(model, file).logits, logits_alone(1, whole), atol=1e-5)
+    if name == "x.npz":
+        for value, sentence in (
+            (np.inf, "value 5 of channel 1 is infinite or too"),
+            (np.nan, "all values of channel 1"),
+        ):
+            holed[1][0] = np.nan
+            holed[1][0, 4] = value
+            with pytest.raises(UserError, match=f"x.npz, series 2: {sentence}"):
+                predict(model, write(file, {"x": np.stack(holed)}))
+
+
 def test_softmax_is_stable_and_csv_is_whole() -> None:
     logits = np.array([[1e4, 0, -1e4], [0, 0, np.log(2)]], dtype=np.float32)
     prediction = Prediction(LABELS, logits, ["day", "unheard of"])

@@ -53,7 +53,7 @@ def write(folder: Path, *, channels: int = 1, lengths: tuple[int, int] = (24, 24
 
 def request(dataset: str, **changes) -> dict:
     """Arguments of a search for few bytes, which no clock disturbs."""
-    plain = {"dataset": dataset, "scaling": "channel", "model": "T1", "seeds": [0], "epochs": 4}
+    plain = {"dataset": dataset, "scaling": "channel", "gaps": "refuse", "model": "T1", "seeds": [0], "epochs": 4}
     return plain | {"objective": "size", "batch_size": 8, "max_drop": 100.0} | changes
 
 

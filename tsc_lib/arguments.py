@@ -97,6 +97,8 @@ for example:  python -m tsc_lib optimize --dataset ElectricDevices --model T1 --
 
 RUNTIME = "eager, inductor, onnxruntime or openvino (default: the first that executes the recipe)"
 
+GAPS = "missing values: refuse, or interpolate in their series (default: refuse)"
+
 DOCTOR = """\
 Try every source of energy on this machine and print which work, which is chosen, and for the others what enables them.
 Measured are: how often each counter changes, the CPU time that a window's two ends take, and the A/A noise floor, some
@@ -135,8 +137,7 @@ def parser() -> argparse.ArgumentParser:
     optimize = commands.add_parser(
         "optimize", help="find a cheap variant that keeps the accuracy", description=OPTIMIZE, formatter_class=raw
     )
-    optimize.add_argument("--dataset", required=True, help="name or folder")
-    optimize.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
+    _data(optimize)
     optimize.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
     optimize.add_argument("--max-drop", type=float, default=1.0, metavar="POINTS", help="of accuracy (default: 1.0)")
     optimize.add_argument("--objective", default="energy", help="energy, time, latency or size (default: energy)")
@@ -152,6 +153,7 @@ def parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="describe a data set", description=DATA)
     data.add_argument("dataset", help="name or folder")
+    data.add_argument("--gaps", default="refuse", help=GAPS)
 
     results = commands.add_parser(
         "results",
@@ -166,10 +168,16 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
-    """Options that choose one variant of a model, and how it is measured."""
+def _data(command: argparse.ArgumentParser) -> None:
+    """Options that choose a data set and what is done to its series."""
     command.add_argument("--dataset", required=True, help="name or folder")
     command.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
+    command.add_argument("--gaps", default="refuse", help=GAPS)
+
+
+def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
+    """Options that choose one variant of a model, and how it is measured."""
+    _data(command)
     command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
     command.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
     command.add_argument("--runtime", default=None, help=runtime)

@@ -79,7 +79,7 @@ def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str,
     runtime = runtime or able(number_format(steps), observer(steps))[0]
     profile = Profile(
         name="run",
-        datasets=(DataChoice(chosen.dataset, chosen.scaling),),
+        datasets=(DataChoice(chosen.dataset, chosen.scaling, chosen.gaps),),
         models=(chosen.model,),
         seeds=(chosen.seed,),
         train=TrainSpec(epochs=chosen.epochs),
@@ -134,7 +134,7 @@ def _optimize(chosen: argparse.Namespace) -> None:
     from tsc_lib.search.optimize import optimize
     from tsc_lib.search.results import front_text, pick_text
 
-    names = ("dataset", "scaling", "model", "seeds", "epochs", "objective", "batch_size", "max_drop")
+    names = ("dataset", "scaling", "gaps", "model", "seeds", "epochs", "objective", "batch_size", "max_drop")
     request = {name: getattr(chosen, name) for name in names}
     outcome = optimize(request, chosen.budget, chosen.jobs, chosen.trials, chosen.output)
     print(front_text(outcome.table))
@@ -145,7 +145,7 @@ def _data(chosen: argparse.Namespace) -> None:
     from tsc_lib import data
     from tsc_lib.analysis.tables import class_counts
 
-    dataset = data.load(data.resolve(chosen.dataset))
+    dataset = data.load(data.resolve(chosen.dataset, gaps=chosen.gaps))
     print(data.describe(dataset).T.to_string(header=False))
     print(f"\n{class_counts({dataset.name: dataset}).to_string(index=False)}")
 

@@ -28,6 +28,8 @@ class DataChoice(Spec):
         Name of the problem, or path of its folder.
     scaling : {"channel", "series", "none"}
         See `DataSpec`.
+    gaps : {"refuse", "interpolate"}
+        See `DataSpec`.
     train, benchmark : dict
         Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
         what is a large batch in a benchmark depends on how long the series are.
@@ -35,6 +37,7 @@ class DataChoice(Spec):
 
     name: str
     scaling: str = "channel"
+    gaps: str = "refuse"
     train: dict[str, Any] = field(default_factory=dict)
     benchmark: dict[str, Any] = field(default_factory=dict)
 

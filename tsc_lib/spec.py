@@ -43,6 +43,8 @@ class DataSpec(Spec):
         Hash of both files, so that edited data is other data.
     scaling : {"channel", "series", "none"}
         Standardised per channel by train's mean and deviation, each series by its own, or left alone.
+    gaps : {"refuse", "interpolate"}
+        Whether missing values are an error, or lie on a straight line between their neighbours in the series.
     valid_fraction : float
         Share of train that is held out for validation.
     split_seed : int
@@ -54,6 +56,7 @@ class DataSpec(Spec):
     name: str
     sha256: str
     scaling: str = "channel"
+    gaps: str = "refuse"
     valid_fraction: float = 0.2
     split_seed: int = 0
     folder: str | None = field(default=None, compare=False, metadata={"keyed": False})

@@ -13,12 +13,17 @@ from tempfile import TemporaryDirectory
 
 from tsc_lib.errors import UserError
 from tsc_lib.series import tsfile
-from tsc_lib.series.values import Series
+from tsc_lib.series.values import GAPS, Series
 from tsc_lib.spec import DataSpec
 
 
 def resolve(
-    name_or_folder: str, *, scaling: str = "channel", valid_fraction: float = 0.2, split_seed: int = 0
+    name_or_folder: str,
+    *,
+    scaling: str = "channel",
+    gaps: str = "refuse",
+    valid_fraction: float = 0.2,
+    split_seed: int = 0,
 ) -> DataSpec:
     """Find a data set and describe it by the content of its files.
 
@@ -30,6 +35,8 @@ def resolve(
         downloaded by aeon.
     scaling : {"channel", "series", "none"}
         Mean and standard deviation of each channel over the training series, of each series by itself, or none.
+    gaps : {"refuse", "interpolate"}
+        What to do about missing values.
     valid_fraction : float
         Share of the training file that is held out for validation.
     split_seed : int
@@ -43,14 +50,17 @@ def resolve(
     Raises
     ------
     UserError
-        If there is no such data set, one of its files is missing, or the download fails.
+        If there is no such data set, one of its files is missing, the download fails, or `gaps` is unknown.
     """
+    if gaps not in GAPS:
+        raise UserError(f"unknown treatment of gaps '{gaps}'; choose refuse or interpolate")
     folder, name = _locate(name_or_folder)
     train, test = _read_pair(folder, name)
     return DataSpec(
         name=name,
         sha256=_digest(train[0], test[0]),
         scaling=scaling,
+        gaps=gaps,
         valid_fraction=valid_fraction,
         split_seed=split_seed,
         folder=str(folder),
@@ -69,7 +79,7 @@ def read(spec: DataSpec) -> tuple[Series, Series]:
     train, test = _read_pair(folder, spec.name)
     if _digest(train[0], test[0]) != spec.sha256:
         raise UserError(f"the files of {spec.name} in {folder} are not those that were described; describe them again")
-    return tsfile.parse(*train), tsfile.parse(*test)
+    return tsfile.parse(*train, gaps=spec.gaps), tsfile.parse(*test, gaps=spec.gaps)
 
 
 def _digest(train: bytes, test: bytes) -> str:
@@ -169,7 +179,7 @@ def _download(name: str) -> Path:
         with TemporaryDirectory(dir=home, prefix=".download-") as scratch:
             load_classification(base, split="train", extract_path=scratch)
             for content in _read_pair(Path(scratch) / base, name):
-                tsfile.parse(*content)
+                tsfile.parse(*content, gaps="interpolate")
             if not _holds(target, name):
                 (Path(scratch) / base).rename(target)
     except Exception as error:  # aeon lets anything through, from URLError to IndexError on a truncated file

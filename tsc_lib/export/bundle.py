@@ -18,8 +18,9 @@ from tsc_lib.errors import UserError, one_line
 from tsc_lib.files import write_json, write_text
 from tsc_lib.runtimes import Predictor, RuntimeUnavailable
 from tsc_lib.series.scaling import Scaler
+from tsc_lib.series.values import GAPS
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's format; to be raised when an older `read` could not use it."""
 
 DESCRIPTION, REQUIREMENTS, CARD, SUMS = "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
@@ -49,6 +50,8 @@ class Bundle:
         Whether all series have one length; otherwise the model is told their lengths.
     scaling : dict
         `tsc_lib.series.scaling.Scaler` as JSON.
+    gaps : {"refuse", "interpolate"}
+        What is done about missing values.
     threads : int
         Threads that it was measured with.
     versions : dict
@@ -68,6 +71,7 @@ class Bundle:
     longest: int
     equal_length: bool
     scaling: dict[str, Any]
+    gaps: str
     threads: int
     versions: dict[str, str]
 
@@ -124,7 +128,7 @@ def read(folder: Path) -> Bundle:
         if _digest(path) != sums.get(name):
             raise _damaged(folder, name)
     try:
-        return _bundle(content)
+        return _bundle({"gaps": "refuse", **content} if version == 1 else content)
     except (LookupError, TypeError, ValueError):
         raise _damaged(folder, DESCRIPTION) from None
 
@@ -176,6 +180,8 @@ def _bundle(content: dict[str, Any]) -> Bundle:
         raise ValueError("labels")
     if min(bundle.channels, bundle.patch, bundle.threads, bundle.shortest) < 1 or bundle.shortest > bundle.longest:
         raise ValueError("sizes")
+    if bundle.gaps not in GAPS:
+        raise ValueError("gaps")
     scaler = Scaler.from_json(bundle.scaling)
     if any(len(constants) != bundle.channels for constants in (scaler.mean, scaler.deviation) if constants is not None):
         raise ValueError("scaling")

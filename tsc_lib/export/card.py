@@ -22,6 +22,8 @@ SCALING = {
     "none": "series are taken as they are",
 }
 
+GAPS = {"refuse": "", "interpolate": "; before that, missing values are interpolated linearly in each channel"}
+
 STEP = {
     "mask": "sets the weights of whole rows to zero and removes nothing",
     "prune": "removes attention heads and feed-forward neurons",
@@ -111,7 +113,7 @@ def _made(bundle: Bundle, unit: Unit, dataset: Dataset) -> str:
             "(arXiv:2502.16627).",
             f"Training: {counted(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
             f"batches of {train.batch_size}, seed {unit.seed}; the epoch was chosen on the validation series.",
-            f"Preprocessing: {SCALING[bundle.scaling['kind']]}.",
+            f"Preprocessing: {SCALING[bundle.scaling['kind']]}{GAPS[bundle.gaps]}.",
             f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
             f"{listed(f'{name} {version}' for name, version in bundle.versions.items())}.",
         ]
@@ -222,7 +224,8 @@ def _limits(bundle: Bundle, row: pd.Series, host: dict[str, Any]) -> list[str]:
         "Validated on that data set's test file alone, for one training; not on shifted data, not on other devices or "
         "people, not against noise or gaps.",
         "The probabilities are a softmax of the logits; whether they are calibrated was not examined.",
-        f"Series must have {bundle.lengths} time steps, without missing values."
+        f"Series must have {bundle.lengths} time steps"
+        + (", without missing values." if bundle.gaps == "refuse" else "; how many may be missing was not examined.")
         + ("" if bundle.equal_length else " Lengths far from those of the training data were not examined."),
         f"Time and energy hold for {host['cpu_model']} and the batch sizes above; measure again elsewhere.",
     ]

@@ -102,7 +102,7 @@ def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads:
         if value is not None and value < 1:
             raise UserError(f"the {name} must be at least 1, not {value}")
     model = bundle.read(folder)
-    series = read(file)
+    series = read(file, model.gaps)
     _check(model, series)
     calls = calls_of(model, series.x, batch_size)
     threads = threads or len(usable_cpus())

@@ -82,6 +82,7 @@ def _describe(unit: Unit, recipe: str, runtime: str, source: Path, dataset: Data
         longest=lengths[1],
         equal_length=dataset.equal_length,
         scaling=dataset.scaler.to_json(),
+        gaps=unit.data.gaps,
         threads=threads,
         versions={name: version(name) for name in packages},
     )

@@ -196,7 +196,8 @@ def _pick(search: Search, request: dict[str, Any], best: pd.Series) -> dict[str,
     steps = compress.text(compress.parse(best.recipe))
     name = f"{spec.data.name}-{spec.model}-small"
     command = ["python", "-m", "tsc_lib", "export", name, "--dataset", request["dataset"]]
-    command += ["--scaling", spec.data.scaling, "--model", spec.model, "--recipe", steps, "--runtime", best.runtime]
+    command += ["--scaling", spec.data.scaling, "--gaps", spec.data.gaps, "--model", spec.model]
+    command += ["--recipe", steps, "--runtime", best.runtime]
     command += ["--seed", str(spec.seeds[0]), "--epochs", str(spec.train.epochs), "--batch-sizes"]
     command += [str(size) for size in sorted({1, spec.batch_size})]
     scores = []

@@ -120,6 +120,7 @@ class Search:
         cls,
         dataset: str,
         scaling: str,
+        gaps: str,
         model: str,
         seeds: list[int],
         epochs: int,
@@ -128,7 +129,7 @@ class Search:
         max_drop: float,
     ) -> Search:
         """The search that the command line describes; without a `batch_size` a large one is chosen by the length."""
-        found = data.resolve(dataset, scaling=scaling)
+        found = data.resolve(dataset, scaling=scaling, gaps=gaps)
         size = batch_size if batch_size is not None else large_batch(data.load(found))
         return cls(SearchSpec(found, model, TrainSpec(epochs=epochs), tuple(seeds), objective, size, max_drop))
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from tsc_lib.errors import UserError
 from tsc_lib.series import tsfile
-from tsc_lib.series.values import LARGEST, MISSING, Series, bad_value, numbers_of, place, usable
+from tsc_lib.series.values import FILL, LARGEST, MISSING, Series, interpolated, numbers_of, place, usable, values_of
 
 
-def read(path: Path) -> Series:
+def read(path: Path, gaps: str = "refuse") -> Series:
     """Read a file of series; labels are optional.
 
     Parameters
@@ -21,11 +21,14 @@ def read(path: Path) -> Series:
     path : Path
         ``.ts``: the archives' format. ``.csv``: one series of one channel in each line, values only, after an optional
         header. ``.npz``: an array ``x`` (n, channels, length) or (n, length), and optionally ``lengths`` (n,).
+    gaps : {"refuse", "interpolate"}
+        What to do about missing values; in ``.npz`` they are NaN.
 
     Raises
     ------
     UserError
-        If the file cannot be read, is of another kind, or holds a value that is missing, infinite or no number.
+        If the file cannot be read, is of another kind, or holds a value that is infinite, no number, or missing where
+        that is refused.
     """
     readers = {".ts": _read_ts, ".csv": read_csv, ".npz": read_npz}
     if path.suffix.lower() not in readers:
@@ -36,14 +39,14 @@ def read(path: Path) -> Series:
         raise UserError(f"there is no file {path}; give the series to classify as a .ts, .csv or .npz file") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
-    return readers[path.suffix.lower()](content, path)
+    return readers[path.suffix.lower()](content, path, gaps)
 
 
-def _read_ts(content: bytes, path: Path) -> Series:
-    return tsfile.parse(content, path, labelled=False)
+def _read_ts(content: bytes, path: Path, gaps: str) -> Series:
+    return tsfile.parse(content, path, labelled=False, gaps=gaps)
 
 
-def read_csv(content: bytes, path: Path) -> Series:
+def read_csv(content: bytes, path: Path, gaps: str = "refuse") -> Series:
     """Read the bytes of a ``.csv`` file: one series of one channel in each line; lines may differ in length.
 
     Raises
@@ -61,10 +64,9 @@ def read_csv(content: bytes, path: Path) -> Series:
     if rows is None:
         rows = []
         for series, (number, line) in enumerate(filled, 1):
-            cells = line.split(",")
-            if error := bad_value(cells, f"{place(path, series, number)}, column {{}}"):
-                raise error
-            rows.append(np.array([cells], dtype=np.float64))
+            where = place(path, series, number)
+            values = values_of(line.split(","), f"{where}, column {{}}", gaps)
+            rows.append(interpolated(values[None], where))
     return Series(path, rows, [], [number for number, _ in filled])
 
 
@@ -81,7 +83,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def read_npz(content: bytes, path: Path) -> Series:
+def read_npz(content: bytes, path: Path, gaps: str = "refuse") -> Series:
     """Read the bytes of an ``.npz`` file with ``x`` and optionally ``lengths``; nothing in it is unpickled.
 
     Raises
@@ -108,12 +110,15 @@ def read_npz(content: bytes, path: Path) -> Series:
         )
     found = Series(path, [one[:, :n].astype(np.float64) for one, n in zip(x, lengths, strict=True)], [], [])
     for i, one in enumerate(found.x):
-        if not usable(one):
-            channel, step = np.argwhere(~(np.abs(one) <= LARGEST))[0]
-            raise UserError(
-                f"{found.where(i)}: value {step + 1} of channel {channel + 1} is missing, infinite or too large for "
-                "float32; fill the gap or leave the series out"
-            )
+        if usable(one):
+            continue
+        missing = np.isnan(one)
+        bad = ~(np.abs(one) <= LARGEST) & ~(missing & (gaps == "interpolate"))
+        if bad.any():
+            channel, step = np.argwhere(bad)[0]
+            what = f"missing; {FILL}" if missing[channel, step] else "infinite or too large for float32"
+            raise UserError(f"{found.where(i)}: value {step + 1} of channel {channel + 1} is {what}")
+        found.x[i] = interpolated(one, found.where(i))
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tsc_lib.errors import UserError
-from tsc_lib.series.values import Series, bad_value, numbers_of, place
+from tsc_lib.series.values import Series, interpolated, numbers_of, place, values_of
 
 COMMENTS = ("#", "%")
 
@@ -27,7 +27,7 @@ class _Header:
     length: int | None = None
 
 
-def parse(content: bytes, path: Path, *, labelled: bool = True) -> Series:
+def parse(content: bytes, path: Path, *, labelled: bool = True, gaps: str = "refuse") -> Series:
     """Read the bytes of a ``.ts`` file.
 
     Parameters
@@ -39,6 +39,8 @@ def parse(content: bytes, path: Path, *, labelled: bool = True) -> Series:
     labelled : bool
         Whether every series needs its label. Otherwise the header may say that there are none, and labels may be
         unknown.
+    gaps : {"refuse", "interpolate"}
+        What to do about missing values.
 
     Returns
     -------
@@ -48,8 +50,8 @@ def parse(content: bytes, path: Path, *, labelled: bool = True) -> Series:
     Raises
     ------
     UserError
-        If the file is empty, cut short, without labels, or holds a value that is missing, infinite or no number; the
-        message names the line and the series.
+        If the file is empty, cut short, without labels, or holds a value that is infinite, no number, or missing where
+        that is refused; the message names the line and the series.
     """
     if not content.strip():
         raise UserError(f"{path} is empty; put the data set's file there again")
@@ -81,7 +83,7 @@ def parse(content: bytes, path: Path, *, labelled: bool = True) -> Series:
             found.labels.append(label)
     if not rows:
         raise UserError(f"{path} has no series after its '@data' line; the file is probably cut short")
-    found.x.extend(numbers_of(rows) or [_numbers(row, found.where(i)) for i, row in enumerate(rows)])
+    found.x.extend(numbers_of(rows) or [_numbers(row, found.where(i), gaps) for i, row in enumerate(rows)])
     return found
 
 
@@ -144,7 +146,7 @@ def _split_row(row: str, header: _Header, where: str, hint: str, labelled: bool)
     return channels, label
 
 
-def _numbers(channels: list[str], where: str) -> np.ndarray:
+def _numbers(channels: list[str], where: str, gaps: str) -> np.ndarray:
     """Turn the channels' texts into a finite float64 array (channels, length)."""
     texts = [channel.split(",") for channel in channels]
     lengths = sorted({len(values) for values in texts})
@@ -153,7 +155,7 @@ def _numbers(channels: list[str], where: str) -> np.ndarray:
             f"{where} has channels of different lengths ({lengths[0]} and {lengths[-1]} values); "
             "all channels of a series need the same length"
         )
-    for channel, cells in enumerate(texts, 1):
-        if error := bad_value(cells, f"{where}: value {{}} of channel {channel}"):
-            raise error
-    return np.array(texts, dtype=np.float64)
+    values = [
+        values_of(cells, f"{where}: value {{}} of channel {number}", gaps) for number, cells in enumerate(texts, 1)
+    ]
+    return interpolated(np.stack(values), where)

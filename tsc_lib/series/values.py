@@ -1,4 +1,4 @@
-"""The series of one file, and the numbers that a text file writes with commas between them."""
+"""The series of one file, the numbers that a text file writes with commas between them, and gaps among them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from tsc_lib.errors import UserError
 
 MISSING = {"", "?", "nan", "na", "null", "none"}
 LARGEST = float(np.finfo(np.float32).max)
+
+FILL = "fill the gap or leave the series out, or make the model with '--gaps interpolate', which fills it"
+
+GAPS = ("refuse", "interpolate")
+"""What may be done about missing values."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,8 @@ def usable(values: np.ndarray) -> bool:
     return bool((np.abs(values) <= LARGEST).all())
 
 
-def bad_value(cells: list[str], name: str) -> UserError | None:
-    """What is wrong with the first cell that cannot be used, if any.
+def values_of(cells: list[str], name: str, gaps: str) -> np.ndarray:
+    """The values of one channel, float64 (length,); those that are missing are NaN.
 
     Parameters
     ----------
@@ -93,14 +98,44 @@ def bad_value(cells: list[str], name: str) -> UserError | None:
         The values as written.
     name : str
         Names the place of a cell; ``{}`` in it stands for the cell's number.
+    gaps : {"refuse", "interpolate"}
+        Whether values may be missing.
+
+    Raises
+    ------
+    UserError
+        At the first cell that cannot be used.
     """
+    if error := _bad_value(cells, name, gaps):
+        raise error
+    return np.array(["nan" if cell.strip().lower() in MISSING else cell for cell in cells], dtype=np.float64)
+
+
+def interpolated(series: np.ndarray, where: str) -> np.ndarray:
+    """A series (channels, length) with a straight line over every gap; at either end the nearest value is repeated.
+
+    Raises
+    ------
+    UserError
+        If all values of a channel are missing.
+    """
+    steps = np.arange(series.shape[1])
+    channels = []
+    for number, channel in enumerate(series, 1):
+        known = ~np.isnan(channel)
+        if not known.any():
+            raise UserError(f"{where}: all values of channel {number} are missing; leave the series out")
+        channels.append(np.interp(steps, steps[known], channel[known]))
+    return np.stack(channels)
+
+
+def _bad_value(cells: list[str], name: str, gaps: str) -> UserError | None:
     for position, cell in enumerate(cells, 1):
         where, shown = name.format(position), cell.strip()[:40]
         if shown.lower() in MISSING:
-            return UserError(
-                f"{where} is missing ('{shown}'); fill the gap or leave the series out, because missing values are not "
-                "supported"
-            )
+            if gaps == "interpolate":
+                continue
+            return UserError(f"{where} is missing ('{shown}'); {FILL}")
         try:
             value = float(cell)
         except ValueError:

@@ -104,7 +104,7 @@ class Study:
 
     @cached_property
     def _choices(self) -> dict[DataSpec, DataChoice]:
-        return {data.resolve(choice.name, scaling=choice.scaling): choice for choice in self.profile.datasets}
+        return {data.resolve(c.name, scaling=c.scaling, gaps=c.gaps): c for c in self.profile.datasets}
 
     def settings(self, unit: Unit) -> BenchmarkSettings:
         """How a unit's variants are measured."""
