@@ -111,16 +111,31 @@ def test_a_batch_that_is_executed_in_parts_has_the_logits_of_the_whole(models: P
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (4, [4]), (5, [3, 2]), (9, [3, 3, 3])])
 def test_parts_are_of_equal_size_and_keep_the_order(count: int, sizes: list[int]) -> None:
-    x, lengths = np.arange(count * 20.0).reshape(count, 1, 20), np.arange(count)
+    x = np.arange(count * 20.0).reshape(count, 1, 20)
     seen: list[int] = []
 
-    def execute(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def execute(x: np.ndarray) -> np.ndarray:
         seen.append(len(x))
-        return x.sum(axis=2) + lengths[:, None]
+        return x.sum(axis=2)
 
-    logits = in_parts(execute, (x, lengths), 80)  # four series of twenty time steps
+    logits = in_parts(execute, (x,), 80, 4)  # four series of twenty time steps
     assert seen == sizes
-    np.testing.assert_array_equal(logits, x.sum(axis=2) + lengths[:, None])
+    np.testing.assert_array_equal(logits, x.sum(axis=2))
+
+
+def test_parts_of_unequal_lengths_hold_what_is_alike_and_no_more_padding_than_they_need() -> None:
+    lengths = np.array([5, 20, 4, 11, 19, 4, 7])
+    x = np.where(np.arange(20) < lengths[:, None], np.arange(1, 8)[:, None], 0)[:, None].astype(np.float32)
+    seen: list[tuple[int, ...]] = []
+
+    def execute(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        assert x.flags.c_contiguous
+        seen.append((*x.shape, *lengths))
+        return np.stack([x.max(axis=(1, 2)), lengths], axis=1)
+
+    logits = in_parts(execute, (x, lengths), 40, 4)  # two series of twenty time steps, patches of four
+    assert seen == [(2, 1, 20, 20, 19), (3, 1, 8, 11, 7, 5), (2, 1, 4, 4, 4)]
+    np.testing.assert_array_equal(logits, np.stack([np.arange(1, 8), lengths], axis=1))
 
 
 def test_every_format_gives_the_same_answer(models: Path, tmp_path: Path) -> None:

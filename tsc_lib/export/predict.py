@@ -20,6 +20,7 @@ from tsc_lib.errors import UserError, one_line
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
+from tsc_lib.runtimes.predictor import longest_first
 from tsc_lib.series.formats import read
 from tsc_lib.series.padding import pad
 from tsc_lib.series.scaling import Scaler
@@ -132,13 +133,7 @@ def calls_of(model: Bundle, series: list[np.ndarray], batch_size: int | None = N
     Where lengths differ, series of similar length share a call, so that little of it is padding.
     """
     lengths = np.array([one.shape[1] for one in series])
-    order = np.argsort(-lengths, kind="stable")
-    calls = []
-    while len(order):
-        count = batch_size or max(1, TOKENS_PER_CALL * model.patch // int(lengths[order[0]]))
-        calls.append(order[:count])
-        order = order[count:]
-    return calls
+    return longest_first(lengths, lambda longest: batch_size or TOKENS_PER_CALL * model.patch // longest)
 
 
 def logits_of(

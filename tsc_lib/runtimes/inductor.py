@@ -31,7 +31,7 @@ class InductorPredictor:
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
         with torch.inference_mode():
-            return in_parts(self._execute, graph_inputs(x, lengths, self.patch), self._steps)
+            return in_parts(self._execute, graph_inputs(x, lengths, self.patch), self._steps, self.patch)
 
     def _execute(self, *inputs: np.ndarray) -> np.ndarray:
         return self.program(*map(torch.from_numpy, inputs)).numpy()

@@ -71,11 +71,41 @@ def graph_inputs(x: np.ndarray, lengths: np.ndarray | None, patch: int) -> tuple
     return np.ascontiguousarray(whole), np.maximum(lengths, patch)
 
 
-def in_parts(execute: Callable[..., np.ndarray], inputs: tuple[np.ndarray, ...], time_steps: int) -> np.ndarray:
-    """What `execute` gives for a batch, executed in parts of about `time_steps`, of equal numbers of series."""
-    x = inputs[0]
+def in_parts(
+    execute: Callable[..., np.ndarray], inputs: tuple[np.ndarray, ...], time_steps: int, patch: int
+) -> np.ndarray:
+    """What `execute` gives for `graph_inputs`, executed in parts of about `time_steps`.
+
+    Series of one length come in parts of equal size. Others share a part with those of similar length, and none is
+    longer than its part needs: most of a batch whose lengths differ much is padding.
+    """
+    x, *rest = inputs
     parts = min(len(x), math.ceil(len(x) * x.shape[2] / time_steps))
     if parts <= 1:
         return execute(*inputs)
-    split = zip(*(np.array_split(array, parts) for array in inputs), strict=True)
-    return np.concatenate([execute(*part) for part in split])
+    if not rest:
+        return np.concatenate([execute(part) for part in np.array_split(x, parts)])
+    [lengths] = rest
+    groups = longest_first(lengths, lambda longest: time_steps // longest)
+    ends = [int(lengths[group[0]]) // patch * patch for group in groups]
+    found = [
+        execute(np.ascontiguousarray(x[group, :, :end]), lengths[group])
+        for group, end in zip(groups, ends, strict=True)
+    ]
+    logits = np.concatenate(found)
+    logits[np.concatenate(groups)] = logits.copy()
+    return logits
+
+
+def longest_first(lengths: np.ndarray, count: Callable[[int], int]) -> list[np.ndarray]:
+    """Positions of series in groups of similar length, the longest first.
+
+    `count` tells from the length of a group's longest series how many there may be; there is one at least.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    groups = []
+    while len(order):
+        size = max(1, count(int(lengths[order[0]])))
+        groups.append(order[:size])
+        order = order[size:]
+    return groups
