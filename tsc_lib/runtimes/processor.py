@@ -18,6 +18,11 @@ def has_vnni() -> bool:
     return torch.cpu._is_vnni_supported()
 
 
+def has_amx() -> bool:
+    """Whether the processor multiplies tiles of int8, which narrow matrices leave nearly empty."""
+    return bool(torch.cpu.get_capabilities().get("amx_int8", False))
+
+
 NO_BF16 = "this processor has no instructions for bf16 (AVX-512 BF16 or AMX), and emulated it would only be slower"
 
 
