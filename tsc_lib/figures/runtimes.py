@@ -168,7 +168,8 @@ def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One bar per runtime and number format at the largest batch, one thread; lines are the measured peaks.
+        One point per runtime and number format at the largest batch, one thread; lines are the measured peaks, which
+        may be ten times apart.
     """
     rows = effective_rates(table)
     if rows.empty:
@@ -177,12 +178,11 @@ def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
     known = peaks.dropna(subset="gflops")
     for ax, lines in panels:
         for y, runtime, part in lines:
-            ax.barh(y, part.gflops, 0.6, color=RUNTIME_COLOURS[runtime])
             ax.hlines(y, part.gflops_low, part.gflops_high, color=QUIET, linewidth=1.5)
+            ax.plot(part.gflops, [y] * len(part), "o", color=RUNTIME_COLOURS[runtime], markersize=6)
         for peak in known.itertuples():
             guide(ax, x=peak.gflops, linestyle=PEAK_LINES[peak.number_format], linewidth=1.2)
-        ax.set_xlim(left=0)
-        ax.grid(axis="y", visible=False)
+        plain_log(ax)
     entries = [
         handle(color=QUIET, marker="", linestyle=PEAK_LINES[p.number_format], label=f"peak, {p.number_format}")
         for p in known.itertuples()
