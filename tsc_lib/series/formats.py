@@ -116,8 +116,9 @@ def read_npz(content: bytes, path: Path, gaps: str = "refuse") -> Series:
         bad = ~(np.abs(one) <= LARGEST) & ~(missing & (gaps == "interpolate"))
         if bad.any():
             channel, step = np.argwhere(bad)[0]
-            what = f"missing; {FILL}" if missing[channel, step] else "infinite or too large for float32"
-            raise UserError(f"{found.where(i)}: value {step + 1} of channel {channel + 1} is {what}")
+            kind = "missing" if missing[channel, step] else "infinite or too large for float32"
+            advice = FILL if missing[channel, step] else "mend it or leave the series out"
+            raise UserError(f"{found.where(i)}: value {step + 1} of channel {channel + 1} is {kind}; {advice}")
         found.x[i] = interpolated(one, found.where(i))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,9 +107,22 @@ def values_of(cells: list[str], name: str, gaps: str) -> np.ndarray:
     UserError
         At the first cell that cannot be used.
     """
-    if error := _bad_value(cells, name, gaps):
-        raise error
-    return np.array(["nan" if cell.strip().lower() in MISSING else cell for cell in cells], dtype=np.float64)
+    values = []
+    for position, cell in enumerate(cells, 1):
+        where, shown = name.format(position), cell.strip()[:40]
+        if shown.lower() in MISSING:
+            if gaps == "refuse":
+                raise UserError(f"{where} is missing ('{shown}'); {FILL}")
+            values.append(math.nan)
+            continue
+        try:
+            value = float(cell)
+        except ValueError:
+            raise UserError(f"{where} is not a number: '{shown}'") from None
+        if not abs(value) <= LARGEST:
+            raise UserError(f"{where} is infinite or too large for float32: '{shown}'")
+        values.append(value)
+    return np.array(values)
 
 
 def interpolated(series: np.ndarray, where: str) -> np.ndarray:
@@ -127,19 +141,3 @@ def interpolated(series: np.ndarray, where: str) -> np.ndarray:
             raise UserError(f"{where}: all values of channel {number} are missing; leave the series out")
         channels.append(np.interp(steps, steps[known], channel[known]))
     return np.stack(channels)
-
-
-def _bad_value(cells: list[str], name: str, gaps: str) -> UserError | None:
-    for position, cell in enumerate(cells, 1):
-        where, shown = name.format(position), cell.strip()[:40]
-        if shown.lower() in MISSING:
-            if gaps == "interpolate":
-                continue
-            return UserError(f"{where} is missing ('{shown}'); {FILL}")
-        try:
-            value = float(cell)
-        except ValueError:
-            return UserError(f"{where} is not a number: '{shown}'")
-        if not abs(value) <= LARGEST:
-            return UserError(f"{where} is infinite or too large for float32: '{shown}'")
-    return None
