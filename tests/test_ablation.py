@@ -106,15 +106,14 @@ def test_a_profile_without_a_recipe_says_so(results: pd.DataFrame) -> None:
         findings.ablation(results, *nothing),
     ):
         assert text.startswith("This profile names no recipe")
-    way, parts = ablation.way_to(results, *nothing), ablation.without_each(results, *nothing)
-    for figure in (figures.savings_by_step(way, way), figures.left_out(parts)):
+    way, parts = ablation.ways_to(results, *nothing), ablation.without_each(results, *nothing)
+    for figure in (figures.savings_by_step(way), figures.left_out(parts)):
         assert "does not run the recipe" in figure.texts[0].get_text()
 
 
 def test_figures_show_every_data_set_and_model(results: pd.DataFrame) -> None:
-    way = ablation.way_to(results, RECIPE, RUNTIME)
     drawn = (
-        figures.savings_by_step(way, ablation.way_to(results, RECIPE, RUNTIME, "small")),
+        figures.savings_by_step(ablation.ways_to(results, RECIPE, RUNTIME)),
         figures.left_out(ablation.without_each(results, RECIPE, RUNTIME)),
         figures.importance_criteria(ablation.criteria(results)),
         figures.front_beside_study(results),

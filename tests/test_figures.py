@@ -11,7 +11,7 @@ import synthetic
 from matplotlib.figure import Figure
 
 from tsc_lib import figures
-from tsc_lib.analysis import findings, tables
+from tsc_lib.analysis import data_tables, findings, tables
 from tsc_lib.analysis.claims import judge
 from tsc_lib.analysis.references import reference_accuracies
 from tsc_lib.analysis.strategies import FAMILIES, annotate, strategy_of
@@ -233,12 +233,12 @@ def a_dataset(name: str, channels: int, lengths: tuple[int, ...], classes: tuple
 def test_figures_of_data(channels, lengths):
     dataset = a_dataset("PLAID", channels, lengths, tuple(map(str, range(11))))
     datasets = {"PLAID": dataset, "Other": a_dataset("Other", 1, (24,), ("a", "b"))}
-    counts = tables.class_counts(datasets)
+    counts = data_tables.class_counts(datasets)
     assert counts.groupby(["dataset", "split"]).share.sum().round(6).eq(100).all()
     for figure in (
         figures.class_balance(counts),
-        figures.series_lengths(tables.series_lengths(datasets)),
-        figures.example_series(tables.example_series(dataset), "PLAID"),
+        figures.series_lengths(data_tables.series_lengths(datasets)),
+        figures.example_series(data_tables.example_series(dataset), "PLAID"),
     ):
         assert not overlapping_titles(figure)
 
@@ -250,6 +250,19 @@ def test_tables_average_over_seeds(results):
     assert one.points_lost == pytest.approx(chosen.accuracy_drop.mean()) and one.seeds == 3
     assert one.cpu_ratio == pytest.approx(np.exp(np.log(chosen.cpu_ratio).mean()))
     assert one.points_lost_low < one.points_lost < one.points_lost_high
+
+
+def test_a_recipe_in_two_runtimes_is_told_once_for_each() -> None:
+    results = synthetic.results(datasets=("PLAID",), models=("T1",))
+    of_inductor = results[(results.recipe == "baseline") & (results.runtime == "inductor")]
+    other = of_inductor.assign(runtime="onnxruntime", cpu_ratio=0.2, energy_ratio=0.2)
+    results = pd.concat([results[results.recipe == "baseline"], other], ignore_index=True)
+    table = tables.energy_table(results).set_index("label")
+    assert table.energy_ratio["fp32, onnxruntime"] == pytest.approx(0.2)
+    assert table.energy_ratio["fp32, inductor"] == pytest.approx(0.76, abs=0.03)
+    assert (table.source_low < table.energy_mj_per_sample).all()
+    for said in (findings.energy(results), findings.views(results)):
+        assert "**fp32, onnxruntime**: saves 80.0 %" in said and "**fp32, inductor**: saves 2" in said
 
 
 def test_main_table_has_the_strategies_of_the_study(results):

@@ -143,7 +143,7 @@ def _optimize(chosen: argparse.Namespace) -> None:
 
 def _data(chosen: argparse.Namespace) -> None:
     from tsc_lib import data
-    from tsc_lib.analysis.tables import class_counts
+    from tsc_lib.analysis.data_tables import class_counts
 
     dataset = data.load(data.resolve(chosen.dataset, gaps=chosen.gaps))
     print(data.describe(dataset).T.to_string(header=False))

@@ -46,6 +46,7 @@ MODULES = (
     "study.columns",
     "stats",
     "analysis.strategies",
+    "analysis.data_tables",
     "analysis.tables",
     "analysis.runtime_tables",
     "analysis.quantities",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tsc_lib.analysis.quantities import UNIT
 from tsc_lib.analysis.strategies import BASELINE, REFERENCE_RUNTIME, split_step, step_label
-from tsc_lib.analysis.tables import CELL, at_batch, over_seeds, succeeded
+from tsc_lib.analysis.tables import CELL, at_batch, batches, over_seeds, succeeded
 
 CRITERIA = ("random", "l1", "l2", "taylor", "activation")
 """Criteria of importance, the control first."""
@@ -47,8 +47,8 @@ def way_to(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large
     DataFrame
         One row per data set, model and place: columns `position`, `step` (what it has beyond the place before),
         `recipe`, `runtime`, `cpu_ratio` (÷ eager fp32) and `factor` (÷ the place before, paired within a session), both
-        with intervals (`..._low`, `..._high`) over the seeds, `points_lost` with its interval, `macs` and `seeds`.
-        Empty if no step of the recipe was run.
+        with intervals (`..._low`, `..._high`) over the seeds, `points_lost` with its interval, `macs`, `seeds` and
+        `batch_size`. Empty if no step of the recipe was run.
     """
     # In the reference runtime the way begins where it would otherwise come second.
     places = list(dict.fromkeys([(BASELINE, REFERENCE_RUNTIME), *((begun, runtime) for begun in beginnings(recipe))]))
@@ -69,7 +69,12 @@ def way_to(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large
         parts.append(part)
     if not named:
         return pd.DataFrame()
-    return _summary(pd.concat(parts, ignore_index=True), [*CELL, "position", "step", "recipe", "runtime"])
+    return _summary(pd.concat(parts, ignore_index=True), [*CELL, "position", "step", "recipe", "runtime", "batch_size"])
+
+
+def ways_to(results: pd.DataFrame, recipe: str, runtime: str) -> pd.DataFrame:
+    """`way_to` at every kind of batch size, one below the other."""
+    return pd.concat([way_to(results, recipe, runtime, which) for which in batches(results)], ignore_index=True)
 
 
 def without_each(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large") -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """The study's claims as data, and the verdict on each by rules that are written down here.
 
 Every variant is compared with the uncompressed model *on its own runtime*, of the same data set, model and seed, at the
-large batch: so static int8, which the compiled runtime executes, is compared with compiled fp32, and what the compiler
-saves is not credited to the number format. Pruning is judged at the ratio nearest to the study's own 0.2, as pruned,
+large batch: so static int8 that is compiled is compared with compiled fp32, and what the compiler saves is not credited
+to the number format. Pruning is judged at the ratio nearest to the study's own 0.2, as pruned,
 without fine-tuning. Each claim gets one number for each pair of data set and model (mean over the seeds); ours is the
 mean over the pairs, with Student's 95 % interval over the pairs. With one pair the interval is over its seeds; with one
 seed it is that run's own.
@@ -22,8 +22,9 @@ direction where only a direction is claimed: *reproduced* if the whole interval 
 
 Claims on energy can be tested by energy counters only. Estimated energy is CPU time times a constant: it cannot tell
 whether int8 arithmetic draws less power, so it reproduces nothing about joules, and refutes nothing. CPU time is
-therefore judged as a claim of its own that can reach *same direction* at most. The same holds for what was published
-about other data than ours. A claim for which nothing was run, or every run failed, cannot be tested.
+therefore judged as a claim of its own that can reach *same direction* at most. So can a gain whose size was published
+about other data than ours; between T1 and T2 only the direction is judged. A claim for which nothing was run, or every
+run failed, cannot be tested.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""The tables of the notebooks: from data sets and from the results table to what a reader compares."""
+"""The tables of the notebooks: from the results table to what a reader compares."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.references import class_name
 from tsc_lib.analysis.strategies import (
     BASELINE,
     DYNAMIC,
@@ -23,56 +22,18 @@ from tsc_lib.analysis.strategies import (
     annotate,
     nearest_ratio,
 )
-from tsc_lib.data import Dataset
 from tsc_lib.energy import same_source
 from tsc_lib.stats import geometric_mean_interval, mean_interval
 
 STUDY_PRUNING = 0.2
 """Share that the study's authors pruned (their earlier report on UniMiB SHAR)."""
 
-SPLITS = ("train", "valid", "test")
 SHARES = ("accuracy", "f1_macro")
 PERMITTED_LOSS = 1.0
 """Percentage points of accuracy that may be lost before a saving is no longer "without losing accuracy"."""
 
 CELL = ["dataset", "model"]
 VARIANT = [*CELL, "family", "label", "norm", "ratio", "tuned", "recipe", "runtime"]
-
-
-def class_counts(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
-    """Series of each class in each split: columns `dataset`, `split`, `class`, `series` and `share` (%)."""
-    rows = []
-    for dataset in datasets.values():
-        for split in SPLITS:
-            y = getattr(dataset, split).y
-            for position, label in enumerate(dataset.classes):
-                count = int((y == position).sum())
-                rows.append((dataset.name, split, class_name(dataset.name, label), count, 100 * count / len(y)))
-    return pd.DataFrame(rows, columns=["dataset", "split", "class", "series", "share"])
-
-
-def series_lengths(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
-    """Length of every series: columns `dataset`, `split` and `length` (time steps)."""
-    parts = [
-        pd.DataFrame({"dataset": dataset.name, "split": split, "length": getattr(dataset, split).lengths})
-        for dataset in datasets.values()
-        for split in SPLITS
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def example_series(dataset: Dataset, per_class: int = 2, seed: int = 0) -> pd.DataFrame:
-    """Training series of each class, chosen by `seed` alone: columns `class`, `series`, `channel`, `step`, `value`."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for position, label in enumerate(dataset.classes):
-        members = np.flatnonzero(dataset.train.y == position)
-        for index in sorted(rng.permutation(members)[:per_class]):
-            for channel, values in enumerate(dataset.train.x[index]):
-                name = class_name(dataset.name, label)
-                content = {"class": name, "series": index, "channel": channel, "step": range(len(values))}
-                parts.append(pd.DataFrame({**content, "value": values}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def succeeded(results: pd.DataFrame) -> pd.DataFrame:
@@ -182,9 +143,16 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_table(results: pd.DataFrame) -> pd.DataFrame:
-    """What one inference with the uncompressed models costs, mean over the seeds, one row for each batch size."""
-    costs = ["params", "macs", "model_bytes", "cpu_ms_per_sample", "latency_p50_ms", "energy_mj_per_sample"]
-    table = reference_rows(results).groupby([*CELL, "batch_size"], sort=False, as_index=False)[costs].mean()
+    """What one inference with the uncompressed models costs, mean over the seeds, one row for each batch size.
+
+    CPU time and energy have 95 % intervals over the seeds (`..._low`, `..._high`).
+    """
+    rows, by = reference_rows(results), [*CELL, "batch_size"]
+    costs = ["params", "macs", "model_bytes", "latency_p50_ms"]
+    table = rows.groupby(by, sort=False, as_index=False)[costs].mean()
+    for value in ("cpu_ms_per_sample", "energy_mj_per_sample"):
+        ends = {"low": f"{value}_low", "high": f"{value}_high"}
+        table = table.merge(over_seeds(rows, value, by).rename(columns=ends).drop(columns="seeds"), on=by)
     whole = ["params", "macs", "model_bytes"]
     return table.round(3).astype(dict.fromkeys(whole, "int64")).assign(energy_source=same_source(results.energy_source))
 
@@ -198,7 +166,7 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
         Columns `dataset`, `model`, `family`, `label`, `norm`, `ratio`, `tuned`, `recipe`, `runtime`, `seeds`,
         `f1_macro` (%), `accuracy` (%), `points_lost` and `cpu_ratio`, these three each with interval (`..._low`,
         `..._high`), `model_bytes`, `macs`, `int8_ops`, `fp32_ops`, `cpu_ms_per_sample`, `energy_mj_per_sample`,
-        `energy_modelled_mj_per_sample` and `energy_source`, which the modelled energy is not of.
+        `energy_modelled_mj_per_sample`, `batch_size` and `energy_source`, which the modelled energy is not of.
     """
     rows = annotate(succeeded(at_batch(results, which)))
     accuracy = over_seeds(rows, "accuracy", VARIANT).rename(columns={"low": "accuracy_low", "high": "accuracy_high"})
@@ -221,7 +189,23 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     order = [*results.groupby(CELL, sort=False).groups]
     position = pd.Series([order.index(cell) for cell in zip(table.dataset, table.model, strict=True)])
     table = table.iloc[position.argsort(kind="stable")].reset_index(drop=True)
-    return table.drop(columns="seeds_ratio").assign(energy_source=same_source(results.energy_source))
+    sizes = table.dataset.map(rows.groupby("dataset").batch_size.first())
+    return table.drop(columns="seeds_ratio").assign(batch_size=sizes, energy_source=same_source(results.energy_source))
+
+
+def strategy_tables(results: pd.DataFrame) -> pd.DataFrame:
+    """`strategy_table` at every kind of batch size, one below the other."""
+    return pd.concat([strategy_table(results, which) for which in batches(results)], ignore_index=True)
+
+
+def quantized(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a `strategy_table` whose models execute int8, and the uncompressed models in every runtime."""
+    return table[(table.int8_ops > 0) | (table.recipe == "baseline")].reset_index(drop=True)
+
+
+def pruned(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a `strategy_table` that mask or remove one share."""
+    return table[table.ratio.notna()].reset_index(drop=True)
 
 
 def main_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -237,7 +221,7 @@ def main_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
-    """One variant of each family from annotated rows.
+    """One recipe of each family from annotated rows, in every runtime that executes it.
 
     Pruning is L1 at about `ratio`, of smaller shapes, students, fewer tokens and early exits it is the one with the
     fewest multiply-accumulates; either is the one trained further where there is such a model.
@@ -250,6 +234,44 @@ def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
     macs = chosen.groupby([*CELL, "recipe"]).macs.transform("mean")
     least = macs.groupby([chosen[name] for name in by], observed=True).transform("min")
     return chosen[(macs == least) | ~chosen.family.isin([SMALLER, STUDENT, FEWER, EARLY])].reset_index(drop=True)
+
+
+def energy_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Energy of one inference by the `representatives` of each family at the large batch.
+
+    Returns
+    -------
+    DataFrame
+        Columns `dataset`, `model`, `family`, `label`, `energy_mj_per_sample` with its 95 % interval over the seeds
+        (`low`, `high`), `seeds`, what the source itself is unsure of (`source_low`, `source_high`) and the energy net
+        of idle power (`net`), all in mJ, `energy_ratio` (÷ eager fp32, paired within each session) and `energy_source`.
+    """
+    rows = representatives(annotate(succeeded(at_batch(results))))
+    by = [*CELL, "family", "label"]
+    means = {"source_low": "energy_low_mj_per_sample", "source_high": "energy_high_mj_per_sample"}
+    means |= {"net": "energy_net_mj_per_sample"}
+    sure = rows.astype(dict.fromkeys(means.values(), float)).groupby(by, sort=False, observed=True, as_index=False)
+    table = over_seeds(rows, "energy_mj_per_sample", by)
+    table = table.merge(sure.agg(**{name: (column, "mean") for name, column in means.items()}), on=by)
+    ratio = over_seeds(rows, "energy_ratio", by, geometric=True)[[*by, "energy_ratio"]]
+    return table.merge(ratio, on=by, how="left").assign(energy_source=same_source(rows.energy_source))
+
+
+def pruning_steps(evidence: pd.DataFrame) -> pd.DataFrame:
+    """What each mask and removal changed in the models of the first data set and seed."""
+    steps = first_unit(evidence[evidence.step.str.contains("mask|prune")]).drop_duplicates(["model", "step"])
+    return steps.drop(columns=["dataset", "seed", "recipe", "runtime", "int8_ops", "fp32_ops"]).reset_index(drop=True)
+
+
+def half_removed(recipes: Iterable[str]) -> str:
+    """The first of some recipes that removes half by the L1 norm, or, if none does, that step alone."""
+    half = "prune(l1, 0.5)"
+    return next((recipe for recipe in recipes if recipe.startswith(half)), half)
+
+
+def confusion_counts(predictions: pd.DataFrame) -> pd.DataFrame:
+    """How many series of each true class were given each class: with columns `dataset`, `model` and `count`."""
+    return predictions.value_counts([*CELL, "true", "predicted"], sort=False).reset_index()
 
 
 def first_unit(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -160,17 +161,15 @@ def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
         of_model = part[part.model == model]
         counts = pd.crosstab(of_model.true, of_model.predicted).reindex(index=classes, columns=classes, fill_value=0)
         share = (100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)).to_numpy()
-        image = ax.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-        for (i, j), value in np.ndenumerate(share):
-            if value >= 0.5:
-                ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color="w" if value > 55 else "k")
-        ax.set_xticks(range(size), names, rotation=0 if widest < 4 else 90)
-        ax.set_yticks(range(size), names)
-        ax.grid(False)
+        seaborn.heatmap(share, ax=ax, cmap="Blues", vmin=0, vmax=100, cbar=False, xticklabels=names, yticklabels=names,
+                        annot=np.where(share >= 0.5, share.round().astype("U3"), ""), fmt="",
+                        annot_kws={"fontsize": 7.5})  # fmt: skip
+        ax.tick_params(axis="x", labelrotation=0 if widest < 4 else 90)
+        ax.tick_params(axis="y", labelrotation=0)
         ax.set_title(f"{dataset}, {model}")
         ax.set_xlabel("predicted class")
     axes[0].set_ylabel("true class")
-    fig.colorbar(image, ax=list(axes), label="% of the true class", shrink=0.8, pad=0.02)
+    fig.colorbar(axes[0].collections[0], ax=list(axes), label="% of the true class", shrink=0.8, pad=0.02)
     return fig
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from tsc_lib.analysis.ablation import CRITERIA, TRAININGS
 from tsc_lib.analysis.references import STUDY_SAVINGS
-from tsc_lib.analysis.tables import learned, strategy_table
+from tsc_lib.analysis.tables import at_batch, learned, strategy_table
 from tsc_lib.figures.common import (
     cell,
     families_in,
@@ -33,13 +33,13 @@ TRAINING_COLOURS = dict(zip(TRAININGS, (QUIET, SEQUENCE[0], SEQUENCE[2]), strict
 
 
 @styled
-def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
+def savings_by_step(ways: pd.DataFrame) -> Figure:
     """CPU time on the way to a recipe, step by step.
 
     Parameters
     ----------
-    way, small : DataFrame
-        From `tsc_lib.analysis.ablation.way_to`, at the large batch and at the small one.
+    ways : DataFrame
+        From `tsc_lib.analysis.ablation.ways_to`.
 
     Returns
     -------
@@ -47,8 +47,9 @@ def savings_by_step(way: pd.DataFrame, small: pd.DataFrame) -> Figure:
         One column of panels per data set, one row per model; every step multiplies what the one before it left, so the
         axis is logarithmic and equal factors are equally long. Hollow marks are the small batch.
     """
-    if way.empty:
+    if ways.empty:
         return nothing("this profile does not run the recipe")
+    way, small = at_batch(ways), at_batch(ways, "small")
     names = {model: unique(part.step) for model, part in way.sort_values("position", kind="stable").groupby("model")}
     fig, cells = _rows(way, names, "CPU time \N{DIVISION SIGN} eager fp32", sharex=True)
     for ax, dataset, model in cells:

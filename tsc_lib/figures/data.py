@@ -24,7 +24,7 @@ def class_balance(counts: pd.DataFrame) -> Figure:
     Parameters
     ----------
     counts : DataFrame
-        From `tsc_lib.analysis.tables.class_counts`.
+        From `tsc_lib.analysis.data_tables.class_counts`.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def example_series(examples: pd.DataFrame, dataset: str) -> Figure:
     Parameters
     ----------
     examples : DataFrame
-        From `tsc_lib.analysis.tables.example_series`.
+        From `tsc_lib.analysis.data_tables.example_series`.
     dataset : str
         The data set's name, for the title.
 
@@ -104,7 +104,7 @@ def series_lengths(lengths: pd.DataFrame) -> Figure:
     Parameters
     ----------
     lengths : DataFrame
-        From `tsc_lib.analysis.tables.series_lengths`.
+        From `tsc_lib.analysis.data_tables.series_lengths`.
 
     Returns
     -------

@@ -16,6 +16,7 @@ from tsc_lib.analysis.tables import (
     at_batch,
     batch_name,
     batches,
+    energy_table,
     learned,
     over_seeds,
     representatives,
@@ -69,44 +70,37 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
         One column of panels per data set, one row per model; dark intervals are over the seeds, the pale bars what the
         source itself is unsure of. Where a counter told idle power, hollow marks are net of it.
     """
-    rows = representatives(annotate(succeeded(at_batch(results))))
-    source = same_source(rows.energy_source)
-    ordered = rows.sort_values("family", kind="stable").groupby("model")
+    table = energy_table(results)
+    source = same_source(table.energy_source)
+    ordered = table.sort_values("family", kind="stable").groupby("model")
     labels = {model: unique(part.label) for model, part in ordered}
-    fig, cells = rows_by_model(unique(rows.dataset), labels, 0.33, xlabel=f"mJ/series ({source})", sharex="col")
-    ends = ["energy_low_mj_per_sample", "energy_high_mj_per_sample", "energy_net_mj_per_sample"]
+    fig, cells = rows_by_model(unique(table.dataset), labels, 0.33, xlabel=f"mJ/series ({source})", sharex="col")
     for ax, dataset, model in cells:
-        _energy_panel(ax, cell(rows, dataset, model), labels[model])
-        drawn = rows.loc[rows.dataset == dataset, ends].to_numpy(dtype=float)
+        _energy_panel(ax, cell(table, dataset, model), labels[model])
+        drawn = table.loc[table.dataset == dataset, ["source_low", "source_high", "net"]].to_numpy(dtype=float)
         if len(drawn := drawn[drawn > 0]):
             ax.set_xlim(0.8 * drawn.min(), 1.25 * drawn.max())
     handles = [
         handle(color="#BBBBBB", linestyle="-", linewidth=5, label="what the source itself is unsure of"),
         handle(color="k", marker="o", label="mean, 95 % interval over seeds; change against fp32"),
     ]
-    if rows.energy_net_mj_per_sample.notna().any():
+    if table.net.notna().any():
         handles.append(handle(color="k", marker="o", markerfacecolor="w", label="net of idle power"))
     legend_below(fig, handles, columns=2)
     return fig
 
 
-def _energy_panel(ax: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
-    by = [*CELL, "family", "label"]
-    summary = over_seeds(rows, "energy_mj_per_sample", by).assign(y=lambda table: table.label.map(labels.index))
-    band = rows.groupby("label")[["energy_low_mj_per_sample", "energy_high_mj_per_sample"]].mean()
-    # Paired within each session, which a quotient of the means drawn here would not be.
-    ratio = over_seeds(rows, "energy_ratio", by, geometric=True).set_index("label").energy_ratio
-    net = rows.groupby("label").energy_net_mj_per_sample.mean()
-    for line in summary.itertuples():
-        low, high = band.loc[line.label]
-        ax.plot([low, high], [line.y, line.y], color="#D5D5D5", linewidth=6, solid_capstyle="butt", zorder=1)
-        mark(ax, line.energy_mj_per_sample, line.y, across=True, low=line.low, high=line.high, zorder=3,
-             marker=STRATEGY_MARKERS[line.family], color=STRATEGY_COLOURS[line.family])  # fmt: skip
-        if np.isfinite(net[line.label]):
-            ax.plot(net[line.label], line.y, STRATEGY_MARKERS[line.family], color=STRATEGY_COLOURS[line.family],
-                    markerfacecolor="w", markersize=4.5, zorder=2)  # fmt: skip
+def _energy_panel(ax: Axes, table: pd.DataFrame, labels: list[str]) -> None:
+    for line in table.itertuples():
+        y = labels.index(line.label)
+        looks: dict[str, Any] = {"marker": STRATEGY_MARKERS[line.family], "color": STRATEGY_COLOURS[line.family]}
+        ends = [line.source_low, line.source_high]
+        ax.plot(ends, [y, y], color="#D5D5D5", linewidth=6, solid_capstyle="butt", zorder=1)
+        mark(ax, line.energy_mj_per_sample, y, across=True, low=line.low, high=line.high, zorder=3, **looks)
+        if np.isfinite(line.net):
+            ax.plot(line.net, y, markerfacecolor="w", markersize=4.5, zorder=2, **looks)
         if line.family != BASELINE:
-            ax.annotate(change(ratio[line.label]), (line.energy_mj_per_sample, line.y), xytext=(0, 4),
+            ax.annotate(change(line.energy_ratio), (line.energy_mj_per_sample, y), xytext=(0, 4),
                         textcoords="offset points", ha="center", fontsize=7.5)  # fmt: skip
     plain_log(ax)
 

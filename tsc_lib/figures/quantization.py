@@ -173,7 +173,7 @@ def layer_errors(table: pd.DataFrame) -> Figure:
     if rows.empty:
         return nothing("this profile compares no static int8 whose layers can be looked into")
     rows = rows.assign(model=rows.model + ", " + rows.recipe + "\n" + rows.runtime)
-    return _by_layer(rows, "sqnr_db", "SQNR, dB")
+    return _by_layer(rows, "sqnr_db", "signal ÷ noise, dB")
 
 
 @styled

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number, saving, span
-from tsc_lib.analysis.strategies import BASELINE, FAMILIES, annotate
+from tsc_lib.analysis.strategies import BASELINE, annotate
 from tsc_lib.analysis.tables import (
     CELL,
     PERMITTED_LOSS,
     at_batch,
     batch_name,
     batches,
+    energy_table,
     learned,
     main_table,
-    over_seeds,
     representatives,
     strategy_table,
     succeeded,
@@ -25,22 +25,20 @@ from tsc_lib.stats import pareto_front
 
 
 def energy(results: pd.DataFrame) -> str:
-    """Energy of an inference uncompressed, and its change by the representative of every family."""
-    rows = representatives(annotate(succeeded(at_batch(results))))
-    source = same_source(rows.energy_source)
-    table = over_seeds(rows, "energy_ratio", [*CELL, "family", "label"], geometric=True)
-    base = rows[rows.family == BASELINE].groupby(CELL).energy_mj_per_sample.mean()
-    lines = [f"Uncompressed, one inference takes {span(base, 2)} mJ ({source}), by data set and model."]
-    for family in FAMILIES:
-        part = table[table.family == family]
-        if family != BASELINE and len(part):
-            saved = 100 * (1 - part.energy_ratio)
-            label = part.label.iloc[0]
-            lines.append(f"**{label}**: {saving(saved.mean())} on average (saved: {span(saved)} %).")
-    net = rows[rows.family == BASELINE].groupby(CELL).energy_net_mj_per_sample.mean().dropna()
+    """Energy of an inference uncompressed, and its change by the representatives of every family."""
+    table = energy_table(results)
+    source = same_source(table.energy_source)
+    base = table[table.family == BASELINE]
+    lines = [
+        f"Uncompressed, one inference takes {span(base.energy_mj_per_sample, 2)} mJ ({source}), by data set and model."
+    ]
+    for label, part in table[table.family != BASELINE].groupby("label", sort=False):
+        saved = 100 * (1 - part.energy_ratio)
+        lines.append(f"**{label}**: {saving(saved.mean())} on average (saved: {span(saved)} %).")
+    net = base.net.dropna()
     if len(net):
         lines.append(f"Net of the idle machine's power, one uncompressed inference takes {span(net, 2)} mJ.")
-    return bullets([*lines, *_warnings(rows)])
+    return bullets([*lines, *_warnings(representatives(annotate(succeeded(at_batch(results)))))])
 
 
 def _warnings(rows: pd.DataFrame) -> list[str]:
@@ -59,12 +57,10 @@ def views(results: pd.DataFrame) -> str:
     ]
     fp32 = rows[rows.family == BASELINE].groupby([*CELL, "seed"]).energy_modelled_mj_per_sample.mean().rename("fp32")
     joined = rows.join(fp32, on=[*CELL, "seed"])
-    for family in FAMILIES:
-        part = joined[joined.family == family]
-        if family != BASELINE and len(part):
-            ours = 100 * (1 - np.exp(np.log(part.energy_ratio).mean()))
-            theirs = 100 * (1 - np.exp(np.log(part.energy_modelled_mj_per_sample / part.fp32).mean()))
-            lines.append(f"**{part.label.iloc[0]}**: {saving(ours)} {source}, {saving(theirs)} modelled.")
+    for label, part in joined[joined.family != BASELINE].groupby("label", sort=False):
+        ours = 100 * (1 - np.exp(np.log(part.energy_ratio).mean()))
+        theirs = 100 * (1 - np.exp(np.log(part.energy_modelled_mj_per_sample / part.fp32).mean()))
+        lines.append(f"**{label}**: {saving(ours)} {source}, {saving(theirs)} modelled.")
     return bullets(lines)
 
 

@@ -1,0 +1,54 @@
+"""Tables of data sets: classes, lengths, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib.analysis.references import class_name
+from tsc_lib.data import Dataset
+
+SPLITS = ("train", "valid", "test")
+
+
+def class_counts(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
+    """Series of each class in each split: columns `dataset`, `split`, `class`, `series` and `share` (%)."""
+    rows = []
+    for dataset in datasets.values():
+        for split in SPLITS:
+            y = getattr(dataset, split).y
+            for position, label in enumerate(dataset.classes):
+                count = int((y == position).sum())
+                rows.append((dataset.name, split, class_name(dataset.name, label), count, 100 * count / len(y)))
+    return pd.DataFrame(rows, columns=["dataset", "split", "class", "series", "share"])
+
+
+def series_lengths(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
+    """Length of every series: columns `dataset`, `split` and `length` (time steps)."""
+    parts = [
+        pd.DataFrame({"dataset": dataset.name, "split": split, "length": getattr(dataset, split).lengths})
+        for dataset in datasets.values()
+        for split in SPLITS
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def length_counts(lengths: pd.DataFrame) -> pd.DataFrame:
+    """How many series of each split have each length: columns `dataset`, `split`, `length` and `count`."""
+    return lengths.value_counts(["dataset", "split", "length"], sort=False).reset_index()
+
+
+def example_series(dataset: Dataset, per_class: int = 2, seed: int = 0) -> pd.DataFrame:
+    """Training series of each class, chosen by `seed` alone: columns `class`, `series`, `channel`, `step`, `value`."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for position, label in enumerate(dataset.classes):
+        members = np.flatnonzero(dataset.train.y == position)
+        for index in sorted(rng.permutation(members)[:per_class]):
+            for channel, values in enumerate(dataset.train.x[index]):
+                name = class_name(dataset.name, label)
+                content = {"class": name, "series": index, "channel": channel, "step": range(len(values))}
+                parts.append(pd.DataFrame({**content, "value": values}))
+    return pd.concat(parts, ignore_index=True)
