@@ -132,6 +132,24 @@ def test_uncertain_loss_is_the_same_direction(results):
     assert verdict(table, STATIC_ACCURACY).verdict == SAME
 
 
+def test_two_models_of_a_data_set_are_one_repeat():
+    both = synthetic.results()
+    both["cpu_ratio"] = both.dataset.map({"ElectricDevices": 0.7, "RefrigerationDevices": 0.8, "PLAID": 0.9})
+    both.loc[both.recipe == "baseline", "cpu_ratio"] = 1.0
+    one = both[both.model == "T1"].reset_index(drop=True)
+    for claim in (STATIC_TIME, REMOVAL):
+        ends = ["ours", "ours_low", "ours_high"]
+        np.testing.assert_allclose(verdict(both, claim)[ends].astype(float), verdict(one, claim)[ends].astype(float))
+
+
+def test_what_is_averaged_over_runtimes_is_also_told_for_each():
+    table = synthetic.results(datasets=("PLAID",), models=("T1",))
+    compiled = table[table.runtime == "inductor"]
+    other = compiled.assign(runtime="onnxruntime", cpu_ratio=compiled.recipe.map({"baseline": 1.0}).fillna(0.5))
+    row = verdict(pd.concat([table, other], ignore_index=True), STATIC_TIME)
+    assert "In onnxruntime: 50.0 %." in row.why and "In inductor: " in row.why
+
+
 def test_other_data_sets_cannot_reproduce():
     other = synthetic.results(datasets=("ACSF1", "ItalyPowerDemand"))
     table = judge(other)

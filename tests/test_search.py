@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tsc_lib import cli, compress, stages, store
+from tsc_lib.benchmark.host import machine
 from tsc_lib.errors import UserError
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import config_of
@@ -19,8 +22,9 @@ from tsc_lib.search import choice, cost, finalists
 from tsc_lib.search.optimize import optimize
 from tsc_lib.search.results import searches
 from tsc_lib.search.space import FAMILIES, Limits, starts, suggest
-from tsc_lib.search.trials import Search, large_batch, storage_of, unfinished
+from tsc_lib.search.trials import Search, SearchSpec, large_batch, storage_of, unfinished
 from tsc_lib.search.worker import Trials, workers
+from tsc_lib.spec import DataSpec, TrainSpec
 
 
 @pytest.fixture
@@ -303,9 +307,56 @@ def test_the_large_batch_goes_by_the_length(tmp_path: Path) -> None:
     assert sizes == [256, 32]
 
 
+def test_of_two_searches_for_the_same_the_latest_counts(outputs: Path) -> None:
+    for number, (objective, share) in enumerate([("energy", 0.2), ("size", 0.5), ("energy", 0.1)]):
+        path = outputs / "search" / f"{9 - number}" / "trials.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"dataset,model,objective,cost\nwaves,T1,{objective},{share}\n")
+        os.utime(path, (number, number))
+    assert dict(searches(["waves"])[["objective", "cost"]].to_numpy()) == {"energy": 0.1, "size": 0.5}
+
+
+def test_a_search_is_another_once_the_code_or_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spec() -> SearchSpec:
+        return SearchSpec(DataSpec("waves", "0"), "T1", TrainSpec(), (0,), "size", 8, 1.0)
+
+    before = spec()
+    assert spec().key() == before.key()
+    monkeypatch.setattr(stages, "BENCHMARK_VERSION", (*stages.BENCHMARK_VERSION, 1))
+    assert spec().key() != before.key()
+    monkeypatch.undo()
+    other = dataclasses.replace(machine(), cpu_model="another")
+    assert dataclasses.replace(before, machine=other).key() != before.key()
+
+
+def test_an_epoch_is_judged_by_the_best_before_it_also_after_a_break(outputs: Path, tmp_path: Path) -> None:
+    search = Search.open(**request(write(tmp_path / "waves")))
+    told: list[float] = []
+
+    class Trial:
+        def report(self, value: float, step: int) -> None:
+            told.append(value)
+
+        def should_prune(self) -> bool:
+            return False
+
+    watch = search._watch(Trial(), 0.5, 0.9, 4, np.inf)  # as it is after a break: it has seen nothing
+    watch([{"valid_accuracy": accuracy} for accuracy in (0.6, 0.9, 0.3)])
+    assert told == [search._value(0.5, 0.0, 3 / 4)]
+
+
+def test_a_model_that_cannot_be_made_is_told_in_one_sentence(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages.training, "fit", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("not finite")))
+    with pytest.raises(UserError, match=r"waves-T1-s0, the model to compress, could not be made: .*not finite"):
+        optimize(request(write(tmp_path / "waves")), 10, trials=1)
+
+
 def test_the_figure_shows_every_panel() -> None:
     one = choice.judged(candidates([0.1, 0.05, 0.02], [0.0, 1.0, 3.0], 0.5), 1.0)
     one = one.assign(recipe="student > distill(4)", runtime="openvino", dataset="waves", model="T1", measured=[1, 0, 1])
-    figure = search_plane(pd.concat([one, one.assign(model="T2")]))
-    assert len(figure.axes) == 2
+    one = one.assign(objective="energy")
+    figure = search_plane(pd.concat([one, one.assign(model="T2"), one.assign(model="T2", objective="size")]))
+    assert len(figure.axes) == 3
     assert search_plane(pd.DataFrame()).texts

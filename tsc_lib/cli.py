@@ -67,6 +67,7 @@ def _report(chosen: argparse.Namespace) -> None:
 
 def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str, str]:
     """The study of the one variant that the options choose, its recipe and its runtime."""
+    from tsc_lib import store
     from tsc_lib.benchmark import BenchmarkSettings
     from tsc_lib.compress import number_format, observer, parse, text
     from tsc_lib.deploy import able
@@ -86,6 +87,7 @@ def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str,
         variants={recipe: (runtime,)},
         benchmark=BenchmarkSettings(batch_sizes=tuple(chosen.batch_sizes), threads=chosen.threads),
     )
+    store.forget_failures()  # what was missing may be there by now
     return Study(profile), recipe, runtime
 
 
@@ -131,11 +133,13 @@ def _check_writable(path: Path) -> None:
 
 
 def _optimize(chosen: argparse.Namespace) -> None:
+    from tsc_lib import store
     from tsc_lib.search.optimize import optimize
     from tsc_lib.search.results import front_text, pick_text
 
     names = ("dataset", "scaling", "gaps", "model", "seeds", "epochs", "objective", "batch_size", "max_drop")
     request = {name: getattr(chosen, name) for name in names}
+    store.forget_failures()
     outcome = optimize(request, chosen.budget, chosen.jobs, chosen.trials, chosen.output)
     print(front_text(outcome.table))
     print(f"\n{pick_text(outcome.pick, chosen.max_drop)}\n\n{outcome.folder} holds front.csv, trials.csv and pick.json")

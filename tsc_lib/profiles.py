@@ -151,6 +151,12 @@ class Profile(Spec):
         for name in ("datasets", "models", "seeds", "variants"):
             if not getattr(self, name):
                 raise UserError(f"profile {self.name!r} has no {name}; give at least one")
+        names = [Path(choice.name).name for choice in self.datasets]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(
+                f"profile {self.name!r} has two data sets called {min(twice)}, which its tables could not tell apart; "
+                "leave one out, or rename its folder and files"
+            )
         for choice in self.datasets:
             self.train_of(choice)
             self.benchmark_of(choice)

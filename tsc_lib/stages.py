@@ -14,7 +14,7 @@ import torch
 
 from tsc_lib import compress, data, deploy, runtimes, training
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, peak, run_session, save_inputs
-from tsc_lib.benchmark.host import describe_host
+from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.compress import CompressedModel, Material
 from tsc_lib.compress.model import macs_by_exit, measures
 from tsc_lib.energy import EnergyMeter, Reading
@@ -28,13 +28,12 @@ from tsc_lib.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.store import run_or_load
 
 Progress = Callable[[str], None]
-Watch = Callable[[dict[str, Any]], None]
 
 # Of what each stage computes: its own version after those of the stages that it builds on.
 TRAIN_VERSION = (3,)
 COMPRESS_VERSION = (*TRAIN_VERSION, 1)
 DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
-BENCHMARK_VERSION = (*DEPLOY_VERSION, 6)
+BENCHMARK_VERSION = (*DEPLOY_VERSION, *runtimes.VERSION)
 PEAK_VERSION = (1,)
 
 REFERENCE = (compress.BASELINE, "eager")
@@ -71,20 +70,22 @@ class CompressJob(Spec):
 
 @dataclass(frozen=True)
 class DeployJob(Spec):
-    """A compressed model in a runtime."""
+    """A compressed model in a runtime, made on a machine: converters and compilers ask what its processor can do."""
 
     unit: Unit
     recipe: str
     runtime: str
+    machine: Machine
 
 
 @dataclass(frozen=True)
 class BenchmarkJob(Spec):
-    """Variants of one unit, as (recipe, runtime), measured side by side."""
+    """Variants of one unit, as (recipe, runtime), measured side by side on a machine, its energy by a source."""
 
     unit: Unit
     variants: tuple[tuple[str, str], ...]
     settings: BenchmarkSettings
+    machine: Machine
     energy: dict[str, Any]
 
 
@@ -128,11 +129,11 @@ def material_of(unit: Unit, dataset: data.Dataset) -> Material:
 
 
 def compressed(
-    unit: Unit, recipe: str, progress: Progress | None = None, watch: Watch | None = None
+    unit: Unit, recipe: str, progress: Progress | None = None, watch: training.Watch | None = None
 ) -> tuple[Path, CompressedModel]:
     """Apply a recipe to a unit's model, or load the result; recipes that begin alike share their beginnings.
 
-    If the last step trains, `watch` sees every epoch of it, and may raise a `StageFailed` to leave it for later.
+    If the last step trains, `watch` sees its history after every epoch, and may raise a `StageFailed` to leave it.
     """
     steps = compress.parse(recipe)
     recipe = compress.text(steps)
@@ -200,7 +201,7 @@ def deployed(unit: Unit, recipe: str, runtime: str, progress: Progress | None = 
         }
 
     version = (*DEPLOY_VERSION, *deploy.version(runtime))
-    return run_or_load("deploy", version, unit.label, DeployJob(unit, recipe, runtime), work)
+    return run_or_load("deploy", version, unit.label, DeployJob(unit, recipe, runtime, machine()), work)
 
 
 def by_exit(model: CompressedModel, left: np.ndarray) -> dict[str, Any]:
@@ -288,7 +289,7 @@ def benchmarked(
         return {"session": session}
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
-    job = BenchmarkJob(unit, measured, settings, energy)
+    job = BenchmarkJob(unit, measured, settings, machine(), energy)
     version = (*BENCHMARK_VERSION, *(number for _, runtime in measured for number in deploy.version(runtime)))
     _, record = run_or_load("benchmark", version, unit.label, job, work)
     return record["session"]
@@ -303,7 +304,6 @@ def peaks() -> list[dict[str, Any]]:
         ``number_format``, ``gflops`` (billions of operations a second of CPU time, median over windows; None where the
         processor has no instructions for the format) and ``status``.
     """
-    host = describe_host()
     settings = BenchmarkSettings(batch_sizes=(1,), series=1, blocks=20, max_seconds=10.0)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -315,7 +315,7 @@ def peaks() -> list[dict[str, Any]]:
         rows = [row for row in session["results"] if row["role"] != "control"]
         return {"peaks": [_peak(row) for row in rows]}
 
-    job = PeakJob(host["cpu_model"], host["versions"]["torch"])
+    job = PeakJob(machine().cpu_model, machine().versions["torch"])
     return run_or_load("peak", PEAK_VERSION, "peak", job, work)[1]["peaks"]
 
 

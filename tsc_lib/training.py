@@ -23,6 +23,7 @@ from tsc_lib.models.transformer import Transformer
 from tsc_lib.spec import TrainSpec
 
 Progress = Callable[[str], None]
+Watch = Callable[[list[dict[str, Any]]], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -66,7 +67,7 @@ def fit(
     after_step: Callable[[], None] | None = None,
     loss: Loss | None = None,
     progress: Progress | None = None,
-    watch: Callable[[dict[str, Any]], None] | None = None,
+    watch: Watch | None = None,
 ) -> list[dict[str, Any]]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
 
@@ -95,8 +96,8 @@ def fit(
     progress : callable, optional
         Takes a line of text after every epoch.
     watch : callable, optional
-        Takes the entry of every epoch once the checkpoint has it, and may raise to stop a training that is not worth
-        its time; the same training then goes on from there if it is ever wanted again.
+        Takes the entries of all epochs so far once the checkpoint has them, and may raise to stop a training that is
+        not worth its time; the same training then goes on from there if it is ever wanted again.
 
     Returns
     -------
@@ -138,7 +139,7 @@ def fit(
         if progress is not None:
             progress(f"epoch {epoch + 1}/{spec.epochs}: validation accuracy {entry['valid_accuracy']:.3f}")
         if watch is not None:
-            watch(entry)
+            watch(history)
     model.load_state_dict(best)
     model.eval()
     chosen = best_epoch(history)

@@ -2,10 +2,10 @@
 
 Every variant is compared with the uncompressed model *on its own runtime*, of the same data set, model and seed, at the
 large batch: so static int8 that is compiled is compared with compiled fp32, and what the compiler saves is not credited
-to the number format. Pruning is judged at the ratio nearest to the study's own 0.2, as pruned,
-without fine-tuning. Each claim gets one number for each pair of data set and model (mean over the seeds); ours is the
-mean over the pairs, with Student's 95 % interval over the pairs. With one pair the interval is over its seeds; with one
-seed it is that run's own.
+to the number format. Pruning is judged at the ratio nearest to the study's own 0.2, as pruned, without fine-tuning.
+Each claim gets one number for each data set, the mean over its models and seeds, which share its series; ours is the
+mean over the data sets, with Student's 95 % interval over them. With one data set the interval is over its seeds; with
+one seed it is that run's own.
 
 The verdicts:
 

@@ -21,16 +21,21 @@ Change = Callable[[pd.Series], pd.Series]
 
 
 def pooled(samples: pd.DataFrame) -> tuple[Interval, str]:
-    """The mean over the pairs of data set and model, its interval, and a sentence on what that is over."""
+    """The mean over the data sets, its interval, and a sentence on what that is over.
+
+    Models of one data set share its series and its seeds, so they are averaged first and count as one repeat.
+    """
     units = samples.groupby(UNIT, as_index=False)[["value", "low", "high"]].mean()
     pairs = units.groupby(CELL).value.mean()
-    if len(pairs) > 1:
-        positive = int((pairs > 0).sum())
-        return mean_interval(pairs), f"Interval over {len(pairs)} pairs of data set and model, {positive} above 0."
-    if len(units) > 1:
-        return mean_interval(units.value), f"One data set and model; interval over {len(units)} seeds."
-    only = units.iloc[0]
-    return Interval(only.value, only.low, only.high), "One data set, model and seed; interval of that run alone."
+    datasets = pairs.groupby("dataset").mean()
+    seeds = units.groupby("seed").value.mean()
+    if len(datasets) > 1:
+        above = f"{int((pairs > 0).sum())} of {len(pairs)} pairs of data set and model are above 0"
+        return mean_interval(datasets), f"Interval over {len(datasets)} data sets; {above}."
+    if len(seeds) > 1:
+        return mean_interval(seeds), f"One data set; interval over {len(seeds)} seeds."
+    only = units[["value", "low", "high"]].mean()
+    return Interval(only.value, only.low, only.high), "One data set and seed; interval of that run alone."
 
 
 def chosen(results: pd.DataFrame, families: tuple[str, ...], norm: str | None, which: str = "large") -> pd.DataFrame:
@@ -119,6 +124,9 @@ def _cost(
         remarks.append(f"In {batch_name(small)}: {_mean(small, change, small.cost_reference)}.")
     if (rows.runtime != REFERENCE_RUNTIME).any():
         remarks.append(f"Against fp32 in eager: {_mean(rows, change, 1.0)}.")
+    by_runtime = rows.groupby("runtime")
+    if len(by_runtime) > 1:
+        remarks += [f"In {name}: {_mean(part, change, part.cost_reference)}." for name, part in by_runtime]
     if norm:
         others = _costs(annotate(succeeded(at_batch(results))), of)
         others = others[others.family.isin(families) & (others.norm == norm) & ~others.tuned]

@@ -9,12 +9,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tsc_lib.cpus import usable_cpus
+from tsc_lib.spec import Spec
 
 LIBRARIES = ("numpy", "torch", "torchao", "onnxruntime", "openvino", "aeon")
 
@@ -28,6 +31,32 @@ ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 """Makes glibc keep the memory that it was given. Left alone it hands large tensors back after every call and gets them
 again as zeroed pages: T1 took 88 instead of 64 ms for 256 series of 96 steps, and half its heads and neurons removed
 made it 2.7 instead of 1.9 times cheaper."""
+
+
+@dataclass(frozen=True)
+class Machine(Spec):
+    """What decides, beside the program, how a model is compiled and how long a call of it takes.
+
+    Attributes
+    ----------
+    cpu_model : str
+        The processor, as `cpu_model` tells it.
+    versions : dict of str to str
+        The versions of `LIBRARIES`, of those that are installed.
+    """
+
+    cpu_model: str
+    versions: dict[str, str]
+
+
+@cache
+def machine() -> Machine:
+    """This machine."""
+    versions = {}
+    for library in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[library] = version(library)
+    return Machine(cpu_model(), versions)
 
 
 def environment_of_child(threads: int) -> dict[str, str]:
@@ -78,19 +107,14 @@ def pin(threads: int) -> None:
 
 def describe_host() -> dict[str, Any]:
     """Facts to record beside measurements: processor, system, versions, load and time."""
-    versions = {}
-    for library in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            versions[library] = version(library)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(),
-        "cpu_model": cpu_model(),
         "cpus": os.cpu_count(),
         "cpus_usable": usable_cpus(),
         "load_average": list(os.getloadavg()),
         "python": platform.python_version(),
-        "versions": versions,
+        **machine().to_json(),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tsc_lib.models.parts import parts_of
 from tsc_lib.models.stored import load_network, save_network
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.spec import TrainSpec
+from tsc_lib.training import Watch
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Material:
     seed: int
     folder: Path | None = None
     teacher: CompressedModel | None = None
-    watch: Callable[[dict[str, Any]], None] | None = None
+    watch: Watch | None = None
 
     def sample(self, count: int) -> tuple[Split, np.ndarray]:
         """At most `count` training series, drawn by the seed, and their positions in train, in order."""

@@ -32,17 +32,20 @@ def search_plane(trials: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        A panel for every data set and model. Filled marks were measured in a session, the others by the short
-        benchmark; the line joins those that no other beats, by the accuracy that is expected of them.
+        A panel for every data set, model and objective. Filled marks were measured in a session, the others by the
+        short benchmark; the line joins those that no other beats, by the accuracy that is expected of them.
     """
     if trials.empty:
         return nothing("no search has finished yet: python -m tsc_lib optimize")
     table = annotate(trials)
-    models = {model: f"{model}, points lost on validation" for model in unique(table.model)}
+    lines = {
+        (model, objective): f"{model}, {objective}\npoints lost on validation"
+        for model, objective in sorted(table.groupby(["model", "objective"]).groups)
+    }
     xlabel = "cost, share of the uncompressed model's"
-    fig, cells = grid(unique(table.dataset), models, 2.8, xlabel=xlabel)
-    for ax, dataset, model in cells:
-        part = table[(table.dataset == dataset) & (table.model == model)]
+    fig, cells = grid(unique(table.dataset), lines, 2.8, xlabel=xlabel)
+    for ax, dataset, (model, objective) in cells:
+        part = table[(table.dataset == dataset) & (table.model == model) & (table.objective == objective)]
         for (family, measured), rows in part.groupby(["family", "measured"], observed=True):
             colour = STRATEGY_COLOURS[family]
             face, marker = colour if measured else "none", STRATEGY_MARKERS[family]

@@ -15,7 +15,7 @@ import numpy as np
 
 from tsc_lib import compress, data, deploy, runtimes, stages
 from tsc_lib.benchmark.child import Predict, Runner
-from tsc_lib.benchmark.host import cpu_model
+from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, evenly
 from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.compress import CompressedModel
@@ -45,7 +45,7 @@ class ShapeJob(Spec):
     number_format: str
     runtime: str
     batch_size: int
-    cpu_model: str
+    machine: Machine
 
 
 class Gauge:
@@ -96,9 +96,9 @@ class Gauge:
         deploy.check(runtime, model.number_format)
         config = dataclasses.asdict(model.network.config)
         job = ShapeJob(
-            self.unit.data, self.unit.model, config, model.number_format, runtime, self.batch_size, cpu_model()
+            self.unit.data, self.unit.model, config, model.number_format, runtime, self.batch_size, machine()
         )
-        version = (*SHAPE_VERSION, *deploy.version(runtime))
+        version = (*SHAPE_VERSION, *runtimes.VERSION, *deploy.version(runtime))
         _, record = run_or_load(
             "shape", version, self.unit.label, job, lambda folder: self._measure(model, runtime, folder)
         )

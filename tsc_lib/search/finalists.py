@@ -85,8 +85,11 @@ def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.Data
     found = []
     for facts, variant in zip(rows, working, strict=True):
         own = {size: costs[" in ".join(variant), size] for size in sizes}
-        if all(row["status"] == "ok" for row in own.values()):
-            found.append(facts | _costs(search, variant, own, reference))
+        known = _costs(search, variant, own, reference) if all(row["status"] == "ok" for row in own.values()) else {}
+        if known.get("cost") is not None:
+            found.append(facts | known)
+        else:
+            say(f"{' in '.join(variant)} was not measured: its session, or the energy counter, failed")
     return pd.DataFrame(found, columns=[*COLUMNS, *COSTS]).assign(measured=True)
 
 
@@ -102,7 +105,10 @@ def _on_validation(search: Search, recipe: str, runtime: str, say: Progress) -> 
 def _costs(
     search: Search, variant: tuple[str, str], own: dict[int, dict[str, Any]], reference: dict[int, dict[str, Any]]
 ) -> dict[str, Any]:
-    """A finalist's costs as shares of the reference's, and the one that is the objective as ``cost``."""
+    """A finalist's costs as shares of the reference's, and the one that is the objective as ``cost``.
+
+    That is None where it is energy and the counter vouched for too few windows: nothing else may stand in its place.
+    """
     small, large = 1, search.spec.batch_size
     size = [stages.deployed(search.units[0], *v)[1]["deployed"]["model_bytes"] for v in (variant, REFERENCE)]
     shares = {
@@ -111,8 +117,8 @@ def _costs(
         "latency": own[small]["latency_p50_ms"] / reference[small]["latency_p50_ms"],
         "size": size[0] / size[1],
     }
-    cost = shares[search.spec.objective]
-    if cost is None:  # too few windows that the counter vouched for
-        cost = own[large]["cpu_ratio"]
     values = (own[small]["cpu_ratio"], own[large]["cpu_ratio"], own[large]["energy_ratio"], own[large]["energy_source"])
-    return {"cost": cost, **dict(zip(COSTS, (*values, shares["latency"], shares["size"]), strict=True))}
+    return {
+        "cost": shares[search.spec.objective],
+        **dict(zip(COSTS, (*values, shares["latency"], shares["size"]), strict=True)),
+    }

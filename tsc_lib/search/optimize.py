@@ -98,8 +98,14 @@ def optimize(
     with _alone(folder):
         _claim(folder, spec)
         for unit in search.units:
-            stages.train(unit, _say)
-            stages.deployed(unit, *REFERENCE, _say)
+            try:
+                stages.train(unit, _say)
+                stages.deployed(unit, *REFERENCE, _say)
+            except store.StageFailed as failure:
+                raise UserError(
+                    f"{unit.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
+                    "data or --epochs"
+                ) from None
         _run_trials(search, request, folder / "journal.log", 60 * minutes, jobs, trials)
         trained = finalists.trained(folder / "journal.log")
         if trained.empty:

@@ -23,7 +23,9 @@ SHOWN = {
 
 
 def searches(datasets: Container[str]) -> pd.DataFrame:
-    """One row for every trained recipe of every finished search under the outputs; empty if there is none.
+    """One row for every trained recipe of the finished searches under the outputs; empty if there are none.
+
+    Of several searches for the same objective on the same data set and model the latest counts.
 
     Parameters
     ----------
@@ -37,8 +39,10 @@ def searches(datasets: Container[str]) -> pd.DataFrame:
         uncompressed model's), valid_accuracy, drop and error (points on validation), expected_drop, expected_error,
         verdict, front, and measured (in a session, not by the short benchmark).
     """
-    tables = [pd.read_csv(path) for path in sorted((store.OUTPUTS / "search").glob("*/trials.csv"))]
-    wanted = [table for table in tables if table.dataset[0] in datasets]
+    found = sorted((store.OUTPUTS / "search").glob("*/trials.csv"), key=lambda path: path.stat().st_mtime)
+    tables = [pd.read_csv(path) for path in found]
+    latest = {(*table.loc[0, ["dataset", "model", "objective"]],): table for table in tables}
+    wanted = [latest[key] for key in sorted(latest) if key[0] in datasets]
     return pd.concat(wanted, ignore_index=True) if wanted else pd.DataFrame()
 
 

@@ -8,8 +8,7 @@ better after as many epochs. Only the training and validation series take part.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ import torch
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from tsc_lib import compress, data, runtimes, stages, training
+from tsc_lib import compress, data, deploy, runtimes, stages, training
+from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.compress.model import count_macs
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.search.choice import paired_drop
-from tsc_lib.search.cost import Gauge
+from tsc_lib.search.cost import COMPILED, Gauge
 from tsc_lib.search.space import Limits, Point, suggest
 from tsc_lib.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.stages import REFERENCE, Unit
@@ -73,7 +73,9 @@ class SearchSpec(Spec):
     max_drop : float
         Points of accuracy that may be lost.
     version : tuple of int
-        Of the search itself.
+        Of the search itself and of all that it makes and measures.
+    machine : Machine
+        On which that is done.
     """
 
     data: DataSpec
@@ -83,7 +85,8 @@ class SearchSpec(Spec):
     objective: str
     batch_size: int
     max_drop: float
-    version: tuple[int, ...] = SEARCH_VERSION
+    version: tuple[int, ...] = field(default_factory=lambda: version())
+    machine: Machine = field(default_factory=machine)
 
     def __post_init__(self) -> None:
         if self.model not in ARCHITECTURES:
@@ -98,6 +101,11 @@ class SearchSpec(Spec):
             raise UserError(f"a search needs different seeds, from 0 up, not {list(self.seeds)}")
         if self.batch_size < 1:
             raise UserError(f"--batch-size must be at least 1, not {self.batch_size}")
+
+
+def version() -> tuple[int, ...]:
+    """Of a search, the stages under it and the runtimes that it tries."""
+    return (*SEARCH_VERSION, *stages.BENCHMARK_VERSION, *(n for runtime in COMPILED for n in deploy.version(runtime)))
 
 
 class Search:
@@ -227,17 +235,14 @@ class Search:
 
     def _watch(
         self, trial: optuna.Trial, cost: float, reference: float, epochs: int, deadline: float
-    ) -> Callable[[dict[str, Any]], None]:
-        best = 0.0
-
-        def watch(epoch: dict[str, Any]) -> None:
-            nonlocal best
-            best = max(best, epoch["valid_accuracy"])
+    ) -> training.Watch:
+        def watch(history: list[dict[str, Any]]) -> None:
+            best, done = max(entry["valid_accuracy"] for entry in history), len(history)
             # Small shapes learn more slowly: what is missing counts by the share of the training that is done.
-            value = self._value(cost, 100 * (reference - best), epoch["epoch"] / epochs)
-            trial.report(value, epoch["epoch"])
+            value = self._value(cost, 100 * (reference - best), done / epochs)
+            trial.report(value, done)
             if trial.should_prune():
-                raise Pruned(f"others were better after {epoch['epoch']} epochs")
+                raise Pruned(f"others were better after {done} epochs")
             if time.time() > deadline:
                 raise OutOfTime("the budget ended")
 

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib import data, deploy, stages
+from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, sample_of
 from tsc_lib.benchmark.operator_times import operator_times
 from tsc_lib.compress import BASELINE
 from tsc_lib.spec import Spec
-from tsc_lib.stages import DEPLOY_VERSION, Unit
+from tsc_lib.stages import BENCHMARK_VERSION, Unit
 from tsc_lib.stats import ratio_interval
 from tsc_lib.store import StageFailed, run_or_load
 from tsc_lib.study.comparison import RuntimeComparison
 
-VERSION = (*DEPLOY_VERSION, 1)
+VERSION = (*BENCHMARK_VERSION, 1)
 RUNTIME = "onnxruntime"
 """The runtime that tells the time of each operator."""
 
@@ -37,6 +38,7 @@ class OperatorJob(Spec):
     unit: Unit
     series: int
     batch_size: int
+    machine: Machine
 
 
 def times_of(job: OperatorJob) -> list[dict[str, Any]]:
@@ -73,7 +75,7 @@ def rows_of(comparison: RuntimeComparison, unit: Unit) -> list[dict[str, Any]]:
     if (BASELINE, RUNTIME) not in comparison.variants:
         return []
     settings = comparison.settings(unit, 1)
-    job = OperatorJob(unit, settings.series, max(settings.batch_sizes))
+    job = OperatorJob(unit, settings.series, max(settings.batch_sizes), machine())
     known = {**unit.names, "runtime": RUNTIME, "batch_size": job.batch_size}
     try:
         return [{**known, **row, "status": "ok"} for row in shares(times_of(job))]

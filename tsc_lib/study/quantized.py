@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib import data, deploy, stages
+from tsc_lib.benchmark.host import machine
 from tsc_lib.compress import number_format, parse
 from tsc_lib.compress.sensitivity import sensitivity
 from tsc_lib.deploy.layer_error import REASONS, layer_errors
@@ -67,7 +68,7 @@ def errors_of(unit: Unit, recipe: str, runtime: str) -> list[dict[str, Any]]:
         sample, _ = stages.material_of(unit, dataset).sample(SERIES)
         return {"layers": layer_errors(deployed, runtime, sample, dataset.equal_length)}
 
-    job = DeployJob(unit, recipe, runtime)
+    job = DeployJob(unit, recipe, runtime, machine())
     version = (*LAYER_ERROR_VERSION, *deploy.version(runtime))
     return run_or_load("layer-errors", version, unit.label, job, work)[1]["layers"]
 

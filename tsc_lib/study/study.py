@@ -14,9 +14,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsc_lib import data, deploy, stages
+from tsc_lib.benchmark.host import machine
 from tsc_lib.compress import number_format, observer, parse, text
 from tsc_lib.compress.structure import survivors
 from tsc_lib.data import Dataset
+from tsc_lib.energy import EnergyMeter
 from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.profiles import DataChoice, Profile, load_profile
@@ -132,15 +134,22 @@ class Study:
         others = [(r, n) for r, n in self.variants[1:] if not self.profile.excludes(**names, recipe=r, runtime=n)]
         return [REFERENCE, *others]
 
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """All that the study's tables depend on beside the code: the profile, the machine and the source of energy."""
+        where = {"machine": machine().to_json(), "energy": EnergyMeter.auto().describe()}
+        return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self._choices], **where}
+
     def job_name(self, stage: str, unit: Unit) -> str:
         """Name of a unit's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
         versions = [stages.DEPLOY_VERSION, *(deploy.version(runtime) for runtime in RUNTIMES)]
         content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants_of(unit), "versions": versions}
+        content["machine"] = self.request["machine"]
         if unit.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
             content["versions"] = [stages.BENCHMARK_VERSION, *versions[1:]]
-            content["settings"] = self.settings(unit).to_json()
+            content |= {"settings": self.settings(unit).to_json(), "energy": self.request["energy"]}
         return f"{unit.label}-{digest(content)}"
 
     def unit_of(self, stage: str, job: str) -> Unit:

@@ -16,9 +16,9 @@ def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
     rows = reference_rows(at_batch(results))[[*CELL, "seed", "accuracy"]]
     joined = best.merge(rows, on=[*CELL, "seed"])
     joined["gap"] = 100 * (joined.valid_accuracy - joined.accuracy)
-    last = histories.epoch.max()
+    last = histories.groupby("dataset").epoch.max()
     lines = [
-        f"**{dataset}**: chosen at epoch {span(part.epoch, 0)} of {last}; accuracy at that epoch "
+        f"**{dataset}**: chosen at epoch {span(part.epoch, 0)} of {last[dataset]}; accuracy at that epoch "
         f"{span(100 * part.valid_accuracy)} % on validation and {span(100 * part.accuracy)} % on test, "
         f"{part.gap.mean():.1f} points apart on average."
         for dataset, part in joined.groupby("dataset", sort=False)
