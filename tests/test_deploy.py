@@ -132,6 +132,20 @@ def test_what_it_takes_to_prepare_is_recorded(tmp_path: Path) -> None:
         assert details["prepare_peak_mb"] > 0
 
 
+@pytest.mark.parametrize("recipe", [None, "int8(static)"])
+def test_runtimes_count_the_same_weights_and_no_positions(
+    tmp_path: Path, unequal: Material, recipe: str | None
+) -> None:
+    model = model_of(3) if recipe is None else apply(model_of(3), recipe, unequal)
+    sizes = {}
+    for runtime in ("onnxruntime", "openvino"):
+        (tmp_path / runtime).mkdir()
+        sizes[runtime] = deploy.prepare(model, runtime, tmp_path / runtime, equal_length=False).model_bytes
+    weights = 4 * sum(p.numel() for p in model.network.parameters())
+    assert max(sizes.values()) <= weights  # the positions of 1024 tokens would be three times that
+    assert sizes["openvino"] == pytest.approx(sizes["onnxruntime"], rel=0.02 if recipe is None else 0.1)
+
+
 GRAPHS = [
     pytest.param("inductor", None, marks=needs_compiler),
     pytest.param("inductor", "int8(static)", marks=needs_compiler),

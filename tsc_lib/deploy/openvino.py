@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from tsc_lib.compress.model import CompressedModel, Quantization
@@ -21,7 +22,7 @@ from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.openvino import MODEL, compiled
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-VERSION = (3,)
+VERSION = (4,)
 FORMATS = ("fp32", "bf16", "int8 static", "int8 weights", "int4 weights")
 OBSERVERS = ("minmax", "percentile", "mse")
 CALIBRATION_BATCH = 32
@@ -40,6 +41,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         raise RuntimeUnavailable(processor.NO_BF16)
     paths = [folder / name for name in part_names(MODEL, len(model.network.exits))]
     executed: Counter[str] = Counter()
+    model_bytes, positions = 0, Lean(model.network, attention="operator").table.numpy()
     for path, program in zip(paths, graphs(model, equal_length, attention="operator"), strict=True):
         with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -49,6 +51,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
             elif model.number_format.endswith("weights"):
                 converted = _narrow_weights(model, converted)
         openvino.save_model(converted, path, compress_to_fp16=False)
+        model_bytes += _weight_bytes(converted, positions, model.number_format)
         executed += _operators(compiled(path, 1, model.number_format))
     int8_ops, fp32_ops = executed["i8"] + executed["u8"], executed["f32"]
     details: dict[str, float | int | str | bool] = {}
@@ -58,11 +61,25 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         details["narrow_weight_ops"] = sum(executed.values()) - fp32_ops
         int8_ops, fp32_ops = 0, sum(executed.values())
     return Deployed(
-        model_bytes=sum(path.with_suffix(".bin").stat().st_size for path in paths),
+        model_bytes=model_bytes,
         int8_ops=int8_ops,
         fp32_ops=fp32_ops,
         details=details,
     )
+
+
+def _weight_bytes(converted: Any, positions: np.ndarray, number_format: str) -> int:
+    """Bytes of the weights and scales of a graph as it is executed; the table of positions is no weight."""
+    total = 0
+    for constant in (op for op in converted.get_ordered_ops() if op.get_type_name() == "Constant"):
+        kind = constant.get_element_type().get_type_name()
+        shape = tuple(constant.shape)
+        table = kind == "f32" and shape[1:] == positions.shape[1:] and len(shape) == 2
+        if kind in ("i32", "i64") or (table and np.array_equal(constant.data, positions[: shape[0]])):
+            continue
+        # What is executed in bf16 is kept in fp32 until then.
+        total += constant.get_byte_size() // (2 if number_format == "bf16" and kind == "f32" else 1)
+    return total
 
 
 def _import(name: str) -> Any:
