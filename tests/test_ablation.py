@@ -76,18 +76,23 @@ def test_criteria_are_compared_where_chance_was_tried(results: pd.DataFrame) -> 
     assert "taylor, as pruned**: 5.0 points better than random" in findings.criteria(table)
 
 
+def points_lost(results: pd.DataFrame, points: float, high: float) -> pd.DataFrame:
+    """As many points lost on every data set by every model."""
+    cells = results[["dataset", "model"]].drop_duplicates()
+    return cells.assign(points_lost=points, points_lost_low=2 * points - high, points_lost_high=high, seeds=3)
+
+
 def test_the_headline_is_judged_by_its_intervals(results: pd.DataFrame) -> None:
-    said = findings.headline(results, RECIPE, RUNTIME)
-    assert said.count("**reached**") == 8
+    sure = points_lost(results, 0.3, 0.9)
+    assert findings.headline(results, sure, RECIPE, RUNTIME).count("**reached**") == 8
     short = results.copy()
     short.loc[short.recipe == RECIPE, "cpu_ratio"] = 0.06
-    assert findings.headline(short, RECIPE, RUNTIME).count("**not reached** (less than 20 times)") == 4
-    worse = results.copy()
-    worse.loc[worse.recipe == RECIPE, "accuracy_drop"] = [2.0, 1.5] * (len(worse[worse.recipe == RECIPE]) // 2)
-    assert findings.headline(worse, RECIPE, RUNTIME).count("(more than 1 point)") == 8
-    doubtful = results.copy()
-    doubtful.loc[(doubtful.recipe == RECIPE) & (doubtful.seed == 0), "accuracy_drop"] = 2.0
-    assert findings.headline(doubtful, RECIPE, RUNTIME).count("not beyond doubt in accuracy") == 8
+    said = findings.headline(short, sure, RECIPE, RUNTIME)
+    assert said.count("**not reached** (less than 20 times)") == 4
+    said = findings.headline(results, points_lost(results, 1.5, 1.9), RECIPE, RUNTIME)
+    assert said.count("(more than 1 point)") == 8
+    said = findings.headline(results, points_lost(results, 0.3, 1.1), RECIPE, RUNTIME)
+    assert said.count("0.3 [-0.5, 1.1]") == said.count("not beyond doubt in accuracy") == 8
 
 
 def test_savings_multiply_or_not(results: pd.DataFrame) -> None:
@@ -100,7 +105,7 @@ def test_a_profile_without_a_recipe_says_so(results: pd.DataFrame) -> None:
     nothing = "baseline", "eager"
     for text in (
         findings.taken_apart(*nothing),
-        findings.headline(results, *nothing),
+        findings.headline(results, points_lost(results, 0.0, 0.0), *nothing),
         findings.multiplied(results, *nothing),
         findings.savings_by_step(results, *nothing),
         findings.ablation(results, *nothing),

@@ -55,6 +55,24 @@ def test_mean_intervals():
     assert low * high == pytest.approx(1)
 
 
+def test_a_crossed_interval_holds_the_doubt_of_both_kinds_of_repeats():
+    rng = np.random.default_rng(3)
+    hits = narrow = 0
+    for _ in range(300):
+        x = rng.normal(0, 1, (4, 1)) + rng.normal(0, 5, 40) + rng.normal(0, 2, (4, 40))
+        _, low, high = stats.crossed_mean_interval(x)
+        hits += low <= 0 <= high
+        _, low, high = stats.mean_interval(x.mean(axis=1))
+        narrow += low <= 0 <= high
+    assert 0.91 <= hits / 300 <= 1 and hits > narrow
+
+
+def test_a_crossed_interval_of_one_seed_is_over_the_series():
+    x = np.random.default_rng(4).normal(size=(1, 50))
+    assert stats.crossed_mean_interval(x) == pytest.approx(stats.mean_interval(x[0]))
+    assert stats.crossed_mean_interval(np.ones((3, 5))) == (1, 1, 1)
+
+
 def test_proportion_interval_is_wilsons():
     assert stats.proportion_interval(8, 10) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)
     none = stats.proportion_interval(0, 10)

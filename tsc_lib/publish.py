@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
         if not path.is_file():
             raise UserError(f"{path} is missing; finish the report first: make report PROFILE={profile}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        fresh = Path(folder) / target.name
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        fresh = Path(scratch) / target.name
         if not results_only:
             shutil.copytree(figures, fresh / "figures")
         for path in wanted:
@@ -77,11 +78,12 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
         _shrink(fresh)
-        write_text(fresh / "README.md", provenance(study, results_only))
-        for others in target.glob(f"*/{RESULTS}"):
-            shutil.copytree(others.parent, fresh / others.parent.name)
+        others = sorted(path.parent for path in target.glob(f"*/{RESULTS}"))
+        write_text(fresh / "README.md", provenance(study, results_only, [folder.name for folder in others]))
+        for folder in others:
+            shutil.copytree(folder, fresh / folder.name)
         if target.exists():
-            os.replace(target, Path(folder) / "old")
+            os.replace(target, Path(scratch) / "old")
         os.replace(fresh, target)
 
 
@@ -106,8 +108,8 @@ def _fewer_colours(png: bytes) -> bytes:
     return content.getvalue()
 
 
-def provenance(study: Study, results_only: bool = False) -> str:
-    """What was run, by which command and on which machine, in Markdown."""
+def provenance(study: Study, results_only: bool = False, others: Sequence[str] = ()) -> str:
+    """What was run, by which command and on which machine, in Markdown; and which folders beside it hold other runs."""
     profile, host = study.profile, study.host()
     facts: dict[str, Any] = {
         "processor": f"{host['cpu_model']}, {host['cpus']} cores visible, {host['threads']} used",
@@ -132,7 +134,10 @@ Made by `make report PROFILE={profile.name}` and copied here by
 `results.csv` has one row per data set, model, recipe, runtime, seed and batch size. Energy is estimated from CPU time
 wherever `energy_source` says so.
 """
-    return text if results_only else text + WHOLE
+    text += "" if results_only else WHOLE
+    if others:
+        text += f"\nOther runs, each with a note of its own: {', '.join(f'`{name}/`' for name in others)}.\n"
+    return text
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -45,6 +45,8 @@ MODULES = (
     "study.comparison",
     "study.columns",
     "stats",
+    "profiles",
+    "spec",
     "analysis.strategies",
     "analysis.data_tables",
     "analysis.tables",

@@ -88,6 +88,33 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Mean of values that two kinds of repeats cross in, e.g. seeds and test series, with an interval for both.
+
+    Every series was answered by the models of every seed, so neither are the values independent, nor would other series
+    have given the same seeds' mean. The variances of the seeds' means and of the series' means are added, which counts
+    what is neither's twice and so is on the safe side; Student's t has Satterthwaite's degrees of freedom [1]_.
+
+    Parameters
+    ----------
+    values : array_like of shape (seeds, series)
+        With one seed the interval is over the series alone.
+
+    References
+    ----------
+    .. [1] F. E. Satterthwaite, "An Approximate Distribution of Estimates of Variance Components", Biometrics, 1946.
+    """
+    x = np.asarray(values, float)
+    mean = float(x.mean())
+    means = [x.mean(axis=axis) for axis in (0, 1) if x.shape[1 - axis] > 1]
+    variances = np.array([each.var(ddof=1) / each.size for each in means])
+    if not variances.any():
+        return Interval(mean, mean, mean)
+    freedom = variances.sum() ** 2 / sum(v**2 / (m.size - 1) for v, m in zip(variances, means, strict=True))
+    half = float(special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variances.sum()))
+    return Interval(mean, mean - half, mean + half)
+
+
 def geometric_mean_interval(ratios: ArrayLike, *, level: float = 0.95) -> Interval:
     """Geometric mean of independent ratios, e.g. over seeds, with Student's t interval of their logarithms.
 

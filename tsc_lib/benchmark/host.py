@@ -107,9 +107,10 @@ def pin(threads: int) -> None:
 
 def describe_host() -> dict[str, Any]:
     """Facts to record beside measurements: processor, system, versions, load and time."""
+    kernel = ".".join(platform.release().split(".")[:2])  # what follows is how somebody built it
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {kernel}, {' '.join(filter(None, platform.libc_ver()))}",
         "cpus": os.cpu_count(),
         "cpus_usable": usable_cpus(),
         "load_average": list(os.getloadavg()),

@@ -25,6 +25,7 @@ from tsc_lib.profiles import DataChoice, Profile, load_profile
 from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.spec import BenchmarkSettings, DataSpec, digest
 from tsc_lib.stages import REFERENCE, Unit
+from tsc_lib.stats import crossed_mean_interval
 from tsc_lib.store import StageFailed
 from tsc_lib.study.columns import COLUMNS, COSTS, EVIDENCE, qualities
 
@@ -254,6 +255,24 @@ class Study:
                 columns = {name: classes[record[name]] for name in ("true", "predicted")}
                 tables.append(pd.DataFrame({**unit.names, "series": range(len(record["true"])), **columns}))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def points_lost(self, recipe: str, runtime: str) -> pd.DataFrame:
+        """Percentage points of accuracy that a variant loses, with an interval over the seeds and the test series.
+
+        Returns
+        -------
+        DataFrame
+            Columns `dataset`, `model`, `points_lost`, `points_lost_low`, `points_lost_high` and `seeds`.
+        """
+        lost: dict[tuple[str, str], list[np.ndarray]] = {}
+        for unit in self._each("points lost"):
+            own, reference = (self.deploy(unit, *variant) for variant in ((recipe, runtime), REFERENCE))
+            if own["status"] == reference["status"] == "ok":
+                right, before = (np.array(r["predicted"]) == np.array(r["true"]) for r in (own, reference))
+                lost.setdefault((unit.data.name, unit.model), []).append(100.0 * (before.astype(int) - right))
+        rows = [(*cell, *crossed_mean_interval(seeds), len(seeds)) for cell, seeds in lost.items()]
+        names = ["points_lost", "points_lost_low", "points_lost_high"]
+        return pd.DataFrame(rows, columns=["dataset", "model", *names, "seeds"])
 
     def removed(self) -> pd.DataFrame:
         """One row per head and neuron of every recipe that removes heads, neurons or layers: whether it was kept."""

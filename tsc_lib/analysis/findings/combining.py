@@ -24,19 +24,30 @@ def taken_apart(recipe: str, runtime: str) -> str:
     return UNRUN if recipe == BASELINE else f"The recipe that is taken apart below is `{recipe}` in {runtime}."
 
 
-def headline(results: pd.DataFrame, recipe: str, runtime: str) -> str:
-    """How far the recipe comes on every data set and model, and whether that is the aim, as a Markdown table."""
+def headline(results: pd.DataFrame, lost: pd.DataFrame, recipe: str, runtime: str) -> str:
+    """How far the recipe comes on every data set and model, and whether that is the aim, as a Markdown table.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+    lost : DataFrame
+        From `tsc_lib.study.Study.points_lost`: other test series are doubted as well as other seeds.
+    recipe, runtime : str
+        Which variant.
+    """
     lines = []
     for which in batches(results) if recipe != BASELINE else ():
         rows = at_batch(results, which)
         table = strategy_table(results, which)
+        table = table.drop(columns=[name for name in lost if name not in CELL]).merge(lost, on=CELL)
         for row in table[(table.recipe == recipe) & (table.runtime == runtime)].itertuples():
             times = interval(1 / row.cpu_ratio, 1 / row.cpu_ratio_high, 1 / row.cpu_ratio_low)
-            lost = interval(row.points_lost, row.points_lost_low, row.points_lost_high)
+            points = interval(row.points_lost, row.points_lost_low, row.points_lost_high)
             size = batch_name(rows[rows.dataset == row.dataset])
             aim = f"{TARGETS[which]}, at most {PERMITTED_LOSS:g}"
             lines.append(
-                f"| {row.dataset} | {row.model} | {size} | {times} | {lost} | {aim} | {_verdict(row, which)} |"
+                f"| {row.dataset} | {row.model} | {size} | {times} | {points} | {aim} | {_verdict(row, which)} |"
             )
     if not lines:
         return UNRUN
