@@ -137,6 +137,34 @@ def test_what_no_export_wrote_is_left_alone(study: Study, folder: Path, tmp_path
     export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "empty")
 
 
+def test_what_comes_while_the_export_is_made_is_left_alone(
+    study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = bundle.write
+
+    def slow(*given):
+        (folder / "predictions.csv").write_text("mine")
+        write(*given)
+
+    monkeypatch.setattr(bundle, "write", slow)
+    with pytest.raises(UserError, match=r"model holds predictions.csv, which no export wrote"):
+        export(study, study.units[0], RECIPE, "onnxruntime", folder)
+    assert (folder / "predictions.csv").read_text() == "mine"
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "unit_results", None)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"deep/model cannot be made, because .*file is no folder to write to; name"):
+        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "file" / "deep" / "model")
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # to root everything is writable
+    with pytest.raises(UserError, match=r"model cannot be made, because .* is no folder to write to"):
+        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "model")
+
+
 def test_an_export_that_fails_leaves_the_earlier_one(
     study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +176,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match=r"model cannot be written \(No space.*\); mend that or name another folder"):
         export(study, study.units[0], RECIPE, "onnxruntime", folder)
     assert files_in(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
