@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.benchmark.host import cpu_model
 from tsc_lib.benchmark.inputs import MOST_CALLS, calls_of, load_inputs
+from tsc_lib.benchmark.session import follow
 from tsc_lib.errors import UserError
 
 HERE = Path(__file__)
@@ -288,6 +290,17 @@ def test_an_interrupted_session_is_not_started_again(inputs, tmp_path):
         signal.signal(signal.SIGINT, before)
     assert log.read_text() == "loaded\n"
     assert lock_is_free(tmp_path)
+
+
+def test_a_child_that_fails_by_itself_says_why(tmp_path):
+    with pytest.raises(UserError, match=r"process failed \(while starting\): FileNotFoundError: .*absent.npz"):
+        run_session(candidate("reference"), [], tmp_path / "absent.npz", TINY)
+
+
+def test_half_an_answer_is_the_end_of_a_child():
+    begun = {"event": "progress", "stage": "batch 1", "done": 0, "total": 5, "name": "", "doing": "measuring"}
+    answers = io.StringIO(json.dumps(begun) + '\n{"event": "result", "result": {"hos')
+    assert follow(answers, False) == (None, "measuring", "")
 
 
 def test_killing_the_child_from_outside(inputs, tmp_path):
