@@ -60,6 +60,29 @@ def test_a_runtime_that_is_not_installed_says_so(models: Path, monkeypatch: pyte
         runtimes.load(models / f"any-{runtime}", runtime)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module", name="onnx.helper"), "needs onnx, which is not installed: pip install onnx$"),
+        (
+            ImportError("libgomp.so.1: cannot open\nshared object", name="onnxruntime"),
+            r"onnxruntime cannot be imported \(libgomp.so.1: cannot open shared object\); install its packages again$",
+        ),
+        (ImportError(), r"onnxruntime cannot be imported \(ImportError\)"),
+    ],
+    ids=["missing", "broken", "silent"],
+)
+def test_what_is_installed_but_broken_is_not_called_missing(
+    models: Path, monkeypatch: pytest.MonkeyPatch, error: ImportError, said: str
+) -> None:
+    def session(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tsc_lib.runtimes.onnxruntime.session", session)
+    with pytest.raises(RuntimeUnavailable, match=said):
+        runtimes.load(models / "any-onnxruntime", "onnxruntime")
+
+
 def test_a_command_of_the_study_says_what_is_missing() -> None:
     done = without_the_study("from tsc_lib import cli", "sys.exit(cli.main(['data', 'GunPoint']))")
     assert done.returncode == 1
