@@ -15,6 +15,7 @@ from test_deploy import needs_compiler
 from tsc_lib import cli, data, deploy, runtimes, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.export import bundle
+from tsc_lib.export.card import executed
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
 from tsc_lib.profiles import DataChoice, load_profile
@@ -109,6 +110,13 @@ def test_the_card_tells_what_was_measured(study: Study, folder: Path) -> None:
     assert "a saving in it is a saving in CPU time" in card
     assert study.host()["cpu_model"] in card
     assert "nan" not in card.lower().split()
+
+
+def test_the_card_counts_linear_layers_in_every_format() -> None:
+    deployed = {"int8_ops": 14, "fp32_ops": 0, "details": {}}
+    assert executed(deployed) == "14 linear layers run in int8 and 0 in fp32"
+    deployed |= {"int8_ops": 0, "details": {"bf16_ops": 14}}
+    assert executed(deployed) == "0 linear layers run in int8, 14 in bf16 and 0 in fp32"
 
 
 def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None:
