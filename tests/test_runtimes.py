@@ -17,13 +17,16 @@ from tsc_lib.runtimes import RUNTIMES, RuntimeUnavailable
 HEAVY = ["torch", "torchao", "pandas", "yaml", "aeon", "safetensors", "tqdm", "scipy", "sklearn", "matplotlib", "onnx"]
 """Packages of the study that a machine which only predicts has not got."""
 
+UNIX = ["fcntl", "grp", "pwd", "resource", "termios"]
+"""Modules of Python that other systems have not got."""
+
 FREE = ("onnxruntime", "openvino")
 """Runtimes that need no torch."""
 
 
 def without_the_study(*statements: str) -> subprocess.CompletedProcess[str]:
-    """Run statements in a process that cannot import the study's packages."""
-    block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))"
+    """Run statements in a process that cannot import the study's packages, on no Unix."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY + UNIX}))"
     script = "\n".join([block, *statements])
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 

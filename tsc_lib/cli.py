@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import shutil
 import subprocess
@@ -38,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(chosen: argparse.Namespace) -> None:
+    import fcntl  # of Unix alone, and predict works elsewhere
+
     from tsc_lib import store
     from tsc_lib.study import Study
 
