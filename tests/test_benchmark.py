@@ -20,6 +20,7 @@ from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_in
 from tsc_lib.benchmark.host import cpu_model
 from tsc_lib.benchmark.inputs import MOST_CALLS, calls_of, load_inputs
 from tsc_lib.benchmark.session import follow
+from tsc_lib.cpus import instructions
 from tsc_lib.errors import UserError
 
 HERE = Path(__file__)
@@ -376,6 +377,7 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions(tmp_path: P
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu avx512_vnni avx2 sse2\n\nmodel name\t: another\n")
     assert cpu_model(cpuinfo) == "AMD EPYC (avx2, avx512_vnni)"
+    assert instructions(cpuinfo) == ("avx2", "avx512_vnni")
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu\n")
     assert cpu_model(cpuinfo) == "AMD EPYC"
-    assert cpu_model(tmp_path / "absent")
+    assert cpu_model(tmp_path / "absent") and instructions(tmp_path / "absent") == ()

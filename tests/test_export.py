@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_deploy import needs_compiler
 
-from tsc_lib import cli, data, deploy, runtimes, stages, store
+from tsc_lib import cli, cpus, data, deploy, runtimes, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.card import executed
@@ -69,6 +69,7 @@ def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path
     [unit] = compiled.units
     export(compiled, unit, RECIPE, "inductor", tmp_path / "model")
     assert "program.pt2" in files_in(tmp_path / "model")
+    assert bundle.read(tmp_path / "model").instructions == cpus.instructions()
     prediction = predict(tmp_path / "model", Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
     assert prediction.logits.argmax(axis=1).tolist() == compiled.deploy(unit, RECIPE, "inductor")["predicted"]
     eager = runtimes.load(stages.deployed(unit, RECIPE, "eager")[0], "eager")
@@ -82,6 +83,7 @@ def test_a_folder_holds_the_model_and_nothing_of_the_training(folder: Path) -> N
         "model.json", "model.onnx", "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
     }  # fmt: skip
     assert (described.shortest, described.longest, described.equal_length) == (24, 24, True)
+    assert described.instructions == ()
     assert (described.scaling, described.gaps) == ({"kind": "series"}, "refuse")
     requirements = (folder / "requirements.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in requirements] == ["numpy", "onnxruntime"]

@@ -6,8 +6,9 @@ import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from tsc_lib import data, runtimes, stages
+from tsc_lib import cpus, data, runtimes, stages
 from tsc_lib.compress import parse, text
 from tsc_lib.data import Dataset
 from tsc_lib.errors import UserError, one_line
@@ -55,7 +56,8 @@ def export(study: Study, unit: Unit, recipe: str, runtime: str, target: Path) ->
         raise UserError(f"{recipe} in {runtime} cannot be exported, because it {status}")
     source, record = stages.deployed(unit, recipe, runtime)
     dataset = data.load(unit.data)
-    described = _describe(unit, recipe, runtime, source, dataset, int(chosen.threads.iloc[0]))
+    needed = _instructions(runtime, record["deployed"]["details"])
+    described = _describe(unit, recipe, runtime, source, dataset, needed, int(chosen.threads.iloc[0]))
     reference = rows[(rows.recipe == stages.REFERENCE[0]) & (rows.runtime == stages.REFERENCE[1])]
     card = model_card(described, unit, dataset, record, chosen, reference, study.host(unit))
     try:
@@ -68,7 +70,22 @@ def export(study: Study, unit: Unit, recipe: str, runtime: str, target: Path) ->
     return described
 
 
-def _describe(unit: Unit, recipe: str, runtime: str, source: Path, dataset: Dataset, threads: int) -> Bundle:
+def _instructions(runtime: str, details: dict[str, Any]) -> tuple[str, ...]:
+    """The instruction sets that a runtime's files need; where they were not recorded, those of this processor."""
+    if runtime != "inductor":
+        return ()
+    return tuple(details["instructions"].split()) if "instructions" in details else cpus.instructions()
+
+
+def _describe(
+    unit: Unit,
+    recipe: str,
+    runtime: str,
+    source: Path,
+    dataset: Dataset,
+    instructions: tuple[str, ...],
+    threads: int,
+) -> Bundle:
     facts = read_json(source / "model.json")
     config = TransformerConfig(**facts["config"])
     lengths = length_limits(config)
@@ -91,6 +108,7 @@ def _describe(unit: Unit, recipe: str, runtime: str, source: Path, dataset: Data
         scaling=dataset.scaler.to_json(),
         gaps=unit.data.gaps,
         threads=threads,
+        instructions=instructions,
         versions={name: version(name) for name in packages},
     )
 
