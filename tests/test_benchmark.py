@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import signal
@@ -18,6 +19,8 @@ import pytest
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.benchmark.host import cpu_model
 from tsc_lib.benchmark.inputs import MOST_CALLS, calls_of, load_inputs
+from tsc_lib.benchmark.session import follow
+from tsc_lib.cpus import instructions
 from tsc_lib.errors import UserError
 
 HERE = Path(__file__)
@@ -290,6 +293,17 @@ def test_an_interrupted_session_is_not_started_again(inputs, tmp_path):
     assert lock_is_free(tmp_path)
 
 
+def test_a_child_that_fails_by_itself_says_why(tmp_path):
+    with pytest.raises(UserError, match=r"process failed \(while starting\): FileNotFoundError: .*absent.npz"):
+        run_session(candidate("reference"), [], tmp_path / "absent.npz", TINY)
+
+
+def test_half_an_answer_is_the_end_of_a_child():
+    begun = {"event": "progress", "stage": "batch 1", "done": 0, "total": 5, "name": "", "doing": "measuring"}
+    answers = io.StringIO(json.dumps(begun) + '\n{"event": "result", "result": {"hos')
+    assert follow(answers, False) == (None, "measuring", "")
+
+
 def test_killing_the_child_from_outside(inputs, tmp_path):
     threading.Thread(target=lambda: os.kill(lock_holder(tmp_path), signal.SIGKILL)).start()
     with pytest.raises(UserError, match="ended by SIGKILL"):
@@ -363,6 +377,7 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions(tmp_path: P
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu avx512_vnni avx2 sse2\n\nmodel name\t: another\n")
     assert cpu_model(cpuinfo) == "AMD EPYC (avx2, avx512_vnni)"
+    assert instructions(cpuinfo) == ("avx2", "avx512_vnni")
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu\n")
     assert cpu_model(cpuinfo) == "AMD EPYC"
-    assert cpu_model(tmp_path / "absent")
+    assert cpu_model(tmp_path / "absent") and instructions(tmp_path / "absent") == ()

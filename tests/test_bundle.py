@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from exported import describe_again, rewrite
 
+from tsc_lib.cpus import instructions
 from tsc_lib.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
@@ -54,12 +55,21 @@ def test_damaged_checksums_are_refused(model: Path, content: str) -> None:
 
 def test_a_newer_format_is_refused(model: Path) -> None:
     describe_again(model, format=99)
-    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 2.; update tsc_lib")
+    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 3.; update tsc_lib")
 
 
-def test_the_first_format_refuses_gaps(model: Path) -> None:
+def test_older_formats_refuse_gaps_and_run_on_every_processor(model: Path) -> None:
+    rewrite(model, bundle.DESCRIPTION, lambda content: (content.pop("instructions"), content.update(format=2)))
+    assert bundle.read(model).instructions == ()
     rewrite(model, bundle.DESCRIPTION, lambda content: (content.pop("gaps"), content.update(format=1)))
-    assert bundle.read(model).gaps == "refuse"
+    assert (bundle.read(model).gaps, bundle.read(model).instructions) == ("refuse", ())
+
+
+def test_native_code_for_another_processor_is_refused(model: Path) -> None:
+    describe_again(model, instructions=[*instructions(), "avx9000", "amx_fp1"])
+    refused(model, "was compiled for a processor with amx_fp1, avx9000, which this one lacks; export the model again")
+    describe_again(model, instructions=list(instructions()))
+    bundle.load(model, bundle.read(model), 1)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +91,8 @@ def test_the_first_format_refuses_gaps(model: Path) -> None:
         {"runtime": ["onnxruntime"]},
         {"threads": 0},
         {"versions": []},
+        {"instructions": "avx2"},
+        {"instructions": [2]},
         {"gaps": "zero"},
         {"scaling": "none"},
         {"scaling": {}},
@@ -99,7 +111,7 @@ def test_a_description_with_other_content_is_refused(model: Path, change: dict) 
     refused(model, "bundle.json is not what 'export' wrote")
 
 
-@pytest.mark.parametrize("name", ["labels", "patch", "scaling", "gaps", "threads", "versions", "equal_length"])
+@pytest.mark.parametrize("name", ["labels", "patch", "scaling", "gaps", "threads", "versions", "instructions"])
 def test_a_description_that_lacks_something_is_refused(model: Path, name: str) -> None:
     rewrite(model, bundle.DESCRIPTION, lambda content: content.pop(name))
     refused(model, "bundle.json is not what 'export' wrote")

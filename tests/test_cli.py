@@ -47,6 +47,32 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments
     assert said in sentence(capsys, *arguments.split())
 
 
+@pytest.mark.parametrize("command", ["predict model x.csv --out", "results --csv"])
+def test_a_file_that_cannot_be_written_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path, said in (
+        (tmp_path, "is no regular file; name one to write, or none to print"),
+        (tmp_path / "pipe", "is no regular file"),
+        (tmp_path / "link", "is no regular file"),
+        (os.devnull, f"{os.devnull} is no regular file"),
+        (tmp_path / "nowhere" / "x.csv", "name a file in a folder that exists and may be written to"),
+        (tmp_path / "pipe" / "x.csv", "name a file in a folder that exists"),
+    ):
+        assert said in sentence(capsys, *command.split(), str(path))
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # to root everything is writable
+    assert "that exists and may be written to" in sentence(capsys, *command.split(), str(tmp_path / "x.csv"))
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(",".join(["1"] * 24))
+    (tmp_path / "link").symlink_to("out.csv")
+    assert cli.main(["predict", str(models / "fixed"), str(tmp_path / "x.csv"), "--out", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "out.csv").read_text().startswith("series,label")
+
+
 @pytest.mark.parametrize("command", ["report", "run", "optimize", "export", "predict", "data", "results"])
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as stopped:

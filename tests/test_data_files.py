@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from urllib.error import URLError
@@ -13,6 +14,7 @@ import pytest
 
 from tsc_lib.data import load, resolve
 from tsc_lib.errors import UserError
+from tsc_lib.series.formats import read_npz
 from tsc_lib.spec import DataSpec
 
 HEADER = "# made up\n@problemName toy\n@timestamps false\n@classLabel true {labels}\n@data\n"
@@ -279,3 +281,16 @@ def test_a_file_from_elsewhere_is_read(make):
     plain = load(resolve(str(make(GOOD, name="plain")), scaling="none"))
     assert [x.tolist() for x in data.train.x] == [x.tolist() for x in plain.train.x]
     assert data.classes == plain.classes == ("a", "b")
+
+
+def test_a_damaged_npz_is_one_sentence_whichever_byte_is_wrong(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(2, 24)))
+    content, said = (tmp_path / "x.npz").read_bytes(), set()
+    for place, bit in itertools.product(range(len(content)), (1, 8, 128)):
+        damaged = bytearray(content)
+        damaged[place] ^= bit
+        try:
+            read_npz(bytes(damaged), tmp_path / "x.npz")
+        except UserError as error:
+            said.add(str(error))
+    assert f"{tmp_path / 'x.npz'} is damaged or no .npz file; save the series with numpy.savez(file, x=series)" in said

@@ -73,6 +73,15 @@ def test_dynamic_int8_runs_int8_operators_and_is_smaller(tmp_path: Path, materia
     np.testing.assert_allclose(logits, exact, atol=0.1)
 
 
+def test_dynamic_int8_takes_layers_without_a_bias(tmp_path: Path, material: Material) -> None:
+    model = apply(model_of(1), "lowrank(0.5) > int8(dynamic)", material)
+    assert any(isinstance(m, torch.nn.Linear) and m.bias is None for m in model.network.modules())
+    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+    assert (deployed.int8_ops, deployed.fp32_ops) == (linears(model, "eager"), 0)
+    x = np.stack(material.valid.x)
+    np.testing.assert_allclose(runtimes.load(tmp_path, "eager")(x), logits_of(model, x), atol=0.1)
+
+
 def linears(model: CompressedModel, runtime: str) -> int:
     """How many linear layers a runtime has to execute."""
     network = model.network if runtime == "eager" else Lean(model.network, attention="operator")
@@ -225,7 +234,7 @@ def test_a_runtime_that_is_not_installed_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(RuntimeUnavailable, match=rf"needs {package}: pip install 'tsc_lib\[runtimes\]'"):
+    with pytest.raises(RuntimeUnavailable, match=rf"needs {package}, .*: pip install 'tsc_lib\[runtimes\]'"):
         deploy.prepare(model_of(1), runtime, tmp_path, equal_length=True)
 
 

@@ -20,6 +20,7 @@ from tsc_lib.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
+from tsc_lib.models.lean import Lean
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
 from tsc_lib.profiles import load_profile
@@ -147,7 +148,9 @@ def test_every_runtime_gives_the_logits_of_where_a_series_leaves(
     thresholds = [threshold for _, threshold in early.network.config.exits]
     _, left = places(at_exits, thresholds)
     index = np.arange(len(x)) if equal_length else None
-    deploy.prepare(early, runtime, tmp_path, equal_length=equal_length)
+    deployed = deploy.prepare(early, runtime, tmp_path, equal_length=equal_length)
+    network = early.network if runtime == "eager" else Lean(early.network, attention="operator")
+    assert deployed.fp32_ops == sum(isinstance(m, torch.nn.Linear) for m in network.modules())  # the exits' too
     predictor = runtimes.load(tmp_path, runtime)
     together = predictor(x, lengths)
     if index is None:

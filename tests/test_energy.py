@@ -249,7 +249,8 @@ arguments = sys.argv[1:]
 events = arguments[arguments.index("-e") + 1].split(",")
 def say(joules):
     for event in events:
-        sys.stderr.write(f"{joules};Joules;{event};1000;100.00;;\\n")
+        told = str(joules) if os.environ["LC_ALL"] == "C" else str(joules).replace(".", ",")
+        sys.stderr.write(f"{told};Joules;{event};1000;100.00;;\\n")
     sys.exit()
 if "--control" not in arguments:
     say(1.0)
@@ -270,6 +271,7 @@ while command := os.read(reading, 64):
 
 def test_perf_counts_the_window_alone(tmp_path, monkeypatch):
     fake_perf(tmp_path, FIFTY_WATTS)
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     source = Perf()
     assert source.unavailable() is None

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from test_deploy import needs_compiler
 
-from tsc_lib import cli, data, deploy, runtimes, stages, store
+from tsc_lib import cli, cpus, data, deploy, runtimes, stages, store
 from tsc_lib.errors import UserError
 from tsc_lib.export import bundle
+from tsc_lib.export.card import executed
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
 from tsc_lib.profiles import DataChoice, load_profile
@@ -68,6 +69,7 @@ def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path
     [unit] = compiled.units
     export(compiled, unit, RECIPE, "inductor", tmp_path / "model")
     assert "program.pt2" in files_in(tmp_path / "model")
+    assert bundle.read(tmp_path / "model").instructions == cpus.instructions()
     prediction = predict(tmp_path / "model", Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
     assert prediction.logits.argmax(axis=1).tolist() == compiled.deploy(unit, RECIPE, "inductor")["predicted"]
     eager = runtimes.load(stages.deployed(unit, RECIPE, "eager")[0], "eager")
@@ -81,6 +83,7 @@ def test_a_folder_holds_the_model_and_nothing_of_the_training(folder: Path) -> N
         "model.json", "model.onnx", "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
     }  # fmt: skip
     assert (described.shortest, described.longest, described.equal_length) == (24, 24, True)
+    assert described.instructions == ()
     assert (described.scaling, described.gaps) == ({"kind": "series"}, "refuse")
     requirements = (folder / "requirements.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in requirements] == ["numpy", "onnxruntime"]
@@ -111,6 +114,13 @@ def test_the_card_tells_what_was_measured(study: Study, folder: Path) -> None:
     assert "nan" not in card.lower().split()
 
 
+def test_the_card_counts_linear_layers_in_every_format() -> None:
+    deployed = {"int8_ops": 14, "fp32_ops": 0, "details": {}}
+    assert executed(deployed) == "14 linear layers run in int8 and 0 in fp32"
+    deployed |= {"int8_ops": 0, "details": {"bf16_ops": 14}}
+    assert executed(deployed) == "0 linear layers run in int8, 14 in bf16 and 0 in fp32"
+
+
 def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None:
     before = files_in(folder)
     (folder / "model.onnx").write_bytes(b"damaged")
@@ -137,6 +147,34 @@ def test_what_no_export_wrote_is_left_alone(study: Study, folder: Path, tmp_path
     export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "empty")
 
 
+def test_what_comes_while_the_export_is_made_is_left_alone(
+    study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = bundle.write
+
+    def slow(*given):
+        (folder / "predictions.csv").write_text("mine")
+        write(*given)
+
+    monkeypatch.setattr(bundle, "write", slow)
+    with pytest.raises(UserError, match=r"model holds predictions.csv, which no export wrote"):
+        export(study, study.units[0], RECIPE, "onnxruntime", folder)
+    assert (folder / "predictions.csv").read_text() == "mine"
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "unit_results", None)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"deep/model cannot be made, because .*file is no folder to write to; name"):
+        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "file" / "deep" / "model")
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # to root everything is writable
+    with pytest.raises(UserError, match=r"model cannot be made, because .* is no folder to write to"):
+        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "model")
+
+
 def test_an_export_that_fails_leaves_the_earlier_one(
     study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +186,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match=r"model cannot be written \(No space.*\); mend that or name another folder"):
         export(study, study.units[0], RECIPE, "onnxruntime", folder)
     assert files_in(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,17 @@ def test_sources_name_every_linear_layer_once(model: CompressedModel, material: 
             lean = Lean(network, attention="operator")
         named = [source for name in linears(lean) for source in sources(name)]
         assert sorted(named) == sorted(linears(network))
+
+
+def test_sensitivity_sees_series_that_are_shorter_than_a_patch(model: CompressedModel, material: Material) -> None:
+    rng = np.random.default_rng(0)
+    short = [rng.normal(size=(1, n)).astype(np.float32) for n in (3, 5, 8, 7, 20)]
+    filled = [np.pad(one, ((0, 0), (0, max(0, 8 - one.shape[1])))) for one in short]
+    found = []
+    for series in (short, filled):
+        split = data.Split(series, np.arange(5) % 2)
+        found.append(sensitivity(model, replace(material, train=split, equal_length=False), 5))
+    assert found[0] == found[1]
 
 
 def test_sensitivity_is_that_of_one_layer_alone(model: CompressedModel, material: Material) -> None:

@@ -17,13 +17,16 @@ from tsc_lib.runtimes import RUNTIMES, RuntimeUnavailable
 HEAVY = ["torch", "torchao", "pandas", "yaml", "aeon", "safetensors", "tqdm", "scipy", "sklearn", "matplotlib", "onnx"]
 """Packages of the study that a machine which only predicts has not got."""
 
+UNIX = ["fcntl", "grp", "pwd", "resource", "termios"]
+"""Modules of Python that other systems have not got."""
+
 FREE = ("onnxruntime", "openvino")
 """Runtimes that need no torch."""
 
 
 def without_the_study(*statements: str) -> subprocess.CompletedProcess[str]:
-    """Run statements in a process that cannot import the study's packages."""
-    block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))"
+    """Run statements in a process that cannot import the study's packages, on no Unix."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY + UNIX}))"
     script = "\n".join([block, *statements])
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
@@ -58,6 +61,29 @@ def test_a_runtime_that_is_not_installed_says_so(models: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, runtime, None)
     with pytest.raises(RuntimeUnavailable, match=f"{runtime} needs {runtime}, which is not installed"):
         runtimes.load(models / f"any-{runtime}", runtime)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module", name="onnx.helper"), "needs onnx, which is not installed: pip install onnx$"),
+        (
+            ImportError("libgomp.so.1: cannot open\nshared object", name="onnxruntime"),
+            r"onnxruntime cannot be imported \(libgomp.so.1: cannot open shared object\); install its packages again$",
+        ),
+        (ImportError(), r"onnxruntime cannot be imported \(ImportError\)"),
+    ],
+    ids=["missing", "broken", "silent"],
+)
+def test_what_is_installed_but_broken_is_not_called_missing(
+    models: Path, monkeypatch: pytest.MonkeyPatch, error: ImportError, said: str
+) -> None:
+    def session(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tsc_lib.runtimes.onnxruntime.session", session)
+    with pytest.raises(RuntimeUnavailable, match=said):
+        runtimes.load(models / "any-onnxruntime", "onnxruntime")
 
 
 def test_a_command_of_the_study_says_what_is_missing() -> None:

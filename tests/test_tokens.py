@@ -12,6 +12,7 @@ import torch
 from tsc_lib import deploy, runtimes
 from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
 from tsc_lib.data import Split
+from tsc_lib.deploy.inductor import Bf16
 from tsc_lib.errors import UserError
 from tsc_lib.models.lean import Form, Lean
 from tsc_lib.models.tokens import kept, reduced
@@ -48,6 +49,17 @@ def padded(material: Material, noise: float = 0.0) -> tuple[torch.Tensor, torch.
 def logits_alone(network: torch.nn.Module, material: Material) -> torch.Tensor:
     with torch.inference_mode():
         return torch.cat([network(torch.from_numpy(x[None])) for x in material.train.x])
+
+
+@pytest.mark.parametrize("attention", ["operator", "sums"])
+@pytest.mark.parametrize("recipe", ["merge(0.5)", "drop(0.7, 1) > merge(0.5)"])
+def test_padded_series_run_in_bf16(model: CompressedModel, material: Material, recipe: str, attention: Form) -> None:
+    network = apply(model, recipe, material).network
+    lean = Lean(network, attention=attention).eval()
+    with torch.inference_mode():
+        exact, logits = lean(*padded(material)), Bf16(lean)(*padded(material))
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, exact, rtol=0, atol=0.2)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import shutil
 import subprocess
@@ -38,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(chosen: argparse.Namespace) -> None:
+    import fcntl  # of Unix alone, and predict works elsewhere
+
     from tsc_lib import store
     from tsc_lib.study import Study
 
@@ -114,22 +115,26 @@ def _export(chosen: argparse.Namespace) -> None:
 def _predict(chosen: argparse.Namespace) -> None:
     from tsc_lib.export.predict import predict
 
-    if chosen.out is not None:
-        _check_writable(chosen.out)
+    out = None if chosen.out is None else _writable(chosen.out)
     prediction = predict(chosen.folder, chosen.file, batch_size=chosen.batch_size, threads=chosen.threads)
-    if chosen.out is None:
+    if out is None:
         print(prediction.to_csv(), end="")
     else:
-        write_text(chosen.out, prediction.to_csv())
+        write_text(out, prediction.to_csv())
         print(f"{len(prediction.predicted)} rows written to {chosen.out}")
     right, known = prediction.right()
     if known:
         print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
 
 
-def _check_writable(path: Path) -> None:
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"cannot write {path}; name a file in a folder that exists")
+def _writable(path: Path) -> Path:
+    """The file that a path leads to; refused before any work if it could not be written, or is a device or a pipe."""
+    folder = path.resolve().parent
+    if not (os.access(folder, os.W_OK | os.X_OK) and folder.is_dir()):
+        raise UserError(f"cannot write {path}; name a file in a folder that exists and may be written to")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file; name one to write, or none to print")
+    return path.resolve()
 
 
 def _optimize(chosen: argparse.Namespace) -> None:
@@ -157,13 +162,12 @@ def _data(chosen: argparse.Namespace) -> None:
 def _results(chosen: argparse.Namespace) -> None:
     from tsc_lib.study import Study
 
-    if chosen.csv is not None:
-        _check_writable(chosen.csv)
+    csv = None if chosen.csv is None else _writable(chosen.csv)
     table = Study.open(chosen.profile).results()
-    if chosen.csv is None:
+    if csv is None:
         print(table.to_string(index=False))
     else:
-        write_text(chosen.csv, table.to_csv(index=False))
+        write_text(csv, table.to_csv(index=False))
         print(f"{len(table)} rows written to {chosen.csv}")
 
 

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tsc_lib.cpus import usable_cpus
+from tsc_lib.cpus import CPUINFO, facts, usable_cpus
 from tsc_lib.spec import Spec
 
 LIBRARIES = ("numpy", "torch", "torchao", "onnxruntime", "openvino", "aeon")
@@ -119,20 +119,15 @@ def describe_host() -> dict[str, Any]:
     }
 
 
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def cpu_model(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name as the system tells it, and which of `INSTRUCTIONS` it has; virtual machines hide the rest.
 
     Examples
     --------
     ``AMD EPYC (avx2, avx512f, avx512_vnni, avx512_bf16)``
     """
-    facts: dict[str, str] = {}
-    with suppress(OSError):
-        first, _, _ = cpuinfo.read_text().partition("\n\n")  # of as many alike as there are cores
-        for line in first.splitlines():
-            key, _, value = line.partition(":")
-            facts[key.strip()] = value.strip()
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    flags = facts.get("flags", "").split()
+    told = facts(cpuinfo)
+    name = told.get("model name") or platform.processor() or platform.machine()
+    flags = told.get("flags", "").split()
     instructions = ", ".join(flag for flag in INSTRUCTIONS if flag in flags)
     return f"{name} ({instructions})" if instructions else name

@@ -27,6 +27,9 @@ PRODUCTS = ("MatMul", "FusedMatMul", "Gemm", "FusedGemm", "Conv")
 WARM_UP = 3
 EVENT = "_kernel_time"
 
+MOST_EVENTS = 1_000_000
+"""Events that ONNX Runtime's profiler keeps; it leaves out later ones."""
+
 
 def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[dict[str, Any]]:
     """Time and arithmetic of each kind of operator in a deployed model of fp32, on one thread.
@@ -40,30 +43,44 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
     calls : sequence of Call
         A sweep.
     repeats : int
-        Sweeps to measure, after some to warm up.
+        Sweeps to measure, after some to warm up; fewer if the runtime would not tell of so many.
 
     Returns
     -------
     list of dict
         For every one of `KINDS`: ``kind``; ``operators``, how many one call of the graph executes; ``macs``, the
         multiply-accumulates of a sweep; and ``ms``, the time of every sweep.
+
+    Raises
+    ------
+    RuntimeError
+        If the runtime does not tell of every operator that was executed.
     """
     import onnx
 
     with tempfile.TemporaryDirectory() as temporary, host_lock(partial(print, file=sys.stderr, flush=True)):
         optimized = Path(temporary) / "optimized.onnx"
-        profiled = session(folder / MODEL, 1, optimized=optimized, profile=Path(temporary) / "profile")
-        predict = OnnxRuntimePredictor(profiled, description_of(folder)["config"]["patch"], 1)
-        for _ in range(WARM_UP + repeats):
-            for call in calls:
-                predict(call.x, call.lengths)
-        events = json.loads(Path(profiled.end_profiling()).read_text())
+
+        def told(sweeps: int) -> list[dict[str, Any]]:
+            profiled = session(folder / MODEL, 1, optimized=optimized, profile=Path(temporary) / "profile")
+            predict = OnnxRuntimePredictor(profiled, description_of(folder)["config"]["patch"], 1)
+            for _ in range(sweeps):
+                for call in calls:
+                    predict(call.x, call.lengths)
+            events: list[dict[str, Any]] = json.loads(Path(profiled.end_profiling()).read_text())
+            return events
+
+        one = told(1)
+        count = min(WARM_UP + repeats, MOST_EVENTS // len(one))
+        if count <= WARM_UP:
+            raise RuntimeError(f"ONNX Runtime's profiler cannot tell of {WARM_UP + 1} sweeps of {len(one)} events")
+        executed, each = _executions(told(count)), len(_executions(one))
         graph = onnx.load(optimized).graph
+    if len(executed) != count * each:  # every sweep executes the same
+        raise RuntimeError(f"ONNX Runtime's profiler tells of {len(executed)} operators where {count * each} ran")
     weights = {value.name for value in graph.initializer}
     kinds = {node.name: _kind(node, weights) for node in graph.node}
     transposed = {node.name: any(a.name == "transA" and a.i for a in node.attribute) for node in graph.node}
-    executed = [event for event in events if event["cat"] == "Node" and event["name"].endswith(EVENT)]
-    each = len(executed) // (WARM_UP + repeats)  # every sweep executes the same
     sweeps = [executed[start : start + each] for start in range(WARM_UP * each, len(executed), each)]
     rows = []
     for kind in KINDS:
@@ -77,6 +94,10 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
             }
         )
     return rows
+
+
+def _executions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["cat"] == "Node" and event["name"].endswith(EVENT)]
 
 
 def _kind(node: Any, weights: set[str]) -> str:

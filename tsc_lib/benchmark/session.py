@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -25,6 +26,9 @@ per batch size and candidate that `tsc_lib.benchmark.summary.summarise` describe
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals by which somebody asks a process to stop; another one is a crash, or the system short of memory."""
+
+PATIENCE_S = 10.0
+"""How long a child that told no result may take to end by itself, so that its exit code says how."""
 
 NOTHING_MEASURED: dict[str, Any] = {"sweeps": 1, "windows": {}, "invalid": [], "latency_ms": []}
 """What the child would tell of a candidate before its first window."""
@@ -142,8 +146,11 @@ def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
             child.stdin.write(json.dumps(job) + "\n")
             child.stdin.flush()
             result, doing, name = follow(child.stdout, progress)
+            if result is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(PATIENCE_S)
         finally:
-            child.kill()  # a no-op unless we were interrupted
+            child.kill()  # a no-op unless we were interrupted, or it does not end
             child.wait()
             child.stdin.close()
             child.stdout.close()
@@ -159,6 +166,8 @@ def follow(answers: IO[str], progress: bool | None) -> tuple[dict[str, Any] | No
     doing, name, stage, bar = "starting", "", "", None
     try:
         for line in answers:
+            if not line.endswith("\n"):  # it was killed in the middle of an answer
+                break
             answer = json.loads(line)
             if answer["event"] == "note":
                 print(answer["message"], file=sys.stderr, flush=True)

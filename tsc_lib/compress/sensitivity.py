@@ -13,6 +13,7 @@ from tsc_lib.compress.fakequant import FakeQuantLinear, linears, put, ranges
 from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.data import Batch, batches
 from tsc_lib.models.lean import Lean
+from tsc_lib.runtimes.predictor import graph_inputs
 from tsc_lib.training import classify, evaluator
 
 SERIES = 256
@@ -48,12 +49,21 @@ def sensitivity(model: CompressedModel, material: Material, calibration: int) ->
     """
     with torch.no_grad():
         network = Lean(model.network, attention="operator").eval()
-    observed = ranges(network, calibration_batch(material, calibration)[0])
+
+    def whole(x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        x, *given = graph_inputs(x, lengths, model.network.config.patch)
+        return x, given[0] if given else None
+
+    def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        return evaluator(network)(*whole(x, lengths))
+
+    x, lengths, index = calibration_batch(material, calibration)[0]
+    observed = ranges(network, Batch(*whole(x, lengths), index))
     sample, _ = material.sample(SERIES)
     target = torch.from_numpy(sample.y)
 
     def log_probabilities() -> Tensor:
-        logits = torch.from_numpy(classify(evaluator(network), sample, material.equal_length))
+        logits = torch.from_numpy(classify(predict, sample, material.equal_length))
         return F.log_softmax(logits.double(), dim=1)
 
     exact = log_probabilities()

@@ -19,7 +19,8 @@ class Deployed:
     details : dict
         What else is to be known: ``prepare_seconds`` for converting or compiling, ``prepare_peak_mb``, by how much this
         process grew for that (compilers that it starts are not seen), and what the runtime adds, such as
-        ``narrow_weight_ops``, in how many linear layers the weights alone are int8 or int4.
+        ``narrow_weight_ops``, in how many linear layers the weights alone are int8 or int4, or ``instructions``, the
+        instruction sets of the processor that native code was compiled for.
     """
 
     model_bytes: int

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch._inductor.cpu_vec_isa import VecAVX512, VecAVX512VNNI, pick_vec_isa
 
 from tsc_lib.compress.model import CompressedModel, Quantization
+from tsc_lib.cpus import instructions
 from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.deploy.tracing import calibration_of, example, traced
 from tsc_lib.models.lean import Lean
@@ -77,7 +78,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     if model.number_format == "bf16":
         processor.require_bf16()
     inputs, shapes = example(model, equal_length)
-    details: dict[str, float | int | str | bool] = {}
+    details: dict[str, float | int | str | bool] = {"instructions": " ".join(instructions())}
     with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch(_settings(model.number_format)):
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
         program: Any = Lean(model.network, attention="sums").eval()

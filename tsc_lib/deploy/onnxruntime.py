@@ -22,7 +22,7 @@ from tsc_lib.models.lean import Lean
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.onnxruntime import MODEL, session
-from tsc_lib.runtimes.predictor import RuntimeUnavailable
+from tsc_lib.runtimes.predictor import not_importable
 
 VERSION = (3,)
 FORMATS = ("fp32", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
@@ -77,7 +77,7 @@ def _import() -> Any:
 
         return onnx, onnxruntime
     except ImportError as error:
-        raise RuntimeUnavailable(f"onnxruntime needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
+        raise not_importable("onnxruntime", error, install="'tsc_lib[runtimes]'") from None
 
 
 def _export(graph: torch.export.ExportedProgram, path: Path) -> None:

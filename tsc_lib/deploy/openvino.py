@@ -20,7 +20,7 @@ from tsc_lib.models.lean import Lean
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.openvino import MODEL, compiled
-from tsc_lib.runtimes.predictor import RuntimeUnavailable
+from tsc_lib.runtimes.predictor import RuntimeUnavailable, not_importable
 
 VERSION = (4,)
 FORMATS = ("fp32", "bf16", "int8 static", "int8 weights", "int4 weights")
@@ -88,7 +88,7 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise RuntimeUnavailable(f"openvino needs {error.name}: pip install 'tsc_lib[runtimes]'") from None
+        raise not_importable("openvino", error, install="'tsc_lib[runtimes]'") from None
 
 
 def _quantize(model: CompressedModel, converted: Any) -> Any:

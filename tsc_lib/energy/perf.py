@@ -74,7 +74,9 @@ class Perf:
         for event in EVENTS:
             try:
                 command = ["perf", "stat", "-a", "-x", ";", "-e", event, "true"]
-                said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S).stderr
+                said = subprocess.run(
+                    command, capture_output=True, text=True, timeout=PATIENCE_S, env=_environment()
+                ).stderr
             except (OSError, subprocess.TimeoutExpired) as error:
                 return f"perf cannot be run: {error}"
             try:
@@ -101,7 +103,9 @@ class Perf:
         command = ["perf", "stat", "-a", "-x", ";", "-e", ",".join(self._events), "--delay", "-1"]
         command += ["--control", f"fd:{their_control},{their_answers}"]
         try:
-            process = subprocess.Popen(command, stderr=output, pass_fds=(their_control, their_answers))
+            process = subprocess.Popen(
+                command, stderr=output, pass_fds=(their_control, their_answers), env=_environment()
+            )
         finally:
             os.close(their_control)
             os.close(their_answers)
@@ -116,6 +120,11 @@ class Perf:
         joules = sum(domains.values())
         uncertain = joules * EDGE_S / seconds
         return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
+
+
+def _environment() -> dict[str, str]:
+    """That of a perf which writes numbers with a point, whatever the language here."""
+    return {**os.environ, "LC_ALL": "C"}
 
 
 def parse(said: str, events: list[str]) -> dict[str, float]:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from tsc_lib import runtimes
+from tsc_lib.cpus import instructions
 from tsc_lib.errors import UserError, one_line
 from tsc_lib.files import write_json, write_text
 from tsc_lib.runtimes import Predictor, RuntimeUnavailable
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import GAPS
 
-FORMAT = 2
+FORMAT = 3
 """Version of the folder's format; to be raised when an older `read` could not use it."""
 
 DESCRIPTION, REQUIREMENTS, CARD, SUMS = "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
@@ -56,6 +57,8 @@ class Bundle:
         Threads that it was measured with.
     versions : dict
         Packages that it was exported with.
+    instructions : tuple of str
+        Instruction sets of the processor that its native code was compiled for, as Linux calls them.
     """
 
     dataset: str
@@ -74,6 +77,7 @@ class Bundle:
     gaps: str
     threads: int
     versions: dict[str, str]
+    instructions: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> str:
@@ -127,8 +131,12 @@ def read(folder: Path) -> Bundle:
             raise UserError(f"{path} is missing; copy the exported folder again, or export the model again")
         if _digest(path) != sums.get(name):
             raise _damaged(folder, name)
+    if version < 2:
+        content.setdefault("gaps", "refuse")
+    if version < 3:
+        content.setdefault("instructions", [])
     try:
-        return _bundle({"gaps": "refuse", **content} if version == 1 else content)
+        return _bundle(content)
     except (LookupError, TypeError, ValueError):
         raise _damaged(folder, DESCRIPTION) from None
 
@@ -139,8 +147,14 @@ def load(folder: Path, bundle: Bundle, threads: int) -> Predictor:
     Raises
     ------
     UserError
-        If its runtime is not installed, or cannot load it.
+        If its runtime is not installed or cannot load it, or the processor lacks instructions that it needs.
     """
+    missing = set(bundle.instructions).difference(instructions())
+    if missing:
+        raise UserError(
+            f"{folder} was compiled for a processor with {', '.join(sorted(missing))}, which this one lacks; export "
+            "the model again on a processor like this one"
+        )
     try:
         return runtimes.load(folder, bundle.runtime, threads)
     except RuntimeUnavailable as error:
@@ -172,11 +186,11 @@ def _bundle(content: dict[str, Any]) -> Bundle:
     """
     for name, kind in get_type_hints(Bundle).items():
         # JSON has no tuples; and to Python a truth value would be a number.
-        expected = {"labels": list, "scaling": dict, "versions": dict}.get(name, kind)
+        expected = {"labels": list, "scaling": dict, "versions": dict, "instructions": list}.get(name, kind)
         if type(content[name]) is not expected:
             raise TypeError(name)
-    bundle = Bundle(**{**content, "labels": tuple(content["labels"])})
-    if not bundle.labels or not all(isinstance(label, str) for label in bundle.labels):
+    bundle = Bundle(**{**content, **{name: tuple(content[name]) for name in ("labels", "instructions")}})
+    if not bundle.labels or not all(isinstance(text, str) for text in (*bundle.labels, *bundle.instructions)):
         raise ValueError("labels")
     if min(bundle.channels, bundle.patch, bundle.threads, bundle.shortest) < 1 or bundle.shortest > bundle.longest:
         raise ValueError("sizes")

@@ -169,7 +169,7 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict
     sizes = (
         f"{first.model_bytes:,.0f} bytes of weights as executed, {first.params:,.0f} parameters "
         f"({first.nonzero_params:,.0f} not zero), {first.macs:,.0f} multiply-accumulates for a series of the training "
-        f"data's median length; {deployed['int8_ops']} linear layers run in int8 and {deployed['fp32_ops']} in fp32."
+        f"data's median length; {executed(deployed)}."
     )
     cells = [
         [
@@ -195,6 +195,13 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict
         f"Energy is {first.energy_source} ({first.energy_backend}); brackets are the bounds of that source. "
         f"It is {MEANING[first.energy_source].origin}. {MEANING[first.energy_source].limits}{warnings}"
     )
+
+
+def executed(deployed: dict[str, Any]) -> str:
+    """How many linear layers run in which number format, told from the fields of `tsc_lib.deploy.Deployed`."""
+    counts = {"bf16": deployed["details"].get("bf16_ops"), "fp32": deployed["fp32_ops"]}
+    others = [f"{count} in {kind}" for kind, count in counts.items() if count is not None]
+    return f"{deployed['int8_ops']} linear layers run in {listed(['int8', *others])}"
 
 
 def _exits(exits: dict[str, Any] | None) -> str:

@@ -6,11 +6,12 @@ import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from tsc_lib import data, runtimes, stages
+from tsc_lib import cpus, data, runtimes, stages
 from tsc_lib.compress import parse, text
 from tsc_lib.data import Dataset
-from tsc_lib.errors import UserError
+from tsc_lib.errors import UserError, one_line
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.export.card import model_card
@@ -43,9 +44,10 @@ def export(study: Study, unit: Unit, recipe: str, runtime: str, target: Path) ->
     Raises
     ------
     UserError
-        If the variant failed, or the folder holds anything that no export wrote.
+        If the variant failed, the folder holds anything that no export wrote, or it cannot be written.
     """
     target = target.resolve()
+    _check_place(target)
     _check_target(target)
     recipe = text(parse(recipe))
     rows = study.unit_results(unit)
@@ -54,14 +56,36 @@ def export(study: Study, unit: Unit, recipe: str, runtime: str, target: Path) ->
         raise UserError(f"{recipe} in {runtime} cannot be exported, because it {status}")
     source, record = stages.deployed(unit, recipe, runtime)
     dataset = data.load(unit.data)
-    described = _describe(unit, recipe, runtime, source, dataset, int(chosen.threads.iloc[0]))
+    needed = _instructions(runtime, record["deployed"]["details"])
+    described = _describe(unit, recipe, runtime, source, dataset, needed, int(chosen.threads.iloc[0]))
     reference = rows[(rows.recipe == stages.REFERENCE[0]) & (rows.runtime == stages.REFERENCE[1])]
     card = model_card(described, unit, dataset, record, chosen, reference, study.host(unit))
-    _write(target, source, described, card)
+    try:
+        _write(target, source, described, card)
+    except OSError as error:
+        raise UserError(
+            f"{target} cannot be written ({one_line(error)}); mend that or name another folder, and export again: what "
+            "was made and measured is kept"
+        ) from None
     return described
 
 
-def _describe(unit: Unit, recipe: str, runtime: str, source: Path, dataset: Dataset, threads: int) -> Bundle:
+def _instructions(runtime: str, details: dict[str, Any]) -> tuple[str, ...]:
+    """The instruction sets that a runtime's files need; where they were not recorded, those of this processor."""
+    if runtime != "inductor":
+        return ()
+    return tuple(details["instructions"].split()) if "instructions" in details else cpus.instructions()
+
+
+def _describe(
+    unit: Unit,
+    recipe: str,
+    runtime: str,
+    source: Path,
+    dataset: Dataset,
+    instructions: tuple[str, ...],
+    threads: int,
+) -> Bundle:
     facts = read_json(source / "model.json")
     config = TransformerConfig(**facts["config"])
     lengths = length_limits(config)
@@ -84,8 +108,16 @@ def _describe(unit: Unit, recipe: str, runtime: str, source: Path, dataset: Data
         scaling=dataset.scaler.to_json(),
         gaps=unit.data.gaps,
         threads=threads,
+        instructions=instructions,
         versions={name: version(name) for name in packages},
     )
+
+
+def _check_place(target: Path) -> None:
+    """Refuse a folder that could not be made."""
+    above = next(folder for folder in target.parents if os.path.exists(folder))
+    if not (os.access(above, os.W_OK | os.X_OK) and above.is_dir()):
+        raise UserError(f"{target} cannot be made, because {above} is no folder to write to; name another folder")
 
 
 def _check_target(target: Path) -> None:
@@ -109,6 +141,7 @@ def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
             write_bytes(new / name, (source / name).read_bytes())
         bundle.write(new, described, card)
         if target.exists():
+            _check_target(target)  # again: making and measuring may have taken hours
             os.rename(target, old)
         try:
             os.rename(new, target)

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from tsc_lib.errors import UserError
 from tsc_lib.runtimes.cascade import part_names
-from tsc_lib.runtimes.predictor import Predictor, RuntimeUnavailable
+from tsc_lib.runtimes.predictor import Predictor, RuntimeUnavailable, not_importable
 
 __all__ = ["RUNTIMES", "VERSION", "Predictor", "RuntimeUnavailable", "check", "files", "load", "packages"]
 
@@ -29,14 +29,12 @@ def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
     UserError
         If the runtime is unknown.
     RuntimeUnavailable
-        If it is not installed.
+        If it is not installed, or cannot be imported.
     """
     try:
         return _module(runtime).load(Path(folder), threads)
     except ImportError as error:
-        raise RuntimeUnavailable(
-            f"{runtime} needs {error.name}, which is not installed: pip install {error.name}"
-        ) from None
+        raise not_importable(runtime, error) from None
 
 
 def files(runtime: str, exits: int = 0) -> list[str]:

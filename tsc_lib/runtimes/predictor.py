@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tsc_lib.errors import UserError
+from tsc_lib.errors import UserError, one_line
 from tsc_lib.files import read_json
 
 NUMBER_FORMATS = ("fp32", "bf16", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
@@ -37,6 +37,18 @@ class Predictor(Protocol):
 
 class RuntimeUnavailable(RuntimeError):
     """The runtime cannot work on this machine; the message says why and what to do."""
+
+
+def not_importable(runtime: str, error: ImportError, install: str = "") -> RuntimeUnavailable:
+    """What to raise where a package of a runtime is not there, or is but cannot be imported.
+
+    What is to be installed is the package itself, if nothing else is said.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        install = install or package
+        return RuntimeUnavailable(f"{runtime} needs {package}, which is not installed: pip install {install}")
+    return RuntimeUnavailable(f"{runtime} cannot be imported ({one_line(error)}); install its packages again")
 
 
 def description_of(folder: Path) -> dict[str, Any]:
