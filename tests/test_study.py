@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsc_lib import deploy, stages, store
+from tsc_lib import data, deploy, stages, store
 from tsc_lib.analysis.tables import first_unit
 from tsc_lib.errors import UserError
 from tsc_lib.notebook import open_study
@@ -73,11 +73,37 @@ def test_removal_shows_in_the_table_and_masks_do_not(study: Study) -> None:
     assert table.model_bytes["prune(l1, 0.5)"] < 0.6 * table.model_bytes["baseline"]
 
 
-def test_poisoned_test_labels_change_nothing_but_the_score(study: Study) -> None:
-    record = study.deploy(study.units[0], "baseline", "eager")
-    assert set(qualities(record, record)) >= set(QUALITIES)
-    turned = {**record, "true": [1 - y for y in record["true"]]}
-    assert qualities(turned, turned)["accuracy"] == pytest.approx(1 - qualities(record, record)["accuracy"])
+def untimed(value):
+    """JSON without what a clock or the memory says."""
+    if isinstance(value, dict):
+        return {k: untimed(v) for k, v in value.items() if not k.endswith(("seconds", "peak_mb"))}
+    return [untimed(v) for v in value] if isinstance(value, list) else value
+
+
+def test_poisoned_test_labels_change_nothing_but_the_score(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [unit] = study.units
+    load = data.load
+
+    def poisoned(spec):
+        dataset = load(spec)
+        return replace(dataset, test=data.Split(dataset.test.x, 1 - dataset.test.y))
+
+    found = []
+    for place, loads in (("true", load), ("poisoned", poisoned)):
+        monkeypatch.setattr(store, "OUTPUTS", tmp_path / place)
+        monkeypatch.setattr(data, "load", loads)
+        for recipe in ("prune(taylor, 0.5) > finetune(2)", "student(1, 2, 16, 16) > distill(2)"):
+            folder, record = stages.deployed(unit, recipe, "eager")
+            trained = stages.train(unit)[1]["history"]
+            found.append(((folder / "model.safetensors").read_bytes(), record["true"], record, trained))
+    for (weights, true, record, trained), (others, turned, other, again) in zip(found[:2], found[2:], strict=True):
+        assert weights == others and untimed(trained) == untimed(again)
+        assert untimed({**record, "true": turned}) == untimed(other)  # predictions, and how every epoch was chosen
+        assert turned == [1 - y for y in true]
+        assert qualities(other, other)["accuracy"] == pytest.approx(1 - qualities(record, record)["accuracy"])
+        assert set(qualities(record, record)) >= set(QUALITIES)
 
 
 def test_predictions_histories_and_removed_structure(study: Study) -> None:

@@ -115,7 +115,8 @@ def _macs(event: dict[str, Any], transposed: bool) -> int:
     operator = event["args"]["op_name"]
     if operator not in PRODUCTS:
         return 0
-    first, second = (shape for given in event["args"]["input_type_shape"][:2] for shape in given.values())
+    first, *others = (shape for given in event["args"]["input_type_shape"] for shape in given.values())
     [out] = (shape for given in event["args"]["output_type_shape"] for shape in given.values())
-    terms = math.prod(second[1:]) if operator == "Conv" else first[-2 if transposed else -1]
+    # Weights that the runtime has repacked for itself are not told; those of a convolution it leaves as they are.
+    terms = math.prod(others[0][1:]) if operator == "Conv" else first[-2 if transposed else -1]
     return math.prod(out) * int(terms)

@@ -156,7 +156,8 @@ class Lean(nn.Module):
         if lengths is None:
             return x, None
         valid = torch.arange(patches + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
-        return x, torch.where(valid, 0.0, -torch.inf).to(x.dtype)[:, None, None, :]
+        mask = torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
+        return x, mask if mask.dtype == x.dtype else mask.to(x.dtype)  # a graph of fp32 would hold the operator, too
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
