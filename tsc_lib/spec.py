@@ -108,7 +108,7 @@ class BenchmarkSettings(Spec):
         Whether freed memory goes back to the system, as its C library decides and as users of a model have it, or is
         kept. Handing it back and forth may be a third of the time of a large batch, and less of a smaller model's.
     seed : int
-        Seed of the order within blocks and of the bootstrap.
+        Seed of the order within blocks.
     """
 
     batch_sizes: tuple[int, ...] = (1, 64)

@@ -4,8 +4,8 @@
 second time as a control (an A/A test: its ratio must come out as 1). After a warm-up it measures blocks; in each block
 every variant has one window, in a fresh random order, and the reference and its control have several, side by side. A
 window is as many sweeps over the sample as fill `min_window_s` of CPU time. What is reported of a variant is its ratio
-to the reference, paired within blocks, with a bootstrap interval; every raw window and every latency is kept beside it.
-A candidate that fails is reported as failed; if it crashes the process, the session runs again without it.
+to the reference, paired within blocks, with an interval over them; every raw window and latency is kept beside it. A
+candidate that fails is reported as failed; if it crashes the process, the session runs again without it.
 """
 
 from __future__ import annotations

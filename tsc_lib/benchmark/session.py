@@ -108,7 +108,7 @@ def run_session(
         "settings": job["settings"],
         "energy": raw["energy"],
         "reference": reference.name,
-        "results": summarise(raw, seed=settings.seed),
+        "results": summarise(raw),
     }
 
 

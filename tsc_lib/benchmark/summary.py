@@ -21,15 +21,13 @@ NUMBERS = (*CPU, *LATENCIES, *ENERGIES)
 """What a candidate has that was measured; None of one that failed."""
 
 
-def summarise(raw: dict[str, Any], *, seed: int = 0) -> list[dict[str, Any]]:
+def summarise(raw: dict[str, Any]) -> list[dict[str, Any]]:
     """One dictionary per batch size and candidate.
 
     Parameters
     ----------
     raw : dict
         The child's result.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------
@@ -47,10 +45,10 @@ def summarise(raw: dict[str, Any], *, seed: int = 0) -> list[dict[str, Any]]:
     """
     energy = {"energy_source": raw["energy"]["source"], "energy_backend": raw["energy"]["backend"]}
     idle = [watts for watts in raw["energy"]["idle_watts"] if watts is not None]
-    return [row | energy for batch in raw["batches"] for row in summarise_batch(batch, idle, seed)]
+    return [row | energy for batch in raw["batches"] for row in summarise_batch(batch, idle)]
 
 
-def summarise_batch(batch: dict[str, Any], idle_watts: list[float], seed: int) -> list[dict[str, Any]]:
+def summarise_batch(batch: dict[str, Any], idle_watts: list[float]) -> list[dict[str, Any]]:
     """The dictionaries of one batch size; the child lists the reference first and the control second."""
     runners = [runner | {"blocks": batch["blocks"]} for runner in batch["runners"]]
     reference = runners[0]
@@ -61,7 +59,7 @@ def summarise_batch(batch: dict[str, Any], idle_watts: list[float], seed: int) -
         if runner["failure"] is not None:
             row |= {"status": f"failed: {runner['failure']}"} | dict.fromkeys(NUMBERS) | {"block_ratios": []}
         else:
-            row |= {"status": "ok"} | numbers(runner, reference, batch["series"], idle_watts, seed)
+            row |= {"status": "ok"} | numbers(runner, reference, batch["series"], idle_watts)
         row["energy_warning"] = warning(runner["invalid"], idle_watts)
         raw = {key: runner[key] for key in ("sweeps", "windows", "latency_ms", "blocks")}
         rows.append(row | raw | {"series_per_sweep": batch["series"]})
@@ -78,14 +76,12 @@ def per_sweep(row: dict[str, Any], key: str) -> np.ndarray:
     return np.asarray(windows.mean(axis=1)) / row["sweeps"]
 
 
-def cpu_ratio(row: dict[str, Any], other: dict[str, Any], *, seed: int = 0) -> Interval:
+def cpu_ratio(row: dict[str, Any], other: dict[str, Any]) -> Interval:
     """CPU time of one candidate of a session ÷ another's at the same batch size, paired by block."""
-    return ratio_interval(per_sweep(row, "cpu_s"), per_sweep(other, "cpu_s"), seed=seed)
+    return ratio_interval(per_sweep(row, "cpu_s"), per_sweep(other, "cpu_s"))
 
 
-def numbers(
-    runner: dict[str, Any], reference: dict[str, Any], series: int, idle_watts: list[float], seed: int
-) -> dict[str, Any]:
+def numbers(runner: dict[str, Any], reference: dict[str, Any], series: int, idle_watts: list[float]) -> dict[str, Any]:
     """The reported numbers of a candidate that ran."""
     samples = series * runner["sweeps"]
     windows = {key: np.array(values, dtype=float) for key, values in runner["windows"].items()}  # None becomes NaN
@@ -107,14 +103,14 @@ def numbers(
     idle = np.mean(idle_watts) * windows["wall_s"] if idle_watts else None
     values = (
         per_sample(windows["cpu_s"]),
-        *cpu_ratio(runner, reference, seed=seed),
+        *cpu_ratio(runner, reference),
         float(p50),
         float(p95),
         energy("joules"),
         energy("joules_low"),
         energy("joules_high"),
         per_sample((windows["joules"] - idle)[valid]) if enough and idle is not None else None,
-        *(ratio_interval(joules[paired], reference_joules[paired], seed=seed) if enough else (None, None, None)),
+        *(ratio_interval(joules[paired], reference_joules[paired]) if enough else (None, None, None)),
         int(valid.sum()),
     )
     return dict(zip(NUMBERS, values, strict=True)) | {"block_ratios": (cpu / reference_cpu).tolist()}

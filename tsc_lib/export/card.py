@@ -190,8 +190,8 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict
         f"{sizes}\n\n{_exits(exits)}{table(heads, cells)}\n\n"
         f"Measured on {host['date'][:10]} on {host['cpu_model']} ({host['system']}), "
         f"{counted(bundle.threads, 'thread')}, with Python {host['python']} and {libraries}. Ratios are paired, with "
-        "95 % bootstrap intervals, and below 1 where this model is cheaper. The A/A control is the uncompressed model "
-        "against itself: how far it is from 1 is what the session cannot tell apart.\n\n"
+        "95 % intervals over blocks, and below 1 where this model is cheaper. The A/A control is the uncompressed "
+        "model against itself: how far it is from 1 is what the session cannot tell apart.\n\n"
         f"Energy is {first.energy_source} ({first.energy_backend}); brackets are the bounds of that source. "
         f"It is {MEANING[first.energy_source].origin}. {MEANING[first.energy_source].limits}{warnings}"
     )

@@ -39,7 +39,7 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One column of panels per data set, one row per model; 95 % bootstrap intervals of the paired ratios.
+        One column of panels per data set, one row per model; 95 % intervals of the paired ratios, over blocks.
     """
     rows = one_thread(table)
     return _by_batch(rows, "cpu_ratio", "CPU time ÷ eager fp32", intervals=True)
