@@ -275,6 +275,13 @@ def test_main_table_has_the_strategies_of_the_study(results):
     assert tables.readable(table)["Points lost"].str.contains(r"\[").all()
 
 
+def test_confusions_are_whole_per_cent_and_none_below_one() -> None:
+    predictions = synthetic.predictions(synthetic.results(datasets=("PLAID",), models=("T1",), seeds=(0,)))
+    shown = [text.get_text() for text in figures.confusion_matrices(predictions, "PLAID").axes[0].texts]
+    assert len(shown) == 11**2 and all(text == "" or text.isdigit() for text in shown)
+    assert all(95 <= sum(int(text or 0) for text in shown[start : start + 11]) <= 105 for start in range(0, 121, 11))
+
+
 def test_an_empty_panel_says_why_it_is_empty() -> None:
     results = synthetic.results(datasets=("PLAID", "ElectricDevices"), seeds=(0,))
     absent = (results.dataset == "PLAID") & (results.model == "T2")

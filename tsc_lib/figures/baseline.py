@@ -162,7 +162,7 @@ def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
         counts = pd.crosstab(of_model.true, of_model.predicted).reindex(index=classes, columns=classes, fill_value=0)
         share = (100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)).to_numpy()
         seaborn.heatmap(share, ax=ax, cmap="Blues", vmin=0, vmax=100, cbar=False, xticklabels=names, yticklabels=names,
-                        annot=np.where(share >= 0.5, share.round().astype("U3"), ""), fmt="",
+                        annot=np.where(share >= 0.5, np.char.mod("%.0f", share), ""), fmt="",
                         annot_kws={"fontsize": 7.5})  # fmt: skip
         ax.tick_params(axis="x", labelrotation=0 if widest < 4 else 90)
         ax.tick_params(axis="y", labelrotation=0)
