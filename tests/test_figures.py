@@ -261,6 +261,7 @@ def test_a_recipe_in_two_runtimes_is_told_once_for_each() -> None:
     assert table.energy_ratio["fp32, onnxruntime"] == pytest.approx(0.2)
     assert table.energy_ratio["fp32, inductor"] == pytest.approx(0.76, abs=0.03)
     assert (table.source_low < table.energy_mj_per_sample).all()
+    assert tables.energy_table(synthetic.results()).family.cat.categories.tolist() == list(FAMILIES)
     for said in (findings.energy(results), findings.views(results)):
         assert "**fp32, onnxruntime**: saves 80.0 %" in said and "**fp32, inductor**: saves 2" in said
 

@@ -11,6 +11,7 @@ from tsc_lib.analysis.strategies import (
     BASELINE,
     DYNAMIC,
     EARLY,
+    FAMILIES,
     FEWER,
     MASKS,
     REFERENCE_RUNTIME,
@@ -254,7 +255,8 @@ def energy_table(results: pd.DataFrame) -> pd.DataFrame:
     table = over_seeds(rows, "energy_mj_per_sample", by)
     table = table.merge(sure.agg(**{name: (column, "mean") for name, column in means.items()}), on=by)
     ratio = over_seeds(rows, "energy_ratio", by, geometric=True)[[*by, "energy_ratio"]]
-    return table.merge(ratio, on=by, how="left").assign(energy_source=same_source(rows.energy_source))
+    table = table.merge(ratio, on=by, how="left").assign(energy_source=same_source(rows.energy_source))
+    return table.assign(family=pd.Categorical(table.family, FAMILIES, ordered=True))  # a merge forgets the order
 
 
 def pruning_steps(evidence: pd.DataFrame) -> pd.DataFrame:
