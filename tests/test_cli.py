@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -51,19 +52,29 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments
 def test_a_file_that_cannot_be_written_is_told_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "file").touch()
     for path, said in (
-        (tmp_path, "is no regular file; name one to write, or none to print"),
-        (tmp_path / "pipe", "is no regular file"),
-        (tmp_path / "link", "is no regular file"),
-        (os.devnull, f"{os.devnull} is no regular file"),
+        (tmp_path, "is a folder; name a file to write, or none to print"),
         (tmp_path / "nowhere" / "x.csv", "name a file in a folder that exists and may be written to"),
-        (tmp_path / "pipe" / "x.csv", "name a file in a folder that exists"),
+        (tmp_path / "file" / "x.csv", "name a file in a folder that exists"),
     ):
         assert said in sentence(capsys, *command.split(), str(path))
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # to root everything is writable
     assert "that exists and may be written to" in sentence(capsys, *command.split(), str(tmp_path / "x.csv"))
+
+
+def test_a_device_takes_what_is_written_and_stays_one(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(",".join(["1"] * 24))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    told: list[str] = []
+    reader = threading.Thread(target=lambda: told.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    assert cli.main(["predict", str(models / "fixed"), str(tmp_path / "x.csv"), "--out", str(tmp_path / "link")]) == 0
+    reader.join(10)
+    assert told[0].startswith("series,label") and (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+    assert cli.main(["predict", str(models / "fixed"), str(tmp_path / "x.csv"), "--out", os.devnull]) == 0
+    assert Path(os.devnull).is_char_device()
 
 
 def test_a_link_stays_one_and_what_it_leads_to_is_written(models: Path, tmp_path: Path) -> None:

@@ -115,26 +115,38 @@ def _export(chosen: argparse.Namespace) -> None:
 def _predict(chosen: argparse.Namespace) -> None:
     from tsc_lib.export.predict import predict
 
-    out = None if chosen.out is None else _writable(chosen.out)
+    if chosen.out is not None:
+        _check_writable(chosen.out)
     prediction = predict(chosen.folder, chosen.file, batch_size=chosen.batch_size, threads=chosen.threads)
-    if out is None:
+    if chosen.out is None:
         print(prediction.to_csv(), end="")
     else:
-        write_text(out, prediction.to_csv())
+        _write(chosen.out, prediction.to_csv())
         print(f"{len(prediction.predicted)} rows written to {chosen.out}")
     right, known = prediction.right()
     if known:
         print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
 
 
-def _writable(path: Path) -> Path:
-    """The file that a path leads to; refused before any work if it could not be written, or is a device or a pipe."""
+def _check_writable(path: Path) -> None:
+    """Refuse, before any work, what could not be written."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file to write, or none to print")
     folder = path.resolve().parent
-    if not (os.access(folder, os.W_OK | os.X_OK) and folder.is_dir()):
+    if not (_is_device(path) or (os.access(folder, os.W_OK | os.X_OK) and folder.is_dir())):
         raise UserError(f"cannot write {path}; name a file in a folder that exists and may be written to")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file; name one to write, or none to print")
-    return path.resolve()
+
+
+def _write(path: Path, content: str) -> None:
+    """Write a file whole or not at all; to a device or a pipe, which must not be replaced by a file, as it comes."""
+    if _is_device(path):
+        path.write_text(content)
+    else:
+        write_text(path.resolve(), content)  # a link stays one
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _optimize(chosen: argparse.Namespace) -> None:
@@ -162,12 +174,13 @@ def _data(chosen: argparse.Namespace) -> None:
 def _results(chosen: argparse.Namespace) -> None:
     from tsc_lib.study import Study
 
-    csv = None if chosen.csv is None else _writable(chosen.csv)
+    if chosen.csv is not None:
+        _check_writable(chosen.csv)
     table = Study.open(chosen.profile).results()
-    if csv is None:
+    if chosen.csv is None:
         print(table.to_string(index=False))
     else:
-        write_text(csv, table.to_csv(index=False))
+        _write(chosen.csv, table.to_csv(index=False))
         print(f"{len(table)} rows written to {chosen.csv}")
 
 
