@@ -221,12 +221,13 @@ def main_table(results: pd.DataFrame) -> pd.DataFrame:
     return table[table.family.isin([BASELINE, RUNTIME, STATIC, DYNAMIC]) | pruned].reset_index(drop=True)
 
 
-def representatives(table: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
-    """One recipe of each family from annotated rows, in every runtime that executes it.
+def representatives(results: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
+    """The annotated rows at the large batch of one recipe of each family, in every runtime that executes it.
 
     Pruning is L1 at about `ratio`, of smaller shapes, students, fewer tokens and early exits it is the one with the
     fewest multiply-accumulates; either is the one trained further where there is such a model.
     """
+    table = annotate(succeeded(at_batch(results)))
     nearest = nearest_ratio(table, ratio)
     pruned = table.family.isin([MASKS, REMOVAL])
     chosen = table[~pruned | ((table.ratio == nearest) & (table.norm == "l1") & (table.runtime == REFERENCE_RUNTIME))]
@@ -247,7 +248,7 @@ def energy_table(results: pd.DataFrame) -> pd.DataFrame:
         (`low`, `high`), `seeds`, what the source itself is unsure of (`source_low`, `source_high`) and the energy net
         of idle power (`net`), all in mJ, `energy_ratio` (÷ eager fp32, paired within each session) and `energy_source`.
     """
-    rows = representatives(annotate(succeeded(at_batch(results))))
+    rows = representatives(results)
     by = [*CELL, "family", "label"]
     means = {"source_low": "energy_low_mj_per_sample", "source_high": "energy_high_mj_per_sample"}
     means |= {"net": "energy_net_mj_per_sample"}

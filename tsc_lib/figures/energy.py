@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from tsc_lib.analysis.strategies import BASELINE, annotate
+from tsc_lib.analysis.strategies import BASELINE
 from tsc_lib.analysis.tables import (
     CELL,
     at_batch,
@@ -120,7 +120,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
         One row of panels per data set, one variant of each family at the large batch; the source's energy at the left
         with 95 % intervals over the seeds, the modelled energy at the right, which has none.
     """
-    rows = representatives(annotate(succeeded(at_batch(results))))
+    rows = representatives(results)
     source = same_source(rows.energy_source)
     datasets, models = unique(results.dataset), unique(results.model)
     labels = unique(rows.sort_values("family", kind="stable").label)

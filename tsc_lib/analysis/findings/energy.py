@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number, saving, span
-from tsc_lib.analysis.strategies import BASELINE, annotate
+from tsc_lib.analysis.strategies import BASELINE
 from tsc_lib.analysis.tables import (
     CELL,
     PERMITTED_LOSS,
@@ -38,7 +38,7 @@ def energy(results: pd.DataFrame) -> str:
     net = base.net.dropna()
     if len(net):
         lines.append(f"Net of the idle machine's power, one uncompressed inference takes {span(net, 2)} mJ.")
-    return bullets([*lines, *_warnings(representatives(annotate(succeeded(at_batch(results)))))])
+    return bullets([*lines, *_warnings(representatives(results))])
 
 
 def _warnings(rows: pd.DataFrame) -> list[str]:
@@ -49,7 +49,7 @@ def _warnings(rows: pd.DataFrame) -> list[str]:
 
 def views(results: pd.DataFrame) -> str:
     """What the source's energy and the modelled one can and cannot show, and how far apart their verdicts are."""
-    rows = representatives(annotate(succeeded(at_batch(results))))
+    rows = representatives(results)
     source = str(same_source(rows.energy_source))
     lines = [
         f"**{name.capitalize()}** energy is {MEANING[name].origin}. {MEANING[name].limits}"
