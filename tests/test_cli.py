@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from tsc_lib import cli, store
+from tsc_lib.profiles import PROFILES
 from tsc_lib.study.columns import COLUMNS
 
 
@@ -99,22 +100,22 @@ def test_data_describes_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert "equal_length" in printed
 
 
-def start(outputs: Path) -> subprocess.Popen[str]:
-    """A smoke report in a process group of its own."""
-    command = [sys.executable, "-m", "tsc_lib", "report", "--profile", "smoke"]
+def start(outputs: Path, profile: Path) -> subprocess.Popen[str]:
+    """A report in a process group of its own."""
+    command = [sys.executable, "-m", "tsc_lib", "report", "--profile", str(profile)]
     environment = {**os.environ, "TSC_OUTPUTS": str(outputs)}
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 
-def kill_when(process: subprocess.Popen[str], outputs: Path, pattern: str) -> None:
-    """Kill a batch, and all that it started, as soon as a file exists."""
+def kill_when(process: subprocess.Popen[str], outputs: Path, pattern: str) -> str:
+    """Kill a batch, and all that it started, as soon as a file exists; returns what it printed."""
     while not list(outputs.glob(pattern)):
         assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    return process.communicate()[0]
 
 
 def test_two_reports_do_not_mix(
@@ -127,24 +128,27 @@ def test_two_reports_do_not_mix(
 
 
 def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(tmp_path: Path) -> None:
-    first = start(tmp_path)
-    kill_when(first, tmp_path, "store/train/*.partial/checkpoint.safetensors")
-    kill_when(start(tmp_path), tmp_path, "store/benchmark/*.partial/inputs.npz")
+    # The smoke profile's two epochs are over before anyone sees their checkpoint.
+    profile = tmp_path / "longer.yaml"
+    profile.write_text((PROFILES / "smoke.yaml").read_text().replace("epochs: 2,", "epochs: 100,"))
+    kill_when(start(tmp_path, profile), tmp_path, "store/train/*.partial/checkpoint.safetensors")
+    output = kill_when(start(tmp_path, profile), tmp_path, "store/benchmark/*.partial/inputs.npz")
+    assert "epoch 1/100" not in output and "epoch 100/100" in output
     trained = {p: p.stat().st_mtime_ns for p in tmp_path.glob("store/train/*/record.json")}
     assert len(trained) == 1  # a seed is measured before the next one begins
 
-    final = start(tmp_path)
+    final = start(tmp_path, profile)
     output = final.communicate()[0]
     assert final.returncode == 0, output
     assert (tmp_path / "report" / "index.html").exists()
     assert {p: p.stat().st_mtime_ns for p in trained} == trained
     assert len(list(tmp_path.glob("store/train/*/record.json"))) == 2
-    table = pd.read_csv(tmp_path / "tables" / "smoke" / "results.csv")
+    table = pd.read_csv(tmp_path / "tables" / "longer" / "results.csv")
     assert list(table.columns) == COLUMNS
     assert set(table.status) == {"ok"}
     assert len(table) == 2 * 8 * 2  # seeds, variants, batch sizes
 
-    again = start(tmp_path)
+    again = start(tmp_path, profile)
     output = again.communicate()[0]
     assert again.returncode == 0, output
     assert "epoch" not in output
