@@ -20,6 +20,7 @@ from tsc_lib.analysis import findings
 from tsc_lib.compress import CompressedModel, Material, apply, load_model, parse, save_model, text
 from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
+from tsc_lib.deploy.inductor import rounded
 from tsc_lib.deploy.layer_error import layer_errors
 from tsc_lib.energy.opcount import modelled
 from tsc_lib.errors import UserError
@@ -205,6 +206,18 @@ def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
     np.testing.assert_allclose(found, classify(evaluator(lean), material.valid, True), atol=1e-5)
     operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert {"QuantizeLinear", "MatMulIntegerToFloat"} <= operators and "DequantizeLinear" not in operators
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(0.1, 0), (0.003, 120), (7.0, 255)])
+def test_rounding_by_bits_is_rounding(scale: float, zero: int) -> None:
+    torch.manual_seed(0)
+    x = torch.cat([scale * 300 * torch.randn(100_000), torch.tensor([0.0, -1e30, 1e30, -torch.inf, torch.inf])])
+    exact = torch.quantize_per_tensor(x.double().clamp(-1e9, 1e9).float(), scale, zero, torch.quint8).int_repr()
+    found = rounded(x, scale, zero, 0, 255, torch.uint8)
+    assert found.dtype == torch.uint8
+    apart = (found.int() - exact.int()).abs()  # of two whole numbers as near, the other one may be taken
+    assert int(apart.max()) <= 1 and float((apart > 0).float().mean()) < 1e-3
+    assert found[-4:].tolist() == [0, 255, 0, 255]
 
 
 @needs_compiler

@@ -26,12 +26,14 @@ from tsc_lib.cpus import instructions
 from tsc_lib.deploy.deployed import Deployed
 from tsc_lib.deploy.tracing import calibration_of, example, traced
 from tsc_lib.models.lean import Lean
+from tsc_lib.models.summed import BF16, FP32, INT8, ROUNDING, ROUNDING_BITS
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.inductor import PROGRAM
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-VERSION = (2,)
-FORMATS = ("fp32", "bf16", "int8 static")
+VERSION = (3,)
+SPELLINGS = {"fp32": FP32, "bf16": BF16, "int8 static": INT8}
+FORMATS = tuple(SPELLINGS)
 OBSERVERS = ("minmax", "percentile", "mse")
 
 SETTINGS = {
@@ -81,7 +83,7 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
     details: dict[str, float | int | str | bool] = {"instructions": " ".join(instructions())}
     with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch(_settings(model.number_format)):
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
-        program: Any = Lean(model.network, attention="sums").eval()
+        program: Any = Lean(model.network, attention="sums", sums=SPELLINGS[model.number_format]).eval()
         if model.number_format == "int8 static":
             program, reduce_range = _quantize(program, model, inputs, shapes)
             details["reduce_range"] = reduce_range
@@ -137,7 +139,35 @@ def _quantize(
         quantizer.set_module_name_qconfig(name, None)
     graph = prepare_pt2e(traced(network, inputs, shapes).module(), quantizer)
     graph(*map(torch.from_numpy, calibration_of(model)))
-    return convert_pt2e(graph), reduce_range
+    converted = convert_pt2e(graph)
+    _round_by_bits(converted)
+    return converted, reduce_range
+
+
+def _round_by_bits(program: torch.fx.GraphModule) -> None:
+    """Have `rounded` wherever a graph rounds; a ReLU before says nothing that the lower end does not say."""
+    aten, operators = torch.ops.aten, torch.ops.quantized_decomposed
+    for node in program.graph.find_nodes(op="call_function", target=operators.quantize_per_tensor.default):
+        x, scale, zero, *rest = node.args
+        while x.target is aten.dropout.default or (x.target is aten.relu.default and zero == rest[0]):
+            x = x.args[0]
+        with program.graph.inserting_before(node):
+            node.replace_all_uses_with(rounded(torch.fx.Proxy(x), scale, zero, *rest).node)
+        program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.recompile()
+
+
+def rounded(x: Any, scale: float, zero: int, least: int, most: int, dtype: torch.dtype) -> Any:
+    """Numbers rounded to int8, in half of the instructions that the compiler's own lowering takes.
+
+    A large number that they are added to has them in its lowest bits, as whole numbers, and bits as integers have their
+    order. So each end of the range takes one instruction, where minima and maxima of fp32 take four: those have to tell
+    what is no number.
+    """
+    least, most = (ROUNDING_BITS + end for end in (least, most))
+    bits = (x * (1 / scale) + (ROUNDING + zero)).view(torch.int32).clamp(least, most)
+    return (bits.view(torch.float32) - ROUNDING).to(dtype)
 
 
 def _observing(config: Any, quantization: Quantization) -> Any:

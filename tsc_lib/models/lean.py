@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from tsc_lib.models.joined import joined, scaled
 from tsc_lib.models.spelled import SAFE_SCORE, SpelledLayer, largest_score, spelled
-from tsc_lib.models.summed import WIDEST_HEAD, summed
+from tsc_lib.models.summed import FP32, WIDEST_HEAD, Spelling, summed
 from tsc_lib.models.tokens import reduced
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer, encoded, filled
 
@@ -35,23 +35,26 @@ class LeanAttention(nn.Module):
         What gives the tokens; None if nothing bounds them.
     first_only : bool
         Whether only the first token is asked for.
-    as_sums : bool
-        Whether what narrow heads compute is spelled as sums.
+    sums : Spelling, optional
+        How what narrow heads compute is spelled as sums; None if it is not.
     """
 
-    def __init__(self, attention: Attention, norm: nn.LayerNorm | None, first_only: bool, as_sums: bool) -> None:
+    def __init__(
+        self, attention: Attention, norm: nn.LayerNorm | None, first_only: bool, sums: Spelling | None
+    ) -> None:
         super().__init__()
         self.heads, self.head_dim, self.first_only = attention.heads, attention.head_dim, first_only
         self.scale = self.head_dim**-0.5
         self.out = attention.out
-        self.as_sums = as_sums and not first_only and self.head_dim <= WIDEST_HEAD
-        self.bounded = self.as_sums and norm is not None and largest_score(attention, norm) <= SAFE_SCORE
+        self.sums = None if first_only or self.head_dim > WIDEST_HEAD else sums
+        self.bounded = self.sums is not None and norm is not None and largest_score(attention, norm) <= SAFE_SCORE
         if first_only:
             self.query, self.key_value = attention.query, joined(attention.key, attention.value)
-        elif self.as_sums:
-            query = scaled(attention.query, self.scale / math.log(2))
+        elif self.sums is not None:
+            exponent = math.log(2) / self.sums.one  # what a score holds once for each unit of `summed`
+            query = scaled(attention.query, self.scale / exponent)
             self.query_key_value = joined(query, attention.key, attention.value)
-            self.scale = math.log(2)
+            self.scale = exponent
         else:
             self.query_key_value = joined(attention.query, attention.key, attention.value)
 
@@ -74,8 +77,8 @@ class LeanAttention(nn.Module):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """What attention makes of them."""
-        if self.as_sums:
-            y = summed(q, k, v, mask, self.bounded).to(q.dtype)
+        if self.sums is not None:
+            y = summed(q, k, v, mask, self.bounded, self.sums).to(q.dtype)
         else:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         width = self.heads * self.head_dim
@@ -85,9 +88,9 @@ class LeanAttention(nn.Module):
 class LeanLayer(nn.Module):
     """An encoder layer around a `LeanAttention`."""
 
-    def __init__(self, layer: EncoderLayer, norm: nn.LayerNorm | None, first_only: bool, as_sums: bool) -> None:
+    def __init__(self, layer: EncoderLayer, norm: nn.LayerNorm | None, first_only: bool, sums: Spelling | None) -> None:
         super().__init__()
-        self.attention = LeanAttention(layer.attention, norm, first_only, as_sums)
+        self.attention = LeanAttention(layer.attention, norm, first_only, sums)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.feed_forward = layer.feed_forward
         self.reduction = None if first_only else layer.reduction
@@ -115,15 +118,18 @@ class Lean(nn.Module):
         Whose logits to reproduce; left alone. Series have the lengths that it takes.
     attention : str
         "operator" for runtimes that have a kernel for it, "products" for those that have not, "sums" for a compiler.
+    sums : Spelling
+        How "sums" are spelled; other forms are the same for every number format.
     """
 
     table: Tensor
     class_row: Tensor
 
-    def __init__(self, network: Transformer, *, attention: Form) -> None:
+    def __init__(self, network: Transformer, *, attention: Form, sums: Spelling = FP32) -> None:
         super().__init__()
         config = network.config
         self.patch, self.attention = config.patch, attention
+        self.sums = sums if attention == "sums" else None
         with torch.no_grad():
             self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch, bias=False)
             self.embed.weight.copy_(network.embed.weight)
@@ -138,8 +144,7 @@ class Lean(nn.Module):
         norms = [None, *(layer.feed_forward_norm for layer in layers[:-1])]
         if self.attention == "products":
             return nn.ModuleList(map(SpelledLayer, layers, norms, only))
-        as_sums = self.attention == "sums"
-        return nn.ModuleList(LeanLayer(*each, as_sums) for each in zip(layers, norms, only, strict=True))
+        return nn.ModuleList(LeanLayer(*each, self.sums) for each in zip(layers, norms, only, strict=True))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""

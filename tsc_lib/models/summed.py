@@ -10,6 +10,8 @@ left over would take several times as long.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,11 +24,11 @@ WIDEST_HEAD = 4
 VECTOR = 16
 """Numbers of fp32 in the widest vectors of a processor."""
 
-LEAST_EXPONENT = -126.0
-"""Smaller powers of two are no normal numbers of fp32."""
+LEAST_EXPONENT, BIAS = -126.0, 127.0
+"""Smaller powers of two are no normal numbers of fp32; what its bits add to an exponent."""
 
-ROUNDING = 1.5 * 2.0**23
-"""What is added to it loses its fraction, and has its integer in the lowest bits."""
+ROUNDING, ROUNDING_BITS = 1.5 * 2.0**23, 0x4B400000
+"""What is added to it loses its fraction, and has its integer in the lowest bits; and its own bits."""
 
 MANTISSA_BITS = 23
 
@@ -46,19 +48,62 @@ def power_of_two(z: Tensor) -> Tensor:
     return (power.view(torch.int32) + (rounded.view(torch.int32) << MANTISSA_BITS)).view(torch.float32)
 
 
-def summed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bounded: bool) -> Tensor:
+def number_of_bits(bits: Tensor) -> Tensor:
+    """The number of fp32 that has these bits, given as a number."""
+    return bits.to(torch.int32).view(torch.float32)
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How sums are spelled where numbers have a format.
+
+    Attributes
+    ----------
+    power : callable
+        What makes powers of two.
+    one, zero : float
+        By how much exponents that are one apart differ in what `power` takes, and what it takes for an exponent of 0.
+    tokens_last : bool
+        Whether values are put side by side as vectors of tokens, to become rows in blocks: where they are rounded as
+        they are moved, which otherwise goes by as few at a time as a head has, at the price of a further pass.
+    """
+
+    power: Callable[[Tensor], Tensor]
+    one: float = 1.0
+    zero: float = 0.0
+    tokens_last: bool = False
+
+
+FP32 = Spelling(power_of_two)
+
+BF16 = Spelling(number_of_bits, 2.0**MANTISSA_BITS, BIAS * 2.0**MANTISSA_BITS)
+"""With chords between the powers of two with whole exponents: up to 6.2 % more than a power, in one operator.
+
+Written into a number's bits, the fraction of an exponent is a mantissa (N. N. Schraudolph, A fast, compact
+approximation of the exponential function, Neural Computation 11(4), 1999). Attention divides by the sum of what it
+weighs with, and half of the error with it. What is left is little beside what rounding costs: in int8 the logits of T1
+are 1.0 to 1.1 times as far from those of fp32 (root mean square, three data sets) as with exact powers, in bf16 no
+farther.
+"""
+
+INT8 = replace(BF16, tokens_last=True)
+
+
+def summed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bounded: bool, spelling: Spelling = FP32) -> Tensor:
     """Attention in fp32.
 
     Parameters
     ----------
     q : Tensor
-        Queries (n, heads, tokens, head_dim), multiplied so that a score is a power of two.
+        Queries (n, heads, tokens, head_dim), multiplied so that a score is an exponent of two, times `spelling.one`.
     k, v : Tensor
         Keys and values of that shape.
     mask : Tensor, optional
         What is added to the scores (n, 1, 1, tokens) before they become exponentials.
     bounded : bool
         Whether no score can overflow or vanish: `largest_score` is at most `SAFE_SCORE`.
+    spelling : Spelling
+        That of the format around it.
 
     Returns
     -------
@@ -71,15 +116,20 @@ def summed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bounded: bool) 
     filling = q.new_zeros(n, heads, width, -tokens % VECTOR)
     queries = torch.cat([q.transpose(2, 3), filling], dim=3)  # a tensor of its own, or its numbers would be gathered
     scores = k[..., 0, None] * queries[:, :, 0, None]  # (n, heads, keys, queries)
+    if bounded and spelling.zero:
+        scores = scores + spelling.zero  # free of cost here: a product and a sum are one instruction
     for i in range(1, width):
         scores = scores + k[..., i, None] * queries[:, :, i, None]
     if mask is not None and not bounded:
-        scores = scores + mask.transpose(2, 3) / math.log(2)
+        scores = scores + mask.transpose(2, 3) * (spelling.one / math.log(2))
     if not bounded:
-        scores = (scores - scores.amax(2, keepdim=True)).clamp(min=LEAST_EXPONENT)
-    weights = power_of_two(scores)
+        scores = (scores - scores.amax(2, keepdim=True)).clamp(min=LEAST_EXPONENT * spelling.one)
+        scores = scores + spelling.zero if spelling.zero else scores
+    weights = spelling.power(scores)
     if mask is not None and bounded:
         weights = weights * mask.transpose(2, 3).exp()
-    total = weights.sum(2)
-    y = torch.stack([(weights * v[..., i, None]).sum(2) for i in range(width)], dim=3)
-    return (y / total[..., None])[:, :, :tokens]
+    share = weights.sum(2).reciprocal()
+    values = [(weights * v[..., i, None]).sum(2) * share for i in range(width)]
+    if spelling.tokens_last:
+        return torch.stack(values, dim=2)[..., :tokens].permute(0, 3, 1, 2).contiguous().transpose(1, 2)
+    return torch.stack(values, dim=3)[:, :, :tokens]
