@@ -62,10 +62,10 @@ class Spelling:
     power : callable
         What makes powers of two.
     one, zero : float
-        By how much exponents that are one apart differ in what `power` takes, and what it takes for an exponent of 0.
+        It takes an exponent times `one`, plus `zero`.
     tokens_last : bool
-        Whether values are put side by side as vectors of tokens, to become rows in blocks: where they are rounded as
-        they are moved, which otherwise goes by as few at a time as a head has, at the price of a further pass.
+        Whether what heads give is put together with tokens last, and made rows in whole vectors. That is a further pass,
+        but where numbers are rounded on their way to rows, as many go at once as a vector has, not as a head has.
     """
 
     power: Callable[[Tensor], Tensor]
