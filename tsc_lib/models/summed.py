@@ -64,8 +64,8 @@ class Spelling:
     one, zero : float
         It takes an exponent times `one`, plus `zero`.
     tokens_last : bool
-        Whether what heads give is put together with tokens last, and made rows in whole vectors. That is a further pass,
-        but where numbers are rounded on their way to rows, as many go at once as a vector has, not as a head has.
+        Whether what heads give is put together with tokens last, and made rows in whole vectors. That is a further
+        pass; but where numbers are rounded on their way to rows, as many go at once as a vector has, not as a head has.
     """
 
     power: Callable[[Tensor], Tensor]
