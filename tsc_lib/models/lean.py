@@ -51,7 +51,7 @@ class LeanAttention(nn.Module):
         if first_only:
             self.query, self.key_value = attention.query, joined(attention.key, attention.value)
         elif self.sums is not None:
-            exponent = math.log(2) / self.sums.one  # what a score holds once for each unit of `summed`
+            exponent = math.log(2) / self.sums.one  # by how much a score grows with one unit of what `summed` takes
             query = scaled(attention.query, self.scale / exponent)
             self.query_key_value = joined(query, attention.key, attention.value)
             self.scale = exponent
