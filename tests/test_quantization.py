@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from interrupted import resumed
 from torch import nn
+from torch._inductor.cpu_vec_isa import VecAVX512VNNI, pick_vec_isa
 from torch.nn import functional as F
 
 from tsc_lib import compress, data, deploy, figures, runtimes
@@ -20,7 +22,7 @@ from tsc_lib.analysis import findings
 from tsc_lib.compress import CompressedModel, Material, apply, load_model, parse, save_model, text
 from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
-from tsc_lib.deploy.inductor import rounded
+from tsc_lib.deploy.inductor import ROWS_AT_ONCE, rounded
 from tsc_lib.deploy.layer_error import layer_errors
 from tsc_lib.energy.opcount import modelled
 from tsc_lib.errors import UserError
@@ -28,6 +30,7 @@ from tsc_lib.models.lean import Lean, sources
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.operations import operations
 from tsc_lib.runtimes import RuntimeUnavailable, processor
+from tsc_lib.runtimes.inductor import PROGRAM
 from tsc_lib.spec import DataSpec, TrainSpec
 from tsc_lib.stages import Unit
 from tsc_lib.study.quantized import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
@@ -227,6 +230,11 @@ def test_inductor_honours_observer_and_layers(model: CompressedModel, material: 
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 2, 2)
     found = classify(runtimes.load(tmp_path, "inductor"), material.valid, True)
     assert 5 < sqnr_db(logits_of(model, material), found) < 60
+    if isinstance(pick_vec_isa(), VecAVX512VNNI):  # the compiler makes the products itself
+        with zipfile.ZipFile(tmp_path / PROGRAM) as archive:
+            source = "".join(archive.read(n).decode() for n in archive.namelist() if n.endswith(".kernel.cpp"))
+        choices = source.count("mm_get_cache_blocking<")
+        assert choices > 0 and source.count(ROWS_AT_ONCE) == choices
 
 
 @pytest.mark.parametrize("recipe", ["int8(static, 54, percentile, 90, 2)", "int8(static, 54, mse)"])

@@ -35,6 +35,7 @@ COMPRESS_VERSION = (*TRAIN_VERSION, 1)
 DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
 BENCHMARK_VERSION = (*DEPLOY_VERSION, *runtimes.VERSION, 1)
 PEAK_VERSION = (1,)
+PEAK_LOADER = "tsc_lib.benchmark.peak:load"
 
 REFERENCE = (compress.BASELINE, "eager")
 """Recipe and runtime that every cost is compared with."""
@@ -87,6 +88,7 @@ class BenchmarkJob(Spec):
     settings: BenchmarkSettings
     machine: Machine
     energy: dict[str, Any]
+    beside_peak: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,11 @@ def modelled_energy(folder: Path, batch_size: int) -> Reading:
 
 
 def benchmarked(
-    unit: Unit, variants: list[tuple[str, str]], settings: BenchmarkSettings, progress: bool | None = None
+    unit: Unit,
+    variants: list[tuple[str, str]],
+    settings: BenchmarkSettings,
+    progress: bool | None = None,
+    beside_peak: bool = False,
 ) -> dict[str, Any]:
     """Measure variants of a unit against the reference in one session, or load the session.
 
@@ -266,11 +272,13 @@ def benchmarked(
         How to measure.
     progress : bool, optional
         Whether to draw progress bars; by default on a terminal only.
+    beside_peak : bool
+        Whether to measure `tsc_lib.benchmark.peak.PEAK` among them.
 
     Returns
     -------
     dict
-        A `tsc_lib.benchmark.Session` in whose results every row also has its recipe and runtime.
+        A `tsc_lib.benchmark.Session`, whose results are named "recipe in runtime".
     """
     measured = tuple(v for v in variants if v != REFERENCE)
 
@@ -283,13 +291,14 @@ def benchmarked(
         dataset = data.load(unit.data)
         inputs = folder / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
-        session = run_session(
-            candidate(REFERENCE), [candidate(v) for v in measured], inputs, settings, progress=progress
-        )
-        return {"session": session}
+        candidates = [candidate(v) for v in measured]
+        if beside_peak:
+            options = {"number_format": "fp32", "threads": settings.threads, "classes": len(dataset.classes)}
+            candidates.append(Candidate(peak.PEAK, PEAK_LOADER, options))
+        return {"session": run_session(candidate(REFERENCE), candidates, inputs, settings, progress=progress)}
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
-    job = BenchmarkJob(unit, measured, settings, machine(), energy)
+    job = BenchmarkJob(unit, measured, settings, machine(), energy, beside_peak)
     version = (*BENCHMARK_VERSION, *(number for _, runtime in measured for number in deploy.version(runtime)))
     _, record = run_or_load("benchmark", version, unit.label, job, work)
     return record["session"]
@@ -309,8 +318,7 @@ def peaks() -> list[dict[str, Any]]:
     def work(folder: Path) -> dict[str, Any]:
         inputs = folder / "inputs.npz"
         save_inputs(inputs, [np.zeros((1, 1), np.float32)], equal_length=True, settings=settings)
-        loader = "tsc_lib.benchmark.peak:load"
-        candidates = [Candidate(name, loader, {"number_format": name, "threads": 1}) for name in peak.FORMATS]
+        candidates = [Candidate(name, PEAK_LOADER, {"number_format": name, "threads": 1}) for name in peak.FORMATS]
         session = run_session(candidates[0], candidates[1:], inputs, settings, progress=False)
         rows = [row for row in session["results"] if row["role"] != "control"]
         return {"peaks": [_peak(row) for row in rows]}

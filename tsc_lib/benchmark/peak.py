@@ -13,6 +13,9 @@ import torch
 
 from tsc_lib.runtimes.processor import require_bf16
 
+PEAK = "peak in fp32"
+"""Name of the product in fp32 in the results of a session of models."""
+
 SIZE = 1024
 
 OPERATIONS = 2 * SIZE**3
@@ -21,8 +24,10 @@ OPERATIONS = 2 * SIZE**3
 FORMATS = ("fp32", "bf16", "int8")
 
 
-def load(number_format: str, threads: int) -> Callable[..., np.ndarray]:
-    """A predictor that multiplies matrices and ignores what it is given.
+def load(number_format: str, threads: int, classes: int = 2) -> Callable[..., np.ndarray]:
+    """A predictor that multiplies matrices once a call, whatever it is given.
+
+    Its logits, all zeros, are of as many classes as the models have beside which it is measured.
 
     Raises
     ------
@@ -31,12 +36,11 @@ def load(number_format: str, threads: int) -> Callable[..., np.ndarray]:
     """
     torch.set_num_threads(threads)
     product = {"fp32": _fp32, "bf16": _bf16, "int8": _int8}[number_format]()
-    logits = np.zeros((1, 2), dtype=np.float32)
 
     def predict(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         with torch.inference_mode():
             product()
-        return logits
+        return np.zeros((len(x), classes), dtype=np.float32)
 
     return predict
 

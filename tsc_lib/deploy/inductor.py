@@ -6,15 +6,19 @@ for byte, what is measured and can be shipped. Series of unequal length share th
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import importlib
 import logging
 import re
 import shutil
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -31,7 +35,7 @@ from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.inductor import PROGRAM
 from tsc_lib.runtimes.predictor import RuntimeUnavailable
 
-VERSION = (3,)
+VERSION = (4,)
 SPELLINGS = {"fp32": FP32, "bf16": BF16, "int8 static": INT8}
 FORMATS = tuple(SPELLINGS)
 OBSERVERS = ("minmax", "percentile", "mse")
@@ -63,6 +67,14 @@ series lose more than a single one gains.
 """
 
 
+ROWS_AT_ONCE = "Mc_blocks = 1; Nc_blocks = std::min<int64_t>(Nr_blocks, 4);\n"
+"""How much of a product goes at once to what comes after it: 32 rows of 128 columns, which stay in the nearest cache.
+
+Where the number of rows varies, the program itself chooses, here all rows of 32 columns, which do not. The compiler's
+setting is for a fixed number only, so this is put into its template, after that choice.
+"""
+
+
 def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deployed:
     """Compile the model and write ``program.pt2``.
 
@@ -81,7 +93,8 @@ def prepare(model: CompressedModel, folder: Path, equal_length: bool) -> Deploye
         processor.require_bf16()
     inputs, shapes = example(model, equal_length)
     details: dict[str, float | int | str | bool] = {"instructions": " ".join(instructions())}
-    with torch.no_grad(), warnings.catch_warnings(), torch._inductor.config.patch(_settings(model.number_format)):
+    settings = torch._inductor.config.patch(_settings(model.number_format))
+    with torch.no_grad(), warnings.catch_warnings(), settings, _rows_at_once():
         warnings.simplefilter("ignore")  # exporter and quantizer warn about their own internals
         program: Any = Lean(model.network, attention="sums", sums=SPELLINGS[model.number_format]).eval()
         if model.number_format == "int8 static":
@@ -109,6 +122,20 @@ def _settings(number_format: str) -> dict[str, Any]:
     if number_format == "int8 static" and isinstance(vectors, VecAVX512VNNI):
         settings = settings | OWN_PRODUCTS
     return settings
+
+
+@contextlib.contextmanager
+def _rows_at_once() -> Iterator[None]:
+    """Have products that the compiler makes be blocked by `ROWS_AT_ONCE`, if its template has the place for it."""
+    importlib.import_module("torch._inductor.lowering")  # the next cannot be imported alone
+    templates = importlib.import_module("torch._inductor.codegen.cpp_gemm_template")
+    name = "GEMM_TEMPLATE_INIT_BLOCKING_EXTENDED"
+    chosen, counted, rest = getattr(templates, name, "").partition("    const int64_t num_Mc_blocks")
+    if counted and "mm_get_cache_blocking" in chosen:
+        with mock.patch.object(templates, name, f"{chosen}    {ROWS_AT_ONCE}{counted}{rest}"):
+            yield
+    else:
+        yield
 
 
 class Bf16(nn.Module):
@@ -160,15 +187,16 @@ def _round_by_bits(program: torch.fx.GraphModule) -> None:
 
 
 def rounded(x: Any, scale: float, zero: int, least: int, most: int, dtype: torch.dtype) -> Any:
-    """Numbers rounded to int8, in half of the instructions that the compiler's own lowering takes.
+    """Numbers rounded to int8, in less than half of the instructions that the compiler's own lowering takes.
 
     A large number that they are added to has them in its lowest bits, as whole numbers, and bits as integers have their
     order. So each end of the range takes one instruction, where minima and maxima of fp32 take four: those have to tell
-    what is no number.
+    what is no number. And the lowest byte is the result. To take it is one instruction if the compiler is told that it
+    is signed; then no sum with nothing would be a view, which cannot come after a product at once.
     """
-    least, most = (ROUNDING_BITS + end for end in (least, most))
-    bits = (x * (1 / scale) + (ROUNDING + zero)).view(torch.int32).clamp(least, most)
-    return (bits.view(torch.float32) - ROUNDING).to(dtype)
+    ends = (ROUNDING_BITS + end for end in (least, most))
+    bits = (x * (1 / scale) + (ROUNDING + zero)).view(torch.int32).clamp(*ends)
+    return bits.to(torch.int8).view(dtype) | 0
 
 
 def _observing(config: Any, quantization: Quantization) -> Any:

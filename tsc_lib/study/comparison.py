@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib import stages
+from tsc_lib.benchmark import CONTROL
+from tsc_lib.benchmark.peak import OPERATIONS, PEAK
 from tsc_lib.benchmark.summary import cpu_ratio
 from tsc_lib.compress import BASELINE, parse, text
 from tsc_lib.spec import BenchmarkSettings
@@ -26,6 +28,7 @@ COLUMNS = [
     *["model_bytes", "int8_ops", "fp32_ops", "prepare_seconds", "prepare_peak_mb"],
     *COSTS_COMPARED,
     *["latency_p99_ms", "series_per_second", "fp32_ratio", "fp32_ratio_low", "fp32_ratio_high"],
+    *["peak_share", "peak_share_low", "peak_share_high"],
 ]
 """Columns of the table, in order."""
 
@@ -71,7 +74,10 @@ class RuntimeComparison:
     def _session(self, unit: Unit, threads: int) -> list[dict[str, Any]]:
         working = [v for v in self.variants if self.study.deploy(unit, *v)["status"] == "ok"]
         try:
-            return stages.benchmarked(unit, working, self.settings(unit, threads), progress=False)["results"]
+            session = stages.benchmarked(
+                unit, working, self.settings(unit, threads), progress=False, beside_peak=threads == 1
+            )
+            return session["results"]
         except StageFailed:
             return []
 
@@ -92,6 +98,7 @@ class RuntimeComparison:
         ``cpu_ratio`` is variant ÷ reference on the same threads; ``agreement`` the share of test series that get the
         class that the reference gives them; ``reference_macs`` the work of the uncompressed model for one series;
         ``fp32_ratio`` is CPU time ÷ that of the uncompressed model in fp32 in the same runtime, paired too;
+        ``peak_share`` the rate of the uncompressed model's arithmetic ÷ the peak of one core in fp32, paired too;
         ``prepare_seconds`` and ``prepare_peak_mb`` what it took to compile or convert the model; ``series_per_second``
         the throughput of one call after another at the median latency. Columns: `COLUMNS`.
         """
@@ -115,7 +122,9 @@ class RuntimeComparison:
                     if cost["status"] == "ok":
                         row["latency_p99_ms"] = float(np.percentile(cost["latency_ms"], 99))
                         row["series_per_second"] = 1000 * size / cost["latency_p50_ms"]
-                        row |= _beside(cost, costs.get((f"{BASELINE} in {runtime}", size)))
+                        row |= _paired("fp32_ratio", cost, costs.get((f"{BASELINE} in {runtime}", size)))
+                        arithmetic = 2 * reference["measures"]["macs"] * size / OPERATIONS  # in products of the peak's
+                        row |= _paired("peak_share", costs.get((PEAK, size)), cost, arithmetic)
                 rows.append(row)
         return rows
 
@@ -140,7 +149,7 @@ class RuntimeComparison:
         for unit in self.units:
             for threads in self.grid.threads:
                 for row in self.session(unit, threads):
-                    if row["batch_size"] == size and row["status"] == "ok" and row["role"] != "control":
+                    if row["batch_size"] == size and row["status"] == "ok" and row["name"] not in (CONTROL, PEAK):
                         recipe, _, runtime = row["name"].rpartition(" in ")
                         names = {"dataset": unit.data.name, "model": unit.model, "threads": threads}
                         names |= {"recipe": recipe, "runtime": runtime, "batch_size": size}
@@ -156,9 +165,11 @@ class RuntimeComparison:
         return pd.DataFrame(stages.peaks())
 
 
-def _beside(cost: dict[str, Any], other: dict[str, Any] | None) -> dict[str, float]:
-    """CPU time of one variant of a session ÷ another's, with interval; nothing if the other was not measured."""
-    if other is None or other["status"] != "ok":
+def _paired(
+    name: str, cost: dict[str, Any] | None, other: dict[str, Any] | None, factor: float = 1.0
+) -> dict[str, float]:
+    """CPU time of one variant of a session ÷ another's, times a factor, with interval; nothing if one is missing."""
+    if cost is None or other is None or {cost["status"], other["status"]} != {"ok"}:
         return {}
-    names = ("fp32_ratio", "fp32_ratio_low", "fp32_ratio_high")
-    return dict(zip(names, cpu_ratio(cost, other), strict=True))
+    ratio = cpu_ratio(cost, other)
+    return {name + end: factor * value for end, value in zip(("", "_low", "_high"), ratio, strict=True)}

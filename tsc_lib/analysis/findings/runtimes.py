@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.findings.wording import bullets, listed, number, span
+from tsc_lib.analysis.findings.wording import bullets, interval, listed, number, span
 from tsc_lib.analysis.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
 from tsc_lib.analysis.tables import CELL, failures, succeeded
 from tsc_lib.benchmark.operator_times import ATTENTION, LINEAR
@@ -58,10 +58,11 @@ def rate(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
         lines.append(f"No peak for {row.number_format}: {row.status.removeprefix('failed: ')}.")
     for (dataset, model), part in rows.groupby(CELL, sort=False):
         best = part.loc[part.gflops.idxmax()]
-        lines.append(
-            f"**{model} on {dataset}**: {number(best.gflops, 1)} GFLOP/s at best ({best.runtime}, "
-            f"{best.number_format}), {number(best.gflops / measured['fp32'], 2)} of the fp32 peak."
-        )
+        line = f"**{model} on {dataset}**: {number(best.gflops, 1)} GFLOP/s at best "
+        line += f"({best.runtime}, {best.number_format})"
+        if pd.notna(best.peak_share):
+            line += f", {interval(best.peak_share, best.peak_share_low, best.peak_share_high, 2)} of the fp32 peak"
+        lines.append(f"{line}.")
     return bullets(lines)
 
 
