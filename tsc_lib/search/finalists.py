@@ -22,6 +22,12 @@ FINALISTS = 6
 FORMATS_OF = 2
 """How many of them are also measured in the other runtimes, and tried in other number formats."""
 
+WORTH = 1.1
+"""A number format is measured properly if it costs less than so many times its fp32 by the short benchmark.
+
+That is too short to tell a tenth, and what it cannot tell must not decide.
+"""
+
 BLOCKS = 40
 """Paired repeats of their session."""
 
@@ -63,7 +69,7 @@ def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.Data
         say(f"other runtimes and number formats of {row.recipe}")
         variants += [(row.recipe, runtime) for runtime in COMPILED if runtime != row.runtime]
         formats = search.gauge.formats(row.recipe, spec.objective)
-        variants += [(recipe, runtime) for recipe, runtime, cost in formats if cost < row.cost]
+        variants += [(recipe, runtime) for recipe, runtime, cost in formats if cost < WORTH * row.cost]
     whole = stages.deployed(unit, *REFERENCE)[1]["measures"]["macs"]
     rows, working = [], []
     for recipe, runtime in variants:
