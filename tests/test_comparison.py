@@ -67,8 +67,8 @@ def test_the_peak_is_measured(comparison: RuntimeComparison, table: pd.DataFrame
     expected = 2 * rates.reference_macs / (rates.cpu_ms_per_sample * 1e-3) / 1e9
     np.testing.assert_allclose(rates.gflops, expected)
     assert (rates.gflops < 1.2 * peaks.gflops.max()).all()
-    # Paired with products in the same session, at another minute than the other peak: the same, but for noise.
-    np.testing.assert_allclose(rates.peak_share, rates.gflops / peaks.gflops["fp32"], rtol=0.5)
+    # Paired with products of the same session, where the other peak is of another minute: the same, but for noise.
+    assert (rates.peak_share / (rates.gflops / peaks.gflops["fp32"])).between(1 / 3, 3).all()
     assert ((rates.peak_share_low <= rates.peak_share) & (rates.peak_share <= rates.peak_share_high)).all()
     assert "of the fp32 peak" in findings.rate(table, comparison.peaks())
 

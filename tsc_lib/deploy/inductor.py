@@ -66,7 +66,6 @@ library. Without VNNI they take many times as long; and fp32's are so much slowe
 series lose more than a single one gains.
 """
 
-
 ROWS_AT_ONCE = "Mc_blocks = 1; Nc_blocks = std::min<int64_t>(Nr_blocks, 4);\n"
 """How much of a product goes at once to what comes after it: 32 rows of 128 columns, which stay in the nearest cache.
 
@@ -191,8 +190,8 @@ def rounded(x: Any, scale: float, zero: int, least: int, most: int, dtype: torch
 
     A large number that they are added to has them in its lowest bits, as whole numbers, and bits as integers have their
     order. So each end of the range takes one instruction, where minima and maxima of fp32 take four: those have to tell
-    what is no number. And the lowest byte is the result. To take it is one instruction if the compiler is told that it
-    is signed; then no sum with nothing would be a view, which cannot come after a product at once.
+    what is no number. And the lowest byte is the result, which takes one instruction if the compiler is told that it
+    is signed. `| 0` costs nothing; without it the result would be a view, which no product can write.
     """
     ends = (ROUNDING_BITS + end for end in (least, most))
     bits = (x * (1 / scale) + (ROUNDING + zero)).view(torch.int32).clamp(*ends)
