@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from tsc_lib.compress import CompressedModel, load_model
-from tsc_lib.deploy.tracing import calibration_of, example
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import graph_inputs
+from tsc_lib.runtimes.tracing import calibration_of, example
 
 CALIBRATION_BATCH = 32
 

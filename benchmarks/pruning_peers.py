@@ -25,15 +25,16 @@ import torch
 import torch_pruning as tp
 from torch.nn import functional as F
 
-from tsc_lib import compress, data, stages
-from tsc_lib.compress import CompressedModel, Material, count_macs
+from tsc_lib import compress, data
+from tsc_lib.compress import CompressedModel, TrainingContext, count_macs
 from tsc_lib.compress.importance import BATCH, OBSERVED
-from tsc_lib.compress.structure import rebuilt
+from tsc_lib.compress.surgery import rebuilt
+from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.files import write_text
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split, batches
-from tsc_lib.errors import UserError, exit_code
-from tsc_lib.files import write_text
 from tsc_lib.models.transformer import EncoderLayer, Transformer
-from tsc_lib.spec import TrainSpec
+from tsc_lib.study import stages
 from tsc_lib.training import classify, evaluator
 
 OURS = ("l1", "l2", "taylor", "activation")
@@ -48,11 +49,11 @@ ROUNDS = 8
 """Ratios that are tried at most until Torch-Pruning's MACs are ours: it rounds shares otherwise."""
 
 
-def gradients(network: Transformer, material: Material) -> list[torch.Tensor | None]:
+def gradients(network: Transformer, context: TrainingContext) -> list[torch.Tensor | None]:
     """The gradient of the mean loss for every parameter, on the sample that our own criteria look at."""
     network = copy.deepcopy(network)
-    sample, _ = material.sample(OBSERVED)
-    for batch in batches(sample, BATCH, equal_length=material.equal_length):
+    sample, _ = context.sample(OBSERVED)
+    for batch in batches(sample, BATCH, equal_length=context.equal_length):
         lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
         logits = network(torch.from_numpy(batch.x), lengths)
         (F.cross_entropy(logits, torch.from_numpy(sample.y[batch.index]), reduction="sum") / len(sample)).backward()
@@ -123,19 +124,19 @@ def accuracy(network: Transformer, split: Split, equal_length: bool) -> float:
     return float(np.mean(classify(evaluator(network), split, equal_length).argmax(axis=1) == split.y))
 
 
-def compare(unit: stages.Unit, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:
+def compare(run: stages.TrainingRun, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:
     """A row for the uncompressed model, and one for each method before and after fine-tuning."""
-    dataset = data.load(unit.data)
-    _, whole = stages.compressed(unit, compress.BASELINE)
-    material = Material(dataset.train, dataset.valid, dataset.equal_length, unit.train, unit.seed)
-    length, slopes = whole.reference_length, gradients(whole.network, material)
-    tuning = material if series is None else dataclasses.replace(material, train=material.sample(series)[0])
+    dataset = data.load(run.data)
+    _, whole = stages.compress_model(run, compress.BASELINE)
+    context = TrainingContext(dataset.train, dataset.valid, dataset.equal_length, run.train, run.seed)
+    length, slopes = whole.reference_length, gradients(whole.network, context)
+    tuning = context if series is None else dataclasses.replace(context, train=context.sample(series)[0])
 
     def row(package: str, method: str, model: CompressedModel) -> dict[str, Any]:
         found = {
             "dataset": dataset.name,
-            "model": unit.model,
-            "seed": unit.seed,
+            "model": run.model,
+            "seed": run.seed,
             "ratio": ratio,
             "package": package,
             "method": method,
@@ -152,7 +153,7 @@ def compare(unit: stages.Unit, ratio: float, epochs: int, series: int | None) ->
 
     yield row("none", "uncompressed", whole) | {"tuned_on": 0}
     for criterion in OURS:
-        model = compress.apply(whole, f"prune({criterion}, {ratio})", material)
+        model = compress.apply(whole, f"prune({criterion}, {ratio})", context)
         macs = count_macs(model.network, length)  # the same for every criterion
         yield from rows("tsc_lib", criterion, model)
     for importance in THEIRS:
@@ -170,8 +171,8 @@ def _run(chosen: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     for seed in chosen.seeds:
         for ratio in chosen.ratios:
-            unit = stages.Unit(dataset, chosen.model, TrainSpec(), seed)
-            for row in compare(unit, ratio, chosen.epochs, chosen.series):
+            run = stages.TrainingRun(dataset, chosen.model, TrainSpec(), seed)
+            for row in compare(run, ratio, chosen.epochs, chosen.series):
                 rows.append(row)
                 write_text(chosen.output, pd.DataFrame(rows).to_csv(index=False))
     table = pd.DataFrame(rows)

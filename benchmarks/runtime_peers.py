@@ -17,13 +17,13 @@ from typing import Any
 import pandas as pd
 from plain_runtimes import WAYS
 
-from tsc_lib import data, stages
+from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.benchmark.summary import cpu_ratio
-from tsc_lib.errors import exit_code
-from tsc_lib.files import write_text
-from tsc_lib.stages import REFERENCE, Unit
-from tsc_lib.study import Study
+from tsc_lib.core.errors import exit_code
+from tsc_lib.core.files import write_text
+from tsc_lib.study import Study, stages
+from tsc_lib.study.stages import REFERENCE, TrainingRun
 
 RECIPES = {"fp32": "baseline", "int8": "int8(static)"}
 
@@ -45,33 +45,33 @@ def measure_all(chosen: argparse.Namespace) -> None:
     """The table of all chosen data sets, printed and written."""
     study = Study.open(chosen.profile, datasets=chosen.dataset, models=[chosen.model], seeds=[0])
     rows = []
-    for unit in study.units:
-        settings = dataclasses.replace(study.settings(unit), blocks=chosen.blocks)
+    for run in study.runs:
+        settings = dataclasses.replace(study.settings(run), blocks=chosen.blocks)
         if chosen.batch_sizes:
             settings = dataclasses.replace(settings, batch_sizes=chosen.batch_sizes)
-        rows += measure(unit, chosen.way, settings)
+        rows += measure(run, chosen.way, settings)
         table = pd.DataFrame(rows)
         if chosen.output:
             write_text(chosen.output, table.to_csv(index=False))
     print(table.to_string(index=False, float_format="{:.4g}".format))
 
 
-def measure(unit: Unit, ways: list[str], settings: BenchmarkSettings) -> list[dict[str, Any]]:
+def measure(run: TrainingRun, ways: list[str], settings: BenchmarkSettings) -> list[dict[str, Any]]:
     """One session: for every way and batch size, ours ÷ plain and ours ÷ eager fp32, with 95 % intervals."""
-    dataset = data.load(unit.data)
+    dataset = data.load(run.data)
     common: dict[str, Any] = {"threads": settings.threads}
     candidates = []
     for way in ways:
         runtime, number_format = way.split()
         recipe = RECIPES[number_format]
-        ours, _ = stages.deployed(unit, recipe, runtime)
-        trained, _ = stages.compressed(unit, recipe)
+        ours, _ = stages.evaluate(run, recipe, runtime)
+        trained, _ = stages.compress_model(run, recipe)
         plain = {"folder": str(trained), "way": way, "equal_length": dataset.equal_length}
         candidates += [
             Candidate(f"ours, {way}", "tsc_lib.runtimes:load", {"folder": str(ours), "runtime": runtime, **common}),
             Candidate(f"plain, {way}", "plain_runtimes:load", {**plain, **common}),
         ]
-    folder, _ = stages.deployed(unit, *REFERENCE)
+    folder, _ = stages.evaluate(run, *REFERENCE)
     reference = Candidate("eager", "tsc_lib.runtimes:load", {"folder": str(folder), "runtime": "eager", **common})
     with tempfile.TemporaryDirectory() as temporary:
         inputs = Path(temporary) / "inputs.npz"

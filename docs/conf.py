@@ -1,4 +1,4 @@
-"""Sphinx settings of the report; `tsc_lib.report` copies this folder, adds what was computed, and builds it."""
+"""Sphinx settings of the report; `tsc_lib.report.build` copies this folder, adds what was computed, and builds it."""
 
 import importlib.util
 from pathlib import Path

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tsc_lib import deploy, runtimes
+from tsc_lib import runtimes
 from tsc_lib.compress import CompressedModel
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.models.transformer import Transformer, TransformerConfig, length_limits
+from tsc_lib.runtimes import convert
 
 LABELS = ("day", 'so-called "night"', "3")
 
@@ -35,7 +36,7 @@ def make(folder: Path, runtime: str, channels: int = 1, length: int | None = 24)
     prepared.mkdir(parents=True)
     folder.mkdir()
     model = CompressedModel(network, length or 40)
-    deploy.prepare(model, runtime, prepared, equal_length=length is not None)
+    convert.convert(model, runtime, prepared, equal_length=length is not None)
     for name in runtimes.files(runtime):
         shutil.copy(prepared / name, folder / name)
     shortest, longest = (length, length) if length else length_limits(network.config)

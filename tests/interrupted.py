@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tsc_lib import training
-from tsc_lib.compress import CompressedModel, Material, apply
+from tsc_lib.compress import CompressedModel, TrainingContext, apply
 
 
 def resumed(
-    model: CompressedModel, recipe: str, material: Material, folder: Path, monkeypatch: pytest.MonkeyPatch
+    model: CompressedModel, recipe: str, context: TrainingContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> CompressedModel:
     """The result of a recipe that was killed once its checkpoint held two epochs, and called again."""
     write = training._save
@@ -22,7 +22,7 @@ def resumed(
         if len(history) == 2:
             raise KeyboardInterrupt
 
-    saved = dataclasses.replace(material, folder=folder)
+    saved = dataclasses.replace(context, folder=folder)
     monkeypatch.setattr(training, "_save", killed)
     with pytest.raises(KeyboardInterrupt):
         apply(model, recipe, saved)

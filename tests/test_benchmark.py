@@ -20,8 +20,8 @@ from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_in
 from tsc_lib.benchmark.host import cpu_model
 from tsc_lib.benchmark.inputs import MOST_CALLS, calls_of, load_inputs
 from tsc_lib.benchmark.session import follow
-from tsc_lib.cpus import instructions
-from tsc_lib.errors import UserError
+from tsc_lib.core.cpus import instructions
+from tsc_lib.core.errors import UserError
 
 HERE = Path(__file__)
 TINY = BenchmarkSettings(batch_sizes=(1, 4), series=8, blocks=5, min_window_s=0.004, warmup_s=0.01)

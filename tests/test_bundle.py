@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from exported import describe_again, rewrite
 
-from tsc_lib.cpus import instructions
-from tsc_lib.errors import UserError
+from tsc_lib.core.cpus import instructions
+from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
 

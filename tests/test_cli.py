@@ -14,9 +14,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tsc_lib import cli, store
-from tsc_lib.profiles import PROFILES
-from tsc_lib.study.columns import COLUMNS
+from tsc_lib import cli
+from tsc_lib.core import store
+from tsc_lib.study.profiles import PROFILES
+from tsc_lib.study.schema import COLUMNS
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsc_lib import figures, store
+from tsc_lib import figures
 from tsc_lib.analysis import findings, runtime_tables
 from tsc_lib.benchmark.operator_times import ATTENTION, KINDS, LINEAR
-from tsc_lib.profiles import RuntimeGrid, load_profile
+from tsc_lib.core import store
 from tsc_lib.runtimes import processor
 from tsc_lib.study import Study
-from tsc_lib.study.comparison import COLUMNS, RuntimeComparison
 from tsc_lib.study.operator_shares import COLUMNS as COLUMNS_OF_OPERATORS
 from tsc_lib.study.operator_shares import operator_table
+from tsc_lib.study.profiles import RuntimeGrid, load_profile
+from tsc_lib.study.runtime_comparison import COLUMNS, RuntimeComparison
 
 VARIANTS = {
     "baseline": ("eager", "onnxruntime"),
@@ -128,8 +129,8 @@ def test_figures_and_findings(comparison: RuntimeComparison, table: pd.DataFrame
 def test_a_profile_may_compare_nothing(comparison: RuntimeComparison) -> None:
     nothing = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=RuntimeGrid()), quiet=True))
     elsewhere = RuntimeGrid(variants=VARIANTS, datasets=("ACSF1",))
-    assert RuntimeComparison(Study(replace(comparison.study.profile, runtimes=elsewhere), quiet=True)).units == []
-    assert nothing.units == [] and nothing.table().empty and nothing.latencies().empty
+    assert RuntimeComparison(Study(replace(comparison.study.profile, runtimes=elsewhere), quiet=True)).runs == []
+    assert nothing.runs == [] and nothing.table().empty and nothing.latencies().empty
 
 
 def test_the_speed_up_of_threads_compares_the_same_variant() -> None:

@@ -10,19 +10,29 @@ import pytest
 import torch
 
 from tsc_lib import compress, data
-from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, parse, save_model, text
+from tsc_lib.compress import (
+    CompressedModel,
+    NoEffect,
+    TrainingContext,
+    apply,
+    count_macs,
+    load_model,
+    parse,
+    save_model,
+    text,
+)
 from tsc_lib.compress.importance import head_importance, neuron_importance
 from tsc_lib.compress.recipe import register
-from tsc_lib.compress.structure import keep
-from tsc_lib.errors import UserError
+from tsc_lib.compress.surgery import keep
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.models.zoo import build
-from tsc_lib.spec import TrainSpec
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def context() -> TrainingContext:
     dataset = data.load(data.resolve("ItalyPowerDemand"))
-    return Material(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0)
+    return TrainingContext(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0)
 
 
 @pytest.fixture
@@ -92,8 +102,8 @@ def test_bad_recipes_are_one_sentence(recipe: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_masks_zero_rows_and_change_no_shape(model: CompressedModel, material: Material, norm: str) -> None:
-    masked = apply(model, f"mask({norm}, 0.5)", material)
+def test_masks_zero_rows_and_change_no_shape(model: CompressedModel, context: TrainingContext, norm: str) -> None:
+    masked = apply(model, f"mask({norm}, 0.5)", context)
     [evidence] = masked.evidence
     assert masked.network.config == model.network.config
     assert evidence.macs_after == evidence.macs_before
@@ -110,8 +120,8 @@ def test_masks_zero_rows_and_change_no_shape(model: CompressedModel, material: M
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_removal_makes_the_model_smaller(model: CompressedModel, material: Material, norm: str) -> None:
-    pruned = apply(model, f"prune({norm}, 0.5)", material)
+def test_removal_makes_the_model_smaller(model: CompressedModel, context: TrainingContext, norm: str) -> None:
+    pruned = apply(model, f"prune({norm}, 0.5)", context)
     [evidence] = pruned.evidence
     assert pruned.network.config.heads == (4,) * 8
     assert pruned.network.config.d_ff == (128,) * 8
@@ -152,48 +162,48 @@ def test_importance_of_a_head_is_the_norm_of_all_its_weights(model: CompressedMo
     assert head_importance(model.network.layers[0], 2)[2] == pytest.approx(expected.norm().item(), rel=1e-5)
 
 
-def test_fine_tuning_keeps_masked_rows_at_zero(model: CompressedModel, material: Material) -> None:
-    tuned = apply(model, "mask(l1, 0.5) > finetune(1)", material)
-    masked = apply(model, "mask(l1, 0.5)", material)
+def test_fine_tuning_keeps_masked_rows_at_zero(model: CompressedModel, context: TrainingContext) -> None:
+    tuned = apply(model, "mask(l1, 0.5) > finetune(1)", context)
+    masked = apply(model, "mask(l1, 0.5)", context)
     for name, weight in masked.network.layers.state_dict().items():
         if name.endswith("weight") and weight.dim() == 2:
             torch.testing.assert_close(tuned.network.layers.state_dict()[name] == 0, weight == 0)
     assert tuned.evidence[1].details["history"][0]["epoch"] == 1
 
 
-def test_calibration_comes_from_train_alone(model: CompressedModel, material: Material) -> None:
-    quantized = apply(model, "int8(static, 16)", material)
+def test_calibration_comes_from_train_alone(model: CompressedModel, context: TrainingContext) -> None:
+    quantized = apply(model, "int8(static, 16)", context)
     assert quantized.number_format == "int8 static"
-    train = {x.tobytes() for x in material.train.x}
+    train = {x.tobytes() for x in context.train.x}
     assert len(quantized.calibration.x) == 16
     assert all(x.tobytes() in train for x in quantized.calibration.x)
 
 
-def test_a_step_that_changes_nothing_fails(model: CompressedModel, material: Material) -> None:
+def test_a_step_that_changes_nothing_fails(model: CompressedModel, context: TrainingContext) -> None:
     @dataclasses.dataclass(frozen=True)
     class Idle:
         pass
 
     @register("idle", Idle)
-    def idle(model: CompressedModel, step: Idle, material: Material):
+    def idle(model: CompressedModel, step: Idle, context: TrainingContext):
         return dataclasses.replace(model), {}
 
     try:
         with pytest.raises(NoEffect, match="idle changed nothing"):
-            apply(model, "idle", material)
+            apply(model, "idle", context)
     finally:
         compress.recipe._METHODS.pop("idle")
 
 
 @pytest.mark.parametrize("recipe", ["int8(dynamic) > finetune(1)", "int8(dynamic) > int8(static)"])
-def test_nothing_follows_quantization(model: CompressedModel, material: Material, recipe: str) -> None:
+def test_nothing_follows_quantization(model: CompressedModel, context: TrainingContext, recipe: str) -> None:
     with pytest.raises(UserError):
-        apply(model, recipe, material)
+        apply(model, recipe, context)
 
 
-def test_the_original_is_left_alone(model: CompressedModel, material: Material) -> None:
+def test_the_original_is_left_alone(model: CompressedModel, context: TrainingContext) -> None:
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
-    apply(model, "mask(l1, 0.5) > finetune(1) > int8(static)", material)
+    apply(model, "mask(l1, 0.5) > finetune(1) > int8(static)", context)
     assert all(torch.equal(v, before[k]) for k, v in model.network.state_dict().items())
     assert model.evidence == []
 
@@ -205,8 +215,8 @@ def test_macs_of_t1_by_hand(model: CompressedModel) -> None:
     assert count_macs(model.network, 24) == by_hand
 
 
-def test_models_survive_the_disk(model: CompressedModel, material: Material, tmp_path: Path) -> None:
-    made = apply(model, "prune(l2, 0.5) > int8(static, 8)", material)
+def test_models_survive_the_disk(model: CompressedModel, context: TrainingContext, tmp_path: Path) -> None:
+    made = apply(model, "prune(l2, 0.5) > int8(static, 8)", context)
     save_model(made, tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.network.config == made.network.config

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
+from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches, describe, load, resolve
 from tsc_lib.data.preprocess import natural_key
-from tsc_lib.errors import UserError
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import aeon.datasets
 import numpy as np
 import pytest
 
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import DataSpec
 from tsc_lib.data import load, resolve
-from tsc_lib.errors import UserError
 from tsc_lib.series.formats import read_npz
-from tsc_lib.spec import DataSpec
 
 HEADER = "# made up\n@problemName toy\n@timestamps false\n@classLabel true {labels}\n@data\n"
 GOOD = ["1,2,3:a", "2,3,5:a", "3,4,4:a", "9,8,7:b", "8,7,5:b", "7,6,6:b"]

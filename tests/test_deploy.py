@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from tsc_lib import data, deploy, runtimes
-from tsc_lib.compress import CompressedModel, Material, apply
-from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Form, Lean
+from tsc_lib import data, runtimes
+from tsc_lib.compress import CompressedModel, TrainingContext, apply
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.runtimes import RuntimeUnavailable, processor
-from tsc_lib.runtimes.openvino import OFTEN
+from tsc_lib.runtimes import convert, processor
+from tsc_lib.runtimes.graph import Form, InferenceTransformer
+from tsc_lib.runtimes.openvino.predict import OFTEN
 from tsc_lib.series.padding import pad
-from tsc_lib.spec import TrainSpec
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
@@ -34,18 +34,18 @@ def model_of(channels: int) -> CompressedModel:
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def context() -> TrainingContext:
     dataset = data.load(data.resolve("ItalyPowerDemand"))
-    return Material(dataset.train, dataset.valid, True, TrainSpec(), seed=0)
+    return TrainingContext(dataset.train, dataset.valid, True, TrainSpec(), seed=0)
 
 
 @pytest.fixture(scope="module")
-def unequal() -> Material:
+def unequal() -> TrainingContext:
     """Three channels, 9 to 40 time steps."""
     rng = np.random.default_rng(0)
     x = [rng.normal(size=(3, n)).astype(np.float32) for n in rng.integers(9, 41, 24)]
     split = data.Split(x, rng.integers(0, 3, 24))
-    return Material(split, split, False, TrainSpec(), seed=0)
+    return TrainingContext(split, split, False, TrainSpec(), seed=0)
 
 
 def logits_of(model: CompressedModel, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
@@ -55,36 +55,36 @@ def logits_of(model: CompressedModel, x: np.ndarray, lengths: np.ndarray | None 
 
 def test_eager_fp32_is_the_network(tmp_path: Path) -> None:
     model = model_of(1)
-    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+    deployed = convert.convert(model, "eager", tmp_path, equal_length=True)
     x = np.random.default_rng(0).normal(size=(5, 1, 24)).astype(np.float32)
     np.testing.assert_array_equal(runtimes.load(tmp_path, "eager")(x), logits_of(model, x))
     assert (deployed.int8_ops, deployed.fp32_ops) == (0, LINEARS)
     assert deployed.model_bytes == 4 * sum(p.numel() for p in model.network.parameters())
 
 
-def test_dynamic_int8_runs_int8_operators_and_is_smaller(tmp_path: Path, material: Material) -> None:
-    model = apply(model_of(1), "int8(dynamic)", material)
-    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+def test_dynamic_int8_runs_int8_operators_and_is_smaller(tmp_path: Path, context: TrainingContext) -> None:
+    model = apply(model_of(1), "int8(dynamic)", context)
+    deployed = convert.convert(model, "eager", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
     assert deployed.model_bytes < 0.6 * 4 * sum(p.numel() for p in model.network.parameters())
-    x = np.stack(material.valid.x)
+    x = np.stack(context.valid.x)
     logits, exact = runtimes.load(tmp_path, "eager")(x), logits_of(model, x)
     assert not np.array_equal(logits, exact)
     np.testing.assert_allclose(logits, exact, atol=0.1)
 
 
-def test_dynamic_int8_takes_layers_without_a_bias(tmp_path: Path, material: Material) -> None:
-    model = apply(model_of(1), "lowrank(0.5) > int8(dynamic)", material)
+def test_dynamic_int8_takes_layers_without_a_bias(tmp_path: Path, context: TrainingContext) -> None:
+    model = apply(model_of(1), "lowrank(0.5) > int8(dynamic)", context)
     assert any(isinstance(m, torch.nn.Linear) and m.bias is None for m in model.network.modules())
-    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+    deployed = convert.convert(model, "eager", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops) == (linears(model, "eager"), 0)
-    x = np.stack(material.valid.x)
+    x = np.stack(context.valid.x)
     np.testing.assert_allclose(runtimes.load(tmp_path, "eager")(x), logits_of(model, x), atol=0.1)
 
 
 def linears(model: CompressedModel, runtime: str) -> int:
     """How many linear layers a runtime has to execute."""
-    network = model.network if runtime == "eager" else Lean(model.network, attention="operator")
+    network = model.network if runtime == "eager" else InferenceTransformer(model.network, attention="operator")
     return sum(isinstance(module, torch.nn.Linear) for module in network.modules())
 
 
@@ -92,7 +92,7 @@ def linears(model: CompressedModel, runtime: str) -> int:
 @pytest.mark.parametrize(("channels", "length"), [(1, 24), (3, 29)])
 def test_the_lean_form_has_the_same_logits(attention: Form, channels: int, length: int) -> None:
     network = model_of(channels).network.eval()
-    lean = Lean(network, attention=attention).eval()
+    lean = InferenceTransformer(network, attention=attention).eval()
     x = torch.randn(5, channels, length)
     with torch.inference_mode():
         torch.testing.assert_close(lean(x), network(x), atol=1e-5, rtol=0)
@@ -103,7 +103,7 @@ def test_the_lean_form_has_the_same_logits(attention: Form, channels: int, lengt
 
 def test_a_shape_that_comes_often_has_a_program_of_its_own(tmp_path: Path) -> None:
     model = model_of(1)
-    deploy.prepare(model, "openvino", tmp_path, equal_length=True)
+    convert.convert(model, "openvino", tmp_path, equal_length=True)
     predict = runtimes.load(tmp_path, "openvino")
     many = np.random.default_rng(0).normal(size=(3, 1, 24)).astype(np.float32)
     x = many[:1]
@@ -117,25 +117,25 @@ def test_a_shape_that_comes_often_has_a_program_of_its_own(tmp_path: Path) -> No
 
 
 def test_bf16_runs_where_the_processor_has_it(
-    tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = apply(model_of(1), "bf16", material)
+    model = apply(model_of(1), "bf16", context)
     monkeypatch.setattr(processor, "has_bf16", lambda: False)
     for runtime in ("eager", "inductor"):
         with pytest.raises(RuntimeUnavailable, match=r"no instructions for bf16"):
-            deploy.prepare(model, runtime, tmp_path, equal_length=True)
+            convert.convert(model, runtime, tmp_path, equal_length=True)
     monkeypatch.setattr(processor, "has_bf16", lambda: True)
-    deployed = deploy.prepare(model, "eager", tmp_path, equal_length=True)
+    deployed = convert.convert(model, "eager", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops, deployed.details["bf16_ops"]) == (0, 0, LINEARS)
     assert deployed.model_bytes == 2 * sum(p.numel() for p in model.network.parameters())
-    x = np.stack(material.valid.x)
+    x = np.stack(context.valid.x)
     logits, exact = runtimes.load(tmp_path, "eager")(x), logits_of(model, x)
     assert logits.dtype == np.float32 and not np.array_equal(logits, exact)
     np.testing.assert_allclose(logits, exact, atol=0.1)
 
 
 def test_what_it_takes_to_prepare_is_recorded(tmp_path: Path) -> None:
-    details = deploy.prepare(model_of(1), "openvino", tmp_path, equal_length=True).details
+    details = convert.convert(model_of(1), "openvino", tmp_path, equal_length=True).details
     assert details["prepare_seconds"] > 0
     if Path("/proc/self/clear_refs").exists():
         assert details["prepare_peak_mb"] > 0
@@ -143,13 +143,13 @@ def test_what_it_takes_to_prepare_is_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", [None, "int8(static)"])
 def test_runtimes_count_the_same_weights_and_no_positions(
-    tmp_path: Path, unequal: Material, recipe: str | None
+    tmp_path: Path, unequal: TrainingContext, recipe: str | None
 ) -> None:
     model = model_of(3) if recipe is None else apply(model_of(3), recipe, unequal)
     sizes = {}
     for runtime in ("onnxruntime", "openvino"):
         (tmp_path / runtime).mkdir()
-        sizes[runtime] = deploy.prepare(model, runtime, tmp_path / runtime, equal_length=False).model_bytes
+        sizes[runtime] = convert.convert(model, runtime, tmp_path / runtime, equal_length=False).model_bytes
     weights = 4 * sum(p.numel() for p in model.network.parameters())
     assert max(sizes.values()) <= weights  # the positions of 1024 tokens would be three times that
     assert sizes["openvino"] == pytest.approx(sizes["onnxruntime"], rel=0.02 if recipe is None else 0.1)
@@ -168,10 +168,10 @@ GRAPHS = [
 
 @pytest.mark.parametrize(("runtime", "recipe"), GRAPHS)
 def test_one_graph_serves_every_batch_size(
-    tmp_path: Path, material: Material, runtime: str, recipe: str | None
+    tmp_path: Path, context: TrainingContext, runtime: str, recipe: str | None
 ) -> None:
-    model = model_of(1) if recipe is None else apply(model_of(1), recipe, material)
-    deployed = deploy.prepare(model, runtime, tmp_path, equal_length=True)
+    model = model_of(1) if recipe is None else apply(model_of(1), recipe, context)
+    deployed = convert.convert(model, runtime, tmp_path, equal_length=True)
     predict, count = runtimes.load(tmp_path, runtime), linears(model, runtime)
     assert (deployed.int8_ops, deployed.fp32_ops) == ((0, count) if recipe is None else (count, 0))
     weights = 4 * sum(p.numel() for p in model.network.parameters())
@@ -186,10 +186,12 @@ def test_one_graph_serves_every_batch_size(
 
 
 @pytest.mark.parametrize(("runtime", "recipe"), GRAPHS[1:])
-def test_one_graph_serves_unequal_lengths(tmp_path: Path, unequal: Material, runtime: str, recipe: str | None) -> None:
+def test_one_graph_serves_unequal_lengths(
+    tmp_path: Path, unequal: TrainingContext, runtime: str, recipe: str | None
+) -> None:
     recipe = recipe and recipe.replace("static", "static, 16")
     model = model_of(3) if recipe is None else apply(model_of(3), recipe, unequal)
-    deployed = deploy.prepare(model, runtime, tmp_path, equal_length=False)
+    deployed = convert.convert(model, runtime, tmp_path, equal_length=False)
     predict, count = runtimes.load(tmp_path, runtime), linears(model, runtime)
     assert (deployed.int8_ops, deployed.fp32_ops) == ((0, count) if recipe is None else (count, 0))
     for batch in data.batches(unequal.train, 5, equal_length=False):
@@ -218,10 +220,12 @@ REMOVED = "prune(taylor, 0.5, both, global) > layers(1) > width(activation, 6) >
         ],
     ],
 )
-def test_every_runtime_executes_every_shape(tmp_path: Path, unequal: Material, runtime: str, recipe: str) -> None:
+def test_every_runtime_executes_every_shape(
+    tmp_path: Path, unequal: TrainingContext, runtime: str, recipe: str
+) -> None:
     """Heads, neurons, layers and channels gone and linear layers of low rank; or a student with other patches."""
     model = apply(model_of(3), recipe, unequal)
-    deployed = deploy.prepare(model, runtime, tmp_path, equal_length=False)
+    deployed = convert.convert(model, runtime, tmp_path, equal_length=False)
     assert (deployed.int8_ops, deployed.fp32_ops) == (0, linears(model, runtime))
     predict = runtimes.load(tmp_path, runtime)
     for batch in data.batches(unequal.train, 5, equal_length=False):
@@ -235,22 +239,24 @@ def test_a_runtime_that_is_not_installed_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(RuntimeUnavailable, match=rf"needs {package}, .*: pip install 'tsc_lib\[runtimes\]'"):
-        deploy.prepare(model_of(1), runtime, tmp_path, equal_length=True)
+        convert.convert(model_of(1), runtime, tmp_path, equal_length=True)
 
 
 def test_without_a_compiler_inductor_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeUnavailable, match=r"needs a C\+\+ compiler .* install g\+\+"):
-        deploy.prepare(model_of(1), "inductor", tmp_path, equal_length=True)
+        convert.convert(model_of(1), "inductor", tmp_path, equal_length=True)
 
 
 def test_quantized_model_without_int8_operators_fails(
-    tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = apply(model_of(1), "int8(dynamic)", material)
-    monkeypatch.setattr("tsc_lib.deploy.eager.executable", lambda network, _: network)  # a quantizer that does nothing
+    model = apply(model_of(1), "int8(dynamic)", context)
+    monkeypatch.setattr(
+        "tsc_lib.runtimes.eager.convert.executable", lambda network, _: network
+    )  # a quantizer that does nothing
     with pytest.raises(RuntimeError, match="executes no linear layer in int8"):
-        deploy.prepare(model, "eager", tmp_path, equal_length=True)
+        convert.convert(model, "eager", tmp_path, equal_length=True)
 
 
 @pytest.mark.parametrize(
@@ -263,4 +269,4 @@ def test_quantized_model_without_int8_operators_fails(
 )
 def test_what_a_runtime_cannot_do_is_one_sentence(runtime: str, number_format: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        deploy.check(runtime, number_format)
+        convert.check(runtime, number_format)

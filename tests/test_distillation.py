@@ -10,15 +10,16 @@ import pytest
 import torch
 from interrupted import resumed
 
-from tsc_lib import data, stages
-from tsc_lib.compress import CompressedModel, Material, apply, load_model, save_model
+from tsc_lib import data
+from tsc_lib.compress import CompressedModel, TrainingContext, apply, load_model, save_model
 from tsc_lib.compress.distillation import Distill, distillation_loss
 from tsc_lib.compress.features import MAP, FeatureLoss, features_of
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
-from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import build
-from tsc_lib.spec import TrainSpec
-from tsc_lib.stages import Unit
+from tsc_lib.study import stages
+from tsc_lib.study.stages import TrainingRun
 from tsc_lib.training import classify, evaluator
 
 
@@ -30,13 +31,13 @@ def teacher() -> CompressedModel:
 
 
 @pytest.fixture
-def material(teacher: CompressedModel) -> Material:
+def context(teacher: CompressedModel) -> TrainingContext:
     dataset = data.load(data.resolve("ItalyPowerDemand"))
-    return Material(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0, teacher=teacher)
+    return TrainingContext(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0, teacher=teacher)
 
 
-def logits_of(model: CompressedModel, material: Material) -> np.ndarray:
-    return classify(evaluator(model.network), material.train, True)
+def logits_of(model: CompressedModel, context: TrainingContext) -> np.ndarray:
+    return classify(evaluator(model.network), context.train, True)
 
 
 def test_the_loss_is_hintons() -> None:
@@ -55,59 +56,59 @@ def test_the_loss_is_hintons() -> None:
     assert found.item() == pytest.approx(0.3 * soft + 0.7 * hard)
 
 
-def test_the_teacher_alone_draws_the_logits_to_its_own(teacher: CompressedModel, material: Material) -> None:
-    pruned = apply(teacher, "prune(l1, 0.8)", material)
-    learned = apply(pruned, "distill(20, weight=1)", material)
-    there = logits_of(teacher, material)
-    before, after = (np.square(logits_of(m, material) - there).mean() for m in (pruned, learned))
+def test_the_teacher_alone_draws_the_logits_to_its_own(teacher: CompressedModel, context: TrainingContext) -> None:
+    pruned = apply(teacher, "prune(l1, 0.8)", context)
+    learned = apply(pruned, "distill(20, weight=1)", context)
+    there = logits_of(teacher, context)
+    before, after = (np.square(logits_of(m, context) - there).mean() for m in (pruned, learned))
     assert after < 0.25 * before
 
 
 def test_with_the_teacher_alone_the_classes_of_train_do_not_matter(
-    teacher: CompressedModel, material: Material
+    teacher: CompressedModel, context: TrainingContext
 ) -> None:
-    turned = dataclasses.replace(material, train=Split(material.train.x, 1 - material.train.y))
-    one, two = (apply(teacher, "prune(l1, 0.5) > distill(2, weight=1)", m) for m in (material, turned))
-    np.testing.assert_array_equal(logits_of(one, material), logits_of(two, material))
+    turned = dataclasses.replace(context, train=Split(context.train.x, 1 - context.train.y))
+    one, two = (apply(teacher, "prune(l1, 0.5) > distill(2, weight=1)", m) for m in (context, turned))
+    np.testing.assert_array_equal(logits_of(one, context), logits_of(two, context))
 
 
 def test_distillation_is_deterministic_and_goes_on_where_it_was(
-    teacher: CompressedModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: CompressedModel, context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pruned = apply(teacher, "prune(l1, 0.5)", material)
-    whole, again = (apply(pruned, "distill(3)", material) for _ in range(2))
-    np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
-    later = resumed(pruned, "distill(3)", material, tmp_path, monkeypatch)
-    np.testing.assert_array_equal(logits_of(later, material), logits_of(whole, material))
+    pruned = apply(teacher, "prune(l1, 0.5)", context)
+    whole, again = (apply(pruned, "distill(3)", context) for _ in range(2))
+    np.testing.assert_array_equal(logits_of(whole, context), logits_of(again, context))
+    later = resumed(pruned, "distill(3)", context, tmp_path, monkeypatch)
+    np.testing.assert_array_equal(logits_of(later, context), logits_of(whole, context))
     assert len(later.evidence[-1].details["history"]) == 3
 
 
-def class_tokens(model: CompressedModel, material: Material) -> np.ndarray:
+def class_tokens(model: CompressedModel, context: TrainingContext) -> np.ndarray:
     """Layer-normed, as the loss compares them, of the training series."""
-    return torch.nn.functional.layer_norm(features_of(model, material), (32,)).numpy()
+    return torch.nn.functional.layer_norm(features_of(model, context), (32,)).numpy()
 
 
-def test_without_a_weight_on_features_nothing_is_new(teacher: CompressedModel, material: Material) -> None:
-    pruned = apply(teacher, "prune(l1, 0.5)", material)
-    plain = apply(pruned, "distill(2)", material)
-    silent = apply(pruned, "distill(2, 2, 0.5, 0.0005, 0)", material)
+def test_without_a_weight_on_features_nothing_is_new(teacher: CompressedModel, context: TrainingContext) -> None:
+    pruned = apply(teacher, "prune(l1, 0.5)", context)
+    plain = apply(pruned, "distill(2)", context)
+    silent = apply(pruned, "distill(2, 2, 0.5, 0.0005, 0)", context)
     assert silent.evidence[-1].step == plain.evidence[-1].step == "distill(2)"
-    np.testing.assert_array_equal(logits_of(silent, material), logits_of(plain, material))
-    guided = apply(pruned, "distill(2, features=1)", material)
+    np.testing.assert_array_equal(logits_of(silent, context), logits_of(plain, context))
+    guided = apply(pruned, "distill(2, features=1)", context)
     assert guided.evidence[-1].step == "distill(2, 2.0, 0.5, 0.0005, 1.0)"
-    assert not np.array_equal(logits_of(guided, material), logits_of(plain, material))
+    assert not np.array_equal(logits_of(guided, context), logits_of(plain, context))
     assert sorted(guided.network.state_dict()) == sorted(plain.network.state_dict())
 
 
 def test_the_teacher_itself_has_no_loss_of_features_and_another_has_its_mean_square(
-    teacher: CompressedModel, material: Material
+    teacher: CompressedModel, context: TrainingContext
 ) -> None:
     index = torch.tensor([5, 0, 3])
-    x = torch.from_numpy(np.stack([material.train.x[i] for i in index]))
-    pruned = apply(teacher, "prune(l1, 0.5)", material)
-    apart = class_tokens(pruned, material)[index] - class_tokens(teacher, material)[index]
+    x = torch.from_numpy(np.stack([context.train.x[i] for i in index]))
+    pruned = apply(teacher, "prune(l1, 0.5)", context)
+    apart = class_tokens(pruned, context)[index] - class_tokens(teacher, context)[index]
     for model, expected in ((teacher, 1.0), (pruned, 1 + 3 * np.square(apart).mean())):
-        loss = FeatureLoss(features_of(teacher, material), lambda logits, index: torch.tensor(1.0), 3.0, seed=0)
+        loss = FeatureLoss(features_of(teacher, context), lambda logits, index: torch.tensor(1.0), 3.0, seed=0)
         loss.attach(model.network)
         with torch.no_grad():
             found = loss(model.network(x), index)
@@ -115,72 +116,74 @@ def test_the_teacher_itself_has_no_loss_of_features_and_another_has_its_mean_squ
         assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_features_draw_the_class_token_to_the_teachers(teacher: CompressedModel, material: Material) -> None:
-    pruned = apply(teacher, "prune(l1, 0.8)", material)
-    there = class_tokens(teacher, material)
+def test_features_draw_the_class_token_to_the_teachers(teacher: CompressedModel, context: TrainingContext) -> None:
+    pruned = apply(teacher, "prune(l1, 0.8)", context)
+    there = class_tokens(teacher, context)
     recipes = ("distill(8)", "distill(8, features=5)")
-    plain, guided = (np.square(class_tokens(apply(pruned, r, material), material) - there).mean() for r in recipes)
+    plain, guided = (np.square(class_tokens(apply(pruned, r, context), context) - there).mean() for r in recipes)
     assert guided < 0.8 * plain
 
 
 def test_a_narrow_student_learns_features_through_a_map_and_goes_on_where_it_was(
-    teacher: CompressedModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: CompressedModel, context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    student = apply(teacher, "student(1, 2, 16, 16)", material)
-    whole, again = (apply(student, "distill(3, features=1)", material) for _ in range(2))
-    np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
+    student = apply(teacher, "student(1, 2, 16, 16)", context)
+    whole, again = (apply(student, "distill(3, features=1)", context) for _ in range(2))
+    np.testing.assert_array_equal(logits_of(whole, context), logits_of(again, context))
     save_model(whole, tmp_path)
     assert not [name for name in load_model(tmp_path).network.state_dict() if MAP in name]
     assert not whole.network.layers[-1]._forward_hooks
-    later = resumed(student, "distill(3, features=1)", material, tmp_path, monkeypatch)
-    np.testing.assert_array_equal(logits_of(later, material), logits_of(whole, material))
+    later = resumed(student, "distill(3, features=1)", context, tmp_path, monkeypatch)
+    np.testing.assert_array_equal(logits_of(later, context), logits_of(whole, context))
 
 
-def test_masked_rows_stay_zero_under_distillation(teacher: CompressedModel, material: Material) -> None:
-    masked = apply(teacher, "mask(l1, 0.5)", material)
-    learned = apply(masked, "distill(1)", material)
+def test_masked_rows_stay_zero_under_distillation(teacher: CompressedModel, context: TrainingContext) -> None:
+    masked = apply(teacher, "mask(l1, 0.5)", context)
+    learned = apply(masked, "distill(1)", context)
     expand = learned.network.layers[0].feed_forward.expand.weight
     was = masked.network.layers[0].feed_forward.expand.weight
     assert torch.equal((expand == 0).all(1), (was == 0).all(1)) and (was == 0).all(1).sum() == 128
 
 
-def test_distillation_needs_a_teacher(teacher: CompressedModel, material: Material) -> None:
-    with pytest.raises(UserError, match="the material has none; give it a teacher"):
-        apply(teacher, "distill(1)", dataclasses.replace(material, teacher=None))
+def test_distillation_needs_a_teacher(teacher: CompressedModel, context: TrainingContext) -> None:
+    with pytest.raises(UserError, match="the context has none; give it a teacher"):
+        apply(teacher, "distill(1)", dataclasses.replace(context, teacher=None))
     with pytest.raises(UserError, match="distill works on fp32 weights, but the model is int8 dynamic"):
-        apply(teacher, "int8(dynamic) > distill(1)", material)
+        apply(teacher, "int8(dynamic) > distill(1)", context)
 
 
-def test_a_student_is_new_small_and_the_seeds(teacher: CompressedModel, material: Material) -> None:
+def test_a_student_is_new_small_and_the_seeds(teacher: CompressedModel, context: TrainingContext) -> None:
     recipe = "student(2, 4, 64, 16, 4)"
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    student = apply(teacher, recipe, material)
+    student = apply(teacher, recipe, context)
     assert torch.equal(torch.rand(1), expected)  # the generator of whoever calls is left alone
     config = student.network.config
     assert (config.heads, config.d_ff, config.d_model, config.head_dim) == ((4, 4), (64, 64), 16, 4)
     assert (config.patch, config.d_hidden, config.channels, config.classes) == (4, 64, 1, 2)
-    np.testing.assert_array_equal(logits_of(student, material), logits_of(apply(teacher, recipe, material), material))
-    other = apply(teacher, recipe, dataclasses.replace(material, seed=1))
-    assert not np.array_equal(logits_of(student, material), logits_of(other, material))
+    np.testing.assert_array_equal(logits_of(student, context), logits_of(apply(teacher, recipe, context), context))
+    other = apply(teacher, recipe, dataclasses.replace(context, seed=1))
+    assert not np.array_equal(logits_of(student, context), logits_of(other, context))
     long = Split([np.zeros((1, 1025), np.float32)] * 2, np.array([0, 1]))
     with pytest.raises(UserError, match="has 1025 time steps, but the model reads between 1 and 1024"):
-        apply(teacher, "student(patch=1)", dataclasses.replace(material, train=long))
+        apply(teacher, "student(patch=1)", dataclasses.replace(context, train=long))
     with pytest.raises(UserError, match="a student starts in fp32, but the model is int8 dynamic"):
-        apply(teacher, "int8(dynamic) > student", material)
+        apply(teacher, "int8(dynamic) > student", context)
 
 
-def test_only_a_student_from_scratch_warms_up(teacher: CompressedModel, material: Material, tmp_path: Path) -> None:
+def test_only_a_student_from_scratch_warms_up(
+    teacher: CompressedModel, context: TrainingContext, tmp_path: Path
+) -> None:
     """Adam's first step is the learning rate in size: a fiftieth of it where the warm-up takes fifty steps."""
-    one_step = TrainSpec(batch_size=len(material.train), warmup_steps=50)
-    material = dataclasses.replace(material, settings=one_step)
-    fresh = apply(teacher, "student", material)
+    one_step = TrainSpec(batch_size=len(context.train), warmup_steps=50)
+    context = dataclasses.replace(context, settings=one_step)
+    fresh = apply(teacher, "student", context)
     save_model(fresh, tmp_path)
     for model, share in ((load_model(tmp_path), 0.02), (fresh, 0.02), (teacher, 1.0)):
         for recipe in ("finetune(1, 0.001)", "distill(1, learning_rate=0.001)"):
-            moved = apply(apply(model, "prune(l1, 0.5)", material), recipe, material)
-            start = apply(model, "prune(l1, 0.5)", material).network.classify.bias
+            moved = apply(apply(model, "prune(l1, 0.5)", context), recipe, context)
+            start = apply(model, "prune(l1, 0.5)", context).network.classify.bias
             step = (moved.network.classify.bias - start).abs().max().item()
             assert step == pytest.approx(0.001 * share, rel=0.02)
             assert moved.trained
@@ -189,9 +192,9 @@ def test_only_a_student_from_scratch_warms_up(teacher: CompressedModel, material
 def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path)
-    unit = Unit(data.resolve("ItalyPowerDemand"), "T1", TrainSpec(epochs=1), 3)
-    _, uncompressed = stages.compressed(unit, "baseline")
+    monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path)
+    unit = TrainingRun(data.resolve("ItalyPowerDemand"), "T1", TrainSpec(epochs=1), 3)
+    _, uncompressed = stages.compress_model(unit, "baseline")
     taught: list[np.ndarray] = []
 
     def seen(predict, split, equal_length):
@@ -199,7 +202,7 @@ def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
         return taught[-1]
 
     monkeypatch.setattr("tsc_lib.compress.distillation.classify", seen)
-    folder, made = stages.compressed(unit, "student(1, 2, 8, 16) > distill(1)")
+    folder, made = stages.compress_model(unit, "student(1, 2, 8, 16) > distill(1)")
     dataset = data.load(unit.data)
     [logits] = taught
     np.testing.assert_array_equal(logits, classify(evaluator(uncompressed.network), dataset.train, True))
@@ -208,7 +211,7 @@ def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
 
 
 def test_a_patch_that_is_too_short_for_the_test_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path / "outputs")
     rng = np.random.default_rng(0)
     folder = tmp_path / "Toy"
     folder.mkdir()
@@ -218,6 +221,6 @@ def test_a_patch_that_is_too_short_for_the_test_set_is_refused(tmp_path: Path, m
             values = ",".join(f"{v:.3f}" for v in rng.normal(size=shortest + i))
             lines.append(f"{values}:{1 + i % 2}")
         (folder / f"Toy_{part}.ts").write_text("\n".join(lines) + "\n")
-    unit = Unit(data.resolve(str(folder)), "T1", TrainSpec(epochs=1), 0)
+    unit = TrainingRun(data.resolve(str(folder)), "T1", TrainSpec(epochs=1), 0)
     with pytest.raises(UserError, match="a test series of Toy has 1030 time steps, but the model reads between 1 and"):
-        stages.compressed(unit, "student(1, patch=1)")
+        stages.compress_model(unit, "student(1, patch=1)")

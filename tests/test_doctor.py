@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from fake_sysfs import advancing, socket
 
-from tsc_lib import doctor
+from tsc_lib.benchmark import doctor
 from tsc_lib.cli import main
+from tsc_lib.core.errors import UserError
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.energy.crosscheck import beside_codecarbon
-from tsc_lib.errors import UserError
 
 
 def test_without_counters_it_says_what_to_do(

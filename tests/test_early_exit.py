@@ -10,24 +10,26 @@ import pandas as pd
 import pytest
 import torch
 
-from tsc_lib import data, deploy, figures, runtimes, stages, store
-from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
+from tsc_lib import data, figures, runtimes
+from tsc_lib.compress import CompressedModel, NoEffect, TrainingContext, apply, count_macs, load_model, save_model
 from tsc_lib.compress.early_exit import class_tokens, fitted, threshold_for
 from tsc_lib.compress.early_exit import leaving as places
-from tsc_lib.compress.model import macs_by_exit
+from tsc_lib.core import store
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
-from tsc_lib.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
-from tsc_lib.models.lean import Lean
+from tsc_lib.models.compressed import macs_by_exit
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.operations import operations
-from tsc_lib.profiles import load_profile
-from tsc_lib.runtimes import RuntimeUnavailable
+from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.cascade import CascadePredictor, confidence
-from tsc_lib.spec import TrainSpec
-from tsc_lib.study import Study, leaving
+from tsc_lib.runtimes.graph import InferenceTransformer
+from tsc_lib.study import Study, stages
+from tsc_lib.study import early_exit as leaving
+from tsc_lib.study.operations import operations
+from tsc_lib.study.profiles import load_profile
 
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3, 2), d_ff=(32, 24, 16, 16), d_hidden=32)
 
@@ -45,21 +47,21 @@ def split_of(seed: int, n: int = 60) -> Split:
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
-    return Material(split_of(0, 240), split_of(1), False, TrainSpec(batch_size=16), seed=0)
+def context() -> TrainingContext:
+    return TrainingContext(split_of(0, 240), split_of(1), False, TrainSpec(batch_size=16), seed=0)
 
 
 @pytest.fixture(scope="module")
-def model(material: Material) -> CompressedModel:
+def model(context: TrainingContext) -> CompressedModel:
     torch.set_num_threads(1)
     torch.manual_seed(2)
     whole = CompressedModel(Transformer(CONFIG).eval(), reference_length=40)
-    return apply(whole, "finetune(10, 0.003)", material)
+    return apply(whole, "finetune(10, 0.003)", context)
 
 
 @pytest.fixture(scope="module")
-def early(model: CompressedModel, material: Material) -> CompressedModel:
-    return apply(model, "merge(0.5, 1) > exits(1, 0) > exits(3, 0)", material)
+def early(model: CompressedModel, context: TrainingContext) -> CompressedModel:
+    return apply(model, "merge(0.5, 1) > exits(1, 0) > exits(3, 0)", context)
 
 
 def batch_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -74,13 +76,13 @@ def at_threshold(model: CompressedModel, threshold: float) -> CompressedModel:
     return dataclasses.replace(model, network=network.eval())
 
 
-def test_the_evidence_says_who_leaves_where(early: CompressedModel, material: Material) -> None:
+def test_the_evidence_says_who_leaves_where(early: CompressedModel, context: TrainingContext) -> None:
     details = early.evidence[-1].details
     assert details["layers"] == [1, 3] and details["thresholds"] == [t for _, t in early.network.config.exits]
-    _, logits = class_tokens(early.network, material.valid, False)
+    _, logits = class_tokens(early.network, context.valid, False)
     predicted, left = places(logits, details["thresholds"])
     assert details["valid_left"] == pytest.approx(np.bincount(left, minlength=3) / len(left))
-    assert details["valid_accuracy"] == (predicted == material.valid.y).mean()
+    assert details["valid_accuracy"] == (predicted == context.valid.y).mean()
     assert 0 < details["valid_left"][0] < 1
     for step in early.evidence[-2:]:
         assert step.details["valid_accuracy"] >= step.details["valid_accuracy_before"] - 0.05
@@ -125,10 +127,10 @@ def test_the_lowest_threshold_that_costs_no_more_than_tolerated() -> None:
     assert threshold_for(wrong[1:2], before[1:2], truth[1:2], reaching[1:2], 0) is None
 
 
-def test_validation_alone_decides_the_threshold(model: CompressedModel, material: Material) -> None:
-    turned = Split(material.valid.x, (material.valid.y + 1) % 3)
-    one = apply(model, "exits(2, 1)", material).network
-    two = apply(model, "exits(2, 1)", dataclasses.replace(material, valid=turned)).network
+def test_validation_alone_decides_the_threshold(model: CompressedModel, context: TrainingContext) -> None:
+    turned = Split(context.valid.x, (context.valid.y + 1) % 3)
+    one = apply(model, "exits(2, 1)", context).network
+    two = apply(model, "exits(2, 1)", dataclasses.replace(context, valid=turned)).network
     torch.testing.assert_close(one.exits[0].weight, two.exits[0].weight, rtol=0, atol=0)
     assert one.config.exits != two.config.exits
 
@@ -136,20 +138,20 @@ def test_validation_alone_decides_the_threshold(model: CompressedModel, material
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("equal_length", [True, False])
 def test_every_runtime_gives_the_logits_of_where_a_series_leaves(
-    early: CompressedModel, material: Material, tmp_path: Path, runtime: str, equal_length: bool
+    early: CompressedModel, context: TrainingContext, tmp_path: Path, runtime: str, equal_length: bool
 ) -> None:
-    x, lengths = batch_of(material.valid)
+    x, lengths = batch_of(context.valid)
     if equal_length:
         x, lengths = np.ascontiguousarray(x[:, :, :40]), None
-        series = Split(list(x), material.valid.y[: len(x)])
+        series = Split(list(x), context.valid.y[: len(x)])
     else:
-        series = Split(material.valid.x[:17], material.valid.y[:17])
+        series = Split(context.valid.x[:17], context.valid.y[:17])
     _, at_exits = class_tokens(early.network, series, equal_length)
     thresholds = [threshold for _, threshold in early.network.config.exits]
     _, left = places(at_exits, thresholds)
     index = np.arange(len(x)) if equal_length else None
-    deployed = deploy.prepare(early, runtime, tmp_path, equal_length=equal_length)
-    network = early.network if runtime == "eager" else Lean(early.network, attention="operator")
+    deployed = convert.convert(early, runtime, tmp_path, equal_length=equal_length)
+    network = early.network if runtime == "eager" else InferenceTransformer(early.network, attention="operator")
     assert deployed.fp32_ops == sum(isinstance(m, torch.nn.Linear) for m in network.modules())  # the exits' too
     predictor = runtimes.load(tmp_path, runtime)
     together = predictor(x, lengths)
@@ -164,9 +166,11 @@ def test_every_runtime_gives_the_logits_of_where_a_series_leaves(
         np.testing.assert_allclose(predictor(x[rows], own), expected[rows], atol=1e-5)
 
 
-def test_above_a_threshold_of_one_nothing_leaves(early: CompressedModel, material: Material, tmp_path: Path) -> None:
-    x, lengths = batch_of(material.valid)
-    deploy.prepare(at_threshold(early, 1.0), "eager", tmp_path, equal_length=False)
+def test_above_a_threshold_of_one_nothing_leaves(
+    early: CompressedModel, context: TrainingContext, tmp_path: Path
+) -> None:
+    x, lengths = batch_of(context.valid)
+    convert.convert(at_threshold(early, 1.0), "eager", tmp_path, equal_length=False)
     predictor = runtimes.load(tmp_path, "eager")
     with torch.inference_mode():
         exact = early.network(torch.from_numpy(x), torch.from_numpy(lengths)).numpy()
@@ -210,23 +214,23 @@ def test_it_survives_the_disk(early: CompressedModel, tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(
-    model: CompressedModel, material: Material, recipe: str, sentence: str
+    model: CompressedModel, context: TrainingContext, recipe: str, sentence: str
 ) -> None:
     with pytest.raises(UserError, match=sentence):
-        apply(model, recipe, material)
+        apply(model, recipe, context)
 
 
-def test_an_exit_that_nobody_may_take_has_no_effect(model: CompressedModel, material: Material) -> None:
-    _, logits = class_tokens(model.network, material.valid, False)
-    right = Split(material.valid.x, logits[-1].argmax(1))  # the network never errs
-    misled = Split(material.train.x, (material.train.y + 1) % 3)  # and the exit learns what is wrong
+def test_an_exit_that_nobody_may_take_has_no_effect(model: CompressedModel, context: TrainingContext) -> None:
+    _, logits = class_tokens(model.network, context.valid, False)
+    right = Split(context.valid.x, logits[-1].argmax(1))  # the network never errs
+    misled = Split(context.train.x, (context.train.y + 1) % 3)  # and the exit learns what is wrong
     with pytest.raises(NoEffect, match="no validation series can leave after layer 3 within 0 points"):
-        apply(model, "exits(3, 0)", dataclasses.replace(material, train=misled, valid=right))
+        apply(model, "exits(3, 0)", dataclasses.replace(context, train=misled, valid=right))
 
 
 def test_inductor_says_what_does_it(early: CompressedModel, tmp_path: Path) -> None:
     with pytest.raises(RuntimeUnavailable, match="without early exits; use eager, onnxruntime or openvino"):
-        deploy.prepare(early, "inductor", tmp_path, equal_length=False)
+        convert.convert(early, "inductor", tmp_path, equal_length=False)
 
 
 RECIPE = "exits(4, 5.0) > exits(1, 5.0)"
@@ -245,8 +249,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    [unit] = study.units
-    _, model = stages.compressed(unit, RECIPE)
+    [run] = study.runs
+    _, model = stages.compress_model(run, RECIPE)
     load = data.load
 
     def poisoned(spec):
@@ -255,13 +259,13 @@ def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.M
 
     monkeypatch.setattr(data, "load", poisoned)
     monkeypatch.setattr(stages, "COMPRESS_VERSION", (0,))  # not from the store
-    _, again = stages.compressed(unit, RECIPE)
+    _, again = stages.compress_model(run, RECIPE)
     assert again.network.config == model.network.config and again.evidence[-1] == model.evidence[-1]
 
 
 def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
-    [unit] = study.units
-    record = study.deploy(unit, RECIPE, "eager")
+    [run] = study.runs
+    record = study.evaluate(run, RECIPE, "eager")
     exits = record["exits"]
     assert sum(exits["left"]) == pytest.approx(1) and exits["layers"] == [1, 4, 8]
     assert exits["macs_mean"] == pytest.approx(np.dot(exits["left"], exits["macs"]))
@@ -282,13 +286,13 @@ def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
 
 
 def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> None:
-    [unit] = study.units
-    export(study, unit, RECIPE, "onnxruntime", tmp_path / "model")
+    [run] = study.runs
+    export(study, run, RECIPE, "onnxruntime", tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.onnx", "model-2.onnx", "model-3.onnx"} < names
     assert bundle.read(tmp_path / "model").recipe == RECIPE
-    prediction = predict(tmp_path / "model", Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts")
-    assert prediction.logits.argmax(axis=1).tolist() == study.deploy(unit, RECIPE, "onnxruntime")["predicted"]
+    prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
+    assert prediction.logits.argmax(axis=1).tolist() == study.evaluate(run, RECIPE, "onnxruntime")["predicted"]
     card = (tmp_path / "model" / "model_card.md").read_text()
     assert "mean over the test series" in card and "after layer 4" in card
     assert pd.notna(study.results().query("runtime == 'onnxruntime'").latency_p95_ms).all()

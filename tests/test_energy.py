@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from tsc_lib.compress.model import count_macs
+from tsc_lib.core.errors import UserError
 from tsc_lib.energy import Energy, EnergyMeter, InvalidWindowError, Reading, SourceMismatchError, same_source, total
 from tsc_lib.energy.cputime import CpuTime, watts_per_core
 from tsc_lib.energy.opcount import Operation, modelled
 from tsc_lib.energy.perf import Perf
-from tsc_lib.errors import UserError
+from tsc_lib.models.compressed import count_macs
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import config_of
-from tsc_lib.operations import operations
+from tsc_lib.study.operations import operations
 
 
 def burn(seconds: float) -> None:

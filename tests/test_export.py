@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from test_deploy import needs_compiler
 
-from tsc_lib import cli, cpus, data, deploy, runtimes, stages, store
-from tsc_lib.errors import UserError
+from tsc_lib import cli, data, runtimes
+from tsc_lib.core import cpus, store
+from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.card import executed
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
-from tsc_lib.profiles import DataChoice, load_profile
-from tsc_lib.study import Study
+from tsc_lib.runtimes import convert
+from tsc_lib.study import Study, stages
+from tsc_lib.study.profiles import DataChoice, load_profile
 
 RECIPE = "prune(l1, 0.5)"
 BROKEN = ("int8(dynamic)", "eager")
@@ -30,14 +32,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """One training of the smoke profile, with a variant to export, and one whose runtime breaks."""
     patch = pytest.MonkeyPatch()
     patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
-    prepare = deploy.prepare
+    prepare = convert.convert
 
     def broken(model, runtime, folder, **options):
         if model.number_format == "int8 dynamic":
             raise RuntimeError("no kernel")
         return prepare(model, runtime, folder, **options)
 
-    patch.setattr(deploy, "prepare", broken)
+    patch.setattr(convert, "convert", broken)
     variants = {RECIPE: ("onnxruntime",), BROKEN[0]: BROKEN[1:]}
     choices = (DataChoice("ItalyPowerDemand", "series"),)
     yield Study(dataclasses.replace(load_profile("smoke"), datasets=choices, seeds=(0,), variants=variants), quiet=True)
@@ -46,7 +48,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def folder(study: Study, tmp_path: Path) -> Path:
-    export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "model")
+    export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -55,25 +57,25 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: Path) -> None:
-    [unit] = study.units
-    record = study.deploy(unit, RECIPE, "onnxruntime")
-    prediction = predict(folder, Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts")
+    [run] = study.runs
+    record = study.evaluate(run, RECIPE, "onnxruntime")
+    prediction = predict(folder, Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
     assert prediction.logits.argmax(axis=1).tolist() == record["predicted"]
     assert prediction.right() == (np.sum(np.equal(record["true"], record["predicted"])), 1029)
-    assert prediction.labels == data.load(unit.data).classes
+    assert prediction.labels == data.load(run.data).classes
 
 
 @needs_compiler
 def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path: Path) -> None:
     compiled = Study(dataclasses.replace(study.profile, variants={RECIPE: ("inductor",)}), quiet=True)
-    [unit] = compiled.units
-    export(compiled, unit, RECIPE, "inductor", tmp_path / "model")
+    [run] = compiled.runs
+    export(compiled, run, RECIPE, "inductor", tmp_path / "model")
     assert "program.pt2" in files_in(tmp_path / "model")
     assert bundle.read(tmp_path / "model").instructions == cpus.instructions()
-    prediction = predict(tmp_path / "model", Path(unit.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
-    assert prediction.logits.argmax(axis=1).tolist() == compiled.deploy(unit, RECIPE, "inductor")["predicted"]
-    eager = runtimes.load(stages.deployed(unit, RECIPE, "eager")[0], "eager")
-    test = np.stack(data.load(unit.data).test.x)
+    prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
+    assert prediction.logits.argmax(axis=1).tolist() == compiled.deploy(run, RECIPE, "inductor")["predicted"]
+    eager = runtimes.load(stages.evaluate(run, RECIPE, "eager")[0], "eager")
+    test = np.stack(data.load(run.data).test.x)
     np.testing.assert_allclose(prediction.logits, eager(test), atol=1e-5)
 
 
@@ -124,10 +126,10 @@ def test_the_card_counts_linear_layers_in_every_format() -> None:
 def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None:
     before = files_in(folder)
     (folder / "model.onnx").write_bytes(b"damaged")
-    export(study, study.units[0], "baseline", "eager", folder)
+    export(study, study.runs[0], "baseline", "eager", folder)
     assert bundle.read(folder).runtime == "eager"
     assert "model.onnx" not in files_in(folder)
-    export(study, study.units[0], RECIPE, "onnxruntime", folder)
+    export(study, study.runs[0], RECIPE, "onnxruntime", folder)
     assert files_in(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
@@ -135,16 +137,16 @@ def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None
 def test_what_no_export_wrote_is_left_alone(study: Study, folder: Path, tmp_path: Path) -> None:
     (folder / "predictions.csv").write_text("mine")
     with pytest.raises(UserError, match=r"model holds predictions.csv, which no export wrote; name another folder"):
-        export(study, study.units[0], RECIPE, "onnxruntime", folder)
+        export(study, study.runs[0], RECIPE, "onnxruntime", folder)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "bundle.json").write_text("{}")
     with pytest.raises(UserError, match=r"thesis holds bundle.json, which no export wrote"):
-        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "thesis")
+        export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "thesis")
     with pytest.raises(UserError, match=r"predictions.csv is a file; name a folder"):
-        export(study, study.units[0], RECIPE, "onnxruntime", folder / "predictions.csv")
+        export(study, study.runs[0], RECIPE, "onnxruntime", folder / "predictions.csv")
     assert json.loads((tmp_path / "thesis" / "bundle.json").read_text()) == {}
     (tmp_path / "empty").mkdir()
-    export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "empty")
+    export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "empty")
 
 
 def test_what_comes_while_the_export_is_made_is_left_alone(
@@ -158,7 +160,7 @@ def test_what_comes_while_the_export_is_made_is_left_alone(
 
     monkeypatch.setattr(bundle, "write", slow)
     with pytest.raises(UserError, match=r"model holds predictions.csv, which no export wrote"):
-        export(study, study.units[0], RECIPE, "onnxruntime", folder)
+        export(study, study.runs[0], RECIPE, "onnxruntime", folder)
     assert (folder / "predictions.csv").read_text() == "mine"
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
@@ -166,13 +168,13 @@ def test_what_comes_while_the_export_is_made_is_left_alone(
 def test_a_folder_that_cannot_be_made_is_told_before_any_work(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Study, "unit_results", None)
+    monkeypatch.setattr(Study, "run_results", None)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"deep/model cannot be made, because .*file is no folder to write to; name"):
-        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "file" / "deep" / "model")
+        export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "file" / "deep" / "model")
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # to root everything is writable
     with pytest.raises(UserError, match=r"model cannot be made, because .* is no folder to write to"):
-        export(study, study.units[0], RECIPE, "onnxruntime", tmp_path / "model")
+        export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "model")
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(
@@ -187,14 +189,14 @@ def test_an_export_that_fails_leaves_the_earlier_one(
 
     monkeypatch.setattr(os, "rename", full)
     with pytest.raises(UserError, match=r"model cannot be written \(No space.*\); mend that or name another folder"):
-        export(study, study.units[0], RECIPE, "onnxruntime", folder)
+        export(study, study.runs[0], RECIPE, "onnxruntime", folder)
     assert files_in(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_variant_that_failed_cannot_be_exported(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"int8\(dynamic\) in eager cannot be exported, because it failed: .*no kernel"):
-        export(study, study.units[0], *BROKEN, tmp_path / "model")
+        export(study, study.runs[0], *BROKEN, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 

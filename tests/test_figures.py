@@ -1,4 +1,4 @@
-"""Every figure is drawn, with units and without overlaps, from whole, small and broken tables."""
+"""Every figure is drawn, with runs and without overlaps, from whole, small and broken tables."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def test_figure_where_a_data_set_lacks_a_model(name):
 
 def by_layer(value: str) -> pd.DataFrame:
     """A table by layer: PLAID has no T2, and one runtime tells nothing."""
-    units = [("ElectricDevices", "T1"), ("ElectricDevices", "T2"), ("PLAID", "T1")]
-    rows = [(*unit, block, "expand", 0.1 * block) for unit in units for block in (1, 2, 3)]
+    runs = [("ElectricDevices", "T1"), ("ElectricDevices", "T2"), ("PLAID", "T1")]
+    rows = [(*run, block, "expand", 0.1 * block) for run in runs for block in (1, 2, 3)]
     table = pd.DataFrame(rows, columns=["dataset", "model", "block", "kind", value])
     table = table.assign(recipe="int8(static)", runtime="onnxruntime", status="ok")
     silent = {"dataset": "PLAID", "model": "T1", "recipe": "int8(static)", "runtime": "inductor", "status": "ok"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tsc_lib.errors import UserError
-from tsc_lib.files import read_json, write_json
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import read_json, write_json
 
 
 def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

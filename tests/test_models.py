@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, check_length
 from tsc_lib.models.zoo import build
 

@@ -104,7 +104,7 @@ def outputs(tmp_path_factory):
 
 @each
 def test_runs_on_the_smoke_profile(path, outputs):
-    from tsc_lib.report import run_notebook
+    from tsc_lib.report.build import run_notebook
 
     executed = outputs / path.name
     run_notebook(path, executed, {"profile": "smoke"})
@@ -122,8 +122,8 @@ def test_runs_on_the_smoke_profile(path, outputs):
 
 
 def test_an_unknown_parameter_is_refused(outputs):
-    from tsc_lib.errors import UserError
-    from tsc_lib.report import run_notebook
+    from tsc_lib.core.errors import UserError
+    from tsc_lib.report.build import run_notebook
 
     with pytest.raises(UserError, match="seed"):
         run_notebook(NOTEBOOKS[0], outputs / "refused.ipynb", {"seed": 1})

@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tsc_lib import data, deploy, runtimes
-from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
-from tsc_lib.compress.structure import lengthen_patches
+from tsc_lib import data, runtimes
+from tsc_lib.compress import CompressedModel, NoEffect, TrainingContext, apply, count_macs, load_model, save_model
+from tsc_lib.compress.surgery import lengthen_patches
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
-from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Form, Lean
 from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, length_limits, sinusoidal_positions
-from tsc_lib.operations import operations
-from tsc_lib.spec import TrainSpec
+from tsc_lib.runtimes import convert
+from tsc_lib.runtimes.graph import Form, InferenceTransformer
+from tsc_lib.study.operations import operations
 
 CONFIG = TransformerConfig(3, 3, 8, 16, 4, heads=(4, 2), d_ff=(32, 24), d_hidden=32)
 
@@ -31,16 +32,16 @@ def model() -> CompressedModel:
     return CompressedModel(Transformer(CONFIG).eval(), reference_length=40)
 
 
-def material_of(shortest: int, longest: int) -> Material:
+def context_of(shortest: int, longest: int) -> TrainingContext:
     rng = np.random.default_rng(0)
     lengths = [shortest, longest, *rng.integers(shortest, longest + 1, 22)]
     split = Split([rng.normal(size=(3, n)).astype(np.float32) for n in lengths], rng.integers(0, 3, 24))
-    return Material(split, split, shortest == longest, TrainSpec(batch_size=8), seed=0)
+    return TrainingContext(split, split, shortest == longest, TrainSpec(batch_size=8), seed=0)
 
 
 @pytest.fixture(scope="module")
-def unequal() -> Material:
-    return material_of(17, 60)
+def unequal() -> TrainingContext:
+    return context_of(17, 60)
 
 
 def test_the_layers_read_every_third_of_the_tokens_that_they_read_before(model: CompressedModel) -> None:
@@ -82,7 +83,9 @@ def test_doubling_twice_is_quadrupling(model: CompressedModel) -> None:
     assert length_limits(once.config) == (1, 32 * (MAX_TOKENS + 1) - 1)
 
 
-def test_the_tokens_are_halved_and_counted_right(model: CompressedModel, unequal: Material, tmp_path: Path) -> None:
+def test_the_tokens_are_halved_and_counted_right(
+    model: CompressedModel, unequal: TrainingContext, tmp_path: Path
+) -> None:
     made = apply(model, "width(l1, 8) > patch(16) > prune(l1, 0.5) > finetune(1)", unequal)
     halving = made.evidence[1]
     assert halving.details == {"patches": 2} and halving.macs_after < 0.6 * halving.macs_before
@@ -98,7 +101,7 @@ def test_the_tokens_are_halved_and_counted_right(model: CompressedModel, unequal
     assert fresh.network.config.position_stride == 1
 
 
-def test_a_padded_series_has_the_logits_that_it_has_alone(model: CompressedModel, unequal: Material) -> None:
+def test_a_padded_series_has_the_logits_that_it_has_alone(model: CompressedModel, unequal: TrainingContext) -> None:
     network = apply(model, "patch(16)", unequal).network
     for batch in data.batches(unequal.train, 5, equal_length=False):
         with torch.inference_mode():
@@ -110,7 +113,7 @@ def test_a_padded_series_has_the_logits_that_it_has_alone(model: CompressedModel
 @pytest.mark.parametrize("attention", ["operator", "products", "sums"])
 def test_the_lean_form_has_the_same_logits(model: CompressedModel, attention: Form) -> None:
     network = lengthen_patches(model.network, 2)
-    lean = Lean(network, attention=attention).eval()
+    lean = InferenceTransformer(network, attention=attention).eval()
     x, lengths = torch.randn(4, 3, 48), torch.tensor([48, 16, 40, 31])
     padded = x * (torch.arange(48) < lengths[:, None])[:, None]
     with torch.inference_mode():
@@ -127,10 +130,10 @@ needs_compiler = pytest.mark.skipif(
     "runtime", ["eager", "onnxruntime", "openvino", pytest.param("inductor", marks=needs_compiler)]
 )
 def test_every_runtime_has_the_same_logits(
-    model: CompressedModel, unequal: Material, tmp_path: Path, runtime: str
+    model: CompressedModel, unequal: TrainingContext, tmp_path: Path, runtime: str
 ) -> None:
     made = apply(model, "patch(16)", unequal)
-    deploy.prepare(made, runtime, tmp_path, equal_length=False)
+    convert.convert(made, runtime, tmp_path, equal_length=False)
     predict = runtimes.load(tmp_path, runtime)
     for batch in data.batches(unequal.train, 5, equal_length=False):
         with torch.inference_mode():
@@ -138,7 +141,7 @@ def test_every_runtime_has_the_same_logits(
         np.testing.assert_allclose(predict(batch.x, batch.lengths), exact, atol=1e-5)
 
 
-def test_what_cannot_be_lengthened_is_said_in_a_sentence(model: CompressedModel, unequal: Material) -> None:
+def test_what_cannot_be_lengthened_is_said_in_a_sentence(model: CompressedModel, unequal: TrainingContext) -> None:
     with pytest.raises(NoEffect, match=r"patch\(8\) changes nothing in a model whose patches have 8 time steps"):
         apply(model, "patch(8)", unequal)
     for size in (4, 12):

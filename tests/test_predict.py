@@ -15,7 +15,7 @@ from exported import LABELS, describe_again, logits_alone
 from test_runtimes import without_the_study
 
 from tsc_lib import cli
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import Prediction, calls_of, logits_of, predict
 from tsc_lib.runtimes.predictor import in_parts

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from tsc_lib.compress import CompressedModel, Material, apply, count_macs
+from tsc_lib.compress import CompressedModel, TrainingContext, apply, count_macs
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.spec import TrainSpec
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "pruning_peers.py"
 
@@ -38,18 +38,18 @@ def model() -> CompressedModel:
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def context() -> TrainingContext:
     rng = np.random.default_rng(0)
     split = Split([rng.normal(size=(2, 40)).astype(np.float32) for _ in range(24)], rng.integers(0, 3, 24))
-    return Material(split, split, True, TrainSpec(batch_size=8), seed=0)
+    return TrainingContext(split, split, True, TrainSpec(batch_size=8), seed=0)
 
 
 @pytest.mark.parametrize("importance", ["l1", "l2", "taylor"])
 def test_whole_heads_and_neurons_go_and_the_macs_are_ours(
-    peers: ModuleType, model: CompressedModel, material: Material, importance: str
+    peers: ModuleType, model: CompressedModel, context: TrainingContext, importance: str
 ) -> None:
-    ours = apply(model, "prune(l1, 0.5)", material).network
-    slopes = peers.gradients(model.network, material)
+    ours = apply(model, "prune(l1, 0.5)", context).network
+    slopes = peers.gradients(model.network, context)
     theirs = peers.torch_pruned(model.network, importance, 0.5, 40, slopes)
     assert theirs.config == ours.config and count_macs(theirs, 40) == count_macs(ours, 40)
     assert model.network.config.heads == (4, 4)
@@ -86,7 +86,7 @@ def test_the_ratio_is_searched_until_the_macs_agree(peers: ModuleType, model: Co
 def test_the_table_has_a_row_for_every_method_before_and_after(
     peers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(peers, "TrainSpec", lambda: TrainSpec(epochs=1))
     output = tmp_path / "peers.csv"
     options = ["--dataset", "ItalyPowerDemand", "--seeds", "0", "--epochs", "1", "--series", "16", "--output"]

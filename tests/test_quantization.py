@@ -17,23 +17,23 @@ from torch import nn
 from torch._inductor.cpu_vec_isa import VecAVX512VNNI, pick_vec_isa
 from torch.nn import functional as F
 
-from tsc_lib import compress, data, deploy, figures, runtimes
+from tsc_lib import compress, data, figures, runtimes
 from tsc_lib.analysis import findings
-from tsc_lib.compress import CompressedModel, Material, apply, load_model, parse, save_model, text
+from tsc_lib.compress import CompressedModel, TrainingContext, apply, load_model, parse, save_model, text
 from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
-from tsc_lib.deploy.inductor import ROWS_AT_ONCE, rounded
-from tsc_lib.deploy.layer_error import layer_errors
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.core.spec import DataSpec, TrainSpec
 from tsc_lib.energy.opcount import modelled
-from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Lean, sources
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.operations import operations
-from tsc_lib.runtimes import RuntimeUnavailable, processor
-from tsc_lib.runtimes.inductor import PROGRAM
-from tsc_lib.spec import DataSpec, TrainSpec
-from tsc_lib.stages import Unit
-from tsc_lib.study.quantized import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
+from tsc_lib.runtimes import convert, processor
+from tsc_lib.runtimes.graph import InferenceTransformer, sources
+from tsc_lib.runtimes.inductor.convert import ROWS_AT_ONCE, rounded
+from tsc_lib.runtimes.inductor.predict import PROGRAM
+from tsc_lib.runtimes.onnxruntime.layer_error import layer_errors
+from tsc_lib.study.layer_sensitivity import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
+from tsc_lib.study.operations import operations
+from tsc_lib.study.stages import TrainingRun
 from tsc_lib.training import classify, evaluator
 
 needs_compiler = pytest.mark.skipif(
@@ -51,13 +51,13 @@ def model() -> CompressedModel:
 
 
 @pytest.fixture(scope="module")
-def material(model: CompressedModel) -> Material:
+def context(model: CompressedModel) -> TrainingContext:
     dataset = data.load(data.resolve("ItalyPowerDemand"))
-    return Material(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0, teacher=model)
+    return TrainingContext(dataset.train, dataset.valid, True, TrainSpec(batch_size=16), seed=0, teacher=model)
 
 
-def logits_of(model: CompressedModel, material: Material) -> np.ndarray:
-    return classify(evaluator(model.network), material.valid, True)
+def logits_of(model: CompressedModel, context: TrainingContext) -> np.ndarray:
+    return classify(evaluator(model.network), context.valid, True)
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,15 @@ def test_bad_recipes_are_one_sentence(recipe: str, sentence: str) -> None:
     assert sentence in str(caught.value)
 
 
-def test_what_a_runtime_cannot_do_is_one_sentence(model: CompressedModel, material: Material, tmp_path: Path) -> None:
+def test_what_a_runtime_cannot_do_is_one_sentence(
+    model: CompressedModel, context: TrainingContext, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match="onnxruntime has no observer mse for int8 static; use inductor or openvino"):
-        deploy.prepare(apply(model, "int8(static, observer=mse)", material), "onnxruntime", tmp_path, equal_length=True)
+        convert.convert(apply(model, "int8(static, observer=mse)", context), "onnxruntime", tmp_path, equal_length=True)
     with pytest.raises(UserError, match="eager does not execute int4 weights; use onnxruntime or openvino"):
-        deploy.check("eager", compress.number_format(parse("int4")))
+        convert.check("eager", compress.number_format(parse("int4")))
     with pytest.raises(UserError, match="11 layers in fp32 leave none in int8; the model has 11"):
-        apply(model, "int8(static, fp32_layers=11)", material)
+        apply(model, "int8(static, fp32_layers=11)", context)
 
 
 def test_a_fake_quantized_layer_computes_what_integers_would() -> None:
@@ -117,45 +119,49 @@ def test_a_fake_quantized_layer_computes_what_integers_would() -> None:
     np.testing.assert_allclose(found, product * step * scale + linear.bias.detach().numpy(), atol=1e-5)
 
 
-def test_sources_name_every_linear_layer_once(model: CompressedModel, material: Material) -> None:
+def test_sources_name_every_linear_layer_once(model: CompressedModel, context: TrainingContext) -> None:
     for recipe in ("baseline", "lowrank(0.5)"):
-        network = apply(model, recipe, material).network
+        network = apply(model, recipe, context).network
         with torch.no_grad():
-            lean = Lean(network, attention="operator")
+            lean = InferenceTransformer(network, attention="operator")
         named = [source for name in linears(lean) for source in sources(name)]
         assert sorted(named) == sorted(linears(network))
 
 
-def test_sensitivity_sees_series_that_are_shorter_than_a_patch(model: CompressedModel, material: Material) -> None:
+def test_sensitivity_sees_series_that_are_shorter_than_a_patch(
+    model: CompressedModel, context: TrainingContext
+) -> None:
     rng = np.random.default_rng(0)
     short = [rng.normal(size=(1, n)).astype(np.float32) for n in (3, 5, 8, 7, 20)]
     filled = [np.pad(one, ((0, 0), (0, max(0, 8 - one.shape[1])))) for one in short]
     found = []
     for series in (short, filled):
         split = data.Split(series, np.arange(5) % 2)
-        found.append(sensitivity(model, replace(material, train=split, equal_length=False), 5))
+        found.append(sensitivity(model, replace(context, train=split, equal_length=False), 5))
     assert found[0] == found[1]
 
 
-def test_sensitivity_is_that_of_one_layer_alone(model: CompressedModel, material: Material) -> None:
-    rows = sensitivity(model, material, 16)
+def test_sensitivity_is_that_of_one_layer_alone(model: CompressedModel, context: TrainingContext) -> None:
+    rows = sensitivity(model, context, 16)
     assert len(rows) == LINEARS and all(row["divergence"] > 0 for row in rows)
     with torch.no_grad():
-        lean = Lean(model.network, attention="operator").eval()
-    exact = torch.from_numpy(classify(evaluator(lean), material.train, True)).softmax(1)
-    low, high = ranges(lean, calibration_batch(material, 16)[0])["hidden"]
+        lean = InferenceTransformer(model.network, attention="operator").eval()
+    exact = torch.from_numpy(classify(evaluator(lean), context.train, True)).softmax(1)
+    low, high = ranges(lean, calibration_batch(context, 16)[0])["hidden"]
     put(lean, "hidden", FakeQuantLinear(lean.hidden, low, high))
-    found = torch.from_numpy(classify(evaluator(lean), material.train, True)).softmax(1)
+    found = torch.from_numpy(classify(evaluator(lean), context.train, True)).softmax(1)
     [row] = [row for row in rows if row["layer"] == "hidden"]
     by_hand = (exact * (exact.log() - found.log())).sum(1).mean().item()
     assert row["divergence"] == pytest.approx(by_hand, abs=1e-7)
-    target = torch.from_numpy(material.train.y)
+    target = torch.from_numpy(context.train.y)
     increase = F.nll_loss(found.log(), target) - F.nll_loss(exact.log(), target)
     assert row["loss_increase"] == pytest.approx(increase.item(), abs=1e-6)
 
 
-def test_the_most_sensitive_layers_stay_in_fp32(model: CompressedModel, material: Material, tmp_path: Path) -> None:
-    made = apply(model, "int8(static, 16, fp32_layers=3)", material)
+def test_the_most_sensitive_layers_stay_in_fp32(
+    model: CompressedModel, context: TrainingContext, tmp_path: Path
+) -> None:
+    made = apply(model, "int8(static, 16, fp32_layers=3)", context)
     rows = made.evidence[-1].details["sensitivity"]
     least = min(row["divergence"] for row in rows if row["layer"] in made.quantization.fp32_layers)
     assert len(made.quantization.fp32_layers) == 3
@@ -169,44 +175,44 @@ def sqnr_db(exact: np.ndarray, found: np.ndarray) -> float:
 
 
 def test_layer_errors_are_those_of_the_graph_that_runs(
-    model: CompressedModel, material: Material, tmp_path: Path
+    model: CompressedModel, context: TrainingContext, tmp_path: Path
 ) -> None:
-    made = apply(model, "int8(static, 54, percentile, 99.9)", material)
-    deployed = deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)
+    made = apply(model, "int8(static, 54, percentile, 99.9)", context)
+    deployed = convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
-    rows = layer_errors(tmp_path, "onnxruntime", material.valid, True)
+    rows = layer_errors(tmp_path, "onnxruntime", context.valid, True)
     with torch.no_grad():
-        assert {row["layer"] for row in rows} == set(linears(Lean(model.network, attention="products")))
-    predicted = classify(runtimes.load(tmp_path, "onnxruntime"), material.valid, True)
+        assert {row["layer"] for row in rows} == set(linears(InferenceTransformer(model.network, attention="products")))
+    predicted = classify(runtimes.load(tmp_path, "onnxruntime"), context.valid, True)
     of_logits = next(row["sqnr_db"] for row in rows if row["layer"] == "classify")
-    assert of_logits == pytest.approx(sqnr_db(logits_of(model, material), predicted), abs=0.01)
+    assert of_logits == pytest.approx(sqnr_db(logits_of(model, context), predicted), abs=0.01)
     assert all(10 < row["sqnr_db"] < 60 for row in rows), "a layer beside another's would be noise alone"
     with pytest.raises(RuntimeUnavailable, match="hands out nothing but its result"):
-        layer_errors(tmp_path, "inductor", material.valid, True)
+        layer_errors(tmp_path, "inductor", context.valid, True)
 
 
-def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, material: Material, tmp_path: Path) -> None:
-    made = apply(model, "int8(static, 16, fp32_layers=3)", material)
-    deployed = deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)
+def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, context: TrainingContext, tmp_path: Path) -> None:
+    made = apply(model, "int8(static, 16, fp32_layers=3)", context)
+    deployed = convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 3, 3)
-    rows = layer_errors(tmp_path, "onnxruntime", material.valid, True)
+    rows = layer_errors(tmp_path, "onnxruntime", context.valid, True)
     assert not {row["layer"] for row in rows} & set(made.quantization.fp32_layers) and len(rows) == LINEARS - 3
 
 
 def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
-    model: CompressedModel, material: Material, tmp_path: Path
+    model: CompressedModel, context: TrainingContext, tmp_path: Path
 ) -> None:
     if not processor.has_vnni():
         pytest.skip("without VNNI weights have seven bits, which is not imitated")
-    made = apply(model, f"int8(static, 54, fp32_layers={LINEARS - 1})", material)
-    deploy.prepare(made, "onnxruntime", tmp_path, equal_length=True)
+    made = apply(model, f"int8(static, 54, fp32_layers={LINEARS - 1})", context)
+    convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
     with torch.no_grad():
-        lean = Lean(model.network, attention="operator").eval()
+        lean = InferenceTransformer(model.network, attention="operator").eval()
     (name,) = set(linears(lean)) - set(made.quantization.fp32_layers)
-    low, high = ranges(lean, calibration_batch(material, 54)[0])[name]
+    low, high = ranges(lean, calibration_batch(context, 54)[0])[name]
     put(lean, name, FakeQuantLinear(lean.get_submodule(name), low, high).eval())
-    found = classify(runtimes.load(tmp_path, "onnxruntime"), material.valid, True)
-    np.testing.assert_allclose(found, classify(evaluator(lean), material.valid, True), atol=1e-5)
+    found = classify(runtimes.load(tmp_path, "onnxruntime"), context.valid, True)
+    np.testing.assert_allclose(found, classify(evaluator(lean), context.valid, True), atol=1e-5)
     operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert {"QuantizeLinear", "MatMulIntegerToFloat"} <= operators and "DequantizeLinear" not in operators
 
@@ -224,12 +230,12 @@ def test_rounding_by_bits_is_rounding(scale: float, zero: int) -> None:
 
 
 @needs_compiler
-def test_inductor_honours_observer_and_layers(model: CompressedModel, material: Material, tmp_path: Path) -> None:
-    made = apply(model, "int8(static, 54, percentile, 90, 2)", material)
-    deployed = deploy.prepare(made, "inductor", tmp_path, equal_length=True)
+def test_inductor_honours_observer_and_layers(model: CompressedModel, context: TrainingContext, tmp_path: Path) -> None:
+    made = apply(model, "int8(static, 54, percentile, 90, 2)", context)
+    deployed = convert.convert(made, "inductor", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 2, 2)
-    found = classify(runtimes.load(tmp_path, "inductor"), material.valid, True)
-    assert 5 < sqnr_db(logits_of(model, material), found) < 60
+    found = classify(runtimes.load(tmp_path, "inductor"), context.valid, True)
+    assert 5 < sqnr_db(logits_of(model, context), found) < 60
     if isinstance(pick_vec_isa(), VecAVX512VNNI):  # the compiler makes the products itself
         with zipfile.ZipFile(tmp_path / PROGRAM) as archive:
             source = "".join(archive.read(n).decode() for n in archive.namelist() if n.endswith(".kernel.cpp"))
@@ -239,28 +245,28 @@ def test_inductor_honours_observer_and_layers(model: CompressedModel, material: 
 
 @pytest.mark.parametrize("recipe", ["int8(static, 54, percentile, 90, 2)", "int8(static, 54, mse)"])
 def test_openvino_honours_observer_and_layers(
-    model: CompressedModel, material: Material, tmp_path: Path, recipe: str
+    model: CompressedModel, context: TrainingContext, tmp_path: Path, recipe: str
 ) -> None:
-    made = apply(model, recipe, material)
-    deployed = deploy.prepare(made, "openvino", tmp_path, equal_length=True)
+    made = apply(model, recipe, context)
+    deployed = convert.convert(made, "openvino", tmp_path, equal_length=True)
     left = len(made.quantization.fp32_layers)
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - left, left)
-    found = classify(runtimes.load(tmp_path, "openvino"), material.valid, True)
-    assert 5 < sqnr_db(logits_of(model, material), found) < 60
+    found = classify(runtimes.load(tmp_path, "openvino"), context.valid, True)
+    assert 5 < sqnr_db(logits_of(model, context), found) < 60
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_weights_alone_are_narrower(model: CompressedModel, material: Material, tmp_path: Path, runtime: str) -> None:
+def test_weights_alone_are_narrower(
+    model: CompressedModel, context: TrainingContext, tmp_path: Path, runtime: str
+) -> None:
     sizes, errors = [4 * sum(p.numel() for p in model.network.parameters())], []
     for recipe in ("int8(weights)", "int4(16)"):
         folder = tmp_path / recipe
         folder.mkdir()
-        deployed = deploy.prepare(apply(model, recipe, material), runtime, folder, equal_length=True)
+        deployed = convert.convert(apply(model, recipe, context), runtime, folder, equal_length=True)
         assert (deployed.int8_ops, deployed.fp32_ops, deployed.details["narrow_weight_ops"]) == (0, LINEARS, LINEARS)
         sizes.append(deployed.model_bytes)
-        errors.append(
-            sqnr_db(logits_of(model, material), classify(runtimes.load(folder, runtime), material.valid, True))
-        )
+        errors.append(sqnr_db(logits_of(model, context), classify(runtimes.load(folder, runtime), context.valid, True)))
     assert sizes[1] < 0.65 * sizes[0] and sizes[2] < 0.8 * sizes[1]
     assert errors[0] > errors[1] + 10 > 15, "int4 is noisier by far"
 
@@ -278,45 +284,45 @@ def test_energy_is_modelled_for_every_format() -> None:
 
 
 def test_training_for_int8_chooses_by_the_rounded_network(
-    model: CompressedModel, material: Material, monkeypatch: pytest.MonkeyPatch
+    model: CompressedModel, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tsc_lib.compress.fakequant.AVERAGING", 0.0)
-    made = apply(model, "qat(1, 1e-12)", material)
-    rounded = apply(model, "finetune(1, 1e-12)", material).network
-    fake_quantize(rounded, calibration_batch(material, 128)[0])
-    logits = torch.from_numpy(classify(evaluator(rounded), material.valid, True))
+    made = apply(model, "qat(1, 1e-12)", context)
+    rounded = apply(model, "finetune(1, 1e-12)", context).network
+    fake_quantize(rounded, calibration_batch(context, 128)[0])
+    logits = torch.from_numpy(classify(evaluator(rounded), context.valid, True))
     [epoch] = made.evidence[-1].details["history"]
-    loss = F.cross_entropy(logits, torch.from_numpy(material.valid.y)).item()
+    loss = F.cross_entropy(logits, torch.from_numpy(context.valid.y)).item()
     assert epoch["valid_loss"] == pytest.approx(loss, abs=1e-7)
-    exact = F.cross_entropy(torch.from_numpy(logits_of(model, material)), torch.from_numpy(material.valid.y)).item()
+    exact = F.cross_entropy(torch.from_numpy(logits_of(model, context)), torch.from_numpy(context.valid.y)).item()
     assert abs(exact - loss) > 1e-6
 
 
 def test_training_for_int8_is_deterministic_and_goes_on_where_it_was(
-    model: CompressedModel, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: CompressedModel, context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, again = (apply(model, "qat(3, 0.001, 0.5)", material) for _ in range(2))
-    np.testing.assert_array_equal(logits_of(whole, material), logits_of(again, material))
+    whole, again = (apply(model, "qat(3, 0.001, 0.5)", context) for _ in range(2))
+    np.testing.assert_array_equal(logits_of(whole, context), logits_of(again, context))
     assert list(whole.network.state_dict()) == list(model.network.state_dict()) and whole.number_format == "fp32"
-    later = resumed(model, "qat(3, 0.001, 0.5)", material, tmp_path, monkeypatch)
-    np.testing.assert_array_equal(logits_of(later, material), logits_of(whole, material))
+    later = resumed(model, "qat(3, 0.001, 0.5)", context, tmp_path, monkeypatch)
+    np.testing.assert_array_equal(logits_of(later, context), logits_of(whole, context))
 
 
-def test_masked_rows_stay_zero_under_training_for_int8(model: CompressedModel, material: Material) -> None:
-    masked = apply(model, "mask(l1, 0.5)", material)
-    trained = apply(masked, "qat(1)", material)
+def test_masked_rows_stay_zero_under_training_for_int8(model: CompressedModel, context: TrainingContext) -> None:
+    masked = apply(model, "mask(l1, 0.5)", context)
+    trained = apply(masked, "qat(1)", context)
     was, found = (m.network.layers[0].feed_forward.expand.weight for m in (masked, trained))
     assert torch.equal((found == 0).all(1), (was == 0).all(1)) and not torch.equal(found, was)
 
 
-def test_tables_become_figures_and_findings(model: CompressedModel, material: Material) -> None:
-    unit = Unit(DataSpec("Toy", "0"), "T1", TrainSpec(), 0)
-    borne = pd.DataFrame(_placed(unit, sensitivity(model, material, 16)), columns=SENSITIVITY_COLUMNS)
+def test_tables_become_figures_and_findings(model: CompressedModel, context: TrainingContext) -> None:
+    run = TrainingRun(DataSpec("Toy", "0"), "T1", TrainSpec(), 0)
+    borne = pd.DataFrame(_placed(run, sensitivity(model, context, 16)), columns=SENSITIVITY_COLUMNS)
     assert borne.block.max() == 3 and set(borne[borne.block == 3].kind) == {"classifier"}
     assert "of the divergence of all layers" in findings.sensitivity(borne)
     rows = [
         {**row, "recipe": "int8(static)", "runtime": "onnxruntime", "sqnr_db": 30.0 + row["block"], "status": "ok"}
-        for row in _placed(unit, [{"layer": name} for name in borne.layer])
+        for row in _placed(run, [{"layer": name} for name in borne.layer])
     ]
     told = pd.DataFrame([*rows, {**rows[0], "runtime": "inductor", "status": "failed: unavailable: no"}])[ERROR_COLUMNS]
     assert "inductor: unavailable: no." in findings.layer_errors(told)

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tsc_lib import publish, report
-from tsc_lib.analysis.answer import answer
+from tsc_lib.analysis.summary import answer
+from tsc_lib.core.errors import UserError
 from tsc_lib.energy import SourceMismatchError
-from tsc_lib.errors import UserError
+from tsc_lib.report import build as report
+from tsc_lib.report import publish
 from tsc_lib.study import Study
 
 PARAMETERS = 'profile: str = "smoke"  # which profile'
@@ -121,7 +122,7 @@ def test_unknown_notebook_and_parameter(tmp_path):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("from tsc_lib.errors import UserError\nraise UserError('X_TRAIN.ts is empty')", "^X_TRAIN.ts is empty$"),
+        ("from tsc_lib.core.errors import UserError\nraise UserError('X_TRAIN.ts is empty')", "^X_TRAIN.ts is empty$"),
         ("1 / 0", r"01_x.ipynb stopped in cell \[2\] with ZeroDivisionError: division by zero; .*01_x.failed.ipynb"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "kernel of 01_x.ipynb died"),
     ],

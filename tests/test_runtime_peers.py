@@ -13,10 +13,10 @@ import pytest
 import torch
 import torch._inductor.config
 
-from tsc_lib.compress import CompressedModel, Material, apply, save_model
+from tsc_lib.compress import CompressedModel, TrainingContext, apply, save_model
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.spec import TrainSpec
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 WAYS = ["onnxruntime fp32", "onnxruntime int8", "openvino fp32", "openvino int8", "inductor int8"]
@@ -50,9 +50,9 @@ def test_plain_runtimes_classify_as_eager_does(plain: ModuleType, tmp_path: Path
     config = TransformerConfig(1, 3, 8, 16, 4, heads=(4, 4), d_ff=(32, 32), d_hidden=32)
     rng = np.random.default_rng(0)
     split = Split([rng.normal(size=(1, 40)).astype(np.float32) for _ in range(48)], rng.integers(0, 3, 48))
-    material = Material(split, split, equal_length, TrainSpec(), seed=0)
+    context = TrainingContext(split, split, equal_length, TrainSpec(), seed=0)
     model = CompressedModel(Transformer(config).eval(), reference_length=40)
-    save_model(model if number_format == "fp32" else apply(model, "int8(static)", material), tmp_path)
+    save_model(model if number_format == "fp32" else apply(model, "int8(static)", context), tmp_path)
     predict = plain.load(str(tmp_path), way, 1, equal_length)
     for n in (1, 5):
         x = np.stack(split.x[:n])

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tsc_lib import runtimes
-from tsc_lib.errors import UserError
-from tsc_lib.runtimes import RUNTIMES, RuntimeUnavailable
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.runtimes import RUNTIMES
 
 HEAVY = ["torch", "torchao", "pandas", "yaml", "aeon", "safetensors", "tqdm", "scipy", "sklearn", "matplotlib", "onnx"]
 """Packages of the study that a machine which only predicts has not got."""
@@ -81,7 +81,7 @@ def test_what_is_installed_but_broken_is_not_called_missing(
     def session(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("tsc_lib.runtimes.onnxruntime.session", session)
+    monkeypatch.setattr("tsc_lib.runtimes.onnxruntime.predict.session", session)
     with pytest.raises(RuntimeUnavailable, match=said):
         runtimes.load(models / "any-onnxruntime", "onnxruntime")
 

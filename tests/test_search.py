@@ -14,9 +14,11 @@ import optuna
 import pandas as pd
 import pytest
 
-from tsc_lib import cli, compress, stages, store
+from tsc_lib import cli, compress
 from tsc_lib.benchmark.host import machine
-from tsc_lib.errors import UserError
+from tsc_lib.core import store
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import DataSpec, TrainSpec
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import config_of
 from tsc_lib.search import choice, cost, finalists
@@ -25,7 +27,7 @@ from tsc_lib.search.results import searches
 from tsc_lib.search.space import FAMILIES, Limits, starts, suggest
 from tsc_lib.search.trials import Search, SearchSpec, large_batch, storage_of, unfinished
 from tsc_lib.search.worker import Trials, workers
-from tsc_lib.spec import DataSpec, TrainSpec
+from tsc_lib.study import stages
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_a_search_picks_what_the_printed_command_exports(
     program, module, name, *arguments = shlex.split(pick["export"])
     assert (program, module, name) == ("python", "-m", "tsc_lib")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tsc_lib.spec.BenchmarkSettings.blocks", 3)
+    monkeypatch.setattr("tsc_lib.core.spec.BenchmarkSettings.blocks", 3)
     assert cli.main(arguments) == 0
     assert cli.main(["predict", arguments[1], str(Path(dataset) / "waves_TEST.ts")]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 21
@@ -138,8 +140,8 @@ def test_finalists_are_made_again_from_the_models_of_further_seeds(
     monkeypatch.setenv("TSC_OUTPUTS", str(outputs))  # for the other process
     asked = request(write(tmp_path / "waves"), seeds=[0, 1, 2], epochs=1)
     search = Search.open(**asked)
-    for unit in search.units:
-        stages.train(unit)
+    for run in search.runs:
+        stages.train(run)
     finalists.repeat(search, asked, ["layers(1)", "student > distill(1)"], 2, print)
     made = [path.parent.name.rsplit("-", 1)[0] for path in outputs.glob("store/compress/*/model.json")]
     # Each has two recipes, one of which has a beginning of its own.
@@ -149,9 +151,9 @@ def test_finalists_are_made_again_from_the_models_of_further_seeds(
 def test_another_process_runs_trials(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSC_OUTPUTS", str(outputs))
     asked, journal = request(write(tmp_path / "waves"), epochs=1), tmp_path / "journal.log"
-    unit = Search.open(**asked).units[0]
-    stages.train(unit)
-    stages.deployed(unit, *stages.REFERENCE)
+    run = Search.open(**asked).runs[0]
+    stages.train(run)
+    stages.evaluate(run, *stages.REFERENCE)
     with workers(asked, [Trials(str(journal), float("inf"), 1, number=1)]):
         pass
     assert finalists.trained(journal)["drop"].notna().all()
@@ -192,8 +194,8 @@ def test_nothing_within_the_drop_is_told_with_the_closest(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = pd.Series([True] * 8)
-    monkeypatch.setattr(Search, "reference_right", lambda self, unit: lost.to_numpy())
-    monkeypatch.setattr(Search, "right", lambda self, unit, recipe, runtime: ~lost.to_numpy())
+    monkeypatch.setattr(Search, "reference_right", lambda self, run: lost.to_numpy())
+    monkeypatch.setattr(Search, "right", lambda self, run, recipe, runtime: ~lost.to_numpy())
     asked = request(write(tmp_path / "waves"), max_drop=0.0, epochs=1)
     with pytest.raises(UserError, match=r"nothing that was tried keeps within 0 points; the closest is 'student"):
         optimize(asked, 10, trials=1)

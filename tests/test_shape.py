@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from tsc_lib.compress import (
     CompressedModel,
-    Material,
     NoEffect,
+    TrainingContext,
     apply,
     count_macs,
     load_model,
@@ -21,21 +21,21 @@ from tsc_lib.compress import (
 )
 from tsc_lib.compress.importance import CRITERIA, influence
 from tsc_lib.compress.lowrank import factorised, names
-from tsc_lib.compress.structure import keep_channels, survivors
+from tsc_lib.compress.surgery import keep_channels, survivors
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
-from tsc_lib.errors import UserError
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.operations import operations
-from tsc_lib.spec import TrainSpec
+from tsc_lib.study.operations import operations
 
 CONFIG = TransformerConfig(1, 3, 8, 16, 4, heads=(4, 2, 3, 4), d_ff=(12, 20, 8, 64), d_hidden=16)
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def context() -> TrainingContext:
     rng = np.random.default_rng(0)
     split = Split([rng.normal(size=(1, 40)).astype(np.float32) for _ in range(48)], rng.integers(0, 3, 48))
-    return Material(split, split, True, TrainSpec(batch_size=16), seed=0)
+    return TrainingContext(split, split, True, TrainSpec(batch_size=16), seed=0)
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ class Nothing(nn.Module):
         return x
 
 
-def test_a_layer_that_does_nothing_can_go(model: CompressedModel, material: Material) -> None:
-    made = apply(model, "layers(2, even)", material)
+def test_a_layer_that_does_nothing_can_go(model: CompressedModel, context: TrainingContext) -> None:
+    made = apply(model, "layers(2, even)", context)
     assert made.evidence[0].details["layers"] == [0, 3]
     assert (made.network.config.heads, made.network.config.d_ff) == ((4, 4), (12, 64))
     model.network.layers[1], model.network.layers[2] = Nothing(), Nothing()
@@ -72,13 +72,13 @@ def test_a_layer_that_does_nothing_can_go(model: CompressedModel, material: Mate
 
 
 @pytest.mark.parametrize(("which", "kept"), [("first", [0, 1, 2]), ("last", [1, 2, 3]), ("even", [0, 2, 3])])
-def test_layers_by_place(model: CompressedModel, material: Material, which: str, kept: list[int]) -> None:
-    [evidence] = apply(model, f"layers(3, {which})", material).evidence
+def test_layers_by_place(model: CompressedModel, context: TrainingContext, which: str, kept: list[int]) -> None:
+    [evidence] = apply(model, f"layers(3, {which})", context).evidence
     assert evidence.details["layers"] == kept
     assert evidence.macs_after < evidence.macs_before
 
 
-def test_the_layers_that_change_least_go(model: CompressedModel, material: Material) -> None:
+def test_the_layers_that_change_least_go(model: CompressedModel, context: TrainingContext) -> None:
     """A post-norm layer whose sublayers give almost nothing only normalises again what is normalised."""
     with torch.no_grad():
         idle = model.network.layers[2]
@@ -87,9 +87,9 @@ def test_the_layers_that_change_least_go(model: CompressedModel, material: Mater
         for norm in (model.network.layers[1].feed_forward_norm, idle.attention_norm, idle.feed_forward_norm):
             norm.weight.fill_(1)
             norm.bias.zero_()
-    [evidence] = apply(model, "layers(3)", material).evidence
+    [evidence] = apply(model, "layers(3)", context).evidence
     assert evidence.details["layers"] == [0, 1, 3]
-    assert evidence.details["influence"] == influence(model.network, material)
+    assert evidence.details["influence"] == influence(model.network, context)
     assert evidence.details["influence"][2] == pytest.approx(0, abs=1e-5)
 
 
@@ -124,10 +124,12 @@ def test_a_narrow_model_is_the_wide_one_without_the_other_channels(model: Compre
 
 
 @pytest.mark.parametrize("criterion", list(CRITERIA))
-def test_width_keeps_the_most_important_channels(model: CompressedModel, material: Material, criterion: str) -> None:
-    made = apply(model, f"width({criterion}, 6)", material)
+def test_width_keeps_the_most_important_channels(
+    model: CompressedModel, context: TrainingContext, criterion: str
+) -> None:
+    made = apply(model, f"width({criterion}, 6)", context)
     [evidence] = made.evidence
-    kept, scores = evidence.details["channels"], CRITERIA[criterion](model.network, material).channels
+    kept, scores = evidence.details["channels"], CRITERIA[criterion](model.network, context).channels
     gone = sorted(set(range(16)) - set(kept))
     assert len(kept) == 6 and scores[kept].min() >= scores[gone].max()
     assert made.network.config.position_channels == tuple(kept)
@@ -154,11 +156,11 @@ def test_full_rank_changes_no_logit(model: CompressedModel) -> None:
     )
 
 
-def test_what_is_of_low_rank_is_found_and_computes_the_same(model: CompressedModel, material: Material) -> None:
+def test_what_is_of_low_rank_is_found_and_computes_the_same(model: CompressedModel, context: TrainingContext) -> None:
     with torch.no_grad():
         weight = model.network.layers[3].feed_forward.expand.weight
         weight.copy_(torch.randn(64, 3) @ torch.randn(3, 16))
-    made = apply(model, "lowrank(0.9999)", material)
+    made = apply(model, "lowrank(0.9999)", context)
     [evidence] = made.evidence
     assert evidence.details["ranks"][3][4] == 3
     assert sum(map(sum, evidence.details["ranks"])) == 3  # the others would not become cheaper
@@ -166,8 +168,8 @@ def test_what_is_of_low_rank_is_found_and_computes_the_same(model: CompressedMod
     torch.testing.assert_close(logits_of(made.network), logits_of(model.network), rtol=1e-3, atol=1e-4)
 
 
-def test_low_rank_holds_the_share_it_is_told(model: CompressedModel, material: Material) -> None:
-    made = apply(model, "lowrank(0.5)", material)
+def test_low_rank_holds_the_share_it_is_told(model: CompressedModel, context: TrainingContext) -> None:
+    made = apply(model, "lowrank(0.5)", context)
     for layer, ranks in enumerate(made.evidence[0].details["ranks"]):
         old, new = model.network.layers[layer].feed_forward.expand, made.network.layers[layer].feed_forward.expand
         if ranks[4]:
@@ -188,9 +190,9 @@ def test_low_rank_holds_the_share_it_is_told(model: CompressedModel, material: M
     ],
 )
 def test_composed_steps_survive_the_disk_and_are_counted_right(
-    model: CompressedModel, material: Material, tmp_path: Path, recipe: str
+    model: CompressedModel, context: TrainingContext, tmp_path: Path, recipe: str
 ) -> None:
-    made = apply(model, recipe, material)
+    made = apply(model, recipe, context)
     save_model(made, tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.network.config == made.network.config and loaded.evidence == made.evidence
@@ -209,15 +211,15 @@ def test_composed_steps_survive_the_disk_and_are_counted_right(
         ("lowrank(0.999999)", "finds no linear layer that two factors would make cheaper"),
     ],
 )
-def test_what_has_no_effect_fails(model: CompressedModel, material: Material, recipe: str, sentence: str) -> None:
+def test_what_has_no_effect_fails(model: CompressedModel, context: TrainingContext, recipe: str, sentence: str) -> None:
     with pytest.raises(NoEffect, match=sentence):
-        apply(model, recipe, material)
+        apply(model, recipe, context)
 
 
 @pytest.mark.parametrize("after", ["prune(l1, 0.5)", "gradual(l1, 0.5)", "width(l1, 8)", "lowrank(0.3)"])
-def test_factorised_layers_are_not_cut(model: CompressedModel, material: Material, after: str) -> None:
+def test_factorised_layers_are_not_cut(model: CompressedModel, context: TrainingContext, after: str) -> None:
     with pytest.raises(UserError, match="put it before lowrank"):
-        apply(model, f"lowrank(0.5) > {after}", material)
+        apply(model, f"lowrank(0.5) > {after}", context)
 
 
 def evidence_of(*steps: tuple[str, dict]) -> list[dict]:

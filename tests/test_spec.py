@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tsc_lib.errors import UserError
-from tsc_lib.profiles import PROFILES, load_profile
-from tsc_lib.spec import BenchmarkSettings, DataSpec, TrainSpec
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import BenchmarkSettings, DataSpec, TrainSpec
 from tsc_lib.study import Study
+from tsc_lib.study.profiles import PROFILES, load_profile
 
 GOOD = {
     "datasets": ["ItalyPowerDemand"],

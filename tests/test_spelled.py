@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from tsc_lib import deploy, runtimes
+from tsc_lib import runtimes
 from tsc_lib.compress import CompressedModel
-from tsc_lib.models.joined import affine
-from tsc_lib.models.lean import Lean
-from tsc_lib.models.spelled import SAFE_SCORE, largest_score
 from tsc_lib.models.transformer import Attention, Transformer, TransformerConfig
+from tsc_lib.runtimes import convert
+from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, largest_score
+from tsc_lib.runtimes.graph import InferenceTransformer
+from tsc_lib.runtimes.linear_ops import affine
 
 RANKS = {"query": 2, "key": 0, "value": 0, "out": 0}
 
@@ -78,9 +79,9 @@ def test_large_scores_are_left_to_a_softmax(
     tmp_path: Path, scale: float, bounded: list[bool], equal_length: bool
 ) -> None:
     network = network_of(scale)
-    lean = Lean(network, attention="products")
+    lean = InferenceTransformer(network, attention="products")
     assert [layer.attention.bounded for layer in lean.layers] == bounded
-    deploy.prepare(CompressedModel(network, 40), "onnxruntime", tmp_path, equal_length=equal_length)
+    convert.convert(CompressedModel(network, 40), "onnxruntime", tmp_path, equal_length=equal_length)
     x = 100 * np.random.default_rng(0).normal(size=(6, 1, 40)).astype(np.float32)  # scores of the first layer are large
     lengths = None if equal_length else np.array([40, 16, 8, 33, 24, 40])
     if lengths is not None:

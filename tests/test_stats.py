@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tsc_lib import stats
+from tsc_lib.core import stats
 
 
 def test_ratio_of_noisy_blocks_with_bad_neighbours():

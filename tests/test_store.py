@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tsc_lib import store
-from tsc_lib.errors import UserError
-from tsc_lib.files import write_text
-from tsc_lib.spec import DataSpec, TrainSpec
-from tsc_lib.store import StageFailed, forget_failures, run_or_load
+from tsc_lib.core import store
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import write_text
+from tsc_lib.core.spec import DataSpec, TrainSpec
+from tsc_lib.core.store import StageFailed, forget_failures, run_or_load
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +71,8 @@ def test_killed_work_goes_on_in_its_folder(outputs: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from tsc_lib import store
-from tsc_lib.spec import TrainSpec
+from tsc_lib.core import store
+from tsc_lib.core.spec import TrainSpec
 store.OUTPUTS = Path({str(outputs)!r})
 def work(folder):
     (folder / "progress.txt").write_text("half")

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsc_lib import data, deploy, stages, store
+from tsc_lib import data
 from tsc_lib.analysis.tables import first_unit
-from tsc_lib.errors import UserError
+from tsc_lib.core import store
+from tsc_lib.core.errors import UserError
 from tsc_lib.notebook import open_study
-from tsc_lib.profiles import Exclusion, Headline, load_profile
-from tsc_lib.stages import REFERENCE
-from tsc_lib.study import Study
-from tsc_lib.study.columns import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
+from tsc_lib.runtimes import convert
+from tsc_lib.study import Study, stages
+from tsc_lib.study.profiles import Exclusion, Headline, load_profile
+from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
+from tsc_lib.study.stages import REFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +26,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The smoke profile, one seed, with one variant whose runtime breaks."""
     patch = pytest.MonkeyPatch()
     patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
-    prepare = deploy.prepare
+    prepare = convert.convert
 
     def broken(model, runtime, folder, **options):
         if model.number_format == "int8 dynamic":
             raise RuntimeError("no kernel")
         return prepare(model, runtime, folder, **options)
 
-    patch.setattr(deploy, "prepare", broken)
+    patch.setattr(convert, "convert", broken)
     profile = replace(load_profile("smoke"), seeds=(0,))
     yield Study(profile, quiet=True)
     patch.undo()
@@ -83,7 +85,7 @@ def untimed(value):
 def test_poisoned_test_labels_change_nothing_but_the_score(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [unit] = study.units
+    [run] = study.runs
     load = data.load
 
     def poisoned(spec):
@@ -95,8 +97,8 @@ def test_poisoned_test_labels_change_nothing_but_the_score(
         monkeypatch.setattr(store, "OUTPUTS", tmp_path / place)
         monkeypatch.setattr(data, "load", loads)
         for recipe in ("prune(taylor, 0.5) > finetune(2)", "student(1, 2, 16, 16) > distill(2)"):
-            folder, record = stages.deployed(unit, recipe, "eager")
-            trained = stages.train(unit)[1]["history"]
+            folder, record = stages.evaluate(run, recipe, "eager")
+            trained = stages.train(run)[1]["history"]
             found.append(((folder / "model.safetensors").read_bytes(), record["true"], record, trained))
     for (weights, true, record, trained), (others, turned, other, again) in zip(found[:2], found[2:], strict=True):
         assert weights == others and untimed(trained) == untimed(again)
@@ -122,22 +124,22 @@ def test_predictions_histories_and_removed_structure(study: Study) -> None:
 def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     order = [stages.TRAIN_VERSION, stages.COMPRESS_VERSION, stages.DEPLOY_VERSION, stages.BENCHMARK_VERSION]
     assert all(after[: len(before)] == before for before, after in pairwise(order))
-    before = study.job_name("prepare", study.units[0])
+    before = study.job_name("prepare", study.runs[0])
     monkeypatch.setattr(stages, "DEPLOY_VERSION", (*stages.DEPLOY_VERSION, 1))
-    assert study.job_name("prepare", study.units[0]) != before
+    assert study.job_name("prepare", study.runs[0]) != before
 
 
 def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
-    [unit] = study.units
+    [run] = study.runs
     faster = Study(replace(study.profile, benchmark=replace(study.profile.benchmark, blocks=7)), quiet=True)
     other = Study(replace(study.profile, variants={"baseline": ("eager",)}), quiet=True)
     for stage in ("prepare", "benchmark"):
-        assert study.unit_of(stage, study.job_name(stage, unit)) == unit
-        assert other.job_name(stage, unit) != study.job_name(stage, unit)
-    assert faster.job_name("prepare", unit) == study.job_name("prepare", unit)
-    assert faster.job_name("benchmark", unit) != study.job_name("benchmark", unit)
-    with pytest.raises(UserError, match="has no unit 'nobody' to prepare"):
-        study.unit_of("prepare", "nobody")
+        assert study.run_of(stage, study.job_name(stage, run)) == run
+        assert other.job_name(stage, run) != study.job_name(stage, run)
+    assert faster.job_name("prepare", run) == study.job_name("prepare", run)
+    assert faster.job_name("benchmark", run) != study.job_name("benchmark", run)
+    with pytest.raises(UserError, match="has no run 'nobody' to prepare"):
+        study.run_of("prepare", "nobody")
 
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "paper"])
@@ -159,26 +161,26 @@ def test_notebook_parameters_narrow_the_study() -> None:
 
 def test_what_is_excluded_is_left_out() -> None:
     study = Study.open("quick", quiet=True)
-    units = {(unit.data.name, unit.model): unit for unit in study.units}
-    assert set(units) == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
-    assert study.variants_of(units["ItalyPowerDemand", "T1"]) == study.variants
+    runs = {(run.data.name, run.model): run for run in study.runs}
+    assert set(runs) == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
+    assert study.variants_of(runs["ItalyPowerDemand", "T1"]) == study.variants
     compiled = [v for v in study.variants if v[1] == "inductor"]
-    for unit in (units["ItalyPowerDemand", "T2"], units["ACSF1", "T1"]):
-        assert [v for v in study.variants if v not in study.variants_of(unit)] == compiled != []
+    for run in (runs["ItalyPowerDemand", "T2"], runs["ACSF1", "T1"]):
+        assert [v for v in study.variants if v not in study.variants_of(run)] == compiled != []
     asked_for = Study.open("quick", models=["T2"], quiet=True)
-    assert {(unit.data.name, unit.model) for unit in asked_for.units} == {("ACSF1", "T2"), ("ItalyPowerDemand", "T2")}
+    assert {(run.data.name, run.model) for run in asked_for.runs} == {("ACSF1", "T2"), ("ItalyPowerDemand", "T2")}
 
 
 def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study) -> None:
-    [unit] = study.units
-    names = {"dataset": unit.data.name, "model": unit.model}
+    [run] = study.runs
+    names = {"dataset": run.data.name, "model": run.model}
     for exclusion, left in [
         (Exclusion(**names, recipe="prune( l1,0.50)"), [v for v in study.variants if v[0] != "prune(l1, 0.5)"]),
         (Exclusion(dataset="another", recipe="prune(l1, 0.5)"), study.variants),
         (Exclusion(runtime="eager"), [REFERENCE]),
     ]:
-        assert Study(replace(study.profile, exclude=(exclusion,)), quiet=True).variants_of(unit) == left
-    assert not Study(replace(study.profile, exclude=(Exclusion(model=unit.model),)), quiet=True).units
+        assert Study(replace(study.profile, exclude=(exclusion,)), quiet=True).variants_of(run) == left
+    assert not Study(replace(study.profile, exclude=(Exclusion(model=run.model),)), quiet=True).runs
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_wrong_notebook_parameters_are_refused(parameters: dict, said: str) -> N
 def test_a_folder_may_be_given_as_data_set(tmp_path: Path) -> None:
     study = Study.open("smoke", datasets=[str(tmp_path / "Nowhere")], quiet=True)
     with pytest.raises(UserError, match="there is no folder"):
-        study.units  # noqa: B018 - a property that looks for the files
+        study.runs  # noqa: B018 - a property that looks for the files
 
 
 def test_without_strategies_there_is_evidence_of_nothing(study: Study) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tsc_lib.models.lean import Lean
-from tsc_lib.models.summed import (
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.runtimes.attention_elementwise import (
     BF16,
     FP32,
     INT8,
@@ -20,7 +20,7 @@ from tsc_lib.models.summed import (
     power_of_two,
     summed,
 )
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.runtimes.graph import InferenceTransformer
 
 
 def test_powers_of_two_over_the_whole_range() -> None:
@@ -90,7 +90,7 @@ def test_wide_heads_and_large_scores_are_told_apart() -> None:
             network.layers[1].attention.query.weight.mul_(scale)
             return [
                 (layer.attention.sums is not None, layer.attention.bounded)
-                for layer in Lean(network, attention="sums").layers
+                for layer in InferenceTransformer(network, attention="sums").layers
             ]
 
     assert attentions(4, 1.0) == [(True, False), (True, True), (False, False)]

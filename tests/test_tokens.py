@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from tsc_lib import deploy, runtimes
-from tsc_lib.compress import CompressedModel, Material, NoEffect, apply, count_macs, load_model, save_model
+from tsc_lib import runtimes
+from tsc_lib.compress import CompressedModel, NoEffect, TrainingContext, apply, count_macs, load_model, save_model
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
-from tsc_lib.deploy.inductor import Bf16
-from tsc_lib.errors import UserError
-from tsc_lib.models.lean import Form, Lean
-from tsc_lib.models.tokens import kept, reduced
+from tsc_lib.models.token_reduction import kept, reduced
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.operations import operations
-from tsc_lib.spec import TrainSpec
+from tsc_lib.runtimes import convert
+from tsc_lib.runtimes.graph import Form, InferenceTransformer
+from tsc_lib.runtimes.inductor.convert import Bf16
+from tsc_lib.study.operations import operations
 
 LENGTHS = (96, 8, 20, 47, 63, 80, 72, 15)
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3), d_ff=(32, 24, 16), d_hidden=32)
@@ -26,10 +27,10 @@ RECIPES = ["merge(0.5)", "merge(0.6, 1)", "drop(0.3)", "drop(0.7, 1) > merge(0.5
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def context() -> TrainingContext:
     rng = np.random.default_rng(0)
     split = Split([rng.normal(size=(2, n)).astype(np.float32) for n in LENGTHS], np.arange(8) % 3)
-    return Material(split, split, False, TrainSpec(batch_size=4), seed=0)
+    return TrainingContext(split, split, False, TrainSpec(batch_size=4), seed=0)
 
 
 @pytest.fixture
@@ -39,41 +40,45 @@ def model() -> CompressedModel:
     return CompressedModel(Transformer(CONFIG).eval(), reference_length=96)
 
 
-def padded(material: Material, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(context: TrainingContext, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.full((len(LENGTHS), 2, max(LENGTHS)), noise)
-    for row, series in zip(x, material.train.x, strict=True):
+    for row, series in zip(x, context.train.x, strict=True):
         row[:, : series.shape[1]] = torch.from_numpy(series)
     return x, torch.tensor(LENGTHS)
 
 
-def logits_alone(network: torch.nn.Module, material: Material) -> torch.Tensor:
+def logits_alone(network: torch.nn.Module, context: TrainingContext) -> torch.Tensor:
     with torch.inference_mode():
-        return torch.cat([network(torch.from_numpy(x[None])) for x in material.train.x])
+        return torch.cat([network(torch.from_numpy(x[None])) for x in context.train.x])
 
 
 @pytest.mark.parametrize("attention", ["operator", "sums"])
 @pytest.mark.parametrize("recipe", ["merge(0.5)", "drop(0.7, 1) > merge(0.5)"])
-def test_padded_series_run_in_bf16(model: CompressedModel, material: Material, recipe: str, attention: Form) -> None:
-    network = apply(model, recipe, material).network
-    lean = Lean(network, attention=attention).eval()
+def test_padded_series_run_in_bf16(
+    model: CompressedModel, context: TrainingContext, recipe: str, attention: Form
+) -> None:
+    network = apply(model, recipe, context).network
+    lean = InferenceTransformer(network, attention=attention).eval()
     with torch.inference_mode():
-        exact, logits = lean(*padded(material)), Bf16(lean)(*padded(material))
+        exact, logits = lean(*padded(context)), Bf16(lean)(*padded(context))
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, exact, rtol=0, atol=0.2)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_padded_series_has_the_logits_it_has_alone(model: CompressedModel, material: Material, recipe: str) -> None:
-    network = apply(model, recipe, material).network
-    alone = logits_alone(network, material)
-    forms = [Lean(network, attention=attention).eval() for attention in get_args(Form)]
+def test_a_padded_series_has_the_logits_it_has_alone(
+    model: CompressedModel, context: TrainingContext, recipe: str
+) -> None:
+    network = apply(model, recipe, context).network
+    alone = logits_alone(network, context)
+    forms = [InferenceTransformer(network, attention=attention).eval() for attention in get_args(Form)]
     for noise in (0.0, 1000.0):
         with torch.inference_mode():
-            torch.testing.assert_close(network(*padded(material, noise)), alone, rtol=0, atol=1e-5)
+            torch.testing.assert_close(network(*padded(context, noise)), alone, rtol=0, atol=1e-5)
     for lean in forms:
         with torch.inference_mode():
-            torch.testing.assert_close(lean(*padded(material)), alone, rtol=0, atol=1e-5)
-    assert not torch.allclose(alone, logits_alone(model.network, material), atol=1e-4)
+            torch.testing.assert_close(lean(*padded(context)), alone, rtol=0, atol=1e-5)
+    assert not torch.allclose(alone, logits_alone(model.network, context), atol=1e-4)
 
 
 def state_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,44 +128,44 @@ def test_merging_tokens_that_are_the_same_changes_nothing() -> None:
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("equal_length", [True, False])
 def test_every_runtime_keeps_the_same_tokens(
-    model: CompressedModel, material: Material, tmp_path: Path, runtime: str, equal_length: bool
+    model: CompressedModel, context: TrainingContext, tmp_path: Path, runtime: str, equal_length: bool
 ) -> None:
-    made = apply(model, "merge(0.6, 1) > drop(0.7)", material)
-    deploy.prepare(made, runtime, tmp_path, equal_length=equal_length)
+    made = apply(model, "merge(0.6, 1) > drop(0.7)", context)
+    convert.convert(made, runtime, tmp_path, equal_length=equal_length)
     predict = runtimes.load(tmp_path, runtime)
-    x, lengths = padded(material)
+    x, lengths = padded(context)
     if equal_length:
         with torch.inference_mode():
             exact = made.network(x).numpy()
         for n in (1, 3, 8):
             np.testing.assert_allclose(predict(x[:n].numpy()), exact[:n], atol=1e-5)
         return
-    exact = logits_alone(made.network, material).numpy()
+    exact = logits_alone(made.network, context).numpy()
     np.testing.assert_allclose(predict(x.numpy(), lengths.numpy()), exact, atol=1e-5)
-    for i, one in enumerate(material.train.x):
+    for i, one in enumerate(context.train.x):
         np.testing.assert_allclose(predict(one[None], lengths[i : i + 1].numpy())[0], exact[i], atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "merge(0.5) > prune(l1, 0.5) > layers(2, last)"])
 def test_work_is_counted_right_and_survives_the_disk(
-    model: CompressedModel, material: Material, tmp_path: Path, recipe: str
+    model: CompressedModel, context: TrainingContext, tmp_path: Path, recipe: str
 ) -> None:
     if "layers" in recipe:  # which looks at influence, and so at all tokens
         with pytest.raises(UserError, match="put merge and drop after what uses it"):
-            apply(model, recipe, material)
+            apply(model, recipe, context)
         return
-    made = apply(model, recipe, material)
+    made = apply(model, recipe, context)
     save_model(made, tmp_path)
     loaded = load_model(tmp_path).network
     assert loaded.config == made.network.config
-    torch.testing.assert_close(logits_alone(loaded, material), logits_alone(made.network, material), rtol=0, atol=0)
+    torch.testing.assert_close(logits_alone(loaded, context), logits_alone(made.network, context), rtol=0, atol=0)
     counted = sum(o.macs for o in operations(made.network.config, 96))
     assert counted == count_macs(made.network, 96) == made.evidence[-1].macs_after < made.evidence[0].macs_before
     assert made.evidence[-1].details["tokens"][-1] == made.network.config.tokens_of(96)[-1] < 12
 
 
-def test_what_is_left_can_be_trained(model: CompressedModel, material: Material) -> None:
-    made = apply(model, "drop(0.7, 1) > merge(0.5) > finetune(1)", material)
+def test_what_is_left_can_be_trained(model: CompressedModel, context: TrainingContext) -> None:
+    made = apply(model, "drop(0.7, 1) > merge(0.5) > finetune(1)", context)
     changed = made.network.state_dict()
     learning = {n: p for n, p in model.network.named_parameters() if not n.endswith("key.bias")}  # softmax ignores it
     assert [name for name, value in learning.items() if torch.equal(value, changed[name])] == []
@@ -183,12 +188,12 @@ def test_shares_are_rounded_up(tokens: int, keep: float, left: int) -> None:
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(
-    model: CompressedModel, material: Material, recipe: str, sentence: str
+    model: CompressedModel, context: TrainingContext, recipe: str, sentence: str
 ) -> None:
     with pytest.raises(UserError, match=sentence):
-        apply(model, recipe, material)
+        apply(model, recipe, context)
 
 
-def test_keeping_every_token_has_no_effect(model: CompressedModel, material: Material) -> None:
+def test_keeping_every_token_has_no_effect(model: CompressedModel, context: TrainingContext) -> None:
     with pytest.raises(NoEffect, match="leaves all 12 tokens"):
-        apply(model, "drop(0.99)", material)
+        apply(model, "drop(0.99)", context)

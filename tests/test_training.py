@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from tsc_lib import data, stages
+from tsc_lib import data
 from tsc_lib.compress import load_model
+from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Dataset, Split
 from tsc_lib.models.transformer import Transformer, TransformerConfig
-from tsc_lib.spec import TrainSpec
-from tsc_lib.stages import Unit
+from tsc_lib.study import stages
+from tsc_lib.study.stages import TrainingRun
 from tsc_lib.training import best_epoch, fit
 
 SPEC = TrainSpec(epochs=4, batch_size=8)
@@ -105,8 +106,8 @@ def test_nothing_of_the_test_set_reaches_training(tmp_path: Path, monkeypatch: p
                 start = next(i for i, line in enumerate(lines) if line.lower() == "@data") + 1
                 lines[start:] = [f"{','.join(['1e6'] * 23)},{i}:{1 + i % 2}" for i in range(40)]
             (folder / f"Toy_{part}.ts").write_text("\n".join(lines) + "\n")
-        monkeypatch.setattr("tsc_lib.store.OUTPUTS", tmp_path / f"outputs-{poison}")
-        unit = Unit(data.resolve(str(folder)), "T1", TrainSpec(epochs=2), 0)
+        monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path / f"outputs-{poison}")
+        unit = TrainingRun(data.resolve(str(folder)), "T1", TrainSpec(epochs=2), 0)
         weights.append(load_model(stages.train(unit)[0]).network)
     assert_same(*weights)
 

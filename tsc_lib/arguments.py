@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tsc_lib.cpus import usable_cpus
+from tsc_lib.core.cpus import usable_cpus
 
 DESCRIPTION = """\
 What does it cost to classify a time series with a transformer, and how much can be saved?

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import parser
-from tsc_lib.errors import UserError, exit_code
-from tsc_lib.files import write_text
+from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.files import write_text
 
 if TYPE_CHECKING:
     from tsc_lib.study import Study
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _report(chosen: argparse.Namespace) -> None:
     import fcntl  # of Unix alone, and predict works elsewhere
 
-    from tsc_lib import store
+    from tsc_lib.core import store
     from tsc_lib.study import Study
 
     if chosen.cores < 1:
@@ -47,7 +47,7 @@ def _report(chosen: argparse.Namespace) -> None:
     profile = chosen.profile
     if profile.endswith((".yaml", ".yml")):
         profile = str(Path(profile).resolve())
-    _ = Study.open(profile).units  # a wrong profile or a missing data set is told before anything starts
+    _ = Study.open(profile).runs  # a wrong profile or a missing data set is told before anything starts
     store.OUTPUTS.mkdir(parents=True, exist_ok=True)
     with (store.OUTPUTS / "report.lock").open("w") as lock:
         try:
@@ -68,17 +68,17 @@ def _report(chosen: argparse.Namespace) -> None:
 
 def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str, str]:
     """The study of the one variant that the options choose, its recipe and its runtime."""
-    from tsc_lib import store
     from tsc_lib.benchmark import BenchmarkSettings
     from tsc_lib.compress import number_format, observer, parse, text
-    from tsc_lib.deploy import able
-    from tsc_lib.profiles import DataChoice, Profile
-    from tsc_lib.spec import TrainSpec
+    from tsc_lib.core import store
+    from tsc_lib.core.spec import TrainSpec
+    from tsc_lib.runtimes.convert import supporting
     from tsc_lib.study import Study
+    from tsc_lib.study.profiles import DataChoice, Profile
 
     steps = parse(chosen.recipe)
     recipe = text(steps)
-    runtime = runtime or able(number_format(steps), observer(steps))[0]
+    runtime = runtime or supporting(number_format(steps), observer(steps))[0]
     profile = Profile(
         name="run",
         datasets=(DataChoice(chosen.dataset, chosen.scaling, chosen.gaps),),
@@ -108,7 +108,7 @@ def _export(chosen: argparse.Namespace) -> None:
     from tsc_lib.export.write import export
 
     study, recipe, runtime = _study(chosen, chosen.runtime or "onnxruntime")
-    export(study, study.units[0], recipe, runtime, chosen.folder)
+    export(study, study.runs[0], recipe, runtime, chosen.folder)
     print(f"{chosen.folder} holds the model; read {chosen.folder / 'model_card.md'}")
 
 
@@ -116,7 +116,7 @@ def _predict(chosen: argparse.Namespace) -> None:
     from tsc_lib.export.predict import predict
 
     if chosen.out is not None:
-        _check_writable(chosen.out)
+        _check_writsupporting(chosen.out)
     prediction = predict(chosen.folder, chosen.file, batch_size=chosen.batch_size, threads=chosen.threads)
     if chosen.out is None:
         print(prediction.to_csv(), end="")
@@ -128,7 +128,7 @@ def _predict(chosen: argparse.Namespace) -> None:
         print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
 
 
-def _check_writable(path: Path) -> None:
+def _check_writsupporting(path: Path) -> None:
     """Refuse, before any work, what could not be written."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file to write, or none to print")
@@ -150,7 +150,7 @@ def _is_device(path: Path) -> bool:
 
 
 def _optimize(chosen: argparse.Namespace) -> None:
-    from tsc_lib import store
+    from tsc_lib.core import store
     from tsc_lib.search.optimize import optimize
     from tsc_lib.search.results import front_text, pick_text
 
@@ -175,7 +175,7 @@ def _results(chosen: argparse.Namespace) -> None:
     from tsc_lib.study import Study
 
     if chosen.csv is not None:
-        _check_writable(chosen.csv)
+        _check_writsupporting(chosen.csv)
     table = Study.open(chosen.profile).results()
     if chosen.csv is None:
         print(table.to_string(index=False))
@@ -185,7 +185,7 @@ def _results(chosen: argparse.Namespace) -> None:
 
 
 def _doctor(chosen: argparse.Namespace) -> None:
-    from tsc_lib import doctor
+    from tsc_lib.benchmark import doctor
     from tsc_lib.energy import MEANING, EnergyMeter
 
     sources = doctor.examine()

@@ -9,9 +9,9 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from tsc_lib.errors import UserError
-from tsc_lib.files import write_text
-from tsc_lib.store import OUTPUTS
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import write_text
+from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
 
 PARAMETERS = ("profile", "datasets", "models", "seeds")

@@ -38,7 +38,7 @@ import pandas as pd
 from tsc_lib.analysis import quantities
 from tsc_lib.analysis.references import STUDY_DATASETS
 from tsc_lib.analysis.strategies import COMBINED, DYNAMIC, MASKS, REMOVAL, STATIC, annotate
-from tsc_lib.stats import Interval
+from tsc_lib.core.stats import Interval
 
 REPRODUCED, SAME, NOT = "reproduced", "same direction", "not reproduced"
 UNTESTED = "cannot be tested on this machine"
@@ -59,7 +59,7 @@ class Claim:
     published : float
         The published value.
     unit : str
-        Unit of the published value and ours.
+        TrainingRun of the published value and ours.
     quantity : callable
         What is computed from the results, from `tsc_lib.analysis.quantities`.
     rule : {"gain", "limit", "direction"}

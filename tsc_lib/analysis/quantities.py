@@ -13,7 +13,7 @@ import pandas as pd
 
 from tsc_lib.analysis.strategies import REFERENCE_RUNTIME, annotate, nearest_ratio
 from tsc_lib.analysis.tables import CELL, STUDY_PRUNING, at_batch, batch_name, collapsed, reference_rows, succeeded
-from tsc_lib.stats import Interval, mean_interval
+from tsc_lib.core.stats import Interval, mean_interval
 
 UNIT = [*CELL, "seed"]
 Samples = tuple[pd.DataFrame, str]

@@ -23,8 +23,8 @@ from tsc_lib.analysis.strategies import (
     annotate,
     nearest_ratio,
 )
+from tsc_lib.core.stats import geometric_mean_interval, mean_interval
 from tsc_lib.energy import same_source
-from tsc_lib.stats import geometric_mean_interval, mean_interval
 
 STUDY_PRUNING = 0.2
 """Share that the study's authors pruned (their earlier report on UniMiB SHAR)."""

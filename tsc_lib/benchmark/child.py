@@ -28,10 +28,9 @@ import numpy as np
 from tsc_lib.benchmark.host import describe_host, host_lock, pin
 from tsc_lib.benchmark.inputs import Call, calls_of, load_inputs
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings
-from tsc_lib.cpus import usable_cpus
+from tsc_lib.core.cpus import usable_cpus
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.energy import EnergyMeter
-from tsc_lib.errors import UserError
-from tsc_lib.runtimes import RuntimeUnavailable
 
 Predict = Callable[..., np.ndarray]
 Tell = Callable[..., None]

@@ -16,8 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tsc_lib.cpus import CPUINFO, facts, usable_cpus
-from tsc_lib.spec import Spec
+from tsc_lib.core.cpus import CPUINFO, facts, usable_cpus
+from tsc_lib.core.spec import Spec
 
 LIBRARIES = ("numpy", "torch", "torchao", "onnxruntime", "openvino", "aeon")
 

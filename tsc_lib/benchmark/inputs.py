@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsc_lib.benchmark.settings import BenchmarkSettings
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 from tsc_lib.series.padding import pad
 
 MOST_CALLS = 8

@@ -13,7 +13,7 @@ from typing import Any
 
 from tsc_lib.benchmark.host import host_lock
 from tsc_lib.benchmark.inputs import Call
-from tsc_lib.runtimes.onnxruntime import MODEL, OnnxRuntimePredictor, session
+from tsc_lib.runtimes.onnxruntime.predict import MODEL, OnnxRuntimePredictor, session
 from tsc_lib.runtimes.predictor import description_of
 
 LINEAR, ATTENTION, SOFTMAX, NORM, REST = KINDS = (
@@ -39,7 +39,7 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
     Parameters
     ----------
     folder : Path
-        What `tsc_lib.deploy.prepare` filled for ONNX Runtime, without early exits.
+        What `tsc_lib.runtimes.convert.convert` filled for ONNX Runtime, without early exits.
     calls : sequence of Call
         A sweep.
     repeats : int

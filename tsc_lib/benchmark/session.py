@@ -17,8 +17,8 @@ from tqdm import tqdm
 from tsc_lib.benchmark.host import ALLOCATOR, environment_of_child
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
 from tsc_lib.benchmark.summary import summarise
-from tsc_lib.cpus import usable_cpus
-from tsc_lib.errors import UserError
+from tsc_lib.core.cpus import usable_cpus
+from tsc_lib.core.errors import UserError
 
 Session = dict[str, Any]
 """A JSON-able session: ``host``, ``settings``, ``energy``, ``reference``, and ``results``, a list with one dictionary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tsc_lib.spec import BenchmarkSettings
+from tsc_lib.core.spec import BenchmarkSettings
 
 __all__ = ["CONTROL", "BenchmarkSettings", "Candidate"]
 

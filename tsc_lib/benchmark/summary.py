@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tsc_lib.benchmark.settings import CONTROL
+from tsc_lib.core.stats import Interval, ratio_interval
 from tsc_lib.energy import idle_drift
-from tsc_lib.stats import Interval, ratio_interval
 
 CPU = ("cpu_ms_per_sample", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high")
 CONTROLS = ("aa_ratio", "aa_ratio_low", "aa_ratio_high")
@@ -38,7 +38,7 @@ def summarise(raw: dict[str, Any]) -> list[dict[str, Any]]:
         machine, None unless a counter told its power), ``energy_ratio`` with its bounds (paired, as the CPU's),
         ``energy_windows`` (how many windows the source vouched for; with fewer than half there is no energy),
         ``energy_warning`` (why some were invalid, or that idle power drifted), ``energy_source``, ``energy_backend``,
-        ``cpu_ratio`` with ``cpu_ratio_low`` and ``cpu_ratio_high`` (see `tsc_lib.stats.ratio_interval`),
+        ``cpu_ratio`` with ``cpu_ratio_low`` and ``cpu_ratio_high`` (see `tsc_lib.core.stats.ratio_interval`),
         ``latency_p50_ms`` and ``latency_p95_ms`` (wall time of single calls), the control's ratio at that batch size
         ``aa_ratio``, ``aa_ratio_low``, ``aa_ratio_high``, and the raw values: ``block_ratios``, ``windows``,
         ``latency_ms``, ``sweeps`` per window and ``series_per_sweep``. Numbers of a failed candidate are None.

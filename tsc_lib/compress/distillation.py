@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.features import FeatureLoss, features_of
 from tsc_lib.compress.finetuning import train_on
-from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.compress.recipe import register
-from tsc_lib.compress.structure import check_series
-from tsc_lib.errors import UserError
+from tsc_lib.compress.surgery import check_series
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import config_from
 from tsc_lib.training import Loss, classify, evaluator
@@ -89,16 +90,16 @@ class Student:
 
 
 @register("distill", Distill)
-def distill(model: CompressedModel, step: Distill, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def distill(model: CompressedModel, step: Distill, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Train a copy in fp32 on what the teacher gives to the training series, computed once."""
-    if material.teacher is None:
-        raise UserError("distill learns from the uncompressed model, and the material has none; give it a teacher")
-    logits = classify(evaluator(material.teacher.network), material.train, material.equal_length)
-    loss = distillation_loss(torch.from_numpy(logits), torch.from_numpy(material.train.y), step)
+    if context.teacher is None:
+        raise UserError("distill learns from the uncompressed model, and the context has none; give it a teacher")
+    logits = classify(evaluator(context.teacher.network), context.train, context.equal_length)
+    loss = distillation_loss(torch.from_numpy(logits), torch.from_numpy(context.train.y), step)
     if not step.features:
-        return train_on(model, material, "distill", step.epochs, step.learning_rate, loss)
-    loss = FeatureLoss(features_of(material.teacher, material), loss, step.features, material.seed)
-    return train_on(model, material, "distill", step.epochs, step.learning_rate, loss, loss.attach)
+        return train_on(model, context, "distill", step.epochs, step.learning_rate, loss)
+    loss = FeatureLoss(features_of(context.teacher, context), loss, step.features, context.seed)
+    return train_on(model, context, "distill", step.epochs, step.learning_rate, loss, loss.attach)
 
 
 def distillation_loss(teacher: Tensor, target: Tensor, step: Distill) -> Loss:
@@ -117,15 +118,15 @@ def distillation_loss(teacher: Tensor, target: Tensor, step: Distill) -> Loss:
 
 
 @register("student", Student)
-def student(model: CompressedModel, step: Student, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def student(model: CompressedModel, step: Student, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """A fresh network, initialised by the seed."""
     if model.number_format != "fp32":
         raise UserError(f"a student starts in fp32, but the model is {model.number_format}; put it before int8")
     old = model.network.config
     config = config_from(dataclasses.asdict(step), old.channels, old.classes)
     config = dataclasses.replace(config, dropout=old.dropout)
-    check_series(config, material)
+    check_series(config, context)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(material.seed)
+        torch.manual_seed(context.seed)
         network = Transformer(config).eval()
     return dataclasses.replace(model, network=network, trained=False), {}

@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from tsc_lib.compress.model import CompressedModel, Material, macs_by_exit
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.recipe import NoEffect, register
-from tsc_lib.compress.structure import rebuilt
+from tsc_lib.compress.surgery import rebuilt
+from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches
-from tsc_lib.errors import UserError
-from tsc_lib.models.parts import parts_of
+from tsc_lib.models.compressed import CompressedModel, macs_by_exit
+from tsc_lib.models.early_exit import parts_of
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.runtimes.cascade import confidence
 
@@ -59,7 +60,7 @@ class Exits:
 
 
 @register("exits", Exits)
-def exits(model: CompressedModel, step: Exits, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def exits(model: CompressedModel, step: Exits, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Add an exit; the details tell its threshold, and who of validation leaves where at which cost and accuracy."""
     if model.number_format != "fp32":
         raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
@@ -75,15 +76,15 @@ def exits(model: CompressedModel, step: Exits, material: Material) -> tuple[Comp
     network = _with_exit(model.network, index, step.layer, 1.0)
     head = network.exits[index]
     assert isinstance(head, torch.nn.Linear)
-    tokens, _ = class_tokens(network, material.train, material.equal_length)
-    weight, bias = fitted(tokens[index], material.train.y, config.classes)
+    tokens, _ = class_tokens(network, context.train, context.equal_length)
+    weight, bias = fitted(tokens[index], context.train.y, config.classes)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weight))
         head.bias.copy_(torch.from_numpy(bias))
-    _, logits = class_tokens(network, material.valid, material.equal_length)
+    _, logits = class_tokens(network, context.valid, context.equal_length)
     assert network.config.exits is not None
     thresholds = [threshold for _, threshold in network.config.exits]
-    truth = material.valid.y
+    truth = context.valid.y
     before, left = leaving(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
     threshold = threshold_for(logits[index], before, truth, left > index, step.tolerance)
     if threshold is None:

@@ -2,7 +2,7 @@
 
 Weights are symmetric per output channel, from -127 to 127; inputs have one affine range of 256 steps that holds 0. It
 serves to train for int8 and to ask how much each layer bears; what a quantized model is worth is measured on the graph
-that runs (`tsc_lib.deploy`).
+that runs (`tsc_lib.runtimes.convert`).
 
 References
 ----------

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.context import TrainingContext
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss, classify, evaluator
 
@@ -43,7 +44,7 @@ class Features:
         self.state = tokens[:, 0]
 
 
-def features_of(model: CompressedModel, material: Material) -> Tensor:
+def features_of(model: CompressedModel, context: TrainingContext) -> Tensor:
     """The class token (n, d_model) of every training series."""
     watched, predict = Features(model.network), evaluator(model.network)
 
@@ -51,7 +52,7 @@ def features_of(model: CompressedModel, material: Material) -> Tensor:
         predict(x, lengths)
         return watched.state.numpy()
 
-    found = classify(state, material.train, material.equal_length)
+    found = classify(state, context.train, context.equal_length)
     watched.close()
     return torch.from_numpy(found)
 

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from tsc_lib.compress.model import CompressedModel, Material, zero_rows
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.recipe import register
-from tsc_lib.errors import UserError
+from tsc_lib.compress.surgery import zero_rows
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss, best_epoch, fit
 
@@ -31,14 +33,16 @@ class FineTune:
 
 
 @register("finetune", FineTune)
-def finetune(model: CompressedModel, step: FineTune, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def finetune(
+    model: CompressedModel, step: FineTune, context: TrainingContext
+) -> tuple[CompressedModel, dict[str, Any]]:
     """Fine-tune a copy in fp32."""
-    return train_on(model, material, "finetune", step.epochs, step.learning_rate)
+    return train_on(model, context, "finetune", step.epochs, step.learning_rate)
 
 
 def train_on(
     model: CompressedModel,
-    material: Material,
+    context: TrainingContext,
     name: str,
     epochs: int,
     learning_rate: float,
@@ -51,7 +55,7 @@ def train_on(
     ----------
     model : CompressedModel
         Left alone.
-    material : Material
+    context : TrainingContext
         Data, settings, seed, and the folder for a checkpoint.
     name : str
         The step's name, for its checkpoint and for messages.
@@ -90,21 +94,21 @@ def train_on(
                 linear.weight[rows] = 0.0
 
     # Trained weights need no warm-up, and a few epochs of a small data set have no steps to spare for one.
-    warmup_steps = 0 if model.trained else material.settings.warmup_steps
+    warmup_steps = 0 if model.trained else context.settings.warmup_steps
     settings = dataclasses.replace(
-        material.settings, epochs=epochs, learning_rate=learning_rate, warmup_steps=warmup_steps
+        context.settings, epochs=epochs, learning_rate=learning_rate, warmup_steps=warmup_steps
     )
     history = fit(
         network,
-        material.train,
-        material.valid,
+        context.train,
+        context.valid,
         settings,
-        material.seed,
-        equal_length=material.equal_length,
-        checkpoint=None if material.folder is None else material.folder / f"{name}.safetensors",
+        context.seed,
+        equal_length=context.equal_length,
+        checkpoint=None if context.folder is None else context.folder / f"{name}.safetensors",
         after_step=keep_masks if masked else None,
         loss=loss,
-        watch=material.watch,
+        watch=context.watch,
     )
     details = {"history": history, "best_epoch": best_epoch(history)}
     if prepare is not None:

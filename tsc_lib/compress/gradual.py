@@ -6,12 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.distillation import Distill, distill
 from tsc_lib.compress.finetuning import FineTune, finetune
-from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.compress.pruning import Prune, remove
 from tsc_lib.compress.recipe import register
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,20 @@ class Gradual:
 
 
 @register("gradual", Gradual)
-def gradual(model: CompressedModel, step: Gradual, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def gradual(model: CompressedModel, step: Gradual, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Remove and train in turn; the details list what was kept in the end, and the histories of the trainings."""
     whole = model.network.config
     kept = {"heads": [list(range(n)) for n in whole.heads], "neurons": [list(range(n)) for n in whole.d_ff]}
     histories = []
     for number in range(1, step.steps + 1):
-        model, found = remove(model, step.removal(number), material, whole)
+        model, found = remove(model, step.removal(number), context, whole)
         for part, layers in kept.items():
             kept[part] = [[own[i] for i in chosen] for own, chosen in zip(layers, found[part], strict=True)]
         if number == step.steps:
             break
         # Rounds that a killed run has finished are read from their checkpoints.
-        folder = None if material.folder is None else material.folder / f"round-{number}"
-        between = dataclasses.replace(material, folder=folder)
+        folder = None if context.folder is None else context.folder / f"round-{number}"
+        between = dataclasses.replace(context, folder=folder)
         if step.training == "finetune":
             model, details = finetune(model, FineTune(step.epochs), between)
         else:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.compress.model import Material
+from tsc_lib.compress.context import TrainingContext
+from tsc_lib.core.errors import UserError
 from tsc_lib.data import batches
-from tsc_lib.errors import UserError
 from tsc_lib.models.transformer import EncoderLayer, Transformer
 
 OBSERVED = 512
@@ -48,19 +48,19 @@ class Importance:
     channels: Tensor
 
 
-def l1(network: Transformer, material: Material) -> Importance:
+def l1(network: Transformer, context: TrainingContext) -> Importance:
     """The sum of the absolute weights that belong to a part."""
     return _norms(network, 1)
 
 
-def l2(network: Transformer, material: Material) -> Importance:
+def l2(network: Transformer, context: TrainingContext) -> Importance:
     """The Euclidean norm of the weights that belong to a part."""
     return _norms(network, 2)
 
 
-def random(network: Transformer, material: Material) -> Importance:
+def random(network: Transformer, context: TrainingContext) -> Importance:
     """A random order, drawn by the seed."""
-    generator = torch.Generator().manual_seed(material.seed)
+    generator = torch.Generator().manual_seed(context.seed)
     config = network.config
     return Importance(
         heads=[torch.rand(n, generator=generator) for n in config.heads],
@@ -69,7 +69,7 @@ def random(network: Transformer, material: Material) -> Importance:
     )
 
 
-def taylor(network: Transformer, material: Material) -> Importance:
+def taylor(network: Transformer, context: TrainingContext) -> Importance:
     """How much the loss of a series would change, to first order, if a part gave nothing: the mean over series.
 
     For activations `a` of the part that is ``|sum(a * dL/da)|``, the same as ``|sum(w * dL/dw)|`` over the weights `w`
@@ -77,7 +77,7 @@ def taylor(network: Transformer, material: Material) -> Importance:
     taken for each series by itself [2]_, so that batches and padding do not matter.
     """
     found, layers = [], len(network.layers)
-    for flow in _flows(network, material, gradients=True):
+    for flow in _flows(network, context, gradients=True):
         parts = [*flow.heads, *flow.neurons, *flow.places]
         gradients = torch.autograd.grad(flow.loss, parts)
         gates = [(a * g).detach().sum(1) for a, g in zip(parts, gradients, strict=True)]  # each (n, width)
@@ -87,17 +87,17 @@ def taylor(network: Transformer, material: Material) -> Importance:
         found.append(
             Importance([h.abs().sum(0) for h in heads], [n.abs().sum(0) for n in neurons], channels.abs().sum(0))
         )
-    series = min(OBSERVED, len(material.train))
+    series = min(OBSERVED, len(context.train))
     return _total(found, lambda total: total / series)
 
 
-def activation(network: Transformer, material: Material) -> Importance:
+def activation(network: Transformer, context: TrainingContext) -> Importance:
     """The root mean square, over time steps and series, of what a part adds to the residual stream.
 
     For a channel it is what the residual stream itself carries there, over all its places.
     """
     found, tokens = [], 0
-    for flow in _flows(network, material):
+    for flow in _flows(network, context):
         heads, neurons = [], []
         for layer, y, a in zip(network.layers, flow.heads, flow.neurons, strict=True):
             assert isinstance(layer, EncoderLayer)
@@ -111,7 +111,7 @@ def activation(network: Transformer, material: Material) -> Importance:
     return _total(found, lambda total: (total / tokens).sqrt())
 
 
-CRITERIA: dict[str, Callable[[Transformer, Material], Importance]] = {
+CRITERIA: dict[str, Callable[[Transformer, TrainingContext], Importance]] = {
     "l1": l1,
     "l2": l2,
     "taylor": taylor,
@@ -133,10 +133,10 @@ def check_criterion(name: str) -> None:
         raise UserError(f"unknown criterion {name!r}; use {', '.join(first)} or {last}")
 
 
-def influence(network: Transformer, material: Material) -> list[float]:
+def influence(network: Transformer, context: TrainingContext) -> list[float]:
     """How much each layer changes the residual stream: 1 minus the mean cosine of a token's input and output [3]_."""
     total, tokens = torch.zeros(len(network.layers)), 0
-    for flow in _flows(network, material):
+    for flow in _flows(network, context):
         inputs, outputs = flow.stream[:-1], flow.stream[1:]
         cosines = [F.cosine_similarity(a, b, dim=2) for a, b in zip(inputs, outputs, strict=True)]
         total += torch.stack([c[flow.valid].sum() for c in cosines])
@@ -206,7 +206,7 @@ class _Flow:
         return [*self.stream, *self.between]
 
 
-def _flows(network: Transformer, material: Material, gradients: bool = False) -> Iterator[_Flow]:
+def _flows(network: Transformer, context: TrainingContext, gradients: bool = False) -> Iterator[_Flow]:
     """Send a sample of the training series through a network, without dropout.
 
     Raises
@@ -217,8 +217,8 @@ def _flows(network: Transformer, material: Material, gradients: bool = False) ->
     if network.config.reductions is not None:
         raise UserError("importance is observed on all tokens of a series; put merge and drop after what uses it")
     network.eval()
-    sample, _ = material.sample(OBSERVED)
-    for batch in batches(sample, BATCH, equal_length=material.equal_length):
+    sample, _ = context.sample(OBSERVED)
+    for batch in batches(sample, BATCH, equal_length=context.equal_length):
         flow = _Flow()
         lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
         hooks = []

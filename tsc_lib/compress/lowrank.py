@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.recipe import NoEffect, register
-from tsc_lib.compress.structure import check_whole, rebuilt
-from tsc_lib.errors import UserError
+from tsc_lib.compress.surgery import check_whole, rebuilt
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import LINEARS, Transformer
 
 
@@ -41,7 +42,7 @@ class LowRank:
 
 
 @register("lowrank", LowRank)
-def lowrank(model: CompressedModel, step: LowRank, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def lowrank(model: CompressedModel, step: LowRank, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Factorise; the details give the rank of every linear layer, 0 for one that stayed whole."""
     check_whole(model.network, "lowrank")
     state = model.network.state_dict()

@@ -9,10 +9,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.recipe import NoEffect, register
-from tsc_lib.compress.structure import check_series, lengthen_patches
-from tsc_lib.errors import UserError
+from tsc_lib.compress.surgery import check_series, lengthen_patches
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Patch:
 
 
 @register("patch", Patch)
-def patch(model: CompressedModel, step: Patch, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def patch(model: CompressedModel, step: Patch, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Lengthen the patches; the details tell how many of the old ones a new one covers."""
     old = model.network.config.patch
     if model.number_format != "fp32":
@@ -46,5 +47,5 @@ def patch(model: CompressedModel, step: Patch, material: Material) -> tuple[Comp
             f"use {2 * old} or {4 * old}"
         )
     network = lengthen_patches(model.network, step.size // old)
-    check_series(network.config, material)
+    check_series(network.config, context)
     return dataclasses.replace(model, network=network), {"patches": step.size // old}

@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.importance import CRITERIA, check_criterion
-from tsc_lib.compress.model import CompressedModel, Material, zero_rows
 from tsc_lib.compress.recipe import register
-from tsc_lib.compress.structure import check_whole, keep
-from tsc_lib.errors import UserError
+from tsc_lib.compress.surgery import check_whole, keep, zero_rows
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import TransformerConfig
 
 NORMS = {"l1": 1, "l2": 2}
@@ -95,7 +96,7 @@ def check_ratio(ratio: float) -> None:
 
 
 @register("mask", Mask)
-def mask(model: CompressedModel, step: Mask, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def mask(model: CompressedModel, step: Mask, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Zero rows; shapes, MACs and bytes stay."""
     network = copy.deepcopy(model.network)
     linears = [module for module in network.layers.modules() if isinstance(module, nn.Linear)]
@@ -107,17 +108,17 @@ def mask(model: CompressedModel, step: Mask, material: Material) -> tuple[Compre
 
 
 @register("prune", Prune)
-def prune(model: CompressedModel, step: Prune, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def prune(model: CompressedModel, step: Prune, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Remove structure; the details list the indices that were kept, per layer."""
-    return remove(model, step, material, model.network.config)
+    return remove(model, step, context, model.network.config)
 
 
 def remove(
-    model: CompressedModel, step: Prune, material: Material, whole: TransformerConfig
+    model: CompressedModel, step: Prune, context: TrainingContext, whole: TransformerConfig
 ) -> tuple[CompressedModel, dict[str, Any]]:
     """What `prune` does, with the share reckoned of `whole`, the sizes before any rounds that went ahead."""
     check_whole(model.network, "prune")
-    importance = CRITERIA[step.criterion](model.network, material)
+    importance = CRITERIA[step.criterion](model.network, context)
     heads = [torch.arange(n) for n in model.network.config.heads]
     neurons = [torch.arange(n) for n in model.network.config.d_ff]
     if step.parts != "neurons":

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.distillation import Distill, distillation_loss
 from tsc_lib.compress.fakequant import fake_quantize
 from tsc_lib.compress.finetuning import train_on
-from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.compress.recipe import register
 from tsc_lib.compress.sensitivity import calibration_batch
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss, classify, evaluator
 
@@ -47,20 +48,20 @@ class Qat:
 
 
 @register("qat", Qat)
-def qat(model: CompressedModel, step: Qat, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def qat(model: CompressedModel, step: Qat, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Train a copy whose linear layers are rounded; what comes out is an fp32 network, for int8(static) to quantize."""
-    calibration, _ = calibration_batch(material, CALIBRATION)
+    calibration, _ = calibration_batch(context, CALIBRATION)
 
     def prepare(network: Transformer) -> None:
         fake_quantize(network, calibration)
 
-    loss = _teachers(step, material) if step.teacher else None
-    return train_on(model, material, "qat", step.epochs, step.learning_rate, loss, prepare)
+    loss = _teachers(step, context) if step.teacher else None
+    return train_on(model, context, "qat", step.epochs, step.learning_rate, loss, prepare)
 
 
-def _teachers(step: Qat, material: Material) -> Loss:
-    if material.teacher is None:
-        raise UserError("qat with a teacher learns from the uncompressed model, and the material has none")
-    logits = classify(evaluator(material.teacher.network), material.train, material.equal_length)
+def _teachers(step: Qat, context: TrainingContext) -> Loss:
+    if context.teacher is None:
+        raise UserError("qat with a teacher learns from the uncompressed model, and the context has none")
+    logits = classify(evaluator(context.teacher.network), context.train, context.equal_length)
     learn = Distill(step.epochs, weight=step.teacher)
-    return distillation_loss(torch.from_numpy(logits), torch.from_numpy(material.train.y), learn)
+    return distillation_loss(torch.from_numpy(logits), torch.from_numpy(context.train.y), learn)

@@ -1,7 +1,7 @@
 """Narrower numbers: which format the linear layers are executed in, and what static ranges are observed on.
 
-The steps here decide; the conversion itself is the runtime's (`tsc_lib.deploy`), since only there is it known which
-operators really run.
+The steps here decide; the conversion itself is the runtime's (`tsc_lib.runtimes.convert`), since only there is it
+known which operators really run.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tsc_lib.compress.model import OBSERVERS, CompressedModel, Material, Quantization
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.recipe import register
 from tsc_lib.compress.sensitivity import calibration_batch, most_sensitive, sensitivity
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import OBSERVERS, CompressedModel, Quantization
 
 MODES = ("dynamic", "static", "weights")
 
@@ -101,13 +102,13 @@ class Bf16:
 
 
 @register("bf16", Bf16)
-def bf16(model: CompressedModel, step: Bf16, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def bf16(model: CompressedModel, step: Bf16, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Choose the number format; the runtime converts the weights."""
     return _with_format(model, "bf16"), {}
 
 
 @register("int4", Int4)
-def int4(model: CompressedModel, step: Int4, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def int4(model: CompressedModel, step: Int4, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Choose the number format; the runtime converts the weights."""
     changed = _with_format(model, "int4 weights")
     changed.quantization = Quantization(group=step.group)
@@ -115,16 +116,16 @@ def int4(model: CompressedModel, step: Int4, material: Material) -> tuple[Compre
 
 
 @register("int8", Int8)
-def int8(model: CompressedModel, step: Int8, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def int8(model: CompressedModel, step: Int8, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Choose the number format and, for static int8, the calibration series: drawn at random from train alone."""
     changed = _with_format(model, f"int8 {step.mode}")
     if step.mode != "static":
         return changed, {}
-    changed.calibration, chosen = calibration_batch(material, step.calibration)
+    changed.calibration, chosen = calibration_batch(context, step.calibration)
     changed.quantization = Quantization(step.observer, step.percentile)
     details: dict[str, Any] = {"calibration_series": chosen.tolist()}
     if step.fp32_layers:
-        details["sensitivity"] = rows = sensitivity(model, material, step.calibration)
+        details["sensitivity"] = rows = sensitivity(model, context, step.calibration)
         if step.fp32_layers >= len(rows):
             raise UserError(f"{step.fp32_layers} layers in fp32 leave none in int8; the model has {len(rows)}")
         details["fp32_layers"] = most_sensitive(rows, step.fp32_layers)

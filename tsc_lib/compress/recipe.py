@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from tsc_lib.compress.model import CompressedModel, Evidence, Material, measures
-from tsc_lib.errors import UserError
+from tsc_lib.compress.context import TrainingContext
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel, Evidence, measures
 
 BASELINE = "baseline"
 
 S = TypeVar("S")
-Method = Callable[[CompressedModel, Any, Material], tuple[CompressedModel, dict[str, Any]]]
+Method = Callable[[CompressedModel, Any, TrainingContext], tuple[CompressedModel, dict[str, Any]]]
 
 _METHODS: dict[str, tuple[type, Method]] = {}
 
@@ -31,18 +32,18 @@ class NoEffect(RuntimeError):
 def register(
     name: str, config: type[S]
 ) -> Callable[
-    [Callable[[CompressedModel, S, Material], tuple[CompressedModel, dict[str, Any]]]],
-    Callable[[CompressedModel, S, Material], tuple[CompressedModel, dict[str, Any]]],
+    [Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]]],
+    Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]],
 ]:
     """Decorator that makes a function the method `name` of recipes, with parameters `config`.
 
-    The function takes the model, its parameters and the material, leaves all three alone, and returns the new model
+    The function takes the model, its parameters and the context, leaves all three alone, and returns the new model
     with the details that it wants in the evidence.
     """
 
     def decorate(
-        function: Callable[[CompressedModel, S, Material], tuple[CompressedModel, dict[str, Any]]],
-    ) -> Callable[[CompressedModel, S, Material], tuple[CompressedModel, dict[str, Any]]]:
+        function: Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]],
+    ) -> Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]]:
         _METHODS[name] = (config, function)
         return function
 
@@ -72,7 +73,7 @@ def text(steps: tuple[Any, ...]) -> str:
     return " > ".join(_step_text(step) for step in steps) or BASELINE
 
 
-def apply(model: CompressedModel, recipe: str, material: Material) -> CompressedModel:
+def apply(model: CompressedModel, recipe: str, context: TrainingContext) -> CompressedModel:
     """Compress a model.
 
     Parameters
@@ -81,7 +82,7 @@ def apply(model: CompressedModel, recipe: str, material: Material) -> Compressed
         Left alone.
     recipe : str
         Steps to execute in order.
-    material : Material
+    context : TrainingContext
         Training data and settings.
 
     Returns
@@ -102,7 +103,7 @@ def apply(model: CompressedModel, recipe: str, material: Material) -> Compressed
                 f"{_step_text(step)} would change a model whose exits are calibrated; put exits last in the recipe"
             )
         _, function = _METHODS[_name_of(step)]
-        changed, details = function(model, step, material)
+        changed, details = function(model, step, context)
         before, after = measures(model), measures(changed)
         if _same(model, changed):
             raise NoEffect(f"{_step_text(step)} changed nothing")

@@ -1,7 +1,7 @@
 """Token reduction: from some layer on, a series is fewer tokens, merged where alike or dropped where hardly looked at.
 
 Weights stay as they are, and how many tokens stay depends on the length alone: which ones depends on the series. The
-reductions themselves, and their references, are in `tsc_lib.models.tokens`.
+reductions themselves, and their references, are in `tsc_lib.models.token_reduction`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tsc_lib.compress.model import CompressedModel, Material
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.recipe import NoEffect, register
-from tsc_lib.compress.structure import rebuilt
-from tsc_lib.errors import UserError
-from tsc_lib.models.tokens import check_share
+from tsc_lib.compress.surgery import rebuilt
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.token_reduction import check_share
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Drop(Reduction):
     method = "drop"
 
 
-def reduce(model: CompressedModel, step: Reduction, material: Material) -> tuple[CompressedModel, dict[str, Any]]:
+def reduce(model: CompressedModel, step: Reduction, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
     """Reduce tokens; the details count those of a series of the reference length, before and after every layer."""
     config, name = model.network.config, f"{step.method}({step.keep:g}, {step.layer})"
     layers = len(config.heads)
@@ -65,7 +66,7 @@ def reduce(model: CompressedModel, step: Reduction, material: Material) -> tuple
         raise UserError(f"{name} finds the tokens of layer {step.layer} reduced already; choose another layer")
     reductions[step.layer - 1] = (step.method, step.keep)
     changed = dataclasses.replace(config, reductions=tuple(reductions))
-    longest = max(int(split.lengths.max()) for split in (material.train, material.valid))
+    longest = max(int(split.lengths.max()) for split in (context.train, context.valid))
     before = config.tokens_of(longest)[step.layer]
     if changed.tokens_of(longest)[step.layer] == before:
         raise NoEffect(f"{name} leaves all {before} tokens of the longest series")

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.fakequant import FakeQuantLinear, linears, put, ranges
-from tsc_lib.compress.model import CompressedModel, Material
 from tsc_lib.data import Batch, batches
-from tsc_lib.models.lean import Lean
+from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.runtimes.graph import InferenceTransformer
 from tsc_lib.runtimes.predictor import graph_inputs
 from tsc_lib.training import classify, evaluator
 
@@ -20,22 +21,23 @@ SERIES = 256
 """Training series at most that are classified once for every layer."""
 
 
-def calibration_batch(material: Material, count: int) -> tuple[Batch, np.ndarray]:
+def calibration_batch(context: TrainingContext, count: int) -> tuple[Batch, np.ndarray]:
     """At most so many training series as one batch, drawn by the seed, and their positions in train."""
-    subset, chosen = material.sample(count)
-    return next(iter(batches(subset, len(subset), equal_length=material.equal_length))), chosen
+    subset, chosen = context.sample(count)
+    return next(iter(batches(subset, len(subset), equal_length=context.equal_length))), chosen
 
 
-def sensitivity(model: CompressedModel, material: Material, calibration: int) -> list[dict[str, Any]]:
+def sensitivity(model: CompressedModel, context: TrainingContext, calibration: int) -> list[dict[str, Any]]:
     """Quantize each linear layer alone, and compare with fp32.
 
-    The layers are those of the form that runtimes execute (`tsc_lib.models.lean.Lean`): query, key and value are one.
+    The layers are those that runtimes execute (`tsc_lib.runtimes.graph.InferenceTransformer`): query, key and value
+    are one.
 
     Parameters
     ----------
     model : CompressedModel
         With weights in fp32.
-    material : Material
+    context : TrainingContext
         Of which the training series are used.
     calibration : int
         Series that the ranges of the inputs are observed on.
@@ -48,7 +50,7 @@ def sensitivity(model: CompressedModel, material: Material, calibration: int) ->
         cross-entropy in nats.
     """
     with torch.no_grad():
-        network = Lean(model.network, attention="operator").eval()
+        network = InferenceTransformer(model.network, attention="operator").eval()
 
     def whole(x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         x, *given = graph_inputs(x, lengths, model.network.config.patch)
@@ -57,13 +59,13 @@ def sensitivity(model: CompressedModel, material: Material, calibration: int) ->
     def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return evaluator(network)(*whole(x, lengths))
 
-    x, lengths, index = calibration_batch(material, calibration)[0]
+    x, lengths, index = calibration_batch(context, calibration)[0]
     observed = ranges(network, Batch(*whole(x, lengths), index))
-    sample, _ = material.sample(SERIES)
+    sample, _ = context.sample(SERIES)
     target = torch.from_numpy(sample.y)
 
     def log_probabilities() -> Tensor:
-        logits = torch.from_numpy(classify(predict, sample, material.equal_length))
+        logits = torch.from_numpy(classify(predict, sample, context.equal_length))
         return F.log_softmax(logits.double(), dim=1)
 
     exact = log_probabilities()

@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import DataSpec
 from tsc_lib.data.ucr import read
-from tsc_lib.errors import UserError
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import Series
-from tsc_lib.spec import DataSpec
 
 
 @dataclass(frozen=True)

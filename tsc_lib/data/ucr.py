@@ -11,10 +11,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import DataSpec
 from tsc_lib.series import tsfile
 from tsc_lib.series.values import GAPS, Series
-from tsc_lib.spec import DataSpec
 
 
 def resolve(

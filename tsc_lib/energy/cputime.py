@@ -11,8 +11,8 @@ import os
 import time
 from typing import Any
 
+from tsc_lib.core.errors import UserError
 from tsc_lib.energy.reading import Device, Energy, SourceClass
-from tsc_lib.errors import UserError
 
 VARIABLE = "TSC_WATTS_PER_CORE"
 

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from tsc_lib.core.errors import UserError
 from tsc_lib.energy.meter import EnergyMeter
 from tsc_lib.energy.reading import Reading
-from tsc_lib.errors import UserError
 
 JOULES_PER_KWH = 3.6e6
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from tsc_lib.core.errors import UserError
 from tsc_lib.energy.cputime import CpuTime
 from tsc_lib.energy.nvml import NvmlCounter, NvmlPower
 from tsc_lib.energy.perf import Perf
@@ -16,7 +17,6 @@ from tsc_lib.energy.powercap import Powercap
 from tsc_lib.energy.pyrapl import PyRapl
 from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, Reading, SourceClass
 from tsc_lib.energy.zones import UnusableError
-from tsc_lib.errors import UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 
 SourceClass = Literal["measured", "estimated", "modelled"]
 """A counter was read; CPU time was multiplied by stated watts; operations were multiplied by picojoules."""

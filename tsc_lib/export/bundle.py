@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from tsc_lib import runtimes
-from tsc_lib.cpus import instructions
-from tsc_lib.errors import UserError, one_line
-from tsc_lib.files import write_json, write_text
-from tsc_lib.runtimes import Predictor, RuntimeUnavailable
+from tsc_lib.core.cpus import instructions
+from tsc_lib.core.errors import RuntimeUnavailable, UserError, one_line
+from tsc_lib.core.files import write_json, write_text
+from tsc_lib.runtimes import Predictor
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import GAPS
 

@@ -14,7 +14,7 @@ from tsc_lib.data import Dataset
 from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
 from tsc_lib.models.zoo import ARCHITECTURES
-from tsc_lib.stages import Unit
+from tsc_lib.study.stages import TrainingRun
 
 SCALING = {
     "channel": "each channel is standardised by the mean and deviation of the training series, which the folder holds",
@@ -46,7 +46,7 @@ STEP = {
 
 def model_card(
     bundle: Bundle,
-    unit: Unit,
+    run: TrainingRun,
     dataset: Dataset,
     record: dict[str, Any],
     rows: pd.DataFrame,
@@ -59,12 +59,12 @@ def model_card(
     ----------
     bundle : Bundle
         What is exported.
-    unit : Unit
+    run : TrainingRun
         The training behind it.
     dataset : Dataset
         What it was trained and tested on.
     record : dict
-        What `tsc_lib.stages.deployed` recorded of it.
+        What `tsc_lib.study.stages.evaluate` recorded of it.
     rows, reference : DataFrame
         Its rows of the results table, and those of the uncompressed model in eager fp32; one for each batch size.
     host : dict
@@ -74,7 +74,7 @@ def model_card(
         f"# {bundle.model} for {bundle.dataset}: {bundle.recipe} in {bundle.runtime}",
         _what(bundle),
         "## How it was made",
-        _made(bundle, unit, dataset),
+        _made(bundle, run, dataset),
         _steps(record),
         "## How good it is",
         _quality(bundle, dataset, rows.iloc[0], reference.iloc[0]),
@@ -102,17 +102,17 @@ def _what(bundle: Bundle) -> str:
     )
 
 
-def _made(bundle: Bundle, unit: Unit, dataset: Dataset) -> str:
-    size, train = ARCHITECTURES[unit.model], unit.train
+def _made(bundle: Bundle, run: TrainingRun, dataset: Dataset) -> str:
+    size, train = ARCHITECTURES[run.model], run.train
     return bullets(
         [
-            f"Data: {_source(unit)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
+            f"Data: {_source(run)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
             f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
-            f"Model before compression: {unit.model}, {size['layers']} layers of {size['heads']} heads, embedding "
+            f"Model before compression: {run.model}, {size['layers']} layers of {size['heads']} heads, embedding "
             f"{size['d_model']}, feed-forward {size['d_ff']}, patches of {size['patch']} time steps "
             "(arXiv:2502.16627).",
             f"Training: {counted(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
-            f"batches of {train.batch_size}, seed {unit.seed}; the epoch was chosen on the validation series.",
+            f"batches of {train.batch_size}, seed {run.seed}; the epoch was chosen on the validation series.",
             f"Preprocessing: {SCALING[bundle.scaling['kind']]}{GAPS[bundle.gaps]}.",
             f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
             f"{listed(f'{name} {version}' for name, version in bundle.versions.items())}.",
@@ -120,14 +120,14 @@ def _made(bundle: Bundle, unit: Unit, dataset: Dataset) -> str:
     )
 
 
-def _source(unit: Unit) -> str:
+def _source(run: TrainingRun) -> str:
     from aeon.datasets.tsc_datasets import tsc_zenodo
 
-    files = f"`{unit.data.name}_TRAIN.ts` and `{unit.data.name}_TEST.ts`, SHA-256 of both {unit.data.sha256}"
-    if unit.data.name not in tsc_zenodo:
+    files = f"`{run.data.name}_TRAIN.ts` and `{run.data.name}_TEST.ts`, SHA-256 of both {run.data.sha256}"
+    if run.data.name not in tsc_zenodo:
         return f"a data set of one's own, {files}"
-    page = f"https://www.timeseriesclassification.com/description.php?Dataset={unit.data.name}"
-    return f"{unit.data.name} of the UCR and UEA archives ({page}) in its default split, {files}"
+    page = f"https://www.timeseriesclassification.com/description.php?Dataset={run.data.name}"
+    return f"{run.data.name} of the UCR and UEA archives ({page}) in its default split, {files}"
 
 
 def _steps(record: dict[str, Any]) -> str:
@@ -198,7 +198,7 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict
 
 
 def executed(deployed: dict[str, Any]) -> str:
-    """How many linear layers run in which number format, told from the fields of `tsc_lib.deploy.Deployed`."""
+    """How many linear layers run in which number format, told from the fields of a `Conversion`."""
     counts = {"bf16": deployed["details"].get("bf16_ops"), "fp32": deployed["fp32_ops"]}
     others = [f"{count} in {kind}" for kind, count in counts.items() if count is not None]
     return f"{deployed['int8_ops']} linear layers run in {listed(['int8', *others])}"
@@ -226,7 +226,7 @@ def _energy(row: Any) -> str:
 
 def _limits(bundle: Bundle, row: pd.Series, host: dict[str, Any]) -> list[str]:
     limits = [
-        f"For series recorded like those of {bundle.dataset}: the same quantity, unit, sampling rate and order of "
+        f"For series recorded like those of {bundle.dataset}: the same quantity, run, sampling rate and order of "
         "channels. Every series gets one of the labels above, even one that belongs to none of them.",
         "Validated on that data set's test file alone, for one training; not on shifted data, not on other devices or "
         "people, not against noise or gaps.",

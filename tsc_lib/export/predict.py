@@ -15,8 +15,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from tsc_lib.cpus import usable_cpus
-from tsc_lib.errors import UserError, one_line
+from tsc_lib.core.cpus import usable_cpus
+from tsc_lib.core.errors import UserError, one_line
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
@@ -122,7 +122,7 @@ def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads:
         worst = int(np.argmin(np.isfinite(logits).all(axis=1)))
         raise UserError(
             f"{series.where(worst)} has values so large that the model has no finite answer; "
-            "give series in the units of the training data"
+            "give series in the runs of the training data"
         )
     return Prediction(model.labels, logits, series.labels)
 

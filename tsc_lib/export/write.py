@@ -8,28 +8,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tsc_lib import cpus, data, runtimes, stages
+from tsc_lib import data, runtimes
 from tsc_lib.compress import parse, text
+from tsc_lib.core import cpus
+from tsc_lib.core.errors import UserError, one_line
+from tsc_lib.core.files import read_json, write_bytes
 from tsc_lib.data import Dataset
-from tsc_lib.errors import UserError, one_line
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.export.card import model_card
-from tsc_lib.files import read_json, write_bytes
 from tsc_lib.models.transformer import TransformerConfig, length_limits
 from tsc_lib.runtimes.cascade import thresholds_of
-from tsc_lib.stages import Unit
-from tsc_lib.study import Study
+from tsc_lib.study import Study, stages
+from tsc_lib.study.stages import TrainingRun
 
 
-def export(study: Study, unit: Unit, recipe: str, runtime: str, target: Path) -> Bundle:
+def export(study: Study, run: TrainingRun, recipe: str, runtime: str, target: Path) -> Bundle:
     """Write a variant to a folder, whole or not at all; an earlier export there is replaced.
 
     Parameters
     ----------
     study : Study
         Makes and measures the variant, or loads what was made and measured before.
-    unit : Unit
+    run : TrainingRun
         One of the study's trained models.
     recipe, runtime : str
         One of the study's variants.
@@ -50,16 +51,16 @@ def export(study: Study, unit: Unit, recipe: str, runtime: str, target: Path) ->
     _check_place(target)
     _check_target(target)
     recipe = text(parse(recipe))
-    rows = study.unit_results(unit)
+    rows = study.run_results(run)
     chosen = rows[(rows.recipe == recipe) & (rows.runtime == runtime)]
     for status in sorted(set(chosen.status) - {"ok"}):
         raise UserError(f"{recipe} in {runtime} cannot be exported, because it {status}")
-    source, record = stages.deployed(unit, recipe, runtime)
-    dataset = data.load(unit.data)
+    source, record = stages.evaluate(run, recipe, runtime)
+    dataset = data.load(run.data)
     needed = _instructions(runtime, record["deployed"]["details"])
-    described = _describe(unit, recipe, runtime, source, dataset, needed, int(chosen.threads.iloc[0]))
+    described = _describe(run, recipe, runtime, source, dataset, needed, int(chosen.threads.iloc[0]))
     reference = rows[(rows.recipe == stages.REFERENCE[0]) & (rows.runtime == stages.REFERENCE[1])]
-    card = model_card(described, unit, dataset, record, chosen, reference, study.host(unit))
+    card = model_card(described, run, dataset, record, chosen, reference, study.host(run))
     try:
         _write(target, source, described, card)
     except OSError as error:
@@ -78,7 +79,7 @@ def _instructions(runtime: str, details: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _describe(
-    unit: Unit,
+    run: TrainingRun,
     recipe: str,
     runtime: str,
     source: Path,
@@ -93,10 +94,10 @@ def _describe(
         lengths = (int(dataset.train.lengths[0]),) * 2
     packages = ("tsc_lib", "numpy", *runtimes.packages(runtime))
     return Bundle(
-        dataset=unit.data.name,
-        model=unit.model,
+        dataset=run.data.name,
+        model=run.model,
         recipe=recipe,
-        seed=unit.seed,
+        seed=run.seed,
         runtime=runtime,
         number_format=facts["number_format"],
         channels=dataset.channels,
@@ -106,7 +107,7 @@ def _describe(
         longest=lengths[1],
         equal_length=dataset.equal_length,
         scaling=dataset.scaler.to_json(),
-        gaps=unit.data.gaps,
+        gaps=run.data.gaps,
         threads=threads,
         instructions=instructions,
         versions={name: version(name) for name in packages},

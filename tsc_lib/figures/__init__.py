@@ -9,8 +9,8 @@ from __future__ import annotations
 from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matrices, learning_curves, model_cost
 from tsc_lib.figures.combining import front_beside_study, importance_criteria, left_out, savings_by_step
 from tsc_lib.figures.data import class_balance, example_series, series_lengths
+from tsc_lib.figures.early_exit import series_left
 from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy, pareto, saving_against_loss
-from tsc_lib.figures.leaving import series_left
 from tsc_lib.figures.palette import STRATEGY_COLOURS
 from tsc_lib.figures.pruning import accuracy_against_ratio, removed_structure, speed_against_ratio
 from tsc_lib.figures.quantization import layer_errors, quantized_accuracy, quantized_cost, sensitivity_map

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tsc_lib.analysis.ablation import CRITERIA, TRAININGS
 from tsc_lib.analysis.references import STUDY_SAVINGS
 from tsc_lib.analysis.tables import at_batch, learned, strategy_table
+from tsc_lib.core.stats import pareto_front
 from tsc_lib.figures.common import (
     cell,
     families_in,
@@ -26,7 +27,6 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import QUIET, SEQUENCE, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
-from tsc_lib.stats import pareto_front
 
 TRAINING_MARKERS = dict(zip(TRAININGS, ("x", "o", "D"), strict=True))
 TRAINING_COLOURS = dict(zip(TRAININGS, (QUIET, SEQUENCE[0], SEQUENCE[2]), strict=True))

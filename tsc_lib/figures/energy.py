@@ -23,6 +23,7 @@ from tsc_lib.analysis.tables import (
     strategy_table,
     succeeded,
 )
+from tsc_lib.core.stats import pareto_front
 from tsc_lib.energy import same_source
 from tsc_lib.figures.common import (
     cell,
@@ -44,7 +45,6 @@ from tsc_lib.figures.common import (
     unique,
 )
 from tsc_lib.figures.palette import QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, instead, styled
-from tsc_lib.stats import pareto_front
 
 NUMBER_PLACES: tuple[dict[str, Any], ...] = (
     {"xytext": (4, -11), "ha": "left"},

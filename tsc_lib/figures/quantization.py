@@ -162,7 +162,7 @@ def layer_errors(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `tsc_lib.study.quantized.error_table`.
+        Of `tsc_lib.study.layer_sensitivity.error_table`.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def sensitivity_map(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `tsc_lib.study.quantized.sensitivity_table`.
+        Of `tsc_lib.study.layer_sensitivity.sensitivity_table`.
 
     Returns
     -------

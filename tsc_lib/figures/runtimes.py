@@ -34,7 +34,7 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `tsc_lib.study.comparison.RuntimeComparison.table`.
+        Of `tsc_lib.study.runtime_comparison.RuntimeComparison.table`.
 
     Returns
     -------

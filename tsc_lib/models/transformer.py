@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.errors import UserError
-from tsc_lib.models.tokens import check_share, kept, reduced
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.token_reduction import check_share, kept, reduced
 
 MAX_TOKENS = 1024
 """Longest series, in patches, that the fixed positions are tabulated for."""
@@ -221,7 +221,7 @@ class EncoderLayer(nn.Module):
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
     def reducing(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The same of fewer tokens after attention, and their mask; see `tsc_lib.models.tokens.reduced`."""
+        """The same of fewer tokens after attention, and their mask; see `tsc_lib.models.token_reduction.reduced`."""
         assert self.reduction is not None
         q, k, v = self.attention.project(x)
         x = self.attention_norm(x + self.dropout(self.attention.mix(q, k, v, mask)))
@@ -273,7 +273,7 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given.
 
-        No series leaves early: `tsc_lib.models.parts` has what runs up to an exit.
+        No series leaves early: `tsc_lib.models.early_exit` has what runs up to an exit.
         """
         x, mask = self.tokens(x, lengths)
         x, _ = self.encode(x, mask, 0, len(self.layers))

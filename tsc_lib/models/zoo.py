@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 
 ARCHITECTURES: dict[str, dict[str, int]] = {

@@ -1,4 +1,4 @@
-"""Runtimes: what executes a model that `tsc_lib.deploy` has prepared. One file each, one `Predictor` protocol.
+"""Runtimes: what executes a model. A folder each: `convert` needs PyTorch, `predict` does not.
 
 A runtime imports nothing but numpy and itself, so that a prepared model runs where nothing else is installed.
 """
@@ -9,9 +9,9 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.runtimes.cascade import part_names
-from tsc_lib.runtimes.predictor import Predictor, RuntimeUnavailable, not_importable
+from tsc_lib.runtimes.predictor import Predictor, not_importable
 
 __all__ = ["RUNTIMES", "VERSION", "Predictor", "RuntimeUnavailable", "check", "files", "load", "packages"]
 
@@ -22,7 +22,7 @@ VERSION = (6,)
 
 
 def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
-    """A predictor, on this many threads, of the model that `tsc_lib.deploy.prepare` put into `folder`.
+    """A predictor, on this many threads, of the model that `tsc_lib.runtimes.convert.convert` put into `folder`.
 
     Raises
     ------
@@ -61,4 +61,4 @@ def check(runtime: str) -> None:
 
 def _module(runtime: str) -> ModuleType:
     check(runtime)
-    return importlib.import_module(f"tsc_lib.runtimes.{runtime}")
+    return importlib.import_module(f"tsc_lib.runtimes.{runtime}.predict")

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tsc_lib.errors import UserError, one_line
-from tsc_lib.files import read_json
+from tsc_lib.core.errors import RuntimeUnavailable, UserError, one_line
+from tsc_lib.core.files import read_json
 
 NUMBER_FORMATS = ("fp32", "bf16", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
 
@@ -33,10 +33,6 @@ class Predictor(Protocol):
         ndarray of float32, shape (n, classes)
         """
         ...
-
-
-class RuntimeUnavailable(RuntimeError):
-    """The runtime cannot work on this machine; the message says why and what to do."""
 
 
 def not_importable(runtime: str, error: ImportError, install: str = "") -> RuntimeUnavailable:

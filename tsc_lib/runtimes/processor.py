@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tsc_lib.runtimes.predictor import RuntimeUnavailable
+from tsc_lib.core.errors import RuntimeUnavailable
 
 
 def has_bf16() -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from tsc_lib.stats import pareto_front
+from tsc_lib.core.stats import pareto_front
 
 FEWEST = 4
 """Candidates below which no line is drawn, and nothing is pulled."""

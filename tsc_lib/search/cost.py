@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib import compress, data, deploy, runtimes, stages
+from tsc_lib import compress, data, runtimes
 from tsc_lib.benchmark.child import Predict, Runner
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, evenly
 from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.compress import CompressedModel
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import DataSpec, Spec
+from tsc_lib.core.store import StageFailed, run_or_load
+from tsc_lib.runtimes import convert
 from tsc_lib.search.space import FORMATS
-from tsc_lib.spec import DataSpec, Spec
-from tsc_lib.stages import Unit
-from tsc_lib.store import StageFailed, run_or_load
+from tsc_lib.study import stages
+from tsc_lib.study.stages import TrainingRun
 
 SHAPE_VERSION = (1,)
 
@@ -53,15 +55,15 @@ class Gauge:
 
     Parameters
     ----------
-    unit : Unit
+    run : TrainingRun
         Whose uncompressed model is the reference.
     batch_size : int
         Series per call.
     """
 
-    def __init__(self, unit: Unit, batch_size: int) -> None:
-        self.unit, self.batch_size = unit, batch_size
-        self.dataset = data.load(unit.data)
+    def __init__(self, run: TrainingRun, batch_size: int) -> None:
+        self.run, self.batch_size = run, batch_size
+        self.dataset = data.load(run.data)
 
     def cheapest(self, model: CompressedModel, objective: str) -> tuple[str, float]:
         """The runtime in which a model costs least, and its cost as a share of the reference's.
@@ -93,21 +95,19 @@ class Gauge:
         StageFailed
             If it fails, or is not installed.
         """
-        deploy.check(runtime, model.number_format)
+        convert.check(runtime, model.number_format)
         config = dataclasses.asdict(model.network.config)
-        job = ShapeJob(
-            self.unit.data, self.unit.model, config, model.number_format, runtime, self.batch_size, machine()
-        )
-        version = (*SHAPE_VERSION, *runtimes.VERSION, *deploy.version(runtime))
+        job = ShapeJob(self.run.data, self.run.model, config, model.number_format, runtime, self.batch_size, machine())
+        version = (*SHAPE_VERSION, *runtimes.VERSION, *convert.version(runtime))
         _, record = run_or_load(
-            "shape", version, self.unit.label, job, lambda folder: self._measure(model, runtime, folder)
+            "shape", version, self.run.label, job, lambda folder: self._measure(model, runtime, folder)
         )
         return record["size_ratio" if objective == "size" else "cpu_ratio"]
 
     def _measure(self, model: CompressedModel, runtime: str, folder: Path) -> dict[str, Any]:
         reference, reference_bytes = self._reference
         with tempfile.TemporaryDirectory(dir=folder) as prepared:
-            made = deploy.prepare(model, runtime, Path(prepared), equal_length=self.dataset.equal_length)
+            made = convert.convert(model, runtime, Path(prepared), equal_length=self.dataset.equal_length)
             predict = runtimes.load(prepared, runtime)
             return {"cpu_ratio": self._ratio(predict, reference), "size_ratio": made.model_bytes / reference_bytes}
 
@@ -123,7 +123,7 @@ class Gauge:
 
     @cached_property
     def _reference(self) -> tuple[Predict, int]:
-        folder, record = stages.deployed(self.unit, *stages.REFERENCE)
+        folder, record = stages.evaluate(self.run, *stages.REFERENCE)
         return runtimes.load(folder, stages.REFERENCE[1]), record["deployed"]["model_bytes"]
 
     def formats(self, recipe: str, objective: str) -> list[tuple[str, str, float]]:
@@ -132,8 +132,8 @@ class Gauge:
         for step, runtime in itertools.product(FORMATS, COMPILED):
             longer = f"{recipe} > {step}"
             try:
-                deploy.check(runtime, compress.number_format(compress.parse(longer)))
-                _, model = stages.compressed(self.unit, longer)
+                convert.check(runtime, compress.number_format(compress.parse(longer)))
+                _, model = stages.compress_model(self.run, longer)
                 found.append((longer, runtime, self.cost(model, runtime, objective)))
             except (UserError, StageFailed):
                 continue

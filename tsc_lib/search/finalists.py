@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib import stages
 from tsc_lib.benchmark.settings import BenchmarkSettings
+from tsc_lib.core.store import StageFailed
 from tsc_lib.search.choice import judged, paired_drop, ranked
 from tsc_lib.search.cost import COMPILED
 from tsc_lib.search.trials import Search, completed
 from tsc_lib.search.worker import Repeats, open_study, workers
-from tsc_lib.stages import REFERENCE, Progress
-from tsc_lib.store import StageFailed
+from tsc_lib.study import stages
+from tsc_lib.study.stages import REFERENCE, Progress
 
 FINALISTS = 6
 """Trained recipes that are measured properly."""
@@ -52,10 +52,10 @@ def chosen(table: pd.DataFrame, max_drop: float) -> pd.DataFrame:
 
 def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: int, say: Progress) -> None:
     """Make recipes from the models of the other seeds too, several at the same time."""
-    repeats = [(unit.seed, recipe) for unit in search.units[1:] for recipe in recipes]
+    repeats = [(run.seed, recipe) for run in search.runs[1:] for recipe in recipes]
     if not repeats:
         return
-    say(f"making the {len(recipes)} finalists again from the models of {len(search.units) - 1} other seeds")
+    say(f"making the {len(recipes)} finalists again from the models of {len(search.runs) - 1} other seeds")
     shifts = [Repeats(repeats[number::jobs]) for number in range(min(jobs, len(repeats)))]
     with workers(request, shifts[1:]):
         shifts[0].work(search)
@@ -63,19 +63,19 @@ def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: in
 
 def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.DataFrame:
     """Candidates measured side by side in one session, and judged in their runtimes."""
-    spec, unit = search.spec, search.units[0]
+    spec, run = search.spec, search.runs[0]
     variants = list(zip(candidates.recipe, candidates.runtime, strict=True))
     for row in candidates.head(FORMATS_OF).itertuples():
         say(f"other runtimes and number formats of {row.recipe}")
         variants += [(row.recipe, runtime) for runtime in COMPILED if runtime != row.runtime]
         formats = search.gauge.formats(row.recipe, spec.objective)
         variants += [(recipe, runtime) for recipe, runtime, cost in formats if cost < WORTH * row.cost]
-    whole = stages.deployed(unit, *REFERENCE)[1]["measures"]["macs"]
+    whole = stages.evaluate(run, *REFERENCE)[1]["measures"]["macs"]
     rows, working = [], []
     for recipe, runtime in variants:
         try:
             drop, error, accuracy = _on_validation(search, recipe, runtime, say)
-            macs = stages.deployed(unit, recipe, runtime)[1]["measures"]["macs"]
+            macs = stages.evaluate(run, recipe, runtime)[1]["measures"]["macs"]
         except StageFailed as failure:
             say(f"{recipe} in {runtime} failed: {failure}")
             continue
@@ -85,7 +85,7 @@ def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.Data
     sizes = tuple(sorted({1, spec.batch_size}))
     settings = BenchmarkSettings(batch_sizes=sizes, blocks=BLOCKS, max_seconds=15.0)
     say(f"measuring {len(working)} finalists in one session, alone")
-    session = stages.benchmarked(unit, working, settings)
+    session = stages.measure(run, working, settings)
     costs = {(row["name"], row["batch_size"]): row for row in session["results"]}
     reference = {size: costs[" in ".join(REFERENCE), size] for size in sizes}
     found = []
@@ -101,10 +101,10 @@ def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.Data
 
 def _on_validation(search: Search, recipe: str, runtime: str, say: Progress) -> tuple[float, float, float]:
     """Points lost on validation and their standard error, and the accuracy, over all seeds."""
-    for unit in search.units:
-        say(f"{unit.label}: {recipe} in {runtime}")
-    right = [search.right(unit, recipe, runtime) for unit in search.units]
-    drop, error = paired_drop([search.reference_right(unit) for unit in search.units], right)
+    for run in search.runs:
+        say(f"{run.label}: {recipe} in {runtime}")
+    right = [search.right(run, recipe, runtime) for run in search.runs]
+    drop, error = paired_drop([search.reference_right(run) for run in search.runs], right)
     return drop, error, float(sum(each.mean() for each in right) / len(right))
 
 
@@ -116,7 +116,7 @@ def _costs(
     That is None where it is energy and the counter vouched for too few windows: nothing else may stand in its place.
     """
     small, large = 1, search.spec.batch_size
-    size = [stages.deployed(search.units[0], *v)[1]["deployed"]["model_bytes"] for v in (variant, REFERENCE)]
+    size = [stages.evaluate(search.runs[0], *v)[1]["deployed"]["model_bytes"] for v in (variant, REFERENCE)]
     shares = {
         "energy": own[large]["energy_ratio"],
         "time": own[large]["cpu_ratio"],

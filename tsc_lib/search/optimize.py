@@ -17,18 +17,20 @@ from typing import Any
 import optuna
 import pandas as pd
 
-from tsc_lib import compress, stages, store
-from tsc_lib.errors import UserError
-from tsc_lib.files import read_json, write_json, write_text
+from tsc_lib import compress
+from tsc_lib.core import store
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import read_json, write_json, write_text
+from tsc_lib.core.spec import digest
+from tsc_lib.core.stats import pareto_front
 from tsc_lib.search import finalists
 from tsc_lib.search.choice import LIKELY, MISSED, SURE, judged, ranked
 from tsc_lib.search.space import starts
 from tsc_lib.search.trials import Search, SearchSpec, unfinished
 from tsc_lib.search.worker import DONE, Trials, open_study, workers
-from tsc_lib.spec import digest
-from tsc_lib.stages import REFERENCE
-from tsc_lib.stats import pareto_front
-from tsc_lib.study.columns import qualities
+from tsc_lib.study import stages
+from tsc_lib.study.schema import qualities
+from tsc_lib.study.stages import REFERENCE
 
 RESERVE_S, RESERVE_SHARE = 120.0, 0.3
 """Seconds of the budget that are kept for the finalists, and the share of it that they are at most."""
@@ -97,13 +99,13 @@ def optimize(
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         _claim(folder, spec)
-        for unit in search.units:
+        for run in search.runs:
             try:
-                stages.train(unit, _say)
-                stages.deployed(unit, *REFERENCE, _say)
+                stages.train(run, _say)
+                stages.evaluate(run, *REFERENCE, _say)
             except store.StageFailed as failure:
                 raise UserError(
-                    f"{unit.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
+                    f"{run.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
                     "data or --epochs"
                 ) from None
         _run_trials(search, request, folder / "journal.log", 60 * minutes, jobs, trials)
@@ -207,8 +209,8 @@ def _pick(search: Search, request: dict[str, Any], best: pd.Series) -> dict[str,
     command += ["--seed", str(spec.seeds[0]), "--epochs", str(spec.train.epochs), "--batch-sizes"]
     command += [str(size) for size in sorted({1, spec.batch_size})]
     scores = []
-    for unit in search.units:
-        record, reference = stages.deployed(unit, best.recipe, best.runtime)[1], stages.deployed(unit, *REFERENCE)[1]
+    for run in search.runs:
+        record, reference = stages.evaluate(run, best.recipe, best.runtime)[1], stages.evaluate(run, *REFERENCE)[1]
         scores.append(qualities(record, reference))
     names = ("accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
     facts = json.loads(best.to_json(double_precision=15))
@@ -218,8 +220,7 @@ def _pick(search: Search, request: dict[str, Any], best: pd.Series) -> dict[str,
         "meaning": VERDICTS[best.verdict],
         "export": shlex.join(command),
         "test_score": [
-            {"seed": unit.seed, **{k: score[k] for k in names}}
-            for unit, score in zip(search.units, scores, strict=True)
+            {"seed": run.seed, **{k: score[k] for k in names}} for run, score in zip(search.runs, scores, strict=True)
         ],
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib import store
+from tsc_lib.core import store
 
 SHOWN = {
     "recipe": "recipe",

@@ -19,17 +19,19 @@ import torch
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from tsc_lib import compress, data, deploy, runtimes, stages, training
+from tsc_lib import compress, data, runtimes, training
 from tsc_lib.benchmark.host import Machine, machine
-from tsc_lib.compress.model import count_macs
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import DataSpec, Spec, TrainSpec
+from tsc_lib.core.store import StageFailed
+from tsc_lib.models.compressed import count_macs
 from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.runtimes import convert
 from tsc_lib.search.choice import paired_drop
 from tsc_lib.search.cost import COMPILED, Gauge
 from tsc_lib.search.space import Limits, Point, suggest
-from tsc_lib.spec import DataSpec, Spec, TrainSpec
-from tsc_lib.stages import REFERENCE, Unit
-from tsc_lib.store import StageFailed
+from tsc_lib.study import stages
+from tsc_lib.study.stages import REFERENCE, TrainingRun
 
 SEARCH_VERSION = (2,)
 
@@ -105,7 +107,7 @@ class SearchSpec(Spec):
 
 def version() -> tuple[int, ...]:
     """Of a search, the stages under it and the runtimes that it tries."""
-    return (*SEARCH_VERSION, *stages.BENCHMARK_VERSION, *(n for runtime in COMPILED for n in deploy.version(runtime)))
+    return (*SEARCH_VERSION, *stages.BENCHMARK_VERSION, *(n for runtime in COMPILED for n in convert.version(runtime)))
 
 
 class Search:
@@ -119,7 +121,7 @@ class Search:
 
     def __init__(self, spec: SearchSpec) -> None:
         self.spec = spec
-        self.units = [Unit(spec.data, spec.model, spec.train, seed) for seed in spec.seeds]
+        self.runs = [TrainingRun(spec.data, spec.model, spec.train, seed) for seed in spec.seeds]
         self.dataset = data.load(spec.data)
         self._right: dict[int, np.ndarray] = {}
 
@@ -149,7 +151,7 @@ class Search:
     @cached_property
     def gauge(self) -> Gauge:
         """The short benchmark."""
-        return Gauge(self.units[0], self.timed_batch)
+        return Gauge(self.runs[0], self.timed_batch)
 
     @cached_property
     def limits(self) -> Limits:
@@ -159,19 +161,19 @@ class Search:
 
     @cached_property
     def _baseline(self) -> compress.CompressedModel:
-        return stages.compressed(self.units[0], compress.BASELINE)[1]
+        return stages.compress_model(self.runs[0], compress.BASELINE)[1]
 
-    def right(self, unit: Unit, recipe: str, runtime: str) -> np.ndarray:
-        """Which validation series a variant of a unit classifies rightly, bool (series,)."""
-        folder, _ = stages.deployed(unit, recipe, runtime)
+    def right(self, run: TrainingRun, recipe: str, runtime: str) -> np.ndarray:
+        """Which validation series a variant of a run classifies rightly, bool (series,)."""
+        folder, _ = stages.evaluate(run, recipe, runtime)
         logits = training.classify(runtimes.load(folder, runtime), self.dataset.valid, self.dataset.equal_length)
         return logits.argmax(axis=1) == self.dataset.valid.y
 
-    def reference_right(self, unit: Unit) -> np.ndarray:
+    def reference_right(self, run: TrainingRun) -> np.ndarray:
         """The same of the uncompressed model."""
-        if unit.seed not in self._right:
-            self._right[unit.seed] = self.right(unit, *REFERENCE)
-        return self._right[unit.seed]
+        if run.seed not in self._right:
+            self._right[run.seed] = self.right(run, *REFERENCE)
+        return self._right[run.seed]
 
     def run(self, trial: optuna.Trial, deadline: float) -> float:
         """One trial: the logarithm to base 2 of its cost, and one more for every point beyond the permitted drop.
@@ -205,8 +207,8 @@ class Search:
 
     def _try(self, trial: optuna.Trial, point: Point, deadline: float) -> float:
         torch.set_num_threads(1)
-        unit, note = self.units[0], trial.set_user_attr
-        _, shape = stages.compressed(unit, point.structure)
+        run, note = self.runs[0], trial.set_user_attr
+        _, shape = stages.compress_model(run, point.structure)
         whole = count_macs(self._baseline.network, shape.reference_length)
         macs = count_macs(shape.network, shape.reference_length) / whole
         note("macs", macs)
@@ -218,10 +220,10 @@ class Search:
         note("cost", cost)
         if safe and cost > HOPELESS_COST * safe["cost"]:
             raise Pruned("more expensive than a recipe that keeps the accuracy")
-        before = self.reference_right(unit)
+        before = self.reference_right(run)
         epochs = compress.parse(point.training)[-1].epochs
         watch = self._watch(trial, cost, before.mean(), epochs, deadline)
-        _, model = stages.compressed(unit, point.recipe, watch=watch)
+        _, model = stages.compress_model(run, point.recipe, watch=watch)
         evaluate = training.evaluator(model.network)
         logits = training.classify(evaluate, self.dataset.valid, self.dataset.equal_length)
         right = logits.argmax(axis=1) == self.dataset.valid.y

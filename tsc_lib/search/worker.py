@@ -18,12 +18,12 @@ from typing import Any
 
 import optuna
 
-from tsc_lib import stages
 from tsc_lib.benchmark.child import end_with_parent
 from tsc_lib.benchmark.host import environment_of_child
-from tsc_lib.errors import exit_code
+from tsc_lib.core.errors import exit_code
+from tsc_lib.core.store import StageFailed
 from tsc_lib.search.trials import HALVING, OutOfTime, Search, storage_of
-from tsc_lib.store import StageFailed
+from tsc_lib.study import stages
 
 STUDY = "search"
 
@@ -83,10 +83,10 @@ class Repeats:
 
     def work(self, search: Search) -> None:
         """Make them; failures are in the store, where the finalists find them."""
-        units = {unit.seed: unit for unit in search.units}
+        runs = {run.seed: run for run in search.runs}
         for seed, recipe in self.models:
             with contextlib.suppress(StageFailed):
-                stages.compressed(units[seed], recipe)
+                stages.compress_model(runs[seed], recipe)
 
 
 SHIFTS: dict[str, type[Trials] | type[Repeats]] = {"Trials": Trials, "Repeats": Repeats}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 from tsc_lib.series import tsfile
 from tsc_lib.series.values import FILL, LARGEST, MISSING, Series, interpolated, numbers_of, place, usable, values_of
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 
 KINDS = ("channel", "series", "none")
 

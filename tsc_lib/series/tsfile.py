@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 from tsc_lib.series.values import Series, interpolated, numbers_of, place, values_of
 
 COMMENTS = ("#", "%")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tsc_lib.errors import UserError
+from tsc_lib.core.errors import UserError
 
 MISSING = {"", "?", "nan", "na", "null", "none"}
 LARGEST = float(np.finfo(np.float32).max)

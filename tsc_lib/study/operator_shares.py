@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsc_lib import data, deploy, stages
+from tsc_lib import data
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, sample_of
 from tsc_lib.benchmark.operator_times import operator_times
 from tsc_lib.compress import BASELINE
-from tsc_lib.spec import Spec
-from tsc_lib.stages import BENCHMARK_VERSION, Unit
-from tsc_lib.stats import ratio_interval
-from tsc_lib.store import StageFailed, run_or_load
-from tsc_lib.study.comparison import RuntimeComparison
+from tsc_lib.core.spec import Spec
+from tsc_lib.core.stats import ratio_interval
+from tsc_lib.core.store import StageFailed, run_or_load
+from tsc_lib.runtimes import convert
+from tsc_lib.study import stages
+from tsc_lib.study.runtime_comparison import RuntimeComparison
+from tsc_lib.study.stages import BENCHMARK_VERSION, TrainingRun
 
 VERSION = (*BENCHMARK_VERSION, 1)
 RUNTIME = "onnxruntime"
@@ -33,9 +35,9 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class OperatorJob(Spec):
-    """A unit's uncompressed model on a sample of so many test series, in batches of one size."""
+    """A run's uncompressed model on a sample of so many test series, in batches of one size."""
 
-    unit: Unit
+    run: TrainingRun
     series: int
     batch_size: int
     machine: Machine
@@ -51,13 +53,13 @@ def times_of(job: OperatorJob) -> list[dict[str, Any]]:
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        deployed, _ = stages.deployed(job.unit, BASELINE, RUNTIME)
-        dataset = data.load(job.unit.data)
+        deployed, _ = stages.evaluate(job.run, BASELINE, RUNTIME)
+        dataset = data.load(job.run.data)
         calls = calls_of(sample_of(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
         return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(deployed, calls, REPEATS)}
 
-    version = (*VERSION, *deploy.version(RUNTIME))
-    _, record = run_or_load("operators", version, job.unit.label, job, work)
+    version = (*VERSION, *convert.version(RUNTIME))
+    _, record = run_or_load("operators", version, job.run.label, job, work)
     return [{**row, "series": record["series"]} for row in record["kinds"]]
 
 
@@ -67,16 +69,16 @@ def operator_table(comparison: RuntimeComparison) -> pd.DataFrame:
     ``macs`` and ``ms`` are those of one series; ``share`` is the part of all operators' time, in per cent, with the
     ends of its 95 % interval over sweeps; ``gflops`` is two operations for every multiply-accumulate over the time.
     """
-    return pd.DataFrame([row for unit in comparison.units for row in rows_of(comparison, unit)], columns=COLUMNS)
+    return pd.DataFrame([row for run in comparison.runs for row in rows_of(comparison, run)], columns=COLUMNS)
 
 
-def rows_of(comparison: RuntimeComparison, unit: Unit) -> list[dict[str, Any]]:
-    """One unit's rows of `operator_table`, measured or loaded; none if the profile does not compare the runtime."""
+def rows_of(comparison: RuntimeComparison, run: TrainingRun) -> list[dict[str, Any]]:
+    """One run's rows of `operator_table`, measured or loaded; none if the profile does not compare the runtime."""
     if (BASELINE, RUNTIME) not in comparison.variants:
         return []
-    settings = comparison.settings(unit, 1)
-    job = OperatorJob(unit, settings.series, max(settings.batch_sizes), machine())
-    known = {**unit.names, "runtime": RUNTIME, "batch_size": job.batch_size}
+    settings = comparison.settings(run, 1)
+    job = OperatorJob(run, settings.series, max(settings.batch_sizes), machine())
+    known = {**run.names, "runtime": RUNTIME, "batch_size": job.batch_size}
     try:
         return [{**known, **row, "status": "ok"} for row in shares(times_of(job))]
     except StageFailed as failure:

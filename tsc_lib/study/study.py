@@ -1,4 +1,4 @@
-"""A whole study: the units and variants of a profile, run or loaded, as tidy tables."""
+"""A whole study: the runs and variants of a profile, run or loaded, as tidy tables."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tsc_lib import data, deploy, stages
+from tsc_lib import data
 from tsc_lib.benchmark.host import machine
 from tsc_lib.compress import number_format, observer, parse, text
-from tsc_lib.compress.structure import survivors
+from tsc_lib.compress.surgery import survivors
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import BenchmarkSettings, DataSpec, digest
+from tsc_lib.core.stats import crossed_mean_interval
+from tsc_lib.core.store import StageFailed
 from tsc_lib.data import Dataset
 from tsc_lib.energy import EnergyMeter
-from tsc_lib.errors import UserError
 from tsc_lib.models.zoo import ARCHITECTURES
-from tsc_lib.profiles import DataChoice, Profile, load_profile
-from tsc_lib.runtimes import RUNTIMES
-from tsc_lib.spec import BenchmarkSettings, DataSpec, digest
-from tsc_lib.stages import REFERENCE, Unit
-from tsc_lib.stats import crossed_mean_interval
-from tsc_lib.store import StageFailed
-from tsc_lib.study.columns import COLUMNS, COSTS, EVIDENCE, qualities
+from tsc_lib.runtimes import RUNTIMES, convert
+from tsc_lib.study import stages
+from tsc_lib.study.profiles import DataChoice, Profile, load_profile
+from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, qualities
+from tsc_lib.study.stages import REFERENCE, TrainingRun
 
 
 class Study:
@@ -49,14 +50,14 @@ class Study:
     def __init__(self, profile: Profile, quiet: bool = False) -> None:
         spelled = tuple(dataclasses.replace(e, recipe=e.recipe and text(parse(e.recipe))) for e in profile.exclude)
         self.profile, self.quiet = dataclasses.replace(profile, exclude=spelled), quiet
-        self._deployed: dict[tuple[Unit, str, str], tuple[Path, dict[str, Any]]] = {}
+        self._deployed: dict[tuple[TrainingRun, str, str], tuple[Path, dict[str, Any]]] = {}
         for model in profile.models:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
         for recipe, runtimes in [*profile.variants.items(), *profile.runtimes.variants.items()]:
             steps = parse(recipe)
             for runtime in runtimes:
-                deploy.check(runtime, number_format(steps), observer(steps))
+                convert.check(runtime, number_format(steps), observer(steps))
         self.variants = [REFERENCE]
         for recipe, runtimes in profile.variants.items():
             self.variants += [v for r in runtimes if (v := (text(parse(recipe)), r)) not in self.variants]
@@ -109,9 +110,9 @@ class Study:
     def _choices(self) -> dict[DataSpec, DataChoice]:
         return {data.resolve(c.name, scaling=c.scaling, gaps=c.gaps): c for c in self.profile.datasets}
 
-    def settings(self, unit: Unit) -> BenchmarkSettings:
-        """How a unit's variants are measured."""
-        return self.profile.benchmark_of(self._choices[unit.data])
+    def settings(self, run: TrainingRun) -> BenchmarkSettings:
+        """How a run's variants are measured."""
+        return self.profile.benchmark_of(self._choices[run.data])
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -119,19 +120,19 @@ class Study:
         return {name: data.load(spec) for name, spec in self.data_specs.items()}
 
     @cached_property
-    def units(self) -> list[Unit]:
+    def runs(self) -> list[TrainingRun]:
         """Every model to train; a seed is complete before the next one begins."""
         return [
-            Unit(spec, model, self.profile.train_of(choice), seed)
+            TrainingRun(spec, model, self.profile.train_of(choice), seed)
             for seed in self.profile.seeds
             for spec, choice in self._choices.items()
             for model in self.profile.models
             if not self.profile.excludes(dataset=spec.name, model=model)
         ]
 
-    def variants_of(self, unit: Unit) -> list[tuple[str, str]]:
-        """Recipes and runtimes of a unit, the reference first."""
-        names = {"dataset": unit.data.name, "model": unit.model}
+    def variants_of(self, run: TrainingRun) -> list[tuple[str, str]]:
+        """Recipes and runtimes of a run, the reference first."""
+        names = {"dataset": run.data.name, "model": run.model}
         others = [(r, n) for r, n in self.variants[1:] if not self.profile.excludes(**names, recipe=r, runtime=n)]
         return [REFERENCE, *others]
 
@@ -141,68 +142,66 @@ class Study:
         where = {"machine": machine().to_json(), "energy": EnergyMeter.auto().describe()}
         return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self._choices], **where}
 
-    def job_name(self, stage: str, unit: Unit) -> str:
-        """Name of a unit's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
-        versions = [stages.DEPLOY_VERSION, *(deploy.version(runtime) for runtime in RUNTIMES)]
-        content: dict[str, Any] = {"unit": unit.to_json(), "variants": self.variants_of(unit), "versions": versions}
+    def job_name(self, stage: str, run: TrainingRun) -> str:
+        """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
+        versions = [stages.DEPLOY_VERSION, *(convert.version(runtime) for runtime in RUNTIMES)]
+        content: dict[str, Any] = {"run": run.to_json(), "variants": self.variants_of(run), "versions": versions}
         content["machine"] = self.request["machine"]
-        if unit.seed == self.profile.seeds[0]:
+        if run.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
             content["versions"] = [stages.BENCHMARK_VERSION, *versions[1:]]
-            content |= {"settings": self.settings(unit).to_json(), "energy": self.request["energy"]}
-        return f"{unit.label}-{digest(content)}"
+            content |= {"settings": self.settings(run).to_json(), "energy": self.request["energy"]}
+        return f"{run.label}-{digest(content)}"
 
-    def unit_of(self, stage: str, job: str) -> Unit:
-        """The unit whose `job_name` is given.
+    def run_of(self, stage: str, job: str) -> TrainingRun:
+        """The run whose `job_name` is given.
 
         Raises
         ------
         UserError
-            If the profile has no such unit.
+            If the profile has no such run.
         """
-        for unit in self.units:
-            if self.job_name(stage, unit) == job:
-                return unit
-        raise UserError(f"profile {self.profile.name!r} has no unit {job!r} to {stage}")
+        for run in self.runs:
+            if self.job_name(stage, run) == job:
+                return run
+        raise UserError(f"profile {self.profile.name!r} has no run {job!r} to {stage}")
 
-    def train(self, unit: Unit) -> list[dict[str, Any]]:
-        """The history of a unit's training."""
-        return stages.train(unit, self._say)[1]["history"]
+    def train(self, run: TrainingRun) -> list[dict[str, Any]]:
+        """The history of a run's training."""
+        return stages.train(run, self._say)[1]["history"]
 
-    def deploy(self, unit: Unit, recipe: str, runtime: str) -> dict[str, Any]:
+    def evaluate(self, run: TrainingRun, recipe: str, runtime: str) -> dict[str, Any]:
         """The record of a variant; of one that failed only its status."""
-        variant = unit, recipe, runtime
+        variant = run, recipe, runtime
         if variant not in self._deployed:  # every table asks for every record
             try:
-                self._deployed[variant] = stages.deployed(unit, recipe, runtime, self._say)
+                self._deployed[variant] = stages.evaluate(run, recipe, runtime, self._say)
             except StageFailed as failure:
                 return {"status": f"failed: {failure}"}
         return self._deployed[variant][1]
 
-    def benchmark(self, unit: Unit) -> list[dict[str, Any]]:
-        """The rows of a unit's benchmark session; of a session that failed a row with its status for every variant."""
+    def benchmark(self, run: TrainingRun) -> list[dict[str, Any]]:
+        """The rows of a run's benchmark session; of a session that failed a row with its status for every variant."""
         try:
-            return self._session(unit)["results"]
+            return self._session(run)["results"]
         except StageFailed as failure:
-            names = [(v, size) for v in self._working(unit) for size in self.settings(unit).batch_sizes]
+            names = [(v, size) for v in self._working(run) for size in self.settings(run).batch_sizes]
             return [{"name": " in ".join(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
 
-    def host(self, unit: Unit | None = None) -> dict[str, Any]:
-        """The machine on which a unit, by default the first, was measured: processor, system, versions, date."""
-        return self._session(unit or self.units[0])["host"]
+    def host(self, run: TrainingRun | None = None) -> dict[str, Any]:
+        """The machine on which a run, by default the first, was measured: processor, system, versions, date."""
+        return self._session(run or self.runs[0])["host"]
 
-    def _session(self, unit: Unit) -> dict[str, Any]:
-        return stages.benchmarked(
-            unit, self._working(unit), self.settings(unit), progress=False if self.quiet else None
-        )
+    def _session(self, run: TrainingRun) -> dict[str, Any]:
+        return stages.measure(run, self._working(run), self.settings(run), progress=False if self.quiet else None)
 
-    def _working(self, unit: Unit) -> list[tuple[str, str]]:
-        return [v for v in self.variants_of(unit) if self.deploy(unit, *v)["status"] == "ok"]
+    def _working(self, run: TrainingRun) -> list[tuple[str, str]]:
+        return [v for v in self.variants_of(run) if self.evaluate(run, *v)["status"] == "ok"]
 
     @cached_property
     def _results(self) -> pd.DataFrame:
-        rows = [row for unit in self._each("results") for row in self._unit_rows(unit)]
+        rows = [row for run in self._each("results") for row in self._run_rows(run)]
         return pd.DataFrame(rows, columns=COLUMNS)
 
     def results(self) -> pd.DataFrame:
@@ -213,28 +212,28 @@ class Study:
         """
         return self._results.copy()
 
-    def unit_results(self, unit: Unit) -> pd.DataFrame:
-        """The rows of `results` that are about one unit."""
-        return pd.DataFrame(self._unit_rows(unit), columns=COLUMNS)
+    def run_results(self, run: TrainingRun) -> pd.DataFrame:
+        """The rows of `results` that are about one run."""
+        return pd.DataFrame(self._run_rows(run), columns=COLUMNS)
 
-    def _unit_rows(self, unit: Unit) -> Iterator[dict[str, Any]]:
-        reference = self.deploy(unit, *REFERENCE)
-        costs = {(row["name"], row["batch_size"]): row for row in self.benchmark(unit)}
-        for recipe, runtime in self.variants_of(unit):
-            record = self.deploy(unit, recipe, runtime)
-            for batch_size in self.settings(unit).batch_sizes:
+    def _run_rows(self, run: TrainingRun) -> Iterator[dict[str, Any]]:
+        reference = self.evaluate(run, *REFERENCE)
+        costs = {(row["name"], row["batch_size"]): row for row in self.benchmark(run)}
+        for recipe, runtime in self.variants_of(run):
+            record = self.evaluate(run, recipe, runtime)
+            for batch_size in self.settings(run).batch_sizes:
                 row: dict[str, Any] = {
-                    **unit.names,
+                    **run.names,
                     "recipe": recipe,
                     "runtime": runtime,
                     "batch_size": batch_size,
-                    "threads": self.settings(unit).threads,
+                    "threads": self.settings(run).threads,
                     "status": record["status"],
                 }
                 if record["status"] == "ok":
                     cost = costs[f"{recipe} in {runtime}", batch_size]
                     row |= qualities(record, reference) | {name: cost.get(name) for name in COSTS}
-                    folder, _ = self._deployed[unit, recipe, runtime]
+                    folder, _ = self._deployed[run, recipe, runtime]
                     reading = stages.modelled_energy(folder, batch_size)
                     row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
                     row["status"] = cost["status"]
@@ -242,18 +241,18 @@ class Study:
 
     def histories(self) -> pd.DataFrame:
         """One row per training and epoch; ``best`` marks the epoch whose weights were kept."""
-        rows = [{**unit.names, **epoch} for unit in self._each("trainings") for epoch in self.train(unit)]
+        rows = [{**run.names, **epoch} for run in self._each("trainings") for epoch in self.train(run)]
         return pd.DataFrame(rows)
 
     def predictions(self, recipe: str = "baseline", runtime: str = "eager") -> pd.DataFrame:
-        """One row per test series: its class and the one that a variant of each unit predicts."""
+        """One row per test series: its class and the one that a variant of each run predicts."""
         tables = []
-        for unit in self._each("predictions"):
-            record = self.deploy(unit, recipe, runtime)
+        for run in self._each("predictions"):
+            record = self.evaluate(run, recipe, runtime)
             if record["status"] == "ok":
                 classes = np.array(record["classes"])
                 columns = {name: classes[record[name]] for name in ("true", "predicted")}
-                tables.append(pd.DataFrame({**unit.names, "series": range(len(record["true"])), **columns}))
+                tables.append(pd.DataFrame({**run.names, "series": range(len(record["true"])), **columns}))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def points_lost(self, recipe: str, runtime: str) -> pd.DataFrame:
@@ -265,11 +264,11 @@ class Study:
             Columns `dataset`, `model`, `points_lost`, `points_lost_low`, `points_lost_high` and `seeds`.
         """
         lost: dict[tuple[str, str], list[np.ndarray]] = {}
-        for unit in self._each("points lost"):
-            own, reference = (self.deploy(unit, *variant) for variant in ((recipe, runtime), REFERENCE))
+        for run in self._each("points lost"):
+            own, reference = (self.evaluate(run, *variant) for variant in ((recipe, runtime), REFERENCE))
             if own["status"] == reference["status"] == "ok":
                 right, before = (np.array(r["predicted"]) == np.array(r["true"]) for r in (own, reference))
-                lost.setdefault((unit.data.name, unit.model), []).append(100.0 * (before.astype(int) - right))
+                lost.setdefault((run.data.name, run.model), []).append(100.0 * (before.astype(int) - right))
         rows = [(*cell, *crossed_mean_interval(seeds), len(seeds)) for cell, seeds in lost.items()]
         names = ["points_lost", "points_lost_low", "points_lost_high"]
         return pd.DataFrame(rows, columns=["dataset", "model", *names, "seeds"])
@@ -277,45 +276,45 @@ class Study:
     def removed(self) -> pd.DataFrame:
         """One row per head and neuron of every recipe that removes heads, neurons or layers: whether it was kept."""
         rows = []
-        for unit, variant, evidence in self._evidence():
-            size = ARCHITECTURES[unit.model]
+        for run, variant, evidence in self._evidence():
+            size = ARCHITECTURES[run.model]
             counts = {"heads": size["heads"], "neurons": size["d_ff"]}
             for part, layers in survivors(evidence, size["layers"], **counts).items():
                 for layer, kept in enumerate(layers):
-                    where = {**unit.names, **variant, "layer": layer + 1, "part": part}
+                    where = {**run.names, **variant, "layer": layer + 1, "part": part}
                     rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(counts[part])]
         return pd.DataFrame(rows)
 
     def evidence(self) -> pd.DataFrame:
         """One row per compression step of every variant: what it changed."""
         rows = []
-        for unit, variant, evidence in self._evidence():
-            deployed = self.deploy(unit, **variant)["deployed"]
+        for run, variant, evidence in self._evidence():
+            deployed = self.evaluate(run, **variant)["deployed"]
             for step in evidence:
                 sizes = {k: v for k, v in step.items() if k != "details"}
-                rows.append({**unit.names, **variant, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}})
+                rows.append({**run.names, **variant, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}})
         return pd.DataFrame(rows, columns=EVIDENCE)
 
     def aa_windows(self) -> pd.DataFrame:
         """One row per block of the A/A control: the ratio of the reference to itself, loaded twice."""
         rows = []
-        for unit in self._each("controls"):
-            for row in self.benchmark(unit):
+        for run in self._each("controls"):
+            for row in self.benchmark(run):
                 if row.get("role") == "control":
-                    names = {**unit.names, "batch_size": row["batch_size"]}
+                    names = {**run.names, "batch_size": row["batch_size"]}
                     rows += [{**names, "block": i + 1, "ratio": r} for i, r in enumerate(row["block_ratios"])]
         return pd.DataFrame(rows)
 
-    def _evidence(self) -> Iterator[tuple[Unit, dict[str, str], list[dict[str, Any]]]]:
-        for unit in self.units:
-            for recipe, runtime in self.variants_of(unit):
-                record = self.deploy(unit, recipe, runtime)
+    def _evidence(self) -> Iterator[tuple[TrainingRun, dict[str, str], list[dict[str, Any]]]]:
+        for run in self.runs:
+            for recipe, runtime in self.variants_of(run):
+                record = self.evaluate(run, recipe, runtime)
                 if record["status"] == "ok":
-                    yield unit, {"recipe": recipe, "runtime": runtime}, record["evidence"]
+                    yield run, {"recipe": recipe, "runtime": runtime}, record["evidence"]
 
-    def _each(self, what: str) -> Iterator[Unit]:
+    def _each(self, what: str) -> Iterator[TrainingRun]:
         # A bar only where someone watches: in a log or a notebook it is noise.
-        yield from tqdm(self.units, desc=what, disable=self.quiet or not sys.stderr.isatty())
+        yield from tqdm(self.runs, desc=what, disable=self.quiet or not sys.stderr.isatty())
 
     def _say(self, line: str) -> None:
         if not self.quiet:

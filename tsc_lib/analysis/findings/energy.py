@@ -20,8 +20,8 @@ from tsc_lib.analysis.tables import (
     strategy_table,
     succeeded,
 )
+from tsc_lib.core.stats import pareto_front
 from tsc_lib.energy import MEANING, same_source
-from tsc_lib.stats import pareto_front
 
 
 def energy(results: pd.DataFrame) -> str:

@@ -1,0 +1,133 @@
+"""What this machine can measure: every source of energy, tried."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.stats import Interval, ratio_interval
+from tsc_lib.energy import EnergyMeter, Reading, Source
+from tsc_lib.energy.crosscheck import beside_codecarbon
+from tsc_lib.energy.meter import BY_NAME, SOURCES
+
+OVERHEAD_WINDOWS = 200
+OVERHEAD_S = 2.0
+"""Time that the overhead of one source may take to find: perf starts a process for every window."""
+
+CROSSCHECK_S = 10.0
+
+AA_BLOCKS = 12
+AA_WINDOW_S = 0.1
+
+
+def examine() -> pd.DataFrame:
+    """One row per source: ``device``, ``source``, ``backend``, ``usable``, ``chosen``, ``shortest_window_s``,
+    ``resolution_s`` (how often its energy changes), ``overhead_us`` (CPU time of a window's two ends), and ``why`` it
+    cannot be used, with the fix."""
+    rows, chosen = [], set()
+    for backend, kind in BY_NAME.items():
+        source = kind()
+        reason = source.unavailable()
+        row: dict[str, Any] = {"device": source.device, "source": source.source, "backend": backend}
+        row |= {"usable": reason is None, "shortest_window_s": source.shortest_window_s, "why": reason or ""}
+        if reason is None:
+            row["chosen"] = source.device not in chosen and kind in SOURCES
+            if row["chosen"]:
+                chosen.add(source.device)
+            row |= {"resolution_s": source.resolution_s(), "overhead_us": overhead(source)}
+        rows.append(row)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return table.assign(chosen=table.chosen.eq(True))
+
+
+COLUMNS = [
+    "device", "source", "backend", "usable", "chosen", "shortest_window_s", "resolution_s", "overhead_us", "why"
+]  # fmt: skip
+
+
+def overhead(source: Source) -> float:
+    """Median CPU time, in microseconds, that entering and leaving a window takes this process."""
+    meter = EnergyMeter(source)
+    spent: list[float] = []
+    end = time.monotonic() + OVERHEAD_S
+    while len(spent) < OVERHEAD_WINDOWS and (time.monotonic() < end or len(spent) < 2):
+        start = time.thread_time()
+        with meter.measure("nothing"):
+            pass
+        spent.append(1e6 * (time.thread_time() - start))
+    return float(np.median(spent))
+
+
+def noise_floor(meter: EnergyMeter, work: Callable[[], Any] | None = None) -> tuple[Interval, Interval]:
+    """The ratio of some work to the same work, in energy and in CPU time: what no comparison here can be finer than.
+
+    Parameters
+    ----------
+    meter : EnergyMeter
+        What to measure with.
+    work : callable, optional
+        By default a matrix product.
+
+    Returns
+    -------
+    tuple of Interval
+        Of energy and of CPU time, over pairs of windows in alternating order; both would be 1 without noise.
+
+    Raises
+    ------
+    UserError
+        If too few windows were valid.
+    """
+    if work is None:
+        matrix = np.random.default_rng(0).standard_normal((192, 192), dtype=np.float32)
+        work = lambda: matrix @ matrix  # noqa: E731
+    length = max(AA_WINDOW_S, 3 * meter.shortest_window_s)  # with room for a machine that becomes faster
+    readings: tuple[list, list] = ([], [])
+    calls = _calls(work, length)
+    for block in range(AA_BLOCKS):
+        for side in (0, 1) if block % 2 else (1, 0):
+            with meter.measure("A/A") as window:
+                for _ in range(calls):
+                    work()
+            readings[side].append(window.reading)
+    pairs = [(a, b) for a, b in zip(*readings, strict=True) if a.valid and b.valid]
+    if 2 * len(pairs) < AA_BLOCKS:
+        reason = next(reading.invalid for side in readings for reading in side if not reading.valid)
+        raise UserError(f"the noise floor cannot be told, for want of valid windows: {reason}")
+    energy = ratio_interval([a.joules for a, _ in pairs], [b.joules for _, b in pairs])
+    return energy, ratio_interval([a.cpu_seconds for a, _ in pairs], [b.cpu_seconds for _, b in pairs])
+
+
+def crosscheck(meter: EnergyMeter) -> tuple[Reading, float]:
+    """Keep a thread busy for ten seconds, and return our reading of that and CodeCarbon's joules.
+
+    Raises
+    ------
+    UserError
+        If CodeCarbon is not installed, or our window is invalid.
+    """
+
+    def busy() -> None:
+        end = time.monotonic() + CROSSCHECK_S
+        while time.monotonic() < end:
+            pass
+
+    reading, joules = beside_codecarbon(meter, busy)
+    if not reading.valid:
+        raise UserError(f"the crosscheck's window is invalid: {reading.invalid}")
+    return reading, joules
+
+
+def _calls(work: Callable[[], Any], seconds: float) -> int:
+    """How often to do some work so that it lasts this long."""
+    work()
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        work()
+        calls += 1
+    return max(1, calls)

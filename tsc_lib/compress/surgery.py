@@ -1,0 +1,202 @@
+"""Rebuilding a network with less structure, the weights of the rest unchanged, and reading what was kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsc_lib.compress.context import TrainingContext
+from tsc_lib.core.errors import UserError
+from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
+
+
+def keep(network: Transformer, heads: list[Tensor], neurons: list[Tensor]) -> Transformer:
+    """Rebuild a network with only some heads and neurons of each layer, their weights unchanged.
+
+    Parameters
+    ----------
+    network : Transformer
+        Left alone.
+    heads, neurons : list of Tensor
+        Indices to keep, one tensor per layer.
+    """
+    config = dataclasses.replace(
+        network.config, heads=tuple(len(k) for k in heads), d_ff=tuple(len(k) for k in neurons)
+    )
+    state = network.state_dict()
+    for index, (kept_heads, kept_neurons) in enumerate(zip(heads, neurons, strict=True)):
+        width = network.config.head_dim
+        rows = (kept_heads[:, None] * width + torch.arange(width)).flatten()
+        attention, feed_forward = f"layers.{index}.attention", f"layers.{index}.feed_forward"
+        for name in ("query", "key", "value"):
+            for kind in ("weight", "bias"):
+                state[f"{attention}.{name}.{kind}"] = state[f"{attention}.{name}.{kind}"][rows]
+        state[f"{attention}.out.weight"] = state[f"{attention}.out.weight"][:, rows]
+        state[f"{feed_forward}.expand.weight"] = state[f"{feed_forward}.expand.weight"][kept_neurons]
+        state[f"{feed_forward}.expand.bias"] = state[f"{feed_forward}.expand.bias"][kept_neurons]
+        state[f"{feed_forward}.contract.weight"] = state[f"{feed_forward}.contract.weight"][:, kept_neurons]
+    return rebuilt(config, state)
+
+
+def keep_layers(network: Transformer, layers: list[int]) -> Transformer:
+    """Rebuild a network with only some of its encoder layers, in their order.
+
+    Parameters
+    ----------
+    network : Transformer
+        Left alone.
+    layers : list of int
+        Indices to keep, ascending.
+    """
+    config = network.config
+    config = dataclasses.replace(
+        config,
+        heads=tuple(config.heads[i] for i in layers),
+        d_ff=tuple(config.d_ff[i] for i in layers),
+        ranks=None if config.ranks is None else tuple(config.ranks[i] for i in layers),
+        reductions=None if config.reductions is None else tuple(config.reductions[i] for i in layers),
+    )
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith("layers.")}
+    for index, layer in enumerate(layers):
+        state |= {f"layers.{index}.{name}": value for name, value in network.layers[layer].state_dict().items()}
+    return rebuilt(config, state)
+
+
+def keep_channels(network: Transformer, channels: Tensor) -> Transformer:
+    """Rebuild a network with only some channels of its embedding, in everything that writes or reads them.
+
+    The positions keep the same columns of the table that they had. Layer norms are over fewer channels afterwards, so
+    their means and deviations are others, even if the lost channels carried nothing.
+
+    Parameters
+    ----------
+    network : Transformer
+        Left alone.
+    channels : Tensor
+        Indices to keep, ascending.
+    """
+    config, kept = network.config, channels.tolist()
+    columns = config.position_channels or tuple(range(config.d_model))
+    config = dataclasses.replace(
+        config,
+        d_model=len(kept),
+        position_width=config.position_width or config.d_model,
+        position_channels=tuple(columns[i] for i in kept),
+    )
+    readers = ("query.weight", "key.weight", "value.weight", "expand.weight", "hidden.weight")
+    # The layer norms write too: what they give is the residual stream.
+    writers = ("embed", "out", "contract", "attention_norm", "feed_forward_norm")
+    state = network.state_dict()
+    for name, value in state.items():
+        if name.endswith(readers):
+            state[name] = value[:, channels]
+        elif name.rpartition(".")[0].endswith(writers):
+            state[name] = value[channels]
+    state["class_token"] = state["class_token"][..., channels]
+    return rebuilt(config, state)
+
+
+def lengthen_patches(network: Transformer, count: int) -> Transformer:
+    """Rebuild a network with patches that are several times as long.
+
+    A token is, to begin with, the last of those that it stands for, its position included: the kernel has the old
+    weights for the last time steps and zeros for those before, which training fills. So the layers read what they
+    were trained on, only fewer.
+
+    On validation, before training, that lost less accuracy than the mean of the old tokens, scaled or not, and than
+    FlexiViT's resized kernel [1]_, which is meant for images of another resolution: here it looks for the old shapes
+    drawn out in time.
+
+    Parameters
+    ----------
+    network : Transformer
+        Left alone.
+    count : int
+        Old patches in a new one.
+
+    References
+    ----------
+    .. [1] Beyer et al., "FlexiViT: One Model for All Patch Sizes", CVPR 2023.
+    """
+    config = network.config
+    config = dataclasses.replace(config, patch=count * config.patch, position_stride=count * config.position_stride)
+    state = network.state_dict()
+    state["embed.weight"] = F.pad(state["embed.weight"], (config.patch - network.config.patch, 0))
+    return rebuilt(config, state)
+
+
+def rebuilt(config: TransformerConfig, state: dict[str, Tensor]) -> Transformer:
+    """A network of this shape with these weights."""
+    with torch.random.fork_rng(devices=[]):  # what it is initialised with is overwritten
+        network = Transformer(config)
+    network.load_state_dict({name: value.contiguous() for name, value in state.items()})
+    return network.eval()
+
+
+def zero_rows(module: nn.Linear) -> Tensor:
+    """Which outputs (rows of the weight) of a linear layer are zero throughout."""
+    return (module.weight == 0).all(dim=1)
+
+
+def check_whole(network: Transformer, step: str) -> None:
+    """Refuse to cut into linear layers that have been factorised.
+
+    Raises
+    ------
+    UserError
+        If the network holds any.
+    """
+    if network.config.ranks is not None:
+        raise UserError(f"{step} needs linear layers of one matrix each; put it before lowrank in the recipe")
+
+
+def check_series(config: TransformerConfig, context: TrainingContext) -> None:
+    """Refuse a shape that cannot place every series of the context.
+
+    Raises
+    ------
+    UserError
+        If one has too many patches.
+    """
+    lengths = [length for split in (context.train, context.valid) for length in split.lengths]
+    for length in (min(lengths), max(lengths)):
+        check_length(config, int(length), "a training series")
+
+
+def survivors(evidence: list[dict[str, Any]], layers: int, heads: int, neurons: int) -> dict[str, list[list[int]]]:
+    """Which heads and neurons of a model's first shape are left after all steps of a recipe.
+
+    Parameters
+    ----------
+    evidence : list of dict
+        The `Evidence` of every step, as records hold it.
+    layers, heads, neurons : int
+        Layers of the uncompressed model, and heads and neurons in each.
+
+    Returns
+    -------
+    dict
+        For "heads" and "neurons" the indices kept in each of the first layers, none for a layer that is gone; empty if
+        no step removed any, or a new network has taken the model's place.
+    """
+    left = list(range(layers))
+    kept = {part: [list(range(n))] * layers for part, n in (("heads", heads), ("neurons", neurons))}
+    removed = False
+    for step in evidence:
+        name, details = step["step"].split("(")[0], step["details"]
+        if name == "student":
+            return {}
+        if name == "layers":
+            left = [left[i] for i in details["layers"]]
+        elif name in ("prune", "gradual"):
+            for part, before in kept.items():
+                for layer, indices in zip(left, details[part], strict=True):
+                    before[layer] = [before[layer][i] for i in indices]
+        removed = removed or name in ("layers", "prune", "gradual")
+    if not removed:
+        return {}
+    return {part: [own if i in left else [] for i, own in enumerate(each)] for part, each in kept.items()}

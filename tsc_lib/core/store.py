@@ -1,0 +1,95 @@
+"""Results on disk: a unit of work is done once, written whole or not at all, and found again by its content.
+
+Each result is a folder ``outputs/store/<stage>/<label>-<key>/`` with a ``record.json`` and whatever files belong to it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.core.files import read_json, write_json
+from tsc_lib.core.spec import Spec, digest
+
+OUTPUTS = Path(os.environ.get("TSC_OUTPUTS") or Path(__file__).resolve().parents[2] / "outputs").resolve()
+"""Where everything goes that runs produce; the environment variable TSC_OUTPUTS moves it."""
+
+
+class StageFailed(RuntimeError):
+    """A unit of work that was tried and failed; its record says why."""
+
+
+def folder_of(stage: str, version: tuple[int, ...], label: str, job: Spec) -> Path:
+    """Folder of a unit of work; a new `version` of the stage is other work."""
+    key = digest({"stage": stage, "version": version, "job": job.to_json()})
+    return OUTPUTS / "store" / stage / f"{label}-{key}"
+
+
+def run_or_load(
+    stage: str, version: tuple[int, ...], label: str, job: Spec, work: Callable[[Path], dict[str, Any]]
+) -> tuple[Path, dict[str, Any]]:
+    """Load the result of a unit of work, doing it first if it was never done.
+
+    Parameters
+    ----------
+    stage : str
+        Kind of work, e.g. "train".
+    version : tuple of int
+        Versions of what the stages before it and the stage itself compute; to be raised when that changes.
+    label : str
+        Readable beginning of the folder's name.
+    job : Spec
+        All that the result depends on.
+    work : callable
+        Takes a folder to write files to and returns the record, a JSON-able dict. The folder survives a kill, so the
+        next try may go on from what it finds there.
+
+    Returns
+    -------
+    folder : Path
+        Where the files are.
+    record : dict
+        What `work` returned.
+
+    Raises
+    ------
+    StageFailed
+        If the work fails, or failed earlier; the reason is recorded. `forget_failures` lets it be tried again.
+    """
+    folder = folder_of(stage, version, label, job)
+    if not (folder / "record.json").exists():
+        partial = folder.with_name(folder.name + ".partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            record = {"status": "ok", **work(partial)}
+        except (UserError, StageFailed):
+            raise
+        except Exception as error:
+            name = "unavailable" if isinstance(error, RuntimeUnavailable) else type(error).__name__
+            reason = " ".join(f"{name}: {error}".split())[:500]
+            record = {"status": f"failed: {reason}"}
+        write_json(partial / "record.json", {"job": job.to_json(), **record})
+        try:
+            os.rename(partial, folder)
+        except OSError:
+            if not (folder / "record.json").exists():  # else another process finished the same work first
+                raise
+            shutil.rmtree(partial, ignore_errors=True)
+    record = read_json(folder / "record.json")
+    if record["status"] != "ok":
+        raise StageFailed(record["status"].removeprefix("failed: "))
+    return folder, record
+
+
+def forget_failures() -> int:
+    """Remove the records of failed work, so that it is tried again; returns how many there were."""
+    count = 0
+    for path in sorted((OUTPUTS / "store").glob("*/*/record.json")):
+        if read_json(path).get("status") != "ok":
+            shutil.rmtree(path.parent)
+            count += 1
+    return count

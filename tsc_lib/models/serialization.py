@@ -1,0 +1,42 @@
+"""A network on disk: its sizes as JSON, its weights as safetensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from tsc_lib.core.errors import UserError, one_line
+from tsc_lib.core.files import read_json, write_bytes, write_json
+from tsc_lib.models.transformer import Transformer, TransformerConfig
+
+DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
+
+
+def save_network(network: Transformer, folder: Path, facts: dict[str, Any]) -> None:
+    """Write the weights, and last a description: the network's ``config`` and other JSON-able facts."""
+    write_bytes(folder / WEIGHTS, save(network.state_dict()))
+    write_json(folder / DESCRIPTION, {"config": dataclasses.asdict(network.config), **facts})
+
+
+def load_network(folder: Path) -> tuple[Transformer, dict[str, Any]]:
+    """The network that `save_network` wrote, ready to predict, and the whole description.
+
+    Raises
+    ------
+    UserError
+        If the description or the weights are damaged.
+    """
+    facts = read_json(folder / DESCRIPTION)
+    try:
+        network = Transformer(TransformerConfig(**facts["config"]))
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"{folder / DESCRIPTION} and {WEIGHTS} do not describe a network ({one_line(error)}); "
+            "copy the folder again, or make the model again"
+        ) from None
+    return network.eval(), facts

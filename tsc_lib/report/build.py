@@ -1,0 +1,321 @@
+"""Run the notebooks headless, and make what they show into a site that loads nothing from elsewhere.
+
+The batch engine calls this module once per notebook and once for the site::
+
+    python -m tsc_lib.report.build notebook 03_pruning --profile quick
+    python -m tsc_lib.report.build site --profile quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tsc_lib.analysis.summary import answer
+from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.store import OUTPUTS
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+SOURCES = ROOT / "docs"
+"""The part of the site that is written by hand."""
+
+MODULES = (
+    "data",
+    "models.transformer",
+    "models.zoo",
+    "training",
+    "compress",
+    "runtimes",
+    "runtimes.convert",
+    "energy",
+    "benchmark",
+    "benchmark.doctor",
+    "study",
+    "study.stages",
+    "study.profiles",
+    "study.runtime_comparison",
+    "study.schema",
+    "analysis.strategies",
+    "analysis.data_tables",
+    "analysis.tables",
+    "analysis.runtime_tables",
+    "analysis.quantities",
+    "analysis.claims",
+    "analysis.references",
+    "analysis.findings",
+    "figures",
+    "search.optimize",
+    "export.write",
+    "export.predict",
+    "core.spec",
+    "core.stats",
+)
+"""What the site's page on the Python interface documents."""
+
+
+def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+    """Execute a notebook in a fresh kernel, in the folder where JupyterLab would.
+
+    The executed notebook takes its place only once it is complete. One that stopped is kept beside it as
+    ``<name>.failed.ipynb``, up to and with the traceback.
+
+    Parameters
+    ----------
+    notebook : Path
+        The notebook.
+    output : Path
+        Where the executed notebook goes.
+    parameters : dict
+        Values for names in the cell tagged ``parameters``.
+
+    Raises
+    ------
+    UserError
+        If the notebook or a parameter is unknown, a cell raised (its own sentence if that was a `UserError`), or the
+        kernel died.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    notebook, output = notebook.resolve(), output.resolve()
+    if not notebook.is_file():
+        names = ", ".join(path.stem for path in sorted(notebook.parent.glob("*.ipynb")))
+        raise UserError(f"there is no notebook {notebook.stem!r}; there are: {names or 'none'}")
+    known = papermill.inspect_notebook(notebook)
+    if unknown := sorted(set(parameters) - set(known)):
+        raise UserError(f"{notebook.name} has no parameter {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    running, failed = output.with_suffix(".running.ipynb"), output.with_suffix(".failed.ipynb")
+    try:
+        executed = papermill.execute_notebook(
+            notebook,
+            running,
+            parameters,
+            kernel_name="python3",
+            cwd=notebook.parent,
+            progress_bar=sys.stderr.isatty(),
+            extra_arguments=["--log-level=CRITICAL"],  # of the kernel program; a cell's own warnings are shown
+        )
+    except papermill.PapermillExecutionError as error:
+        os.replace(running, failed)
+        if error.ename == UserError.__name__:
+            raise UserError(error.evalue) from None
+        raise UserError(
+            f"{notebook.name} stopped in cell [{error.exec_count}] with {error.ename}: "
+            f"{error.evalue.splitlines()[0] if error.evalue else 'no message'}; {failed} shows where"
+        ) from None
+    except DeadKernelError:
+        os.replace(running, failed)
+        raise UserError(
+            f"the kernel of {notebook.name} died, killed or out of memory; run again, finished work is not done twice"
+        ) from None
+    import nbformat
+
+    for key in ("input_path", "output_path"):  # an executed notebook is published, and says nothing of this machine
+        executed.metadata.papermill[key] = Path(executed.metadata.papermill[key]).name.replace(".running", "")
+    nbformat.write(executed, running)
+    os.replace(running, output)
+    failed.unlink(missing_ok=True)
+
+
+def build_site(
+    executed: list[Path], site: Path, *, profile: str, results: pd.DataFrame, claims: pd.DataFrame | None = None
+) -> Path:
+    """Build the report as a static site that opens from disk without a network.
+
+    Parameters
+    ----------
+    executed : list of Path
+        Executed notebooks; the sidebar lists them by name.
+    site : Path
+        Folder of the site; what it held before is replaced once the new site is complete.
+    profile : str
+        Name of the profile that the notebooks ran with.
+    results : DataFrame
+        The results table; it may be empty.
+    claims : DataFrame, optional
+        The claims with their verdicts.
+
+    Returns
+    -------
+    Path
+        The site's ``index.html``.
+
+    Raises
+    ------
+    UserError
+        If there is no notebook, the build fails, or a page would load something from the network.
+    """
+    if not executed:
+        raise UserError("no notebook has been executed, so there is nothing to report; run them first")
+    site.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".site-", dir=site.parent) as temporary:
+        source, html = Path(temporary) / "source", Path(temporary) / "html"
+        shutil.copytree(SOURCES, source)
+        _generate(source / "generated", profile, results, claims)
+        (source / "notebooks").mkdir()
+        for notebook in executed:
+            shutil.copy(notebook, source / "notebooks" / notebook.name)
+        command = [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-b",
+            "html",
+            "-d",
+            f"{temporary}/doctrees",
+            str(source),
+            str(html),
+        ]
+        if subprocess.run(command, check=False).returncode:
+            raise UserError("Sphinx could not build the report; its own message stands above")
+        if found := external_assets(html):
+            raise UserError(f"the report would need a network: {found[0]}")
+        old = Path(temporary) / "old"
+        if site.exists():
+            os.rename(site, old)
+        os.rename(html, site)
+    return site / "index.html"
+
+
+def _generate(folder: Path, profile: str, results: pd.DataFrame, claims: pd.DataFrame | None) -> None:
+    """Write the parts of the pages that are computed."""
+    folder.mkdir()
+    pages = {
+        "answer.md": f"{answer(results, claims)}\n\nThis report shows the profile *{profile}*.",
+        "results.md": _sections(results),
+        "claims.md": "This profile checked no claims.",
+        "api.md": "\n".join(f"## tsc_lib.{m}\n\n```{{eval-rst}}\n.. automodule:: tsc_lib.{m}\n```\n" for m in MODULES),
+    }
+    if claims is not None and len(claims):
+        pages["claims.md"] = _html(claims, "claims-table")
+    for name, text in pages.items():
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+    results.to_csv(folder / "results.csv", index=False)
+
+
+def _sections(results: pd.DataFrame) -> str:
+    """The results as one table per data set and model."""
+    if not len(results):
+        return "There are no results yet."
+    parts = []
+    for (dataset, model), rows in results.groupby(["dataset", "model"], sort=False):
+        parts.append(f"## {model} on {dataset}\n\n{_html(rows.drop(columns=['dataset', 'model']))}")
+    return "\n\n".join(parts)
+
+
+def _html(table: pd.DataFrame, style: str = "") -> str:
+    text = table.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+    return f'<div class="wide-table {style}">\n{text}\n</div>'
+
+
+_LOADING_LINKS = {
+    "stylesheet",
+    "icon",
+    "manifest",
+    "preload",
+    "prefetch",
+    "modulepreload",
+    "preconnect",
+    "dns-prefetch",
+}
+_LOADING_ATTRIBUTES = {"src", "srcset", "poster", "data"}
+_ELSEWHERE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
+_CSS = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
+_JS = re.compile(r"""(?:\bimport\s*\(?|\bfrom|importScripts\(|fetch\(|\.src\s*=)\s*["'`]((?:https?:)?//[^"'`]+)""")
+
+
+class _Loads(HTMLParser):
+    """Collects what a page loads by itself from elsewhere; a link that the reader may follow is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        values = {name: value or "" for name, value in attrs}
+        loading = [values[name] for name in _LOADING_ATTRIBUTES & values.keys()]
+        if tag == "link" and _LOADING_LINKS & set(values.get("rel", "").lower().split()):
+            loading.append(values.get("href", ""))
+        self.found += [value for value in loading if _ELSEWHERE.match(value.strip())]
+        self.found += _CSS.findall(values.get("style", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "style":
+            self.found += _CSS.findall(data)
+        elif self._inside == "script":
+            self.found += _JS.findall(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+
+def external_assets(site: Path) -> list[str]:
+    """What the pages, style sheets and scripts of a site load from the network, as ``file: address``."""
+    found = []
+    for path in sorted(p for p in site.rglob("*") if p.suffix in (".html", ".css", ".js", ".svg")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if path.suffix in (".html", ".svg"):
+            page = _Loads()
+            page.feed(text)
+            addresses = page.found
+        else:
+            addresses = (_CSS if path.suffix == ".css" else _JS).findall(text)
+        found += [f"{path.relative_to(site)}: {address}" for address in addresses]
+    return found
+
+
+def _table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The commands that the batch engine calls; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tsc_lib.report.build", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("notebook", help="execute one notebook, into outputs/notebooks/<profile>/")
+    one.add_argument("name", help="for example 03_pruning")
+    site = commands.add_parser("site", help="build outputs/report/ from a profile's executed notebooks and tables")
+    for command in (one, site):
+        command.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
+    chosen = parser.parse_args(arguments)
+    return exit_code(_notebook if chosen.command == "notebook" else _site, chosen)
+
+
+def _place(profile: str) -> tuple[str, Path, Path]:
+    """A profile as notebooks are given it, and the folders of its executed notebooks and tables."""
+    # A path must hold in the notebook's folder too.
+    profile = str(Path(profile).resolve()) if profile.endswith((".yaml", ".yml")) else profile
+    name = Path(profile).stem
+    return profile, OUTPUTS / "notebooks" / name, OUTPUTS / "tables" / name
+
+
+def _notebook(chosen: argparse.Namespace) -> None:
+    profile, executed, _ = _place(chosen.profile)
+    notebook = NOTEBOOKS / f"{chosen.name}.ipynb"
+    run_notebook(notebook, executed / notebook.name, {"profile": profile})
+
+
+def _site(chosen: argparse.Namespace) -> None:
+    profile, executed, tables = _place(chosen.profile)
+    done = [path for notebook in sorted(NOTEBOOKS.glob("*.ipynb")) if (path := executed / notebook.name).is_file()]
+    results, claims = _table(tables / "results.csv"), _table(tables / "claims.csv")
+    print(build_site(done, OUTPUTS / "report", profile=Path(profile).stem, results=results, claims=claims))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""How far int8 is from fp32 in every linear layer of the graph that runs, by its signal-to-noise ratio.
+
+The graph is ONNX Runtime's after its own optimisation, executed as it is; the only addition is that the outputs of its
+int8 operators are handed out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.data import Split, batches
+from tsc_lib.models.compressed import CompressedModel, load_model
+from tsc_lib.runtimes.graph import InferenceTransformer
+from tsc_lib.runtimes.onnxruntime.predict import MODEL, session
+from tsc_lib.runtimes.onnxruntime.static_quantization import INT8_PRODUCT
+from tsc_lib.runtimes.predictor import graph_inputs
+from tsc_lib.runtimes.tracing import layer_of
+
+REASONS = {
+    "inductor": "inductor's compiled program hands out nothing but its result",
+    "openvino": "openvino fuses int8 layers with what follows; handing out their outputs would make another program",
+}
+"""Why a runtime's layers cannot be looked into."""
+
+WEIGHT, SCALE, BIAS = 1, 3, 6
+"""Which inputs of a product in int8 are the weight (inputs, outputs), its scales and the bias."""
+
+
+def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[dict[str, Any]]:
+    """Compare the outputs of all int8 layers of a deployed model with those in fp32.
+
+    Errors add up through the network: a layer's holds that of its inputs, as it does when the model runs.
+
+    Parameters
+    ----------
+    folder : Path
+        What `tsc_lib.runtimes.convert.convert` filled with static int8.
+    runtime : str
+        That it was prepared for.
+    series : Split
+        Series to execute, each by itself.
+    equal_length : bool
+        Whether all series of the data set have one length.
+
+    Returns
+    -------
+    list of dict
+        For every linear layer in int8 ``layer``, its name in `InferenceTransformer`, and ``sqnr_db``, ten times the
+        decimal logarithm of the fp32 outputs' energy over that of their difference from int8's, over all series.
+
+    Raises
+    ------
+    UserError
+        If the model is not static int8.
+    RuntimeUnavailable
+        If the runtime's layers cannot be looked into.
+    """
+    model = load_model(folder)
+    if model.number_format != "int8 static":
+        raise UserError(f"layer errors are those of static int8, and the model is {model.number_format}")
+    if runtime != "onnxruntime":
+        raise RuntimeUnavailable(REASONS[runtime])
+    import onnx
+
+    with tempfile.TemporaryDirectory() as temporary:
+        optimized = Path(temporary) / "optimized.onnx"
+        session(folder / MODEL, 1, optimized)
+        graph = onnx.load(optimized)
+    with torch.no_grad():
+        network = InferenceTransformer(model.network, attention="products").eval()
+    layers = _int8_layers(graph.graph, network)
+    _hand_out(graph.graph, layers)
+    return _compare(model, network, graph, layers, series, equal_length)
+
+
+def _int8_layers(graph: Any, network: nn.Module) -> dict[str, tuple[str, bool]]:
+    """For the output of every int8 operator its layer's name, and whether bias is in it."""
+    import onnx
+
+    values = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
+    found = {}
+    for node in graph.node:
+        if node.op_type == INT8_PRODUCT:
+            weight, scale = values[node.input[WEIGHT]], values[node.input[SCALE]]
+            biased = len(node.input) > BIAS and bool(node.input[BIAS])
+            layer = layer_of(weight.astype(np.float32) * scale, network)
+            assert layer is not None  # the graph was made of this network
+            found[node.output[0]] = (layer, biased)
+    return found
+
+
+def _hand_out(graph: Any, outputs: Iterable[str]) -> None:
+    import onnx
+
+    graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs)
+
+
+def _compare(
+    model: CompressedModel,
+    network: nn.Module,
+    graph: Any,
+    layers: dict[str, tuple[str, bool]],
+    series: Split,
+    equal_length: bool,
+) -> list[dict[str, Any]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is what runs already
+    running = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in running.get_inputs()]
+    exact: dict[str, np.ndarray] = {}
+
+    def keep(name: str, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        exact[name] = output.numpy()
+
+    linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    for name, module in linears.items():
+        module.register_forward_hook(partial(keep, name))
+    energies = {output: np.zeros(2) for output in layers}  # of the signal and of the noise
+    for batch in batches(series, 1, equal_length=equal_length):
+        given = graph_inputs(batch.x, batch.lengths, model.network.config.patch)
+        with torch.inference_mode():
+            network(*map(torch.from_numpy, given))
+        outputs = running.run(list(layers), dict(zip(names, given, strict=True)))
+        for (output, (layer, biased)), real in zip(layers.items(), outputs, strict=True):
+            signal, bias = exact[layer], linears[layer].bias
+            if bias is not None and not biased:
+                signal = signal - bias.detach().numpy()
+            energies[output] += np.square(signal).sum(), np.square(signal - real).sum()
+    return [
+        {"layer": layer, "sqnr_db": 10 * float(np.log10(energies[output][0] / energies[output][1]))}
+        for output, (layer, _) in layers.items()
+    ]

@@ -1,0 +1,82 @@
+"""Where series leave models that save work by input, and what that costs on average and in the tail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib.analysis.strategies import EARLY, FEWER, strategy_of
+from tsc_lib.analysis.tables import CELL
+from tsc_lib.study import Study
+from tsc_lib.study.stages import REFERENCE
+
+VARIANT = [*CELL, "seed", "recipe", "runtime"]
+
+TAIL = ("macs_mean", "macs_p95", "macs_worst")
+
+COLUMNS = [
+    *VARIANT,
+    *["place", "layers", "threshold", "left_valid", "left_test", "macs"],
+    *TAIL,
+    "reference_macs",
+]
+"""Columns of `places_left`, in order."""
+
+
+def places_left(study: Study) -> pd.DataFrame:
+    """One row for every place where series leave a model with early exits or fewer tokens; the end is the last place.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`. ``place`` counts from 1, after so many ``layers``; ``left_valid`` and ``left_test`` are
+        shares of the series of a split, ``macs`` the multiply-accumulates for a series that leaves there, all for the
+        training data's median length. ``macs_mean``, ``macs_p95`` and ``macs_worst`` are over the test series, and
+        ``reference_macs`` those of the uncompressed model. Fewer tokens cost the same for every series.
+    """
+    rows: list[dict[str, Any]] = []
+    for run in study.runs:
+        reference = study.evaluate(run, *REFERENCE)
+        for recipe, runtime in study.variants_of(run):
+            record = study.evaluate(run, recipe, runtime)
+            if record["status"] != "ok" or strategy_of(recipe, runtime).family not in (EARLY, FEWER):
+                continue
+            names = {**run.names, "recipe": recipe, "runtime": runtime}
+            if reference["status"] == "ok":
+                names["reference_macs"] = reference["measures"]["macs"]
+            rows += [{**names, **place} for place in _places(record)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _places(record: dict[str, Any]) -> list[dict[str, Any]]:
+    exits, macs = record.get("exits"), record["measures"]["macs"]
+    if exits is None:
+        same = dict.fromkeys(("macs", *TAIL), macs)
+        return [{"place": 1, "left_valid": 1.0, "left_test": 1.0, **same}]
+    found = record["evidence"][-1]["details"]["valid_left"]
+    columns = zip(exits["layers"], exits["thresholds"], found, exits["left"], exits["macs"], strict=True)
+    names = ("layers", "threshold", "left_valid", "left_test", "macs")
+    tail = {name: exits[name] for name in TAIL}
+    return [
+        {"place": place, **dict(zip(names, values, strict=True)), **tail} for place, values in enumerate(columns, 1)
+    ]
+
+
+def summary(places: pd.DataFrame) -> pd.DataFrame:
+    """One row per trained model and variant: who leaves early, and the work that is left of the uncompressed model's.
+
+    Returns
+    -------
+    DataFrame
+        Columns `dataset`, `model`, `seed`, `recipe`, `runtime`, `left_early_valid` and `left_early_test` (% of the
+        series that leave before the end), `mean`, `p95` and `worst` (% of the uncompressed model's MACs).
+    """
+    rows = []
+    for names, part in places.groupby(VARIANT, sort=False):
+        early, last = part.iloc[:-1], part.iloc[-1]
+        shares = [100 * early[name].sum() for name in ("left_valid", "left_test")]
+        work = [100 * last[name] / last.reference_macs for name in TAIL]
+        rows.append((*names, *np.round([*shares, *work], 1)))
+    return pd.DataFrame(rows, columns=[*VARIANT, "left_early_valid", "left_early_test", "mean", "p95", "worst"])

@@ -1,0 +1,53 @@
+"""Single jobs of the batch, each in a process of its own.
+
+The batch engine calls this module::
+
+    python -m tsc_lib.study.jobs prepare PLAID-T1-s0-0123456789ab --profile paper
+    python -m tsc_lib.study.jobs benchmark PLAID-T1-s0-0123456789ab --profile paper
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tsc_lib.core.errors import exit_code
+from tsc_lib.study import Study, operator_shares
+from tsc_lib.study.runtime_comparison import RuntimeComparison
+
+
+def prepare(study: Study, job: str) -> None:
+    """Train a run's model, make every variant of it and classify the test set with each; failures are recorded."""
+    run = study.run_of("prepare", job)
+    comparison = RuntimeComparison(study)
+    compared = comparison.variants if run in comparison.runs else []
+    for recipe, runtime in dict.fromkeys([*study.variants_of(run), *compared]):
+        status = study.evaluate(run, recipe, runtime)["status"]
+        if status != "ok":
+            print(f"{run.label}: {recipe} in {runtime} {status}", file=sys.stderr, flush=True)
+
+
+def benchmark(study: Study, job: str) -> None:
+    """Measure a run's variants in one session, its runtimes in one for each number of threads, and their operators."""
+    run = study.run_of("benchmark", job)
+    print(f"{run.label}: benchmark", file=sys.stderr, flush=True)
+    study.benchmark(run)
+    comparison = RuntimeComparison(study)
+    if run in comparison.runs:
+        comparison.measure(run)
+        operator_shares.rows_of(comparison, run)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The commands that the batch engine calls; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tsc_lib.study.jobs", description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["prepare", "benchmark"])
+    parser.add_argument("job", help="name of a run of the profile, as `Study.job_name` gives it")
+    parser.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
+    chosen = parser.parse_args(arguments)
+    stage = {"prepare": prepare, "benchmark": benchmark}[chosen.command]
+    return exit_code(lambda: stage(Study.open(chosen.profile), chosen.job))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

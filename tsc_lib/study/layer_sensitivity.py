@@ -1,0 +1,132 @@
+"""Quantized models looked into, layer by layer: what int8 costs in the graph that runs, and what each layer bears."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tsc_lib import data
+from tsc_lib.benchmark.host import machine
+from tsc_lib.compress import number_format, parse
+from tsc_lib.compress.sensitivity import sensitivity
+from tsc_lib.core.spec import Spec
+from tsc_lib.core.store import StageFailed, run_or_load
+from tsc_lib.runtimes import convert
+from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, layer_errors
+from tsc_lib.study import Study, stages
+from tsc_lib.study.runtime_comparison import RuntimeComparison
+from tsc_lib.study.stages import COMPRESS_VERSION, DEPLOY_VERSION, DeployJob, TrainingRun
+
+LAYER_ERROR_VERSION = (*DEPLOY_VERSION, 1)
+SENSITIVITY_VERSION = (*COMPRESS_VERSION, 1)
+
+SERIES = 64
+"""Training series at most that layer errors are measured on."""
+
+CALIBRATION = 128
+"""Training series at most that ranges are observed on, as int8(static) does unless it is told another number."""
+
+KINDS = {
+    **dict.fromkeys(("query_key_value", "query", "key", "value", "key_value"), "query, key, value"),
+    "out": "attention output",
+    "expand": "expand",
+    "contract": "contract",
+    "hidden": "classifier",
+    "classify": "classifier",
+}
+"""Kinds of linear layers, by the name that a layer has within its part of the network."""
+
+WHERE = ["dataset", "model", "seed", "layer", "block", "kind"]
+ERROR_COLUMNS = [*WHERE, "recipe", "runtime", "sqnr_db", "status"]
+SENSITIVITY_COLUMNS = [*WHERE, "divergence", "loss_increase"]
+
+
+@dataclass(frozen=True)
+class SensitivityJob(Spec):
+    """A run's uncompressed model, each linear layer of it in int8 alone."""
+
+    run: TrainingRun
+    calibration: int
+
+
+def errors_of(run: TrainingRun, recipe: str, runtime: str) -> list[dict[str, Any]]:
+    """The layer errors of a variant in static int8 on training series, measured or loaded.
+
+    Raises
+    ------
+    StageFailed
+        If the variant cannot be deployed, or its layers not be looked into.
+    """
+
+    def work(folder: Path) -> dict[str, Any]:
+        deployed, _ = stages.evaluate(run, recipe, runtime)
+        dataset = data.load(run.data)
+        sample, _ = stages.context_of(run, dataset).sample(SERIES)
+        return {"layers": layer_errors(deployed, runtime, sample, dataset.equal_length)}
+
+    job = DeployJob(run, recipe, runtime, machine())
+    version = (*LAYER_ERROR_VERSION, *convert.version(runtime))
+    return run_or_load("layer-errors", version, run.label, job, work)[1]["layers"]
+
+
+def sensitivity_of(run: TrainingRun) -> list[dict[str, Any]]:
+    """What int8 of each linear layer alone does to a run's uncompressed model on training series, or load it."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        _, model = stages.compress_model(run, "baseline")
+        return {"layers": sensitivity(model, stages.context_of(run, data.load(run.data)), CALIBRATION)}
+
+    job = SensitivityJob(run, CALIBRATION)
+    return run_or_load("sensitivity", SENSITIVITY_VERSION, run.label, job, work)[1]["layers"]
+
+
+def error_table(comparison: RuntimeComparison) -> pd.DataFrame:
+    """Layer errors of static int8 in every runtime that a profile compares: columns `ERROR_COLUMNS`.
+
+    One row per data set, model, variant and linear layer; of a runtime that does not tell one, with its ``status``.
+    ``sqnr_db`` is the signal-to-quantization-noise ratio; ``block`` the encoder layer from 1, after the last of which
+    comes the classifier, and ``kind`` one of `KINDS`.
+    """
+    rows = []
+    for run in comparison.runs:
+        for recipe, runtime in comparison.variants:
+            if number_format(parse(recipe)) != "int8 static":
+                continue
+            variant = {"recipe": recipe, "runtime": runtime}
+            if runtime in REASONS:  # nothing to try, and so no failure to keep
+                rows.append({**run.names, **variant, "status": f"failed: unavailable: {REASONS[runtime]}"})
+                continue
+            try:
+                found = _placed(run, errors_of(run, recipe, runtime))
+                rows += [{**variant, **row, "status": "ok"} for row in found]
+            except StageFailed as failure:
+                rows.append({**run.names, **variant, "status": f"failed: {failure}"})
+    return pd.DataFrame(rows, columns=ERROR_COLUMNS)
+
+
+def sensitivity_table(study: Study) -> pd.DataFrame:
+    """Sensitivity of every linear layer of the uncompressed models of a study's first seed: `SENSITIVITY_COLUMNS`.
+
+    ``divergence`` and ``loss_increase`` are in nats; see `tsc_lib.compress.sensitivity.sensitivity`, and `error_table`
+    for ``block`` and ``kind``.
+    """
+    runs = [run for run in study.runs if run.seed == study.profile.seeds[0]]
+    rows = [row for run in runs for row in _placed(run, sensitivity_of(run))]
+    return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
+
+
+def _placed(run: TrainingRun, layers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows about linear layers with the places of these in the network."""
+    layers = list(layers)
+    numbers = [re.match(r"layers\.(\d+)\.", row["layer"]) for row in layers]
+    last = max((int(number[1]) for number in numbers if number), default=-1)
+    rows = []
+    for row, number in zip(layers, numbers, strict=True):
+        kind = next(KINDS[part] for part in row["layer"].split(".") if part in KINDS)
+        rows.append({**run.names, **row, "block": int(number[1]) + 1 if number else last + 2, "kind": kind})
+    return rows

@@ -1,0 +1,174 @@
+"""The comparison of runtimes: the same weights in every runtime, number format, batch size and number of threads."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsc_lib.benchmark import CONTROL
+from tsc_lib.benchmark.peak import OPERATIONS, PEAK
+from tsc_lib.benchmark.summary import cpu_ratio
+from tsc_lib.compress import BASELINE, parse, text
+from tsc_lib.core.spec import BenchmarkSettings
+from tsc_lib.core.store import StageFailed
+from tsc_lib.study import Study, stages
+from tsc_lib.study.schema import COSTS, qualities
+from tsc_lib.study.stages import REFERENCE, TrainingRun
+
+COSTS_COMPARED = [name for name in COSTS if not name.startswith("energy")]
+
+COLUMNS = [
+    *["dataset", "model", "recipe", "runtime", "number_format", "seed", "threads", "batch_size", "status"],
+    *["accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "agreement", "macs", "reference_macs"],
+    *["model_bytes", "int8_ops", "fp32_ops", "prepare_seconds", "prepare_peak_mb"],
+    *COSTS_COMPARED,
+    *["latency_p99_ms", "series_per_second", "fp32_ratio", "fp32_ratio_low", "fp32_ratio_high"],
+    *["peak_share", "peak_share_low", "peak_share_high"],
+]
+"""Columns of the table, in order."""
+
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+"""Of the latency's distribution, in `RuntimeComparison.latencies`."""
+
+
+class RuntimeComparison:
+    """What a profile's `runtimes` ask for, run or loaded like everything else of the study.
+
+    Parameters
+    ----------
+    study : Study
+        Whose first seed's models are compared.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.grid = study, study.profile.runtimes
+        self._sessions: dict[tuple[TrainingRun, int], list[dict[str, Any]]] = {}
+        self.variants = [(text(parse(recipe)), name) for recipe, names in self.grid.variants.items() for name in names]
+
+    @cached_property
+    def runs(self) -> list[TrainingRun]:
+        """The trained models that are compared."""
+        if not self.variants:
+            return []
+        models = self.grid.models or self.study.profile.models
+        datasets = self.grid.datasets or self.study.data_specs
+        first = [run for run in self.study.runs if run.seed == self.study.profile.seeds[0]]
+        return [run for run in first if run.model in models and run.data.name in datasets]
+
+    def settings(self, run: TrainingRun, threads: int) -> BenchmarkSettings:
+        """How a run is measured on so many threads."""
+        changes = {name: getattr(self.grid, name) for name in ("batch_sizes", "blocks", "max_seconds")}
+        return dataclasses.replace(self.study.settings(run), threads=threads, **changes)
+
+    def session(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
+        """The rows of a run's benchmark session on so many threads; empty if it failed."""
+        if (run, threads) not in self._sessions:  # the table and the latencies both ask for it
+            self._sessions[run, threads] = self._session(run, threads)
+        return self._sessions[run, threads]
+
+    def _session(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
+        working = [v for v in self.variants if self.study.evaluate(run, *v)["status"] == "ok"]
+        try:
+            session = stages.measure(
+                run, working, self.settings(run, threads), progress=False, beside_peak=threads == 1
+            )
+            return session["results"]
+        except StageFailed:
+            return []
+
+    def measure(self, run: TrainingRun) -> None:
+        """Measure a run on every number of threads, and what a core computes at most."""
+        for threads in self.grid.threads:
+            self.session(run, threads)
+        self.peaks()
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        rows = [row for run in self.runs for threads in self.grid.threads for row in self._rows(run, threads)]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def table(self) -> pd.DataFrame:
+        """One row per data set, model, variant, number of threads and batch size.
+
+        ``cpu_ratio`` is variant ÷ reference on the same threads; ``agreement`` the share of test series that get the
+        class that the reference gives them; ``reference_macs`` the work of the uncompressed model for one series;
+        ``fp32_ratio`` is CPU time ÷ that of the uncompressed model in fp32 in the same runtime, paired too;
+        ``peak_share`` the rate of the uncompressed model's arithmetic ÷ the peak of one core in fp32, paired too;
+        ``prepare_seconds`` and ``prepare_peak_mb`` what it took to compile or convert the model; ``series_per_second``
+        the throughput of one call after another at the median latency. Columns: `COLUMNS`.
+        """
+        return self._table.copy()
+
+    def _rows(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
+        costs = {(row["name"], row["batch_size"]): row for row in self.session(run, threads)}
+        reference = self.study.evaluate(run, *REFERENCE)
+        rows = []
+        for recipe, runtime in self.variants:
+            record = self.study.evaluate(run, recipe, runtime)
+            known = {**run.names, "recipe": recipe, "runtime": runtime}
+            known |= {"threads": threads, "status": record["status"]}
+            if record["status"] == "ok":
+                known |= qualities(record, reference) | self._preparation(record, reference)
+            for size in self.grid.batch_sizes:
+                row = {**known, "batch_size": size}
+                if record["status"] == "ok":
+                    cost = costs.get((f"{recipe} in {runtime}", size), {"status": "failed: its session failed"})
+                    row |= {name: cost.get(name) for name in COSTS_COMPARED} | {"status": cost["status"]}
+                    if cost["status"] == "ok":
+                        row["latency_p99_ms"] = float(np.percentile(cost["latency_ms"], 99))
+                        row["series_per_second"] = 1000 * size / cost["latency_p50_ms"]
+                        row |= _paired("fp32_ratio", cost, costs.get((f"{BASELINE} in {runtime}", size)))
+                        arithmetic = 2 * reference["measures"]["macs"] * size / OPERATIONS  # in products of the peak's
+                        row |= _paired("peak_share", costs.get((PEAK, size)), cost, arithmetic)
+                rows.append(row)
+        return rows
+
+    @staticmethod
+    def _preparation(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+        agree = np.array(record["predicted"]) == np.array(reference["predicted"])
+        details = record["deployed"]["details"]
+        return {
+            "agreement": float(agree.mean()),
+            "reference_macs": reference["measures"]["macs"],
+            "number_format": record["number_format"],
+            **{name: details.get(name) for name in ("prepare_seconds", "prepare_peak_mb")},
+        }
+
+    def latencies(self) -> pd.DataFrame:
+        """Percentiles of the wall time of single calls at the smallest batch size: columns `percentile`, `latency_ms`.
+
+        One row per data set, model, variant, number of threads and percentile of `PERCENTILES`.
+        """
+        rows = []
+        size = min(self.grid.batch_sizes, default=1)
+        for run in self.runs:
+            for threads in self.grid.threads:
+                for row in self.session(run, threads):
+                    if row["batch_size"] == size and row["status"] == "ok" and row["name"] not in (CONTROL, PEAK):
+                        recipe, _, runtime = row["name"].rpartition(" in ")
+                        names = {"dataset": run.data.name, "model": run.model, "threads": threads}
+                        names |= {"recipe": recipe, "runtime": runtime, "batch_size": size}
+                        values = np.percentile(row["latency_ms"], PERCENTILES)
+                        rows += [
+                            {**names, "percentile": percentile, "latency_ms": float(value)}
+                            for percentile, value in zip(PERCENTILES, values, strict=True)
+                        ]
+        return pd.DataFrame(rows)
+
+    def peaks(self) -> pd.DataFrame:
+        """What one core computes at most, by number format: columns `number_format`, `gflops` and `status`."""
+        return pd.DataFrame(stages.peaks())
+
+
+def _paired(
+    name: str, cost: dict[str, Any] | None, other: dict[str, Any] | None, factor: float = 1.0
+) -> dict[str, float]:
+    """CPU time of one variant of a session ÷ another's, times a factor, with interval; nothing if one is missing."""
+    if cost is None or other is None or {cost["status"], other["status"]} != {"ok"}:
+        return {}
+    ratio = cpu_ratio(cost, other)
+    return {name + end: factor * value for end, value in zip(("", "_low", "_high"), ratio, strict=True)}

@@ -1,0 +1,337 @@
+"""The stages of the study: train, compress, deploy and benchmark, each done once or loaded from the store."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tsc_lib import compress, data, runtimes, training
+from tsc_lib.benchmark import BenchmarkSettings, Candidate, peak, run_session, save_inputs
+from tsc_lib.benchmark.host import Machine, machine
+from tsc_lib.compress import CompressedModel, TrainingContext
+from tsc_lib.core.files import read_json
+from tsc_lib.core.spec import DataSpec, Spec, TrainSpec
+from tsc_lib.core.store import run_or_load
+from tsc_lib.energy import EnergyMeter, Reading
+from tsc_lib.energy.opcount import modelled
+from tsc_lib.models import zoo
+from tsc_lib.models.compressed import macs_by_exit, measures
+from tsc_lib.models.transformer import TransformerConfig, check_length
+from tsc_lib.runtimes import convert
+from tsc_lib.runtimes import graph as lean
+from tsc_lib.runtimes.cascade import CascadePredictor
+from tsc_lib.study.operations import operations
+
+Progress = Callable[[str], None]
+
+# Of what each stage computes: its own version after those of the stages that it builds on.
+TRAIN_VERSION = (3,)
+COMPRESS_VERSION = (*TRAIN_VERSION, 1)
+DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
+BENCHMARK_VERSION = (*DEPLOY_VERSION, *runtimes.VERSION, 1)
+PEAK_VERSION = (1,)
+PEAK_LOADER = "tsc_lib.benchmark.peak:load"
+
+REFERENCE = (compress.BASELINE, "eager")
+"""Recipe and runtime that every cost is compared with."""
+
+
+@dataclass(frozen=True)
+class TrainingRun(Spec):
+    """One trained model: a data set, an architecture, the settings and a seed."""
+
+    data: DataSpec
+    model: str
+    train: TrainSpec
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """Readable name, e.g. ``PLAID-T1-s0``."""
+        return f"{self.data.name}-{self.model}-s{self.seed}"
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What tables call it: columns `dataset`, `model` and `seed`."""
+        return {"dataset": self.data.name, "model": self.model, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class CompressJob(Spec):
+    """A run's model after a recipe."""
+
+    run: TrainingRun
+    recipe: str
+
+
+@dataclass(frozen=True)
+class DeployJob(Spec):
+    """A compressed model in a runtime, made on a machine: converters and compilers ask what its processor can do."""
+
+    run: TrainingRun
+    recipe: str
+    runtime: str
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class BenchmarkJob(Spec):
+    """Variants of one run, as (recipe, runtime), measured side by side on a machine, its energy by a source."""
+
+    run: TrainingRun
+    variants: tuple[tuple[str, str], ...]
+    settings: BenchmarkSettings
+    machine: Machine
+    energy: dict[str, Any]
+    beside_peak: bool = False
+
+
+@dataclass(frozen=True)
+class PeakJob(Spec):
+    """The peak of a processor, as a version of torch reaches it."""
+
+    cpu_model: str
+    torch_version: str
+
+
+def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+    """Train a run's model, or load it; the folder then holds it as `compress.load_model` reads it."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        torch.set_num_threads(1)  # more threads would change the order of sums, and so the weights
+        dataset = data.load(run.data)
+        torch.manual_seed(run.seed)
+        network = zoo.build(run.model, dataset.channels, len(dataset.classes))
+        _check_lengths(network.config, dataset)
+        history = training.fit(
+            network,
+            dataset.train,
+            dataset.valid,
+            run.train,
+            run.seed,
+            equal_length=dataset.equal_length,
+            checkpoint=folder / "checkpoint.safetensors",
+            progress=None if progress is None else lambda line: progress(f"{run.label}: {line}"),
+        )
+        (folder / "checkpoint.safetensors").unlink()
+        compress.save_model(CompressedModel(network, int(np.median(dataset.train.lengths))), folder)
+        return {"history": history}
+
+    return run_or_load("train", TRAIN_VERSION, run.label, run, work)
+
+
+def context_of(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:
+    """What a compression step may use of a run's data and settings."""
+    return TrainingContext(dataset.train, dataset.valid, dataset.equal_length, run.train, run.seed)
+
+
+def compress_model(
+    run: TrainingRun, recipe: str, progress: Progress | None = None, watch: training.Watch | None = None
+) -> tuple[Path, CompressedModel]:
+    """Apply a recipe to a run's model, or load the result; recipes that begin alike share their beginnings.
+
+    If the last step trains, `watch` sees its history after every epoch, and may raise a `StageFailed` to leave it.
+    """
+    steps = compress.parse(recipe)
+    recipe = compress.text(steps)
+    if not steps:
+        folder, _ = train(run, progress)
+        return folder, compress.load_model(folder)
+
+    def work(folder: Path) -> dict[str, Any]:
+        torch.set_num_threads(1)
+        if progress is not None:
+            progress(f"{run.label}: {recipe}")
+        _, parent = compress_model(run, compress.text(steps[:-1]), progress)
+        dataset = data.load(run.data)
+        checkpoints = folder / "checkpoints"
+        teacher = compress_model(run, compress.BASELINE, progress)[1]
+        context = dataclasses.replace(context_of(run, dataset), folder=checkpoints, teacher=teacher, watch=watch)
+        model = compress.apply(parent, compress.text(steps[-1:]), context)
+        _check_lengths(model.network.config, dataset)  # a step may have made longer patches
+        compress.save_model(model, folder)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return {}
+
+    folder, _ = run_or_load("compress", COMPRESS_VERSION, run.label, CompressJob(run, recipe), work)
+    return folder, compress.load_model(folder)
+
+
+def _check_lengths(config: TransformerConfig, dataset: data.Dataset) -> None:
+    for split, name in ((dataset.train, "train"), (dataset.valid, "validation"), (dataset.test, "test")):
+        for length in (split.lengths.min(), split.lengths.max()):
+            check_length(config, int(length), f"a {name} series of {dataset.name}")
+
+
+def evaluate(
+    run: TrainingRun, recipe: str, runtime: str, progress: Progress | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Bring a compressed model into a runtime and classify the test set there, or load the result.
+
+    The record holds the predictions, what the runtime made of the model and the evidence of every step; of a model with
+    early exits also `by_exit` of the test series, and then the MACs among its measures are their mean.
+    """
+    recipe = compress.text(compress.parse(recipe))
+
+    def work(folder: Path) -> dict[str, Any]:
+        torch.set_num_threads(1)
+        if progress is not None:
+            progress(f"{run.label}: {recipe} in {runtime}")
+        _, model = compress_model(run, recipe, progress)
+        dataset = data.load(run.data)
+        result = convert.convert(model, runtime, folder, equal_length=dataset.equal_length)
+        predictor = runtimes.load(folder, runtime)
+        logits = training.classify(predictor, dataset.test, dataset.equal_length)
+        if not np.isfinite(logits).all():
+            raise RuntimeError("the logits of the test set are not finite")
+        sizes, early = measures(model), {}
+        if isinstance(predictor, CascadePredictor):
+            early = {"exits": by_exit(model, predictor.left)}
+            sizes["macs"] = round(early["exits"]["macs_mean"])
+        return {
+            "classes": dataset.classes,
+            "true": dataset.test.y.tolist(),
+            "predicted": logits.argmax(axis=1).tolist(),
+            "number_format": model.number_format,
+            "measures": sizes,
+            "deployed": dataclasses.asdict(result),
+            "evidence": [dataclasses.asdict(e) for e in model.evidence],
+            **early,
+        }
+
+    version = (*DEPLOY_VERSION, *convert.version(runtime))
+    return run_or_load("deploy", version, run.label, DeployJob(run, recipe, runtime, machine()), work)
+
+
+def by_exit(model: CompressedModel, left: np.ndarray) -> dict[str, Any]:
+    """Where series leave a model with early exits, and the MACs that takes for series of the reference length.
+
+    Parameters
+    ----------
+    model : CompressedModel
+        With early exits.
+    left : ndarray of int, shape (exits + 1,)
+        How many series left at each exit, and last how many did not.
+
+    Returns
+    -------
+    dict
+        Lists with an entry for each exit and one for the end: ``layers``, ``thresholds`` (none for the end), ``left``
+        (shares) and ``macs``; and over the series ``macs_mean``, ``macs_p95`` and ``macs_worst``.
+    """
+    config, macs = model.network.config, macs_by_exit(model.network, model.reference_length)
+    shares = left / left.sum()
+    return {
+        "layers": list(config.places),
+        "thresholds": [*(threshold for _, threshold in config.exits or ()), None],
+        "left": shares.tolist(),
+        "macs": macs,
+        "macs_mean": float(shares @ macs),
+        "macs_p95": macs[int((shares.cumsum() < 0.95 - 1e-9).sum())],
+        "macs_worst": max(count for count, share in zip(macs, shares, strict=True) if share),
+    }
+
+
+def modelled_energy(folder: Path, batch_size: int) -> Reading:
+    """Energy of one call of the variant in `deployed`'s folder, for series of train's median length.
+
+    With early exits it is expected, from where the test series leave.
+    """
+    model, record = read_json(folder / "model.json"), read_json(folder / "record.json")
+    number_format = model["number_format"]
+    counted = operations(
+        TransformerConfig(**model["config"]),
+        model["reference_length"],
+        batch_size,
+        number_format if number_format.endswith("weights") else number_format.split()[0],
+        {own for layer in model.get("quantization", {}).get("fp32_layers", ()) for own in lean.sources(layer)},
+        record["exits"]["left"] if "exits" in record else None,
+    )
+    return modelled(folder.name, counted, inferences=batch_size)
+
+
+def measure(
+    run: TrainingRun,
+    variants: list[tuple[str, str]],
+    settings: BenchmarkSettings,
+    progress: bool | None = None,
+    beside_peak: bool = False,
+) -> dict[str, Any]:
+    """Measure variants of a run against the reference in one session, or load the session.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        Whose model to measure.
+    variants : list of (str, str)
+        Recipe and runtime of each, which `deployed` can make; the reference need not be among them.
+    settings : BenchmarkSettings
+        How to measure.
+    progress : bool, optional
+        Whether to draw progress bars; by default on a terminal only.
+    beside_peak : bool
+        Whether to measure `tsc_lib.benchmark.peak.PEAK` among them.
+
+    Returns
+    -------
+    dict
+        A `tsc_lib.benchmark.Session`, whose results are named "recipe in runtime".
+    """
+    measured = tuple(v for v in variants if v != REFERENCE)
+
+    def candidate(variant: tuple[str, str]) -> Candidate:
+        folder, _ = evaluate(run, *variant)
+        options = {"folder": str(folder), "runtime": variant[1], "threads": settings.threads}
+        return Candidate(" in ".join(variant), "tsc_lib.runtimes:load", options)
+
+    def work(folder: Path) -> dict[str, Any]:
+        dataset = data.load(run.data)
+        inputs = folder / "inputs.npz"
+        save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
+        candidates = [candidate(v) for v in measured]
+        if beside_peak:
+            options = {"number_format": "fp32", "threads": settings.threads, "classes": len(dataset.classes)}
+            candidates.append(Candidate(peak.PEAK, PEAK_LOADER, options))
+        return {"session": run_session(candidate(REFERENCE), candidates, inputs, settings, progress=progress)}
+
+    energy = EnergyMeter.auto().describe()  # other watts or another source are another result
+    job = BenchmarkJob(run, measured, settings, machine(), energy, beside_peak)
+    version = (*BENCHMARK_VERSION, *(number for _, runtime in measured for number in convert.version(runtime)))
+    _, record = run_or_load("benchmark", version, run.label, job, work)
+    return record["session"]
+
+
+def peaks() -> list[dict[str, Any]]:
+    """Measure what one core computes at most, or load it: one dictionary per number format.
+
+    Returns
+    -------
+    list of dict
+        ``number_format``, ``gflops`` (billions of operations a second of CPU time, median over windows; None where the
+        processor has no instructions for the format) and ``status``.
+    """
+    settings = BenchmarkSettings(batch_sizes=(1,), series=1, blocks=20, max_seconds=10.0)
+
+    def work(folder: Path) -> dict[str, Any]:
+        inputs = folder / "inputs.npz"
+        save_inputs(inputs, [np.zeros((1, 1), np.float32)], equal_length=True, settings=settings)
+        candidates = [Candidate(name, PEAK_LOADER, {"number_format": name, "threads": 1}) for name in peak.FORMATS]
+        session = run_session(candidates[0], candidates[1:], inputs, settings, progress=False)
+        rows = [row for row in session["results"] if row["role"] != "control"]
+        return {"peaks": [_peak(row) for row in rows]}
+
+    job = PeakJob(machine().cpu_model, machine().versions["torch"])
+    return run_or_load("peak", PEAK_VERSION, "peak", job, work)[1]["peaks"]
+
+
+def _peak(row: dict[str, Any]) -> dict[str, Any]:
+    milliseconds = row["cpu_ms_per_sample"]
+    gflops = None if milliseconds is None else peak.OPERATIONS / milliseconds / 1e6
+    return {"number_format": row["name"], "gflops": gflops, "status": row["status"]}

@@ -1,0 +1,214 @@
+"""Training as the study did it: Adam, cross-entropy, the best epoch by validation; deterministic and resumable."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsc_lib.core.files import write_bytes
+from tsc_lib.core.spec import TrainSpec
+from tsc_lib.data import Split, batches
+from tsc_lib.models.transformer import Transformer
+
+Progress = Callable[[str], None]
+Watch = Callable[[list[dict[str, Any]]], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def _tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
+    return torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)
+
+
+def classify(
+    predict: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+    split: Split,
+    equal_length: bool,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Logits (n, classes) of every series of a split, in its order, from any `tsc_lib.runtimes.Predictor`."""
+    logits: dict[int, np.ndarray] = {}
+    for batch in batches(split, batch_size, equal_length=equal_length):
+        logits |= dict(zip(batch.index.tolist(), predict(batch.x, batch.lengths), strict=True))
+    return np.stack([logits[i] for i in range(len(split))])
+
+
+def evaluator(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+    """What `classify` takes, from a network that may still be in training: without dropout and gradients."""
+    model.eval()
+
+    def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        with torch.inference_mode():
+            return model(*_tensors(x, lengths)).numpy()
+
+    return predict
+
+
+def fit(
+    model: Transformer,
+    train: Split,
+    valid: Split,
+    spec: TrainSpec,
+    seed: int,
+    *,
+    equal_length: bool,
+    checkpoint: Path | None = None,
+    after_step: Callable[[], None] | None = None,
+    loss: Loss | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> list[dict[str, Any]]:
+    """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
+
+    The same seed gives the same weights, bit for bit, on one thread; also when the training was killed and went on
+    from its checkpoint, since every epoch draws from its own generators.
+
+    Parameters
+    ----------
+    model : Transformer
+        Trained in place.
+    train, valid : Split
+        Nothing else reaches training or selection.
+    spec : TrainSpec
+        Epochs, batch size, learning rate and its warm-up.
+    seed : int
+        Of the order of the series and of dropout.
+    equal_length : bool
+        Whether all series have one length, so that no mask is needed.
+    checkpoint : Path, optional
+        File that is written after every epoch, and resumed from if it exists.
+    after_step : callable, optional
+        Called after each step of the optimiser, e.g. to keep pruned weights at zero.
+    loss : callable, optional
+        Takes the logits (n, classes) of a batch and the positions (n,) of its series in `train`; returns what is
+        minimised, a mean over the batch. By default the cross-entropy with the series' classes.
+    progress : callable, optional
+        Takes a line of text after every epoch.
+    watch : callable, optional
+        Takes the entries of all epochs so far once the checkpoint has them, and may raise to stop a training that is
+        not worth its time; the same training then goes on from there if it is ever wanted again.
+
+    Returns
+    -------
+    list of dict
+        One entry per epoch: epoch, train_loss, valid_loss, valid_accuracy, seconds, cpu_seconds, best.
+
+    Raises
+    ------
+    RuntimeError
+        If the loss is no longer finite.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, fused=True)
+    history: list[dict[str, Any]] = []
+    best = copy.deepcopy(model.state_dict())
+    if checkpoint is not None and checkpoint.exists():
+        history, best = _resume(checkpoint, model, optimizer)
+    for epoch in range(len(history), spec.epochs):
+        started, cpu_started = time.perf_counter(), time.process_time()
+        torch.manual_seed(seed * 100_003 + epoch)
+        rng = np.random.default_rng([seed, epoch])
+        train_loss = _train_epoch(model, optimizer, train, spec, epoch, rng, equal_length, after_step, loss)
+        logits = torch.from_numpy(classify(evaluator(model), valid, equal_length))
+        target = torch.from_numpy(valid.y)
+        entry = {
+            "epoch": epoch + 1,
+            "train_loss": train_loss,
+            "valid_loss": F.cross_entropy(logits, target).item(),
+            "valid_accuracy": (logits.argmax(1) == target).double().mean().item(),
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - cpu_started,
+        }
+        if not np.isfinite([entry["train_loss"], entry["valid_loss"]]).all():
+            raise RuntimeError(f"the loss is not finite in epoch {epoch + 1}")
+        history.append(entry)
+        if best_epoch(history) == epoch + 1:
+            best = copy.deepcopy(model.state_dict())
+        if checkpoint is not None:
+            _save(checkpoint, model, optimizer, best, history)
+        if progress is not None:
+            progress(f"epoch {epoch + 1}/{spec.epochs}: validation accuracy {entry['valid_accuracy']:.3f}")
+        if watch is not None:
+            watch(history)
+    model.load_state_dict(best)
+    model.eval()
+    chosen = best_epoch(history)
+    return [{**entry, "best": entry["epoch"] == chosen} for entry in history]
+
+
+def best_epoch(history: list[dict[str, Any]]) -> int:
+    """Epoch, from 1, of the highest validation accuracy; the lowest validation loss breaks ties."""
+    return max(history, key=lambda e: (e["valid_accuracy"], -e["valid_loss"]))["epoch"]
+
+
+def _train_epoch(
+    model: Transformer,
+    optimizer: torch.optim.Optimizer,
+    train: Split,
+    spec: TrainSpec,
+    epoch: int,
+    rng: np.random.Generator,
+    equal_length: bool,
+    after_step: Callable[[], None] | None,
+    loss_of: Loss | None,
+) -> float:
+    model.train()
+    total = 0.0
+    steps_before = epoch * math.ceil(len(train) / spec.batch_size)
+    batch_stream = batches(train, spec.batch_size, equal_length=equal_length, rng=rng)
+    for step, batch in enumerate(batch_stream, start=steps_before + 1):
+        warmth = min(1.0, step / spec.warmup_steps) if spec.warmup_steps else 1.0
+        optimizer.param_groups[0]["lr"] = spec.learning_rate * warmth
+        optimizer.zero_grad()
+        logits = model(*_tensors(batch.x, batch.lengths))
+        if loss_of is None:
+            loss = F.cross_entropy(logits, torch.from_numpy(train.y[batch.index]))
+        else:
+            loss = loss_of(logits, torch.from_numpy(batch.index))
+        loss.backward()
+        optimizer.step()
+        if after_step is not None:
+            after_step()
+        total += loss.item() * len(batch.index)
+    return total / len(train)
+
+
+def _save(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    history: list[dict[str, Any]],
+) -> None:
+    state = {f"model.{k}": v for k, v in model.state_dict().items()}
+    state |= {f"best.{k}": v for k, v in best.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        state |= {f"adam.{index}.{k}": v for k, v in moments.items()}
+    write_bytes(path, save(state, metadata={"history": json.dumps(history)}))
+
+
+def _resume(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        history = json.loads(file.metadata()["history"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
+    best = {k.removeprefix("best."): v for k, v in state.items() if k.startswith("best.")}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        if name.startswith("adam."):
+            _, index, moment = name.split(".")
+            moments.setdefault(int(index), {})[moment] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return history, best
