@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tsc_lib.compress import CompressedModel, load_model
+from tsc_lib.models.compressed import CompressedModel, load_model
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import graph_inputs
 from tsc_lib.runtimes.tracing import calibration_of, example

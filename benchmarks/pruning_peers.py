@@ -25,14 +25,15 @@ import torch
 import torch_pruning as tp
 from torch.nn import functional as F
 
-from tsc_lib import compress, data
-from tsc_lib.compress import CompressedModel, TrainingContext, count_macs
+from tsc_lib import data
+from tsc_lib.compress import BASELINE, TrainingContext, apply
 from tsc_lib.compress.importance import BATCH, OBSERVED
 from tsc_lib.compress.surgery import rebuilt
 from tsc_lib.core.errors import UserError, exit_code
 from tsc_lib.core.files import write_text
 from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split, batches
+from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.transformer import EncoderLayer, Transformer
 from tsc_lib.study import stages
 from tsc_lib.training import classify, evaluator
@@ -127,7 +128,7 @@ def accuracy(network: Transformer, split: Split, equal_length: bool) -> float:
 def compare(run: stages.TrainingRun, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:
     """A row for the uncompressed model, and one for each method before and after fine-tuning."""
     dataset = data.load(run.data)
-    _, whole = stages.compress_model(run, compress.BASELINE)
+    _, whole = stages.compress_model(run, BASELINE)
     context = TrainingContext(dataset.train, dataset.valid, dataset.equal_length, run.train, run.seed)
     length, slopes = whole.reference_length, gradients(whole.network, context)
     tuning = context if series is None else dataclasses.replace(context, train=context.sample(series)[0])
@@ -147,13 +148,13 @@ def compare(run: stages.TrainingRun, ratio: float, epochs: int, series: int | No
         return found
 
     def rows(package: str, method: str, model: CompressedModel) -> Iterator[dict[str, Any]]:
-        tuned = compress.apply(model, f"finetune({epochs})", tuning)
+        tuned = apply(model, f"finetune({epochs})", tuning)
         yield row(package, method, model) | {"tuned_on": 0}
         yield row(package, method, tuned) | {"tuned_on": len(tuning.train)}
 
     yield row("none", "uncompressed", whole) | {"tuned_on": 0}
     for criterion in OURS:
-        model = compress.apply(whole, f"prune({criterion}, {ratio})", context)
+        model = apply(whole, f"prune({criterion}, {ratio})", context)
         macs = count_macs(model.network, length)  # the same for every criterion
         yield from rows("tsc_lib", criterion, model)
     for importance in THEIRS:

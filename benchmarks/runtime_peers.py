@@ -20,10 +20,11 @@ from plain_runtimes import WAYS
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.benchmark.summary import cpu_ratio
+from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import exit_code
 from tsc_lib.core.files import write_text
 from tsc_lib.study import Study, stages
-from tsc_lib.study.stages import REFERENCE, TrainingRun
+from tsc_lib.study.stages import TrainingRun
 
 RECIPES = {"fp32": "baseline", "int8": "int8(static)"}
 
@@ -63,15 +64,15 @@ def measure(run: TrainingRun, ways: list[str], settings: BenchmarkSettings) -> l
     candidates = []
     for way in ways:
         runtime, number_format = way.split()
-        recipe = RECIPES[number_format]
-        ours, _ = stages.evaluate(run, recipe, runtime)
+        recipe = Recipe.parse(RECIPES[number_format])
+        ours, _ = stages.evaluate(run, Variant(recipe, runtime))
         trained, _ = stages.compress_model(run, recipe)
         plain = {"folder": str(trained), "way": way, "equal_length": dataset.equal_length}
         candidates += [
             Candidate(f"ours, {way}", "tsc_lib.runtimes:load", {"folder": str(ours), "runtime": runtime, **common}),
             Candidate(f"plain, {way}", "plain_runtimes:load", {**plain, **common}),
         ]
-    folder, _ = stages.evaluate(run, *REFERENCE)
+    folder, _ = stages.evaluate(run, REFERENCE)
     reference = Candidate("eager", "tsc_lib.runtimes:load", {"folder": str(folder), "runtime": "eager", **common})
     with tempfile.TemporaryDirectory() as temporary:
         inputs = Path(temporary) / "inputs.npz"

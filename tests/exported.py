@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from tsc_lib import runtimes
-from tsc_lib.compress import CompressedModel
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig, length_limits
 from tsc_lib.runtimes import convert
 

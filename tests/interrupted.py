@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tsc_lib import training
-from tsc_lib.compress import CompressedModel, TrainingContext, apply
+from tsc_lib.compress import TrainingContext, apply
+from tsc_lib.models.compressed import CompressedModel
 
 
 def resumed(

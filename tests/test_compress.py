@@ -10,22 +10,13 @@ import pytest
 import torch
 
 from tsc_lib import compress, data
-from tsc_lib.compress import (
-    CompressedModel,
-    NoEffect,
-    TrainingContext,
-    apply,
-    count_macs,
-    load_model,
-    parse,
-    save_model,
-    text,
-)
+from tsc_lib.compress import NoEffect, Recipe, TrainingContext, apply
 from tsc_lib.compress.importance import head_importance, neuron_importance
 from tsc_lib.compress.recipe import register
 from tsc_lib.compress.surgery import keep
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import TrainSpec
+from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.zoo import build
 
 
@@ -57,8 +48,8 @@ def model() -> CompressedModel:
     ],
 )
 def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
-    assert text(parse(written)) == canonical
-    assert parse(canonical) == parse(written)
+    assert str(Recipe.parse(written)) == canonical
+    assert Recipe.parse(canonical) == Recipe.parse(written)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +88,7 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
 )
 def test_bad_recipes_are_one_sentence(recipe: str, sentence: str) -> None:
     with pytest.raises(UserError, match=r".*") as caught:
-        parse(recipe)
+        Recipe.parse(recipe)
     assert sentence in str(caught.value)
 
 

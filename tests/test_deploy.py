@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from tsc_lib import data, runtimes
-from tsc_lib.compress import CompressedModel, TrainingContext, apply
+from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.core.spec import TrainSpec
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import Form, InferenceTransformer

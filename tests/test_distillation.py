@@ -11,12 +11,13 @@ import torch
 from interrupted import resumed
 
 from tsc_lib import data
-from tsc_lib.compress import CompressedModel, TrainingContext, apply, load_model, save_model
+from tsc_lib.compress import Recipe, TrainingContext, apply
 from tsc_lib.compress.distillation import Distill, distillation_loss
 from tsc_lib.compress.features import MAP, FeatureLoss, features_of
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
+from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.zoo import build
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
@@ -194,7 +195,7 @@ def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
 ) -> None:
     monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path)
     unit = TrainingRun(data.resolve("ItalyPowerDemand"), "T1", TrainSpec(epochs=1), 3)
-    _, uncompressed = stages.compress_model(unit, "baseline")
+    _, uncompressed = stages.compress_model(unit, Recipe.parse("baseline"))
     taught: list[np.ndarray] = []
 
     def seen(predict, split, equal_length):
@@ -202,7 +203,7 @@ def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
         return taught[-1]
 
     monkeypatch.setattr("tsc_lib.compress.distillation.classify", seen)
-    folder, made = stages.compress_model(unit, "student(1, 2, 8, 16) > distill(1)")
+    folder, made = stages.compress_model(unit, Recipe.parse("student(1, 2, 8, 16) > distill(1)"))
     dataset = data.load(unit.data)
     [logits] = taught
     np.testing.assert_array_equal(logits, classify(evaluator(uncompressed.network), dataset.train, True))
@@ -223,4 +224,4 @@ def test_a_patch_that_is_too_short_for_the_test_set_is_refused(tmp_path: Path, m
         (folder / f"Toy_{part}.ts").write_text("\n".join(lines) + "\n")
     unit = TrainingRun(data.resolve(str(folder)), "T1", TrainSpec(epochs=1), 0)
     with pytest.raises(UserError, match="a test series of Toy has 1030 time steps, but the model reads between 1 and"):
-        stages.compress_model(unit, "student(1, patch=1)")
+        stages.compress_model(unit, Recipe.parse("student(1, patch=1)"))

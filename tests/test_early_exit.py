@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tsc_lib import data, figures, runtimes
-from tsc_lib.compress import CompressedModel, NoEffect, TrainingContext, apply, count_macs, load_model, save_model
+from tsc_lib.compress import NoEffect, Recipe, TrainingContext, Variant, apply
 from tsc_lib.compress.early_exit import class_tokens, fitted, threshold_for
 from tsc_lib.compress.early_exit import leaving as places
 from tsc_lib.core import store
@@ -21,7 +21,7 @@ from tsc_lib.data import Split
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
-from tsc_lib.models.compressed import macs_by_exit
+from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, macs_by_exit, save_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.cascade import CascadePredictor, confidence
@@ -250,7 +250,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     [run] = study.runs
-    _, model = stages.compress_model(run, RECIPE)
+    _, model = stages.compress_model(run, Recipe.parse(RECIPE))
     load = data.load
 
     def poisoned(spec):
@@ -259,13 +259,13 @@ def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.M
 
     monkeypatch.setattr(data, "load", poisoned)
     monkeypatch.setattr(stages, "COMPRESS_VERSION", (0,))  # not from the store
-    _, again = stages.compress_model(run, RECIPE)
+    _, again = stages.compress_model(run, Recipe.parse(RECIPE))
     assert again.network.config == model.network.config and again.evidence[-1] == model.evidence[-1]
 
 
 def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
     [run] = study.runs
-    record = study.evaluate(run, RECIPE, "eager")
+    record = study.evaluate(run, Variant.parse(RECIPE, "eager"))
     exits = record["exits"]
     assert sum(exits["left"]) == pytest.approx(1) and exits["layers"] == [1, 4, 8]
     assert exits["macs_mean"] == pytest.approx(np.dot(exits["left"], exits["macs"]))
@@ -292,7 +292,10 @@ def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> 
     assert {"model.onnx", "model-2.onnx", "model-3.onnx"} < names
     assert bundle.read(tmp_path / "model").recipe == RECIPE
     prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
-    assert prediction.logits.argmax(axis=1).tolist() == study.evaluate(run, RECIPE, "onnxruntime")["predicted"]
+    assert (
+        prediction.logits.argmax(axis=1).tolist()
+        == study.evaluate(run, Variant.parse(RECIPE, "onnxruntime"))["predicted"]
+    )
     card = (tmp_path / "model" / "model_card.md").read_text()
     assert "mean over the test series" in card and "after layer 4" in card
     assert pd.notna(study.results().query("runtime == 'onnxruntime'").latency_p95_ms).all()

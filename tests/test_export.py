@@ -13,6 +13,7 @@ import pytest
 from test_deploy import needs_compiler
 
 from tsc_lib import cli, data, runtimes
+from tsc_lib.compress import Variant
 from tsc_lib.core import cpus, store
 from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
@@ -58,7 +59,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: Path) -> None:
     [run] = study.runs
-    record = study.evaluate(run, RECIPE, "onnxruntime")
+    record = study.evaluate(run, Variant.parse(RECIPE, "onnxruntime"))
     prediction = predict(folder, Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
     assert prediction.logits.argmax(axis=1).tolist() == record["predicted"]
     assert prediction.right() == (np.sum(np.equal(record["true"], record["predicted"])), 1029)
@@ -74,7 +75,7 @@ def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path
     assert bundle.read(tmp_path / "model").instructions == cpus.instructions()
     prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
     assert prediction.logits.argmax(axis=1).tolist() == compiled.deploy(run, RECIPE, "inductor")["predicted"]
-    eager = runtimes.load(stages.evaluate(run, RECIPE, "eager")[0], "eager")
+    eager = runtimes.load(stages.evaluate(run, Variant.parse(RECIPE, "eager"))[0], "eager")
     test = np.stack(data.load(run.data).test.x)
     np.testing.assert_allclose(prediction.logits, eager(test), atol=1e-5)
 

@@ -17,14 +17,15 @@ from torch import nn
 from torch._inductor.cpu_vec_isa import VecAVX512VNNI, pick_vec_isa
 from torch.nn import functional as F
 
-from tsc_lib import compress, data, figures, runtimes
+from tsc_lib import data, figures, runtimes
 from tsc_lib.analysis import findings
-from tsc_lib.compress import CompressedModel, TrainingContext, apply, load_model, parse, save_model, text
+from tsc_lib.compress import Recipe, TrainingContext, apply
 from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.core.spec import DataSpec, TrainSpec
 from tsc_lib.energy.opcount import modelled
+from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import InferenceTransformer, sources
@@ -63,7 +64,7 @@ def logits_of(model: CompressedModel, context: TrainingContext) -> np.ndarray:
 @pytest.mark.parametrize(
     ("written", "canonical"),
     [
-        ("int8(static, observer=own)", "int8(static)"),
+        ("int8(static, observer=native)", "int8(static)"),
         ("int8(static, observer=percentile, percentile=99.99)", "int8(static, 128, percentile)"),
         ("int8(static, fp32_layers=8)", "int8(static, 128, own, 99.99, 8)"),
         ("int4(group=32)", "int4"),
@@ -71,7 +72,7 @@ def logits_of(model: CompressedModel, context: TrainingContext) -> np.ndarray:
     ],
 )
 def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
-    assert text(parse(written)) == canonical and parse(canonical) == parse(written)
+    assert str(Recipe.parse(written)) == canonical and Recipe.parse(canonical) == Recipe.parse(written)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
 )
 def test_bad_recipes_are_one_sentence(recipe: str, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse(recipe)
+        Recipe.parse(recipe)
     assert sentence in str(caught.value)
 
 
@@ -99,7 +100,7 @@ def test_what_a_runtime_cannot_do_is_one_sentence(
     with pytest.raises(UserError, match="onnxruntime has no observer mse for int8 static; use inductor or openvino"):
         convert.convert(apply(model, "int8(static, observer=mse)", context), "onnxruntime", tmp_path, equal_length=True)
     with pytest.raises(UserError, match="eager does not execute int4 weights; use onnxruntime or openvino"):
-        convert.check("eager", compress.number_format(parse("int4")))
+        convert.check("eager", Recipe.parse("int4").number_format)
     with pytest.raises(UserError, match="11 layers in fp32 leave none in int8; the model has 11"):
         apply(model, "int8(static, fp32_layers=11)", context)
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 import torch._inductor.config
 
-from tsc_lib.compress import CompressedModel, TrainingContext, apply, save_model
+from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
+from tsc_lib.models.compressed import CompressedModel, save_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"

@@ -14,8 +14,9 @@ import optuna
 import pandas as pd
 import pytest
 
-from tsc_lib import cli, compress
+from tsc_lib import cli
 from tsc_lib.benchmark.host import machine
+from tsc_lib.compress import REFERENCE, Recipe
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import DataSpec, TrainSpec
@@ -153,7 +154,7 @@ def test_another_process_runs_trials(outputs: Path, tmp_path: Path, monkeypatch:
     asked, journal = request(write(tmp_path / "waves"), epochs=1), tmp_path / "journal.log"
     run = Search.open(**asked).runs[0]
     stages.train(run)
-    stages.evaluate(run, *stages.REFERENCE)
+    stages.evaluate(run, REFERENCE)
     with workers(asked, [Trials(str(journal), float("inf"), 1, number=1)]):
         pass
     assert finalists.trained(journal)["drop"].notna().all()
@@ -297,7 +298,7 @@ def test_every_point_of_the_space_is_a_recipe_that_fits(shortest: int, longest: 
     for number in range(30):
         trial = study.ask()
         point = suggest(trial, limits)
-        assert compress.text(compress.parse(point.recipe)) == point.recipe
+        assert Recipe.parse(str(point.recipe)) == point.recipe
         if number < len(starts(limits)):
             assert trial.params.items() >= starts(limits)[number].items()
 

@@ -10,21 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tsc_lib.compress import (
-    CompressedModel,
-    NoEffect,
-    TrainingContext,
-    apply,
-    count_macs,
-    load_model,
-    save_model,
-)
+from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.compress.importance import CRITERIA, influence
 from tsc_lib.compress.lowrank import factorised, names
 from tsc_lib.compress.surgery import keep_channels, survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
+from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.study.operations import operations
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tsc_lib import runtimes
-from tsc_lib.compress import CompressedModel
+from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Attention, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, largest_score

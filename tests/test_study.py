@@ -11,6 +11,7 @@ import pytest
 
 from tsc_lib import data
 from tsc_lib.analysis.tables import first_unit
+from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.notebook import open_study
@@ -18,7 +19,6 @@ from tsc_lib.runtimes import convert
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import Exclusion, Headline, load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
-from tsc_lib.study.stages import REFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_poisoned_test_labels_change_nothing_but_the_score(
         monkeypatch.setattr(store, "OUTPUTS", tmp_path / place)
         monkeypatch.setattr(data, "load", loads)
         for recipe in ("prune(taylor, 0.5) > finetune(2)", "student(1, 2, 16, 16) > distill(2)"):
-            folder, record = stages.evaluate(run, recipe, "eager")
+            folder, record = stages.evaluate(run, Variant.parse(recipe, "eager"))
             trained = stages.train(run)[1]["history"]
             found.append(((folder / "model.safetensors").read_bytes(), record["true"], record, trained))
     for (weights, true, record, trained), (others, turned, other, again) in zip(found[:2], found[2:], strict=True):
@@ -145,7 +145,7 @@ def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
 @pytest.mark.parametrize("name", ["smoke", "quick", "paper"])
 def test_every_profile_runs_its_headline(name: str) -> None:
     study = Study.open(name, quiet=True)
-    assert study.headline in study.variants and study.headline[0] != "baseline"
+    assert study.headline in study.variants and study.headline.recipe != BASELINE
 
 
 def test_a_headline_that_is_not_run_is_refused(study: Study) -> None:
@@ -164,7 +164,7 @@ def test_what_is_excluded_is_left_out() -> None:
     runs = {(run.data.name, run.model): run for run in study.runs}
     assert set(runs) == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
     assert study.variants_of(runs["ItalyPowerDemand", "T1"]) == study.variants
-    compiled = [v for v in study.variants if v[1] == "inductor"]
+    compiled = [v for v in study.variants if v.runtime == "inductor"]
     for run in (runs["ItalyPowerDemand", "T2"], runs["ACSF1", "T1"]):
         assert [v for v in study.variants if v not in study.variants_of(run)] == compiled != []
     asked_for = Study.open("quick", models=["T2"], quiet=True)
@@ -175,7 +175,10 @@ def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study
     [run] = study.runs
     names = {"dataset": run.data.name, "model": run.model}
     for exclusion, left in [
-        (Exclusion(**names, recipe="prune( l1,0.50)"), [v for v in study.variants if v[0] != "prune(l1, 0.5)"]),
+        (
+            Exclusion(**names, recipe="prune( l1,0.50)"),
+            [v for v in study.variants if str(v.recipe) != "prune(l1, 0.5)"],
+        ),
         (Exclusion(dataset="another", recipe="prune(l1, 0.5)"), study.variants),
         (Exclusion(runtime="eager"), [REFERENCE]),
     ]:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tsc_lib import runtimes
-from tsc_lib.compress import CompressedModel, NoEffect, TrainingContext, apply, count_macs, load_model, save_model
+from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
+from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.token_reduction import kept, reduced
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import convert

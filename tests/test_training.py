@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tsc_lib import data
-from tsc_lib.compress import load_model
 from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Dataset, Split
+from tsc_lib.models.compressed import load_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun

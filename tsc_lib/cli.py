@@ -15,6 +15,7 @@ from tsc_lib.core.errors import UserError, exit_code
 from tsc_lib.core.files import write_text
 
 if TYPE_CHECKING:
+    from tsc_lib.compress import Variant
     from tsc_lib.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,34 +67,33 @@ def _report(chosen: argparse.Namespace) -> None:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")
 
 
-def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, str, str]:
-    """The study of the one variant that the options choose, its recipe and its runtime."""
+def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, Variant]:
+    """The study of the one variant that the options choose, and the variant."""
     from tsc_lib.benchmark import BenchmarkSettings
-    from tsc_lib.compress import number_format, observer, parse, text
+    from tsc_lib.compress import Recipe, Variant
     from tsc_lib.core import store
     from tsc_lib.core.spec import TrainSpec
     from tsc_lib.runtimes.convert import supporting
     from tsc_lib.study import Study
     from tsc_lib.study.profiles import DataChoice, Profile
 
-    steps = parse(chosen.recipe)
-    recipe = text(steps)
-    runtime = runtime or supporting(number_format(steps), observer(steps))[0]
+    recipe = Recipe.parse(chosen.recipe)
+    variant = Variant(recipe, runtime or supporting(recipe.number_format, recipe.observer)[0])
     profile = Profile(
         name="run",
         datasets=(DataChoice(chosen.dataset, chosen.scaling, chosen.gaps),),
         models=(chosen.model,),
         seeds=(chosen.seed,),
         train=TrainSpec(epochs=chosen.epochs),
-        variants={recipe: (runtime,)},
+        variants={str(recipe): (variant.runtime,)},
         benchmark=BenchmarkSettings(batch_sizes=tuple(chosen.batch_sizes), threads=chosen.threads),
     )
     store.forget_failures()  # what was missing may be there by now
-    return Study(profile), recipe, runtime
+    return Study(profile), variant
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    study, recipe, runtime = _study(chosen, chosen.runtime)
+    study, variant = _study(chosen, chosen.runtime)
     table = study.results()
     shown = ["recipe", "runtime", "batch_size", "accuracy", "accuracy_drop", "params", "model_bytes"]
     shown += ["cpu_ms_per_sample", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high", "latency_p50_ms"]
@@ -101,14 +101,14 @@ def _run(chosen: argparse.Namespace) -> None:
     print(f"{table.dataset[0]}, {chosen.model}, seed {chosen.seed}, {chosen.threads} thread(s)\n")
     print(table[shown].to_string(index=False, float_format="{:.4g}".format))
     for status in sorted(set(table.status) - {"ok"}):
-        raise UserError(f"{recipe} in {runtime} {status}")
+        raise UserError(f"{variant} {status}")
 
 
 def _export(chosen: argparse.Namespace) -> None:
     from tsc_lib.export.write import export
 
-    study, recipe, runtime = _study(chosen, chosen.runtime or "onnxruntime")
-    export(study, study.runs[0], recipe, runtime, chosen.folder)
+    study, variant = _study(chosen, chosen.runtime or "onnxruntime")
+    export(study, study.runs[0], variant, chosen.folder)
     print(f"{chosen.folder} holds the model; read {chosen.folder / 'model_card.md'}")
 
 
@@ -116,7 +116,7 @@ def _predict(chosen: argparse.Namespace) -> None:
     from tsc_lib.export.predict import predict
 
     if chosen.out is not None:
-        _check_writsupporting(chosen.out)
+        _check_writable(chosen.out)
     prediction = predict(chosen.folder, chosen.file, batch_size=chosen.batch_size, threads=chosen.threads)
     if chosen.out is None:
         print(prediction.to_csv(), end="")
@@ -128,7 +128,7 @@ def _predict(chosen: argparse.Namespace) -> None:
         print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
 
 
-def _check_writsupporting(path: Path) -> None:
+def _check_writable(path: Path) -> None:
     """Refuse, before any work, what could not be written."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file to write, or none to print")
@@ -175,7 +175,7 @@ def _results(chosen: argparse.Namespace) -> None:
     from tsc_lib.study import Study
 
     if chosen.csv is not None:
-        _check_writsupporting(chosen.csv)
+        _check_writable(chosen.csv)
     table = Study.open(chosen.profile).results()
     if chosen.csv is None:
         print(table.to_string(index=False))

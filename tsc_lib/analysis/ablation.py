@@ -9,35 +9,29 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib.analysis.quantities import UNIT
-from tsc_lib.analysis.strategies import BASELINE, REFERENCE_RUNTIME, split_step, step_label
+from tsc_lib.analysis.strategies import rows_of
 from tsc_lib.analysis.tables import CELL, at_batch, batches, over_seeds, succeeded
+from tsc_lib.compress import BASELINE, REFERENCE, Family, Recipe, Step, Variant
+from tsc_lib.compress.distillation import Distill
+from tsc_lib.compress.finetuning import FineTune
+from tsc_lib.compress.pruning import Prune
 
 CRITERIA = ("random", "l1", "l2", "taylor", "activation")
 """Criteria of importance, the control first."""
 
-TRAINED = {"finetune": "fine-tuned", "distill": "distilled"}
-TRAININGS = ("as pruned", *TRAINED.values())
+AS_PRUNED = "as pruned"
+TRAINED: dict[type[Step], str] = {FineTune: "fine-tuned", Distill: "distilled"}
+TRAININGS = (AS_PRUNED, *TRAINED.values())
 
 
-def steps_of(recipe: str) -> list[str]:
-    """The steps of a recipe in its canonical spelling; none of the uncompressed model's."""
-    return [] if recipe == BASELINE else recipe.split(" > ")
-
-
-def beginnings(recipe: str) -> list[str]:
-    """A recipe after none of its steps, after the first, after the first two, and so on to the whole."""
-    steps = steps_of(recipe)
-    return [BASELINE, *(" > ".join(steps[:count]) for count in range(1, len(steps) + 1))]
-
-
-def way_to(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large") -> pd.DataFrame:
+def way_to(results: pd.DataFrame, variant: Variant, which: str = "large") -> pd.DataFrame:
     """The way from the uncompressed model in eager to a recipe on a runtime, as far as it was measured.
 
     Parameters
     ----------
     results : DataFrame
         The results table.
-    recipe, runtime : str
+    variant : Variant
         Where the way ends.
     which : {"large", "small"}
         At which batch size.
@@ -51,17 +45,17 @@ def way_to(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large
         `batch_size`. Empty if no step of the recipe was run.
     """
     # In the reference runtime the way begins where it would otherwise come second.
-    places = list(dict.fromkeys([(BASELINE, REFERENCE_RUNTIME), *((begun, runtime) for begun in beginnings(recipe))]))
+    recipe = variant.recipe
+    places = dict.fromkeys([REFERENCE, *(Variant(recipe[:n], variant.runtime) for n in range(len(recipe) + 1))])
     rows = succeeded(at_batch(results, which))
     parts: list[pd.DataFrame] = []
     named = 0  # steps of the recipe that an earlier place has
-    for position, (begun, executed_in) in enumerate(places):
-        part = rows[(rows.recipe == begun) & (rows.runtime == executed_in)]
+    for position, place in enumerate(places):
+        part = rows_of(rows, place)
         if part.empty:
             continue
-        steps = steps_of(begun)
-        step = ", ".join(map(step_label, steps[named:])) or f"fp32, {executed_in}"
-        named = len(steps)
+        step = ", ".join(each.label for each in place.recipe[named:]) or f"fp32, {place.runtime}"
+        named = len(place.recipe)
         part = part.assign(position=position, step=step, factor=1.0)
         if parts:
             earlier = part[UNIT].merge(parts[-1][[*UNIT, "cpu_ratio"]], how="left", on=UNIT).cpu_ratio
@@ -72,12 +66,12 @@ def way_to(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large
     return _summary(pd.concat(parts, ignore_index=True), [*CELL, "position", "step", "recipe", "runtime", "batch_size"])
 
 
-def ways_to(results: pd.DataFrame, recipe: str, runtime: str) -> pd.DataFrame:
+def ways_to(results: pd.DataFrame, variant: Variant) -> pd.DataFrame:
     """`way_to` at every kind of batch size, one below the other."""
-    return pd.concat([way_to(results, recipe, runtime, which) for which in batches(results)], ignore_index=True)
+    return pd.concat([way_to(results, variant, which) for which in batches(results)], ignore_index=True)
 
 
-def without_each(results: pd.DataFrame, recipe: str, runtime: str, which: str = "large") -> pd.DataFrame:
+def without_each(results: pd.DataFrame, variant: Variant, which: str = "large") -> pd.DataFrame:
     """A recipe beside itself without one of its steps, wherever that was run.
 
     A distillation is also left out by fine-tuning for as many epochs, and the runtime by executing in eager.
@@ -88,16 +82,17 @@ def without_each(results: pd.DataFrame, recipe: str, runtime: str, which: str = 
         Columns `dataset`, `model`, `left_out` ("nothing" for the recipe itself), `recipe`, `runtime`, `cpu_ratio` and
         `points_lost` with intervals over the seeds, `macs` and `seeds`.
     """
-    steps = steps_of(recipe)
-    wanted = {(recipe, runtime): "nothing"}
-    for index, step in enumerate(steps):
-        rest = " > ".join([*steps[:index], *steps[index + 1 :]]) or BASELINE
-        wanted[rest, runtime] = step_label(step)
-        if step.startswith("distill("):
-            wanted[" > ".join([*steps[:index], _fine_tuned(step), *steps[index + 1 :]]), runtime] = "the teacher"
-    wanted.setdefault((recipe, REFERENCE_RUNTIME), f"{runtime}, in eager")
+    recipe, runtime = variant.recipe, variant.runtime
+    wanted = {variant: "nothing"}
+    for index, step in enumerate(recipe):
+        before, after = recipe[:index], recipe[index + 1 :]
+        wanted[Variant(before + after, runtime)] = step.label
+        if isinstance(step, Distill):
+            tuned = Recipe((FineTune(step.epochs, step.learning_rate),))
+            wanted[Variant(before + tuned + after, runtime)] = "the teacher"
+    wanted.setdefault(Variant(recipe, REFERENCE.runtime), f"{runtime}, in eager")
     rows = succeeded(at_batch(results, which))
-    names = [wanted.get(variant) for variant in zip(rows.recipe, rows.runtime, strict=True)]
+    names = [wanted.get(Variant.parse(*each)) for each in zip(rows.recipe, rows.runtime, strict=True)]
     rows = rows.assign(left_out=names, factor=1.0).dropna(subset="left_out")
     if rows.empty or recipe == BASELINE:
         return pd.DataFrame()
@@ -106,12 +101,6 @@ def without_each(results: pd.DataFrame, recipe: str, runtime: str, which: str = 
     )
     order = list(wanted.values())
     return table.sort_values("left_out", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
-
-
-def _fine_tuned(step: str) -> str:
-    """The fine-tuning of a distillation's epochs and learning rate."""
-    _, arguments = split_step(step)
-    return f"finetune({', '.join([arguments[0], *arguments[3:4]])})"
 
 
 def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -134,7 +123,7 @@ def criteria(results: pd.DataFrame) -> pd.DataFrame:
         interval over the seeds, `macs` and `seeds`; of the ratio at which random removal was run.
     """
     rows = succeeded(at_batch(results))
-    rows = rows[rows.runtime == REFERENCE_RUNTIME]
+    rows = rows[rows.runtime == REFERENCE.runtime]
     found = [_removal(recipe) for recipe in rows.recipe]
     rows = rows.assign(
         criterion=[f[0] for f in found], ratio=[f[1] for f in found], training=[f[2] for f in found], factor=1.0
@@ -146,10 +135,10 @@ def criteria(results: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=[name for name in table if str(name).startswith(("factor", "cpu_ratio"))])
 
 
-def _removal(recipe: str) -> tuple[str | None, float, str]:
+def _removal(text: str) -> tuple[str | None, float, str]:
     """Criterion, ratio and training of a recipe that removes one share and at most trains after it; None of others."""
-    (name, arguments), *after = [split_step(step) for step in steps_of(recipe)] or [("", [])]
-    trained = [TRAINED.get(method) for method, _ in after] or ["as pruned"]
-    if name != "prune" or len(arguments) != 2 or len(trained) > 1 or trained[0] is None:
+    recipe = Recipe.parse(text)
+    removal, trainings = next(iter(recipe), None), [TRAINED.get(type(step)) for step in recipe[1:]] or [AS_PRUNED]
+    if not isinstance(removal, Prune) or removal.family is not Family.REMOVAL or trainings[1:] or not trainings[0]:
         return None, np.nan, ""
-    return arguments[0], float(arguments[1]), trained[0]
+    return removal.criterion, removal.ratio, trainings[0]

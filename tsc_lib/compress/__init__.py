@@ -1,35 +1,25 @@
-"""Compression: one dataclass per method, a registry, and one verb, `apply`."""
+"""Compression: a file for each method, a dataclass that owns all that is known of it, and one verb, `apply`."""
 
-from tsc_lib.compress import (  # noqa: F401 - they register their methods
-    depth_width,
-    distillation,
-    early_exit,
-    finetuning,
-    gradual,
-    lowrank,
-    patch,
-    pruning,
-    qat,
-    quantization,
-    reduction,
-)
+import importlib
+import pkgutil
+
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.quantization import number_format, observer
-from tsc_lib.compress.recipe import BASELINE, NoEffect, apply, parse, text
-from tsc_lib.models.compressed import CompressedModel, Evidence, count_macs, load_model, save_model
+from tsc_lib.compress.recipe import BASELINE, Recipe, apply
+from tsc_lib.compress.step import STEPS, Family, NoEffect, Step
+from tsc_lib.compress.variant import REFERENCE, Variant
+
+for module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{module.name}")  # methods enter themselves in STEPS
 
 __all__ = [
     "BASELINE",
-    "CompressedModel",
-    "Evidence",
+    "REFERENCE",
+    "STEPS",
+    "Family",
     "NoEffect",
+    "Recipe",
+    "Step",
     "TrainingContext",
+    "Variant",
     "apply",
-    "count_macs",
-    "load_model",
-    "number_format",
-    "observer",
-    "parse",
-    "save_model",
-    "text",
 ]

@@ -10,14 +10,15 @@ References
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.importance import CRITERIA, check_criterion, influence
-from tsc_lib.compress.recipe import NoEffect, register
+from tsc_lib.compress.importance import CRITERIA, check_criterion, criterion_label, influence
+from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets
 from tsc_lib.compress.surgery import check_whole, keep_channels, keep_layers
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -26,7 +27,7 @@ CHOICES = ("influence", "first", "last", "even", "random")
 
 
 @dataclass(frozen=True)
-class Layers:
+class Layers(Step):
     """Keep some of the encoder layers and remove the others.
 
     Attributes
@@ -38,6 +39,12 @@ class Layers:
         ones from the first to the last [2]_; or random ones, the control.
     """
 
+    name: ClassVar[str] = "layers"
+    summary: ClassVar[str] = "keeps some encoder layers"
+    examples: ClassVar[Mapping[str, str]] = {
+        "layers(2)": "keep two encoder layers, by influence, or first, last, even or random",
+    }
+
     keep: int
     which: str = "influence"
 
@@ -47,9 +54,39 @@ class Layers:
         if self.which not in CHOICES:
             raise UserError(f"unknown choice of layers {self.which!r}; use {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.SMALLER
+
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return " ".join([f"{self.keep} layer{'s' * (self.keep != 1)}", *brackets(self, 1)])
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Remove whole layers; the details tell which were kept, and the influence of every layer."""
+        count = len(model.network.layers)
+        if self.keep >= count:
+            raise NoEffect(f"layers({self.keep}) removes nothing from a model of {count} layers")
+        scores = influence(model.network, context)
+        if self.which == "influence":
+            chosen = torch.tensor(scores).topk(self.keep).indices
+        elif self.which == "random":
+            chosen = torch.randperm(count, generator=torch.Generator().manual_seed(context.seed))[: self.keep]
+        elif self.which == "even":
+            chosen = torch.linspace(0, count - 1, self.keep).round().long()
+        else:
+            chosen = torch.arange(count)[: self.keep] if self.which == "first" else torch.arange(count)[-self.keep :]
+        kept = sorted(chosen.tolist())
+        return dataclasses.replace(model, network=keep_layers(model.network, kept)), {
+            "layers": kept,
+            "influence": scores,
+        }
+
 
 @dataclass(frozen=True)
-class Width:
+class Width(Step):
     """Keep the channels of the embedding that matter most, everywhere.
 
     Attributes
@@ -60,6 +97,12 @@ class Width:
         How many channels to keep.
     """
 
+    name: ClassVar[str] = "width"
+    summary: ClassVar[str] = "keeps some channels of the embedding"
+    examples: ClassVar[Mapping[str, str]] = {
+        "width(activation, 16)": "keep 16 channels of the embedding, by a criterion",
+    }
+
     criterion: str
     d_model: int
 
@@ -68,36 +111,25 @@ class Width:
         if self.d_model < 1:
             raise UserError(f"an embedding keeps at least 1 channel, not {self.d_model}")
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.SMALLER
 
-@register("layers", Layers)
-def layers(model: CompressedModel, step: Layers, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Remove whole layers; the details tell which were kept, and the influence of every layer."""
-    count = len(model.network.layers)
-    if step.keep >= count:
-        raise NoEffect(f"layers({step.keep}) removes nothing from a model of {count} layers")
-    scores = influence(model.network, context)
-    if step.which == "influence":
-        chosen = torch.tensor(scores).topk(step.keep).indices
-    elif step.which == "random":
-        chosen = torch.randperm(count, generator=torch.Generator().manual_seed(context.seed))[: step.keep]
-    elif step.which == "even":
-        chosen = torch.linspace(0, count - 1, step.keep).round().long()
-    else:
-        chosen = torch.arange(count)[: step.keep] if step.which == "first" else torch.arange(count)[-step.keep :]
-    kept = sorted(chosen.tolist())
-    return dataclasses.replace(model, network=keep_layers(model.network, kept)), {"layers": kept, "influence": scores}
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return f"width {self.d_model} {criterion_label(self.criterion)}"
 
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Remove channels; the details list those that were kept.
 
-@register("width", Width)
-def width(model: CompressedModel, step: Width, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Remove channels; the details list those that were kept.
-
-    The layer norms' statistics change, since they are over fewer channels: expect to train on after this step.
-    """
-    d_model = model.network.config.d_model
-    if step.d_model >= d_model:
-        raise NoEffect(f"width({step.criterion}, {step.d_model}) removes nothing from {d_model} channels")
-    check_whole(model.network, "width")
-    scores = CRITERIA[step.criterion](model.network, context).channels
-    kept = scores.topk(step.d_model).indices.sort().values
-    return dataclasses.replace(model, network=keep_channels(model.network, kept)), {"channels": kept.tolist()}
+        The layer norms' statistics change, since they are over fewer channels: expect to train on after this self.
+        """
+        d_model = model.network.config.d_model
+        if self.d_model >= d_model:
+            raise NoEffect(f"width({self.criterion}, {self.d_model}) removes nothing from {d_model} channels")
+        check_whole(model.network, "width")
+        scores = CRITERIA[self.criterion](model.network, context).channels
+        kept = scores.topk(self.d_model).indices.sort().values
+        return dataclasses.replace(model, network=keep_channels(model.network, kept)), {"channels": kept.tolist()}

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.recipe import NoEffect, register
+from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets
 from tsc_lib.compress.surgery import rebuilt
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches
@@ -40,7 +41,7 @@ NEVER = -1e4
 
 
 @dataclass(frozen=True)
-class Exits:
+class Exits(Step):
     """Let series leave after some encoder layers if a classifier of their class token is confident.
 
     Attributes
@@ -51,6 +52,15 @@ class Exits:
         Points of accuracy on validation that the exit may cost at most; as many series leave as that allows.
     """
 
+    name: ClassVar[str] = "exits"
+    summary: ClassVar[str] = "lets series leave early that a classifier after some layers is sure of"
+    examples: ClassVar[Mapping[str, str]] = {
+        "exits(3)": (
+            "let series leave after three layers where a classifier there is sure enough, so that validation "
+            "accuracy falls by at most tolerance=0.5 points; always last, fp32, not in inductor"
+        ),
+    }
+
     layer: int
     tolerance: float = 0.5
 
@@ -58,54 +68,62 @@ class Exits:
         if self.layer < 1 or not self.tolerance >= 0:
             raise UserError(f"an exit comes after at least 1 layer and tolerates at least 0 points, not {self}")
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.EARLY
 
-@register("exits", Exits)
-def exits(model: CompressedModel, step: Exits, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Add an exit; the details tell its threshold, and who of validation leaves where at which cost and accuracy."""
-    if model.number_format != "fp32":
-        raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
-    config = model.network.config
-    places = list(config.places[:-1])
-    if step.layer >= len(config.heads) or step.layer in places:
-        raise UserError(
-            f"there is no room for an exit after layer {step.layer} of {len(config.heads)}"
-            + (f", beside those after {', '.join(map(str, places))}" if places else "")
-            + "; choose a layer before the last that has none"
-        )
-    index = sum(layers < step.layer for layers in places)
-    network = _with_exit(model.network, index, step.layer, 1.0)
-    head = network.exits[index]
-    assert isinstance(head, torch.nn.Linear)
-    tokens, _ = class_tokens(network, context.train, context.equal_length)
-    weight, bias = fitted(tokens[index], context.train.y, config.classes)
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(weight))
-        head.bias.copy_(torch.from_numpy(bias))
-    _, logits = class_tokens(network, context.valid, context.equal_length)
-    assert network.config.exits is not None
-    thresholds = [threshold for _, threshold in network.config.exits]
-    truth = context.valid.y
-    before, left = leaving(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
-    threshold = threshold_for(logits[index], before, truth, left > index, step.tolerance)
-    if threshold is None:
-        raise NoEffect(
-            f"no validation series can leave after layer {step.layer} within {step.tolerance:g} points of accuracy"
-        )
-    thresholds[index] = threshold
-    network = _at_thresholds(network, thresholds)
-    after, left = leaving(logits, thresholds)
-    macs = macs_by_exit(network, model.reference_length)
-    shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
-    details = {
-        "layers": list(network.config.places[:-1]),
-        "thresholds": thresholds,
-        "valid_left": shares,
-        "valid_macs": float(np.dot(shares, macs)),
-        "macs": macs,
-        "valid_accuracy_before": _accuracy(before, truth),
-        "valid_accuracy": _accuracy(after, truth),
-    }
-    return dataclasses.replace(model, network=network), details
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return f"exit after {self.layer}" + (f" ({self.tolerance:g} points)" if brackets(self, 1) else "")
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Add an exit; the details tell its threshold, and who of validation leaves where at which cost."""
+        if model.number_format != "fp32":
+            raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
+        config = model.network.config
+        places = list(config.places[:-1])
+        if self.layer >= len(config.heads) or self.layer in places:
+            raise UserError(
+                f"there is no room for an exit after layer {self.layer} of {len(config.heads)}"
+                + (f", beside those after {', '.join(map(str, places))}" if places else "")
+                + "; choose a layer before the last that has none"
+            )
+        index = sum(layers < self.layer for layers in places)
+        network = _with_exit(model.network, index, self.layer, 1.0)
+        head = network.exits[index]
+        assert isinstance(head, torch.nn.Linear)
+        tokens, _ = class_tokens(network, context.train, context.equal_length)
+        weight, bias = fitted(tokens[index], context.train.y, config.classes)
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(weight))
+            head.bias.copy_(torch.from_numpy(bias))
+        _, logits = class_tokens(network, context.valid, context.equal_length)
+        assert network.config.exits is not None
+        thresholds = [threshold for _, threshold in network.config.exits]
+        truth = context.valid.y
+        before, left = leaving(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
+        threshold = threshold_for(logits[index], before, truth, left > index, self.tolerance)
+        if threshold is None:
+            raise NoEffect(
+                f"no validation series can leave after layer {self.layer} within {self.tolerance:g} points of accuracy"
+            )
+        thresholds[index] = threshold
+        network = _at_thresholds(network, thresholds)
+        after, left = leaving(logits, thresholds)
+        macs = macs_by_exit(network, model.reference_length)
+        shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
+        details = {
+            "layers": list(network.config.places[:-1]),
+            "thresholds": thresholds,
+            "valid_left": shares,
+            "valid_macs": float(np.dot(shares, macs)),
+            "macs": macs,
+            "valid_accuracy_before": _accuracy(before, truth),
+            "valid_accuracy": _accuracy(after, truth),
+        }
+        return dataclasses.replace(model, network=network), details
 
 
 def class_tokens(network: Transformer, split: Split, equal_length: bool) -> tuple[list[np.ndarray], np.ndarray]:

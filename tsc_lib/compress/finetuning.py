@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.recipe import register
+from tsc_lib.compress.step import Details, Step
 from tsc_lib.compress.surgery import zero_rows
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -21,8 +21,15 @@ from tsc_lib.training import Loss, best_epoch, fit
 
 
 @dataclass(frozen=True)
-class FineTune:
+class FineTune(Step):
     """Train on for some epochs; the best epoch by validation is kept, and masked rows stay zero."""
+
+    name: ClassVar[str] = "finetune"
+    summary: ClassVar[str] = "trains further"
+    examples: ClassVar[Mapping[str, str]] = {
+        "finetune(4)": "train four more epochs; learning_rate=0.0005",
+    }
+    trains: ClassVar[bool] = True
 
     epochs: int
     learning_rate: float = 5e-4
@@ -31,13 +38,14 @@ class FineTune:
         if self.epochs < 1 or not self.learning_rate > 0:
             raise UserError(f"fine-tuning needs at least one epoch and a positive learning rate, not {self}")
 
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return "tuned"
 
-@register("finetune", FineTune)
-def finetune(
-    model: CompressedModel, step: FineTune, context: TrainingContext
-) -> tuple[CompressedModel, dict[str, Any]]:
-    """Fine-tune a copy in fp32."""
-    return train_on(model, context, "finetune", step.epochs, step.learning_rate)
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Fine-tune a copy in fp32."""
+        return train_on(model, context, "finetune", self.epochs, self.learning_rate)
 
 
 def train_on(
@@ -48,7 +56,7 @@ def train_on(
     learning_rate: float,
     loss: Loss | None = None,
     prepare: Callable[[Transformer], None] | None = None,
-) -> tuple[CompressedModel, dict[str, Any]]:
+) -> tuple[CompressedModel, Details]:
     """Train a copy of a model, with another loss than cross-entropy if one is given.
 
     Parameters

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.distillation import Distill, distill
-from tsc_lib.compress.finetuning import FineTune, finetune
+from tsc_lib.compress.distillation import Distill
+from tsc_lib.compress.finetuning import FineTune
+from tsc_lib.compress.importance import criterion_label
 from tsc_lib.compress.pruning import Prune, remove
-from tsc_lib.compress.recipe import register
+from tsc_lib.compress.step import Details, Family, Step, brackets, percent
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
 
 
 @dataclass(frozen=True)
-class Gradual:
+class Gradual(Step):
     """Remove heads and neurons in several rounds with some epochs of training between them.
 
     Attributes
@@ -30,6 +32,14 @@ class Gradual:
     training : {"finetune", "distill"}
         How it is trained, with that step's other parameters as they are by default.
     """
+
+    name: ClassVar[str] = "gradual"
+    summary: ClassVar[str] = "removes attention heads and feed-forward neurons in rounds, with training between"
+    examples: ClassVar[Mapping[str, str]] = {
+        "gradual(taylor, 0.5)": (
+            "remove half in steps=4 rounds with epochs=1 of training=finetune or distill between them"
+        ),
+    }
 
     criterion: str
     ratio: float
@@ -54,25 +64,34 @@ class Gradual:
         """The removal of a round, counted from 1, reckoned of the model before the first."""
         return Prune(self.criterion, self.ratio * number / self.steps, self.parts, self.scope, self.multiple)
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.SMALLER
 
-@register("gradual", Gradual)
-def gradual(model: CompressedModel, step: Gradual, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Remove and train in turn; the details list what was kept in the end, and the histories of the trainings."""
-    whole = model.network.config
-    kept = {"heads": [list(range(n)) for n in whole.heads], "neurons": [list(range(n)) for n in whole.d_ff]}
-    histories = []
-    for number in range(1, step.steps + 1):
-        model, found = remove(model, step.removal(number), context, whole)
-        for part, layers in kept.items():
-            kept[part] = [[own[i] for i in chosen] for own, chosen in zip(layers, found[part], strict=True)]
-        if number == step.steps:
-            break
-        # Rounds that a killed run has finished are read from their checkpoints.
-        folder = None if context.folder is None else context.folder / f"round-{number}"
-        between = dataclasses.replace(context, folder=folder)
-        if step.training == "finetune":
-            model, details = finetune(model, FineTune(step.epochs), between)
-        else:
-            model, details = distill(model, Distill(step.epochs), between)
-        histories.append(details["history"])
-    return model, {**kept, "histories": histories}
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        rounds = f"remove {criterion_label(self.criterion)} {percent(self.ratio)} in rounds"
+        return " ".join([rounds, *brackets(self, 2)])
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Remove and train in turn; the details list what was kept in the end, and the histories of the trainings."""
+        whole = model.network.config
+        kept = {"heads": [list(range(n)) for n in whole.heads], "neurons": [list(range(n)) for n in whole.d_ff]}
+        histories = []
+        for number in range(1, self.steps + 1):
+            model, found = remove(model, self.removal(number), context, whole)
+            for part, layers in kept.items():
+                kept[part] = [[own[i] for i in chosen] for own, chosen in zip(layers, found[part], strict=True)]
+            if number == self.steps:
+                break
+            # Rounds that a killed run has finished are read from their checkpoints.
+            folder = None if context.folder is None else context.folder / f"round-{number}"
+            between = dataclasses.replace(context, folder=folder)
+            if self.training == "finetune":
+                model, details = FineTune(self.epochs).apply(model, between)
+            else:
+                model, details = Distill(self.epochs).apply(model, between)
+            histories.append(details["history"])
+        return model, {**kept, "histories": histories}

@@ -121,6 +121,11 @@ CRITERIA: dict[str, Callable[[Transformer, TrainingContext], Importance]] = {
 """What parts may be ranked by, under the names that recipes use."""
 
 
+def criterion_label(name: str) -> str:
+    """What figures call a criterion: "L1" or "Taylor"."""
+    return name.upper() if name in ("l1", "l2") else "Taylor" if name == "taylor" else name
+
+
 def check_criterion(name: str) -> None:
     """Refuse a criterion that there is not.
 

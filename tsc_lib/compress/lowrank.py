@@ -9,15 +9,15 @@ References
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.recipe import NoEffect, register
+from tsc_lib.compress.step import Details, Family, NoEffect, Step, percent
 from tsc_lib.compress.surgery import check_whole, rebuilt
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -25,7 +25,7 @@ from tsc_lib.models.transformer import LINEARS, Transformer
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Step):
     """Factorise the encoder's linear layers where that takes fewer multiply-accumulates, the others stay whole.
 
     Attributes
@@ -34,26 +34,42 @@ class LowRank:
         Share of the squared singular values of each weight that its rank must hold.
     """
 
+    name: ClassVar[str] = "lowrank"
+    summary: ClassVar[str] = "holds linear layers as two thinner ones, where that is cheaper"
+    examples: ClassVar[Mapping[str, str]] = {
+        "lowrank(0.9)": (
+            "factorise linear layers where that is cheaper, keeping 90 % of their squared singular values"
+        ),
+    }
+
     energy: float
 
     def __post_init__(self) -> None:
         if not 0 < self.energy < 1:
             raise UserError(f"the energy that a low rank keeps lies between 0 and 1, not {self.energy:g}")
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.SMALLER
 
-@register("lowrank", LowRank)
-def lowrank(model: CompressedModel, step: LowRank, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Factorise; the details give the rank of every linear layer, 0 for one that stayed whole."""
-    check_whole(model.network, "lowrank")
-    state = model.network.state_dict()
-    ranks = []
-    for layer in range(len(model.network.layers)):
-        weights = [state[f"{name}.weight"] for name in names(layer)]
-        ranks.append([cheaper_rank(weight, step.energy) for weight in weights])
-    if not any(map(any, ranks)):
-        raise NoEffect(f"lowrank({step.energy:g}) finds no linear layer that two factors would make cheaper")
-    network = factorised(model.network, ranks)
-    return dataclasses.replace(model, network=network), {"linears": list(LINEARS), "ranks": ranks}
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return f"low rank {percent(self.energy)}"
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Factorise; the details give the rank of every linear layer, 0 for one that stayed whole."""
+        check_whole(model.network, "lowrank")
+        state = model.network.state_dict()
+        ranks = []
+        for layer in range(len(model.network.layers)):
+            weights = [state[f"{name}.weight"] for name in names(layer)]
+            ranks.append([cheaper_rank(weight, self.energy) for weight in weights])
+        if not any(map(any, ranks)):
+            raise NoEffect(f"lowrank({self.energy:g}) finds no linear layer that two factors would make cheaper")
+        network = factorised(model.network, ranks)
+        return dataclasses.replace(model, network=network), {"linears": list(LINEARS), "ranks": ranks}
 
 
 def names(layer: int) -> list[str]:

@@ -15,16 +15,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.importance import CRITERIA, check_criterion
-from tsc_lib.compress.recipe import register
+from tsc_lib.compress.importance import CRITERIA, check_criterion, criterion_label
+from tsc_lib.compress.step import Details, Family, Step, brackets, percent
 from tsc_lib.compress.surgery import check_whole, keep, zero_rows
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -35,8 +36,14 @@ PARTS, SCOPES = ("both", "heads", "neurons"), ("layer", "global")
 
 
 @dataclass(frozen=True)
-class Mask:
+class Mask(Step):
     """Zero the rows of least norm in every linear layer of the encoder (`torch.nn.utils.prune.ln_structured`)."""
+
+    name: ClassVar[str] = "mask"
+    summary: ClassVar[str] = "sets the weights of whole rows to zero and removes nothing"
+    examples: ClassVar[Mapping[str, str]] = {
+        "mask(l1, 0.5)": "zero half of the rows of every linear layer; norms are l1 and l2",
+    }
 
     norm: str
     ratio: float
@@ -46,9 +53,32 @@ class Mask:
             raise UserError(f"unknown pruning norm {self.norm!r}; use {' or '.join(NORMS)}")
         check_ratio(self.ratio)
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.MASKS
+
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return f"mask {criterion_label(self.norm)} {percent(self.ratio)}"
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Zero rows; shapes, MACs and bytes stay."""
+        network = copy.deepcopy(model.network)
+        linears = [module for module in network.layers.modules() if isinstance(module, nn.Linear)]
+        for linear in linears:
+            torch_prune.ln_structured(linear, "weight", amount=self.ratio, n=NORMS[self.norm], dim=0)
+            torch_prune.remove(linear, "weight")
+        details = {
+            "zero_rows": sum(int(zero_rows(m).sum()) for m in linears),
+            "rows": sum(m.out_features for m in linears),
+        }
+        return dataclasses.replace(model, network=network), details
+
 
 @dataclass(frozen=True)
-class Prune:
+class Prune(Step):
     """Remove the attention heads and feed-forward neurons that matter least.
 
     Attributes
@@ -65,6 +95,16 @@ class Prune:
     multiple : int
         The widths that remain, of heads together and of neurons, are rounded up to a multiple of this.
     """
+
+    name: ClassVar[str] = "prune"
+    summary: ClassVar[str] = "removes attention heads and feed-forward neurons"
+    examples: ClassVar[Mapping[str, str]] = {
+        "prune(l1, 0.5)": (
+            "remove half of the attention heads and feed-forward neurons, those that matter least by a "
+            "criterion: l1, l2, taylor, activation or random; parts=heads or neurons for one kind alone, "
+            "scope=global for half over all layers, multiple=8 to keep widths that are multiples of 8"
+        ),
+    }
 
     criterion: str
     ratio: float
@@ -83,6 +123,20 @@ class Prune:
         if self.multiple < 1:
             raise UserError(f"widths are rounded to a multiple of at least 1, not {self.multiple}")
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.SMALLER if brackets(self, 2) else Family.REMOVAL
+
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return " ".join([f"remove {criterion_label(self.criterion)} {percent(self.ratio)}", *brackets(self, 2)])
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Remove structure; the details list the indices that were kept, per layer."""
+        return remove(model, self, context, model.network.config)
+
 
 def check_ratio(ratio: float) -> None:
     """Refuse a share that would leave everything or nothing.
@@ -95,27 +149,9 @@ def check_ratio(ratio: float) -> None:
         raise UserError(f"a pruning ratio lies between 0 and 1, not {ratio:g}")
 
 
-@register("mask", Mask)
-def mask(model: CompressedModel, step: Mask, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Zero rows; shapes, MACs and bytes stay."""
-    network = copy.deepcopy(model.network)
-    linears = [module for module in network.layers.modules() if isinstance(module, nn.Linear)]
-    for linear in linears:
-        torch_prune.ln_structured(linear, "weight", amount=step.ratio, n=NORMS[step.norm], dim=0)
-        torch_prune.remove(linear, "weight")
-    details = {"zero_rows": sum(int(zero_rows(m).sum()) for m in linears), "rows": sum(m.out_features for m in linears)}
-    return dataclasses.replace(model, network=network), details
-
-
-@register("prune", Prune)
-def prune(model: CompressedModel, step: Prune, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Remove structure; the details list the indices that were kept, per layer."""
-    return remove(model, step, context, model.network.config)
-
-
 def remove(
     model: CompressedModel, step: Prune, context: TrainingContext, whole: TransformerConfig
-) -> tuple[CompressedModel, dict[str, Any]]:
+) -> tuple[CompressedModel, Details]:
     """What `prune` does, with the share reckoned of `whole`, the sizes before any rounds that went ahead."""
     check_whole(model.network, "prune")
     importance = CRITERIA[step.criterion](model.network, context)

@@ -8,38 +8,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.recipe import register
 from tsc_lib.compress.sensitivity import calibration_batch, most_sensitive, sensitivity
+from tsc_lib.compress.step import Details, Family, Step, brackets
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import OBSERVERS, CompressedModel, Quantization
+from tsc_lib.models.number_format import NumberFormat
 
 MODES = ("dynamic", "static", "weights")
 
 
-def number_format(steps: tuple[Any, ...]) -> str:
-    """The number format that a parsed recipe ends in; see `CompressedModel`."""
-    last = _last(steps)
-    if last is None:
-        return "fp32"
-    return "bf16" if isinstance(last, Bf16) else "int4 weights" if isinstance(last, Int4) else f"int8 {last.mode}"
-
-
-def observer(steps: tuple[Any, ...]) -> str:
-    """The observer of static ranges that a parsed recipe asks for; see `Quantization`."""
-    last = _last(steps)
-    return last.observer if isinstance(last, Int8) else Int8.observer
-
-
-def _last(steps: tuple[Any, ...]) -> Any:
-    return next((step for step in reversed(steps) if isinstance(step, Bf16 | Int4 | Int8)), None)
-
-
 @dataclass(frozen=True)
-class Int8:
+class Int8(Step):
     """Post-training int8 of every linear layer.
 
     Attributes
@@ -48,7 +32,7 @@ class Int8:
         Ranges of the activations measured on every input as it comes, or observed beforehand; or weights alone.
     calibration : int
         Number of training series that static ranges are observed on.
-    observer : {"own", "minmax", "percentile", "mse"}
+    observer : {"native", "minmax", "percentile", "mse"}
         How a static range is made of what was observed; see `Quantization`.
     percentile : float
         Per cent of the observed values that lie within a range, of the observer of that name.
@@ -56,9 +40,21 @@ class Int8:
         How many linear layers, those that static int8 harms most, are left in fp32.
     """
 
+    name: ClassVar[str] = "int8"
+    summary: ClassVar[str] = "lets linear layers run in int8, or holds their weights in it"
+    examples: ClassVar[Mapping[str, str]] = {
+        "int8(dynamic)": "int8 linear layers, ranges taken from every input (eager, onnxruntime)",
+        "int8(static)": (
+            "int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino); "
+            "calibration=128 series, observer=native, minmax, percentile or mse, percentile=99.99, "
+            "fp32_layers=8 to leave the eight most sensitive layers in fp32"
+        ),
+        "int8(weights)": "int8 weights, arithmetic in fp32 (onnxruntime, openvino)",
+    }
+
     mode: str
     calibration: int = 128
-    observer: str = "own"
+    observer: str = "native"
     percentile: float = 99.99
     fp32_layers: int = 0
 
@@ -68,7 +64,7 @@ class Int8:
         if self.calibration < 1:
             raise UserError(f"int8 needs at least 1 calibration series, not {self.calibration}")
         if self.observer not in OBSERVERS:
-            raise UserError(f"unknown observer {self.observer!r}; use own, minmax, percentile or mse")
+            raise UserError(f"unknown observer {self.observer!r}; use native, minmax, percentile or mse")
         if not 50 < self.percentile <= 100:
             raise UserError(f"a percentile lies above 50 and is no more than 100, not {self.percentile}")
         if self.percentile != Int8.percentile and self.observer != "percentile":
@@ -78,9 +74,46 @@ class Int8:
         if self.mode != "static" and (self.observer != Int8.observer or self.fp32_layers):
             raise UserError(f"int8({self.mode}) observes no ranges: observer and fp32_layers belong to int8(static)")
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return self._family
+
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return "int8 weights" if self.mode == "weights" else " ".join([f"{self.mode} int8", *brackets(self, 2)])
+
+    @property
+    def _family(self) -> Family:
+        if self.mode == "weights" or brackets(self, 2):
+            return Family.QUANTIZED
+        return Family.DYNAMIC if self.mode == "dynamic" else Family.STATIC
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """The format that the model is executed in."""
+        return NumberFormat(f"int8 {self.mode}")
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Choose the number format and, for static int8, the calibration series: drawn at random from train alone."""
+        changed = _with_format(model, self.number_format)
+        if self.mode != "static":
+            return changed, {}
+        changed.calibration, chosen = calibration_batch(context, self.calibration)
+        changed.quantization = Quantization(self.observer, self.percentile)
+        details: dict[str, Any] = {"calibration_series": chosen.tolist()}
+        if self.fp32_layers:
+            details["sensitivity"] = rows = sensitivity(model, context, self.calibration)
+            if self.fp32_layers >= len(rows):
+                raise UserError(f"{self.fp32_layers} layers in fp32 leave none in int8; the model has {len(rows)}")
+            details["fp32_layers"] = most_sensitive(rows, self.fp32_layers)
+            changed.quantization = dataclasses.replace(changed.quantization, fp32_layers=details["fp32_layers"])
+        return changed, details
+
 
 @dataclass(frozen=True)
-class Int4:
+class Int4(Step):
     """Post-training int4 of the linear layers' weights alone; the arithmetic stays in fp32.
 
     Attributes
@@ -89,51 +122,66 @@ class Int4:
         Weights of one output that share a scale: 16, 32, 64 or 128.
     """
 
+    name: ClassVar[str] = "int4"
+    summary: ClassVar[str] = "holds the weights of linear layers in int4"
+    examples: ClassVar[Mapping[str, str]] = {
+        "int4": "int4 weights, arithmetic in fp32, group=32 weights to a scale (onnxruntime, openvino)",
+    }
+
     group: int = 32
 
     def __post_init__(self) -> None:
         if self.group not in (16, 32, 64, 128):
             raise UserError(f"int4 takes a group of 16, 32, 64 or 128 weights, not {self.group}")
 
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.QUANTIZED
+
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return " ".join(["int4 weights", *brackets(self)])
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """The format that the model is executed in."""
+        return NumberFormat.INT4_WEIGHTS
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Choose the number format; the runtime converts the weights."""
+        changed = _with_format(model, self.number_format)
+        changed.quantization = Quantization(group=self.group)
+        return changed, {}
+
 
 @dataclass(frozen=True)
-class Bf16:
+class Bf16(Step):
     """Execution in bfloat16: the range of fp32 with eight bits of precision, which takes no calibration."""
 
+    name: ClassVar[str] = "bf16"
+    summary: ClassVar[str] = "lets the network run in bfloat16"
+    examples: ClassVar[Mapping[str, str]] = {
+        "bf16": "bfloat16, where the processor has it (eager, inductor, openvino)",
+    }
 
-@register("bf16", Bf16)
-def bf16(model: CompressedModel, step: Bf16, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Choose the number format; the runtime converts the weights."""
-    return _with_format(model, "bf16"), {}
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return "bf16"
 
+    @property
+    def number_format(self) -> NumberFormat:
+        """The format that the model is executed in."""
+        return NumberFormat.BF16
 
-@register("int4", Int4)
-def int4(model: CompressedModel, step: Int4, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Choose the number format; the runtime converts the weights."""
-    changed = _with_format(model, "int4 weights")
-    changed.quantization = Quantization(group=step.group)
-    return changed, {}
-
-
-@register("int8", Int8)
-def int8(model: CompressedModel, step: Int8, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Choose the number format and, for static int8, the calibration series: drawn at random from train alone."""
-    changed = _with_format(model, f"int8 {step.mode}")
-    if step.mode != "static":
-        return changed, {}
-    changed.calibration, chosen = calibration_batch(context, step.calibration)
-    changed.quantization = Quantization(step.observer, step.percentile)
-    details: dict[str, Any] = {"calibration_series": chosen.tolist()}
-    if step.fp32_layers:
-        details["sensitivity"] = rows = sensitivity(model, context, step.calibration)
-        if step.fp32_layers >= len(rows):
-            raise UserError(f"{step.fp32_layers} layers in fp32 leave none in int8; the model has {len(rows)}")
-        details["fp32_layers"] = most_sensitive(rows, step.fp32_layers)
-        changed.quantization = dataclasses.replace(changed.quantization, fp32_layers=details["fp32_layers"])
-    return changed, details
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Choose the number format; the runtime converts the weights."""
+        return _with_format(model, self.number_format), {}
 
 
-def _with_format(model: CompressedModel, number_format: str) -> CompressedModel:
+def _with_format(model: CompressedModel, number_format: NumberFormat) -> CompressedModel:
     if model.number_format != "fp32":
         raise UserError(f"the model is {model.number_format} already; a recipe quantizes once, and last")
     return dataclasses.replace(

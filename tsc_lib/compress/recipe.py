@@ -1,86 +1,136 @@
-"""Recipes: how people write down compression, and the registry of the methods that they may name.
+"""Recipes: how people write down compression.
 
-A recipe is an ordered list of steps, ``prune(l1, 0.5) > finetune(4) > int8(static)``, or ``baseline`` for none. Every
-step is a frozen dataclass with the method's parameters; one registered function executes it.
+A recipe is an ordered list of steps, ``prune(l1, 0.5) > finetune(4) > int8(static)``, or ``baseline`` for none.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 
 from tsc_lib.compress.context import TrainingContext
+from tsc_lib.compress.step import STEPS, Family, NoEffect, Step, signature
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, Evidence, measures
-
-BASELINE = "baseline"
-
-S = TypeVar("S")
-Method = Callable[[CompressedModel, Any, TrainingContext], tuple[CompressedModel, dict[str, Any]]]
-
-_METHODS: dict[str, tuple[type, Method]] = {}
+from tsc_lib.models.number_format import NumberFormat
 
 
-class NoEffect(RuntimeError):
-    """A step left the model exactly as it was."""
+@dataclass(frozen=True)
+class Recipe:
+    """The steps that compress a model, in order.
 
-
-def register(
-    name: str, config: type[S]
-) -> Callable[
-    [Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]]],
-    Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]],
-]:
-    """Decorator that makes a function the method `name` of recipes, with parameters `config`.
-
-    The function takes the model, its parameters and the context, leaves all three alone, and returns the new model
-    with the details that it wants in the evidence.
-    """
-
-    def decorate(
-        function: Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]],
-    ) -> Callable[[CompressedModel, S, TrainingContext], tuple[CompressedModel, dict[str, Any]]]:
-        _METHODS[name] = (config, function)
-        return function
-
-    return decorate
-
-
-def parse(recipe: str) -> tuple[Any, ...]:
-    """The steps of a recipe.
-
-    Raises
-    ------
-    UserError
-        If the recipe is not well formed, or names an unknown method or parameter.
+    Attributes
+    ----------
+    steps : tuple of Step
+        None for the uncompressed model.
 
     Examples
     --------
-    >>> parse("mask(l1, 0.5) > finetune(4)")
-    (Mask(norm='l1', ratio=0.5), FineTune(epochs=4, learning_rate=0.0005))
+    >>> recipe = Recipe.parse("prune(criterion=l1, ratio=0.5) > finetune(4, 0.0005)")
+    >>> str(recipe)
+    'prune(l1, 0.5) > finetune(4)'
+    >>> recipe.family.value, recipe.label, recipe.number_format.value
+    ('removal', 'Remove L1 50 %, tuned', 'fp32')
+    >>> str(Recipe())
+    'baseline'
     """
-    if recipe.strip() == BASELINE:
-        return ()
-    return tuple(_parse_step(part.strip(), recipe) for part in recipe.split(">"))
+
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The recipe that a text describes.
+
+        Raises
+        ------
+        UserError
+            If the text is not well formed, or names an unknown method or parameter.
+        """
+        if text.strip() == str(BASELINE):
+            return cls()
+        return cls(tuple(_parse_step(part.strip(), text) for part in text.split(">")))
+
+    def __str__(self) -> str:
+        """The recipe in its one canonical spelling."""
+        return " > ".join(map(str, self.steps)) or "baseline"
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __getitem__(self, places: slice) -> Recipe:
+        """Some of the steps, as a recipe of their own."""
+        return Recipe(self.steps[places])
+
+    def __add__(self, other: Recipe) -> Recipe:
+        return Recipe(self.steps + other.steps)
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """The format that the model ends in."""
+        formats = (getattr(step, "number_format", None) for step in reversed(self.steps))
+        return next((found for found in formats if found is not None), NumberFormat.FP32)
+
+    @property
+    def observer(self) -> str:
+        """How static int8 makes ranges of what it observes; "native" where the recipe does not say."""
+        return next((step.observer for step in reversed(self.steps) if hasattr(step, "observer")), "native")
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the model is trained further by a step."""
+        return any(step.trains for step in self.steps)
+
+    @property
+    def family(self) -> Family:
+        """The kind of strategy that the recipe is; see `Family`."""
+        families = [step.family for step in self.steps]
+        found = {family for family in families if family is not Family.OTHER}
+        for wins in (Family.EARLY, Family.STUDENT):
+            if wins in found:
+                return wins
+        study = {Family.MASKS, Family.REMOVAL, Family.DYNAMIC, Family.STATIC}
+        plain = all(step.family in study or step.name == "finetune" for step in self.steps)
+        pruned = [family for family in families if family in (Family.MASKS, Family.REMOVAL)]
+        narrow = [family for family in families if family in (Family.DYNAMIC, Family.STATIC)]
+        if plain and len(pruned) == 1:
+            return Family.COMBINED if narrow else pruned[0]
+        if Family.FEWER in found:
+            return Family.FEWER
+        if found & {Family.REMOVAL, Family.SMALLER}:
+            return Family.SMALLER
+        if plain and narrow and not pruned:
+            return narrow[0]
+        if found & {Family.DYNAMIC, Family.STATIC, Family.QUANTIZED}:
+            return Family.QUANTIZED
+        return Family.OTHER if self.steps else Family.BASELINE
+
+    @property
+    def label(self) -> str:
+        """A short name for figures, e.g. "Remove L1 50 %, tuned"."""
+        text = ", ".join(step.label for step in self.steps) or "fp32"
+        return text[0].upper() + text[1:] if self.steps else text
 
 
-def text(steps: tuple[Any, ...]) -> str:
-    """The recipe of some steps, in its one canonical spelling: parameters that have their default are left out."""
-    return " > ".join(_step_text(step) for step in steps) or BASELINE
+BASELINE = Recipe()
+"""The uncompressed model."""
 
 
-def apply(model: CompressedModel, recipe: str, context: TrainingContext) -> CompressedModel:
+def apply(model: CompressedModel, recipe: Recipe | str, context: TrainingContext) -> CompressedModel:
     """Compress a model.
 
     Parameters
     ----------
     model : CompressedModel
         Left alone.
-    recipe : str
+    recipe : Recipe or str
         Steps to execute in order.
     context : TrainingContext
         Training data and settings.
@@ -93,75 +143,61 @@ def apply(model: CompressedModel, recipe: str, context: TrainingContext) -> Comp
     Raises
     ------
     UserError
-        If the recipe is not well formed.
+        If the recipe is not well formed, or a step cannot treat the model.
     NoEffect
         If a step changed nothing.
     """
-    for step in parse(recipe):
-        if model.network.config.exits is not None and _name_of(step) != "exits":
-            raise UserError(
-                f"{_step_text(step)} would change a model whose exits are calibrated; put exits last in the recipe"
-            )
-        _, function = _METHODS[_name_of(step)]
-        changed, details = function(model, step, context)
+    for step in Recipe.parse(recipe) if isinstance(recipe, str) else recipe:
+        if model.network.config.exits is not None and step.family is not Family.EARLY:
+            raise UserError(f"{step} would change a model whose exits are calibrated; put exits last in the recipe")
+        changed, details = step.apply(model, context)
+        if _is_same(model, changed):
+            raise NoEffect(f"{step} changed nothing")
         before, after = measures(model), measures(changed)
-        if _same(model, changed):
-            raise NoEffect(f"{_step_text(step)} changed nothing")
         sizes = {f"{k}_before": before[k] for k in before} | {f"{k}_after": after[k] for k in after}
-        changed.evidence = [*model.evidence, Evidence(step=_step_text(step), details=details, **sizes)]
+        changed.evidence = [*model.evidence, Evidence(step=str(step), details=dict(details), **sizes)]
         model = changed
     return model
 
 
-def _same(a: CompressedModel, b: CompressedModel) -> bool:
+def _is_same(a: CompressedModel, b: CompressedModel) -> bool:
     first, second = a.network.state_dict(), b.network.state_dict()
-    shapes = [v.shape for v in first.values()] == [v.shape for v in second.values()]
     return (
         a.number_format == b.number_format
         and a.network.config == b.network.config
-        and shapes
+        and [value.shape for value in first.values()] == [value.shape for value in second.values()]
         and all(torch.equal(first[name], second[name]) for name in first)
     )
 
 
-def _parse_step(part: str, recipe: str) -> Any:
+def _parse_step(part: str, recipe: str) -> Step:
     match = re.fullmatch(r"(\w+)\s*(?:\(([^()]*)\))?", part)
     if match is None:
         raise UserError(f"recipe {recipe!r}: cannot read {part!r}; write e.g. 'prune(l1, 0.5) > finetune(4)'")
-    name, arguments = match.group(1), match.group(2) or ""
-    if name not in _METHODS:
-        raise UserError(f"recipe {recipe!r}: unknown method {name!r}; the methods are {', '.join(sorted(_METHODS))}")
-    config = _METHODS[name][0]
-    fields: list[dataclasses.Field[Any]] = list(dataclasses.fields(config))
-    values: dict[str, Any] = {}
-    for position, argument in enumerate(a.strip() for a in arguments.split(",") if arguments.strip()):
-        key, _, value = argument.rpartition("=")
-        if key.strip() and key.strip() not in [f.name for f in fields]:
-            raise UserError(f"recipe {recipe!r}: {name} has no parameter {key.strip()!r}")
+    name, given = match.group(1), match.group(2) or ""
+    if name not in STEPS:
+        raise UserError(f"recipe {recipe!r}: unknown method {name!r}; the methods are {', '.join(sorted(STEPS))}")
+    fields = dataclasses.fields(STEPS[name])  # type: ignore[arg-type]  # subclasses are dataclasses
+    values: dict[str, int | float | str] = {}
+    for position, argument in enumerate(a.strip() for a in given.split(",") if given.strip()):
+        key, _, value = (word.strip() for word in argument.rpartition("="))
+        if key and key not in [f.name for f in fields]:
+            raise UserError(f"recipe {recipe!r}: {name} has no parameter {key!r}; it is {signature(STEPS[name])}")
         if not key and position >= len(fields):
             raise UserError(f"recipe {recipe!r}: {name} takes at most {len(fields)} parameters")
-        chosen = next(f for f in fields if f.name == key.strip()) if key else fields[position]
-        values[chosen.name] = _convert(value.strip(), str(chosen.type), f"recipe {recipe!r}: {name}, {chosen.name}")
+        field = next(f for f in fields if f.name == key) if key else fields[position]
+        values[field.name] = _convert(value, field, f"recipe {recipe!r}: {name}, {field.name}")
     missing = [f.name for f in fields if f.name not in values and f.default is dataclasses.MISSING]
     if missing:
         raise UserError(f"recipe {recipe!r}: {name} needs {' and '.join(missing)}")
-    return config(**values)
+    return STEPS[name](**values)
 
 
-def _convert(value: str, kind: str, where: str) -> Any:
+def _convert(value: str, field: dataclasses.Field[Any], where: str) -> int | float | str:
+    kinds: dict[str, type[int] | type[float] | type[str]] = {"int": int, "float": float, "str": str}
     try:
-        return {"int": int, "float": float, "str": str}[kind](value)
+        return kinds[str(field.type)](value)
     except ValueError:
-        raise UserError(f"{where}: {value!r} is not {'a whole number' if kind == 'int' else 'a number'}") from None
-
-
-def _name_of(step: Any) -> str:
-    return next(name for name, (config, _) in _METHODS.items() if config is type(step))
-
-
-def _step_text(step: Any) -> str:
-    fields = dataclasses.fields(step)
-    values = [getattr(step, f.name) for f in fields]
-    while values and values[-1] == fields[len(values) - 1].default:
-        values.pop()
-    return f"{_name_of(step)}({', '.join(str(v) for v in values)})" if values else _name_of(step)
+        raise UserError(
+            f"{where}: {value!r} is not {'a whole number' if field.type == 'int' else 'a number'}"
+        ) from None

@@ -7,11 +7,12 @@ reductions themselves, and their references, are in `tsc_lib.models.token_reduct
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.recipe import NoEffect, register
+from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets, percent
 from tsc_lib.compress.surgery import rebuilt
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -19,7 +20,7 @@ from tsc_lib.models.token_reduction import check_share
 
 
 @dataclass(frozen=True)
-class Reduction:
+class Reduction(Step):
     """Fewer tokens after the attention of a layer.
 
     Attributes
@@ -30,49 +31,62 @@ class Reduction:
         The layer, counted from 1.
     """
 
-    method: ClassVar[str]
     keep: float
     layer: int = 2
 
     def __post_init__(self) -> None:
-        check_share(self.method, self.keep)
+        check_share(self.name, self.keep)
         if self.layer < 1:
             raise UserError(f"layers are counted from 1, so there is no layer {self.layer}")
+
+    @property
+    def family(self) -> Family:
+        """See `Step`."""
+        return Family.FEWER
+
+    @property
+    def label(self) -> str:
+        """See `Step`."""
+        return f"{self.name} tokens to {percent(self.keep)}" + (f" (layer {self.layer})" if brackets(self, 1) else "")
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Reduce tokens; the details count those of a series of the reference length, before and after every layer."""
+        config, name = model.network.config, f"{self.name}({self.keep:g}, {self.layer})"
+        layers = len(config.heads)
+        if self.layer >= layers:
+            raise UserError(
+                f"{name} has no effect on a model of {layers} layer(s), "
+                "where only the class token is read after the last; "
+                + (f"choose a layer up to {layers - 1}" if layers > 1 else "it needs a second layer")
+            )
+        reductions = list(config.reductions or (None,) * layers)
+        if reductions[self.layer - 1] is not None:
+            raise UserError(f"{name} finds the tokens of layer {self.layer} reduced already; choose another layer")
+        reductions[self.layer - 1] = (self.name, self.keep)
+        changed = dataclasses.replace(config, reductions=tuple(reductions))
+        longest = max(int(split.lengths.max()) for split in (context.train, context.valid))
+        before = config.tokens_of(longest)[self.layer]
+        if changed.tokens_of(longest)[self.layer] == before:
+            raise NoEffect(f"{name} leaves all {before} tokens of the longest series")
+        network = rebuilt(changed, model.network.state_dict())
+        return dataclasses.replace(model, network=network), {"tokens": list(changed.tokens_of(model.reference_length))}
 
 
 class Merge(Reduction):
     """Merge similar tokens; at least a half is left."""
 
-    method = "merge"
+    name: ClassVar[str] = "merge"
+    summary: ClassVar[str] = "merges similar tokens after the attention of a layer"
+    examples: ClassVar[Mapping[str, str]] = {
+        "merge(0.5)": "merge similar tokens until half are left, after the attention of layer=2",
+    }
 
 
 class Drop(Reduction):
     """Drop the tokens that the class token attends to least."""
 
-    method = "drop"
-
-
-def reduce(model: CompressedModel, step: Reduction, context: TrainingContext) -> tuple[CompressedModel, dict[str, Any]]:
-    """Reduce tokens; the details count those of a series of the reference length, before and after every layer."""
-    config, name = model.network.config, f"{step.method}({step.keep:g}, {step.layer})"
-    layers = len(config.heads)
-    if step.layer >= layers:
-        raise UserError(
-            f"{name} has no effect on a model of {layers} layer(s), where only the class token is read after the last; "
-            + (f"choose a layer up to {layers - 1}" if layers > 1 else "it needs a second layer")
-        )
-    reductions = list(config.reductions or (None,) * layers)
-    if reductions[step.layer - 1] is not None:
-        raise UserError(f"{name} finds the tokens of layer {step.layer} reduced already; choose another layer")
-    reductions[step.layer - 1] = (step.method, step.keep)
-    changed = dataclasses.replace(config, reductions=tuple(reductions))
-    longest = max(int(split.lengths.max()) for split in (context.train, context.valid))
-    before = config.tokens_of(longest)[step.layer]
-    if changed.tokens_of(longest)[step.layer] == before:
-        raise NoEffect(f"{name} leaves all {before} tokens of the longest series")
-    network = rebuilt(changed, model.network.state_dict())
-    return dataclasses.replace(model, network=network), {"tokens": list(changed.tokens_of(model.reference_length))}
-
-
-register("merge", Merge)(reduce)
-register("drop", Drop)(reduce)
+    name: ClassVar[str] = "drop"
+    summary: ClassVar[str] = "drops the tokens that the class token attends to least"
+    examples: ClassVar[Mapping[str, str]] = {
+        "drop(0.5)": "keep the half of the tokens that the class token attends to most, after that of layer=2",
+    }

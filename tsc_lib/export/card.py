@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number
+from tsc_lib.compress import Recipe
 from tsc_lib.data import Dataset
 from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
@@ -23,25 +24,6 @@ SCALING = {
 }
 
 GAPS = {"refuse": "", "interpolate": "; before that, missing values are interpolated linearly in each channel"}
-
-STEP = {
-    "mask": "sets the weights of whole rows to zero and removes nothing",
-    "prune": "removes attention heads and feed-forward neurons",
-    "gradual": "removes them in rounds, with training between",
-    "layers": "keeps some encoder layers",
-    "width": "keeps some channels of the embedding",
-    "lowrank": "holds linear layers as two thinner ones",
-    "student": "starts anew with a smaller network",
-    "merge": "merges similar tokens after the attention of a layer",
-    "drop": "drops the tokens that the class token attends to least",
-    "exits": "lets series leave early that a classifier after some layers is sure of",
-    "finetune": "trains further",
-    "distill": "trains further with the uncompressed model as teacher",
-    "bf16": "lets the network run in bfloat16",
-    "qat": "trains further under the rounding of static int8",
-    "int8": "lets linear layers run in int8, or holds their weights in it",
-    "int4": "holds the weights of linear layers in int4",
-}
 
 
 def model_card(
@@ -135,7 +117,7 @@ def _steps(record: dict[str, Any]) -> str:
     rows = []
     for step in record["evidence"]:
         changes = [f"{step[f'{k}_before']:,} → {step[f'{k}_after']:,}" for k in ("params", "nonzero", "macs")]
-        rows.append([f"`{step['step']}` {STEP.get(step['step'].partition('(')[0], '')}".strip(), *changes])
+        rows.append([f"`{step['step']}` {Recipe.parse(step['step']).steps[0].summary}", *changes])
     return table(["step", "parameters", "not zero", "MACs per series"], rows) if rows else ""
 
 

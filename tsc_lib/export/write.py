@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tsc_lib import data, runtimes
-from tsc_lib.compress import parse, text
+from tsc_lib.analysis.strategies import rows_of
+from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import cpus
 from tsc_lib.core.errors import UserError, one_line
 from tsc_lib.core.files import read_json, write_bytes
@@ -23,7 +24,7 @@ from tsc_lib.study import Study, stages
 from tsc_lib.study.stages import TrainingRun
 
 
-def export(study: Study, run: TrainingRun, recipe: str, runtime: str, target: Path) -> Bundle:
+def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bundle:
     """Write a variant to a folder, whole or not at all; an earlier export there is replaced.
 
     Parameters
@@ -32,7 +33,7 @@ def export(study: Study, run: TrainingRun, recipe: str, runtime: str, target: Pa
         Makes and measures the variant, or loads what was made and measured before.
     run : TrainingRun
         One of the study's trained models.
-    recipe, runtime : str
+    variant : Variant
         One of the study's variants.
     target : Path
         The folder.
@@ -50,16 +51,15 @@ def export(study: Study, run: TrainingRun, recipe: str, runtime: str, target: Pa
     target = target.resolve()
     _check_place(target)
     _check_target(target)
-    recipe = text(parse(recipe))
     rows = study.run_results(run)
-    chosen = rows[(rows.recipe == recipe) & (rows.runtime == runtime)]
+    chosen = rows_of(rows, variant)
     for status in sorted(set(chosen.status) - {"ok"}):
-        raise UserError(f"{recipe} in {runtime} cannot be exported, because it {status}")
-    source, record = stages.evaluate(run, recipe, runtime)
+        raise UserError(f"{variant} cannot be exported, because it {status}")
+    source, record = stages.evaluate(run, variant)
     dataset = data.load(run.data)
-    needed = _instructions(runtime, record["deployed"]["details"])
-    described = _describe(run, recipe, runtime, source, dataset, needed, int(chosen.threads.iloc[0]))
-    reference = rows[(rows.recipe == stages.REFERENCE[0]) & (rows.runtime == stages.REFERENCE[1])]
+    needed = _instructions(variant.runtime, record["deployed"]["details"])
+    described = _describe(run, variant, source, dataset, needed, int(chosen.threads.iloc[0]))
+    reference = rows_of(rows, REFERENCE)
     card = model_card(described, run, dataset, record, chosen, reference, study.host(run))
     try:
         _write(target, source, described, card)
@@ -80,8 +80,7 @@ def _instructions(runtime: str, details: dict[str, Any]) -> tuple[str, ...]:
 
 def _describe(
     run: TrainingRun,
-    recipe: str,
-    runtime: str,
+    variant: Variant,
     source: Path,
     dataset: Dataset,
     instructions: tuple[str, ...],
@@ -92,13 +91,13 @@ def _describe(
     lengths = length_limits(config)
     if dataset.equal_length:
         lengths = (int(dataset.train.lengths[0]),) * 2
-    packages = ("tsc_lib", "numpy", *runtimes.packages(runtime))
+    packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
     return Bundle(
         dataset=run.data.name,
         model=run.model,
-        recipe=recipe,
+        recipe=str(variant.recipe),
         seed=run.seed,
-        runtime=runtime,
+        runtime=variant.runtime,
         number_format=facts["number_format"],
         channels=dataset.channels,
         labels=dataset.classes,

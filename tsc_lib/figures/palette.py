@@ -35,7 +35,7 @@ from tsc_lib.analysis.strategies import (
 WIDTH = 7.5
 """Inches of every figure: 750 pixels at 100 dots per inch, the width of a page of the report."""
 
-STRATEGY_COLOURS = {
+STRATEGY_COLOURS: dict[str, str] = {
     BASELINE: "#000000",
     RUNTIME: "#56B4E9",
     DYNAMIC: "#E69F00",
@@ -50,7 +50,7 @@ STRATEGY_COLOURS = {
     EARLY: "#2F4F5F",
     OTHER: "#999999",
 }
-STRATEGY_MARKERS = {
+STRATEGY_MARKERS: dict[str, str] = {
     BASELINE: "*",
     RUNTIME: "P",
     DYNAMIC: "v",

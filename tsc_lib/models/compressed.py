@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tsc_lib.core.files import write_bytes
 from tsc_lib.data import Batch
 from tsc_lib.models.early_exit import parts_of
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.serialization import load_network, save_network
 from tsc_lib.models.transformer import Transformer
 
@@ -40,7 +41,7 @@ class Evidence:
     details: dict[str, Any]
 
 
-OBSERVERS = ("own", "minmax", "percentile", "mse")
+OBSERVERS = ("native", "minmax", "percentile", "mse")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Quantization:
 
     Attributes
     ----------
-    observer : {"own", "minmax", "percentile", "mse"}
+    observer : {"native", "minmax", "percentile", "mse"}
         How the range of a layer's inputs is made of those that the calibration series give it: as the runtime does
         unasked; from the least to the largest; without as many of both ends; or with the least mean squared error.
     percentile : float
@@ -60,7 +61,7 @@ class Quantization:
         Weights that share a scale in int4.
     """
 
-    observer: str = "own"
+    observer: str = "native"
     percentile: float = 99.99
     fp32_layers: tuple[str, ...] = ()
     group: int = 32
@@ -79,7 +80,7 @@ class CompressedModel:
         Weights in fp32, in the shape that the steps so far have left.
     reference_length : int
         Length of series, in time steps, that MACs are stated for: train's median.
-    number_format : {"fp32", "bf16", "int8 dynamic", "int8 static", "int8 weights", "int4 weights"}
+    number_format : NumberFormat
         Format of the linear layers' weights and inputs at execution, or of their weights alone.
     calibration : Batch, optional
         Training series on which static int8 observes the range of every activation.
@@ -93,7 +94,7 @@ class CompressedModel:
 
     network: Transformer
     reference_length: int
-    number_format: str = "fp32"
+    number_format: NumberFormat = NumberFormat.FP32
     calibration: Batch | None = None
     quantization: Quantization = Quantization()
     evidence: list[Evidence] = field(default_factory=list)
@@ -167,7 +168,7 @@ def load_model(folder: Path) -> CompressedModel:
     return CompressedModel(
         network=network,
         reference_length=facts["reference_length"],
-        number_format=facts["number_format"],
+        number_format=NumberFormat(facts["number_format"]),
         calibration=calibration,
         quantization=Quantization(**facts.get("quantization", {})),  # models stored before had none
         evidence=[Evidence(**e) for e in facts["evidence"]],

@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib import compress, data, runtimes
+from tsc_lib import data, runtimes
 from tsc_lib.benchmark.child import Predict, Runner
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, evenly
 from tsc_lib.benchmark.settings import BenchmarkSettings
-from tsc_lib.compress import CompressedModel
+from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import DataSpec, Spec
 from tsc_lib.core.store import StageFailed, run_or_load
+from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import convert
 from tsc_lib.search.space import FORMATS
 from tsc_lib.study import stages
@@ -44,7 +46,7 @@ class ShapeJob(Spec):
     data: DataSpec
     model: str
     config: dict[str, Any]
-    number_format: str
+    number_format: NumberFormat
     runtime: str
     batch_size: int
     machine: Machine
@@ -123,18 +125,18 @@ class Gauge:
 
     @cached_property
     def _reference(self) -> tuple[Predict, int]:
-        folder, record = stages.evaluate(self.run, *stages.REFERENCE)
-        return runtimes.load(folder, stages.REFERENCE[1]), record["deployed"]["model_bytes"]
+        folder, record = stages.evaluate(self.run, REFERENCE)
+        return runtimes.load(folder, REFERENCE.runtime), record["deployed"]["model_bytes"]
 
-    def formats(self, recipe: str, objective: str) -> list[tuple[str, str, float]]:
-        """A recipe with each number format after it: (recipe, runtime, cost) of those that run here."""
+    def formats(self, recipe: Recipe, objective: str) -> list[tuple[Variant, float]]:
+        """A recipe with each number format after it, and its cost, of those that run here."""
         found = []
         for step, runtime in itertools.product(FORMATS, COMPILED):
-            longer = f"{recipe} > {step}"
+            longer = recipe + Recipe.parse(step)
             try:
-                convert.check(runtime, compress.number_format(compress.parse(longer)))
+                convert.check(runtime, longer.number_format)
                 _, model = stages.compress_model(self.run, longer)
-                found.append((longer, runtime, self.cost(model, runtime, objective)))
+                found.append((Variant(longer, runtime), self.cost(model, runtime, objective)))
             except (UserError, StageFailed):
                 continue
         return found

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib.benchmark.settings import BenchmarkSettings
+from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.choice import judged, paired_drop, ranked
 from tsc_lib.search.cost import COMPILED
 from tsc_lib.search.trials import Search, completed
 from tsc_lib.search.worker import Repeats, open_study, workers
 from tsc_lib.study import stages
-from tsc_lib.study.stages import REFERENCE, Progress
+from tsc_lib.study.stages import Progress
 
 FINALISTS = 6
 """Trained recipes that are measured properly."""
@@ -64,59 +65,60 @@ def repeat(search: Search, request: dict[str, Any], recipes: list[str], jobs: in
 def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.DataFrame:
     """Candidates measured side by side in one session, and judged in their runtimes."""
     spec, run = search.spec, search.runs[0]
-    variants = list(zip(candidates.recipe, candidates.runtime, strict=True))
+    variants = [Variant.parse(*each) for each in zip(candidates.recipe, candidates.runtime, strict=True)]
     for row in candidates.head(FORMATS_OF).itertuples():
         say(f"other runtimes and number formats of {row.recipe}")
-        variants += [(row.recipe, runtime) for runtime in COMPILED if runtime != row.runtime]
-        formats = search.gauge.formats(row.recipe, spec.objective)
-        variants += [(recipe, runtime) for recipe, runtime, cost in formats if cost < WORTH * row.cost]
-    whole = stages.evaluate(run, *REFERENCE)[1]["measures"]["macs"]
+        recipe = Recipe.parse(row.recipe)
+        variants += [Variant(recipe, runtime) for runtime in COMPILED if runtime != row.runtime]
+        formats = search.gauge.formats(recipe, spec.objective)
+        variants += [variant for variant, cost in formats if cost < WORTH * row.cost]
+    whole = stages.evaluate(run, REFERENCE)[1]["measures"]["macs"]
     rows, working = [], []
-    for recipe, runtime in variants:
+    for variant in variants:
         try:
-            drop, error, accuracy = _on_validation(search, recipe, runtime, say)
-            macs = stages.evaluate(run, recipe, runtime)[1]["measures"]["macs"]
+            drop, error, accuracy = _on_validation(search, variant, say)
+            macs = stages.evaluate(run, variant)[1]["measures"]["macs"]
         except StageFailed as failure:
-            say(f"{recipe} in {runtime} failed: {failure}")
+            say(f"{variant} failed: {failure}")
             continue
-        working.append((recipe, runtime))
-        facts = {"recipe": recipe, "runtime": runtime, "macs": macs / whole, "valid_accuracy": accuracy}
+        working.append(variant)
+        facts = {**variant.names, "macs": macs / whole, "valid_accuracy": accuracy}
         rows.append(facts | {"drop": drop, "error": error})
     sizes = tuple(sorted({1, spec.batch_size}))
     settings = BenchmarkSettings(batch_sizes=sizes, blocks=BLOCKS, max_seconds=15.0)
     say(f"measuring {len(working)} finalists in one session, alone")
     session = stages.measure(run, working, settings)
     costs = {(row["name"], row["batch_size"]): row for row in session["results"]}
-    reference = {size: costs[" in ".join(REFERENCE), size] for size in sizes}
+    reference = {size: costs[str(REFERENCE), size] for size in sizes}
     found = []
     for facts, variant in zip(rows, working, strict=True):
-        own = {size: costs[" in ".join(variant), size] for size in sizes}
+        own = {size: costs[str(variant), size] for size in sizes}
         known = _costs(search, variant, own, reference) if all(row["status"] == "ok" for row in own.values()) else {}
         if known.get("cost") is not None:
             found.append(facts | known)
         else:
-            say(f"{' in '.join(variant)} was not measured: its session, or the energy counter, failed")
+            say(f"{variant} was not measured: its session, or the energy counter, failed")
     return pd.DataFrame(found, columns=[*COLUMNS, *COSTS]).assign(measured=True)
 
 
-def _on_validation(search: Search, recipe: str, runtime: str, say: Progress) -> tuple[float, float, float]:
+def _on_validation(search: Search, variant: Variant, say: Progress) -> tuple[float, float, float]:
     """Points lost on validation and their standard error, and the accuracy, over all seeds."""
     for run in search.runs:
-        say(f"{run.label}: {recipe} in {runtime}")
-    right = [search.right(run, recipe, runtime) for run in search.runs]
+        say(f"{run.label}: {variant}")
+    right = [search.right(run, variant) for run in search.runs]
     drop, error = paired_drop([search.reference_right(run) for run in search.runs], right)
     return drop, error, float(sum(each.mean() for each in right) / len(right))
 
 
 def _costs(
-    search: Search, variant: tuple[str, str], own: dict[int, dict[str, Any]], reference: dict[int, dict[str, Any]]
+    search: Search, variant: Variant, own: dict[int, dict[str, Any]], reference: dict[int, dict[str, Any]]
 ) -> dict[str, Any]:
     """A finalist's costs as shares of the reference's, and the one that is the objective as ``cost``.
 
     That is None where it is energy and the counter vouched for too few windows: nothing else may stand in its place.
     """
     small, large = 1, search.spec.batch_size
-    size = [stages.evaluate(search.runs[0], *v)[1]["deployed"]["model_bytes"] for v in (variant, REFERENCE)]
+    size = [stages.evaluate(search.runs[0], v)[1]["deployed"]["model_bytes"] for v in (variant, REFERENCE)]
     shares = {
         "energy": own[large]["energy_ratio"],
         "time": own[large]["cpu_ratio"],

@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 import pandas as pd
 
-from tsc_lib import compress
+from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import read_json, write_json, write_text
@@ -30,7 +30,6 @@ from tsc_lib.search.trials import Search, SearchSpec, unfinished
 from tsc_lib.search.worker import DONE, Trials, open_study, workers
 from tsc_lib.study import stages
 from tsc_lib.study.schema import qualities
-from tsc_lib.study.stages import REFERENCE
 
 RESERVE_S, RESERVE_SHARE = 120.0, 0.3
 """Seconds of the budget that are kept for the finalists, and the share of it that they are at most."""
@@ -102,7 +101,7 @@ def optimize(
         for run in search.runs:
             try:
                 stages.train(run, _say)
-                stages.evaluate(run, *REFERENCE, _say)
+                stages.evaluate(run, REFERENCE, _say)
             except store.StageFailed as failure:
                 raise UserError(
                     f"{run.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
@@ -201,16 +200,16 @@ def _line(trial: optuna.trial.FrozenTrial) -> str:
 def _pick(search: Search, request: dict[str, Any], best: pd.Series) -> dict[str, Any]:
     """The pick with the command that exports it; its test score is read here, once, and decides nothing."""
     spec = search.spec
-    steps = compress.text(compress.parse(best.recipe))
+    variant = Variant.parse(best.recipe, best.runtime)
     name = f"{spec.data.name}-{spec.model}-small"
     command = ["python", "-m", "tsc_lib", "export", name, "--dataset", request["dataset"]]
     command += ["--scaling", spec.data.scaling, "--gaps", spec.data.gaps, "--model", spec.model]
-    command += ["--recipe", steps, "--runtime", best.runtime]
+    command += ["--recipe", str(variant.recipe), "--runtime", variant.runtime]
     command += ["--seed", str(spec.seeds[0]), "--epochs", str(spec.train.epochs), "--batch-sizes"]
     command += [str(size) for size in sorted({1, spec.batch_size})]
     scores = []
     for run in search.runs:
-        record, reference = stages.evaluate(run, best.recipe, best.runtime)[1], stages.evaluate(run, *REFERENCE)[1]
+        record, reference = (stages.evaluate(run, each)[1] for each in (variant, REFERENCE))
         scores.append(qualities(record, reference))
     names = ("accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
     facts = json.loads(best.to_json(double_precision=15))

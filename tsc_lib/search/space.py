@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna import Trial
 
-from tsc_lib.compress import parse, text
+from tsc_lib.compress import Recipe
 from tsc_lib.models.transformer import MAX_TOKENS, TransformerConfig
 
 PATCHES = (4, 8, 16, 32)
@@ -53,17 +53,17 @@ class Point:
 
     Attributes
     ----------
-    structure, training : str
-        Recipes, in canonical spelling; neither is empty.
+    structure, training : Recipe
+        Neither is empty.
     """
 
-    structure: str
-    training: str
+    structure: Recipe
+    training: Recipe
 
     @property
-    def recipe(self) -> str:
+    def recipe(self) -> Recipe:
         """The whole recipe."""
-        return f"{self.structure} > {self.training}"
+        return self.structure + self.training
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def suggest(trial: Trial, limits: Limits) -> Point:
     weight = trial.suggest_categorical("weight", [0.5, 0.9])
     rate = trial.suggest_categorical(f"{name}.learning_rate", family.learning_rates)
     training = f"distill({epochs}, {temperature}, {weight}, {rate})"
-    return Point(text(parse(structure)), text(parse(training)))
+    return Point(Recipe.parse(structure), Recipe.parse(training))
 
 
 def starts(limits: Limits) -> list[dict[str, Any]]:

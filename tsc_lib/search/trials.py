@@ -19,19 +19,21 @@ import torch
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from tsc_lib import compress, data, runtimes, training
+from tsc_lib import data, runtimes, training
 from tsc_lib.benchmark.host import Machine, machine
+from tsc_lib.compress import BASELINE, REFERENCE, Variant
+from tsc_lib.compress.distillation import Distill
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.core.store import StageFailed
-from tsc_lib.models.compressed import count_macs
+from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import convert
 from tsc_lib.search.choice import paired_drop
 from tsc_lib.search.cost import COMPILED, Gauge
 from tsc_lib.search.space import Limits, Point, suggest
 from tsc_lib.study import stages
-from tsc_lib.study.stages import REFERENCE, TrainingRun
+from tsc_lib.study.stages import TrainingRun
 
 SEARCH_VERSION = (2,)
 
@@ -160,19 +162,21 @@ class Search:
         return Limits(self._baseline.network.config, min(lengths), max(lengths), self.spec.train.epochs)
 
     @cached_property
-    def _baseline(self) -> compress.CompressedModel:
-        return stages.compress_model(self.runs[0], compress.BASELINE)[1]
+    def _baseline(self) -> CompressedModel:
+        return stages.compress_model(self.runs[0], BASELINE)[1]
 
-    def right(self, run: TrainingRun, recipe: str, runtime: str) -> np.ndarray:
+    def right(self, run: TrainingRun, variant: Variant) -> np.ndarray:
         """Which validation series a variant of a run classifies rightly, bool (series,)."""
-        folder, _ = stages.evaluate(run, recipe, runtime)
-        logits = training.classify(runtimes.load(folder, runtime), self.dataset.valid, self.dataset.equal_length)
+        folder, _ = stages.evaluate(run, variant)
+        logits = training.classify(
+            runtimes.load(folder, variant.runtime), self.dataset.valid, self.dataset.equal_length
+        )
         return logits.argmax(axis=1) == self.dataset.valid.y
 
     def reference_right(self, run: TrainingRun) -> np.ndarray:
         """The same of the uncompressed model."""
         if run.seed not in self._right:
-            self._right[run.seed] = self.right(run, *REFERENCE)
+            self._right[run.seed] = self.right(run, REFERENCE)
         return self._right[run.seed]
 
     def run(self, trial: optuna.Trial, deadline: float) -> float:
@@ -193,10 +197,11 @@ class Search:
             If the deadline passed.
         """
         point = suggest(trial, self.limits)
-        trial.set_user_attr("recipe", point.recipe)
+        recipe = str(point.recipe)
+        trial.set_user_attr("recipe", recipe)
         try:
             earlier = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
-            if any(other.number < trial.number and other.user_attrs.get("recipe") == point.recipe for other in earlier):
+            if any(other.number < trial.number and other.user_attrs.get("recipe") == recipe for other in earlier):
                 raise Pruned("it was tried before, or another process is at it")
             return self._try(trial, point, deadline)
         except OutOfTime:
@@ -221,7 +226,9 @@ class Search:
         if safe and cost > HOPELESS_COST * safe["cost"]:
             raise Pruned("more expensive than a recipe that keeps the accuracy")
         before = self.reference_right(run)
-        epochs = compress.parse(point.training)[-1].epochs
+        [learning] = point.training
+        assert isinstance(learning, Distill)
+        epochs = learning.epochs
         watch = self._watch(trial, cost, before.mean(), epochs, deadline)
         _, model = stages.compress_model(run, point.recipe, watch=watch)
         evaluate = training.evaluator(model.network)

@@ -20,6 +20,7 @@ import optuna
 
 from tsc_lib.benchmark.child import end_with_parent
 from tsc_lib.benchmark.host import environment_of_child
+from tsc_lib.compress import Recipe
 from tsc_lib.core.errors import exit_code
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.trials import HALVING, OutOfTime, Search, storage_of
@@ -86,7 +87,7 @@ class Repeats:
         runs = {run.seed: run for run in search.runs}
         for seed, recipe in self.models:
             with contextlib.suppress(StageFailed):
-                stages.compress_model(runs[seed], recipe)
+                stages.compress_model(runs[seed], Recipe.parse(recipe))
 
 
 SHIFTS: dict[str, type[Trials] | type[Repeats]] = {"Trials": Trials, "Repeats": Repeats}

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.strategies import EARLY, FEWER, strategy_of
 from tsc_lib.analysis.tables import CELL
+from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.study import Study
-from tsc_lib.study.stages import REFERENCE
 
 VARIANT = [*CELL, "seed", "recipe", "runtime"]
 
@@ -38,12 +37,12 @@ def places_left(study: Study) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for run in study.runs:
-        reference = study.evaluate(run, *REFERENCE)
-        for recipe, runtime in study.variants_of(run):
-            record = study.evaluate(run, recipe, runtime)
-            if record["status"] != "ok" or strategy_of(recipe, runtime).family not in (EARLY, FEWER):
+        reference = study.evaluate(run, REFERENCE)
+        for variant in study.variants_of(run):
+            record = study.evaluate(run, variant)
+            if record["status"] != "ok" or variant.family not in (Family.EARLY, Family.FEWER):
                 continue
-            names = {**run.names, "recipe": recipe, "runtime": runtime}
+            names = {**run.names, **variant.names}
             if reference["status"] == "ok":
                 names["reference_macs"] = reference["measures"]["macs"]
             rows += [{**names, **place} for place in _places(record)]

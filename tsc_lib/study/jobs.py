@@ -21,10 +21,10 @@ def prepare(study: Study, job: str) -> None:
     run = study.run_of("prepare", job)
     comparison = RuntimeComparison(study)
     compared = comparison.variants if run in comparison.runs else []
-    for recipe, runtime in dict.fromkeys([*study.variants_of(run), *compared]):
-        status = study.evaluate(run, recipe, runtime)["status"]
+    for variant in dict.fromkeys([*study.variants_of(run), *compared]):
+        status = study.evaluate(run, variant)["status"]
         if status != "ok":
-            print(f"{run.label}: {recipe} in {runtime} {status}", file=sys.stderr, flush=True)
+            print(f"{run.label}: {variant} {status}", file=sys.stderr, flush=True)
 
 
 def benchmark(study: Study, job: str) -> None:

@@ -12,10 +12,11 @@ import pandas as pd
 
 from tsc_lib import data
 from tsc_lib.benchmark.host import machine
-from tsc_lib.compress import number_format, parse
+from tsc_lib.compress import BASELINE, Variant
 from tsc_lib.compress.sensitivity import sensitivity
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import StageFailed, run_or_load
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, layer_errors
 from tsc_lib.study import Study, stages
@@ -54,7 +55,7 @@ class SensitivityJob(Spec):
     calibration: int
 
 
-def errors_of(run: TrainingRun, recipe: str, runtime: str) -> list[dict[str, Any]]:
+def errors_of(run: TrainingRun, variant: Variant) -> list[dict[str, Any]]:
     """The layer errors of a variant in static int8 on training series, measured or loaded.
 
     Raises
@@ -64,13 +65,13 @@ def errors_of(run: TrainingRun, recipe: str, runtime: str) -> list[dict[str, Any
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        deployed, _ = stages.evaluate(run, recipe, runtime)
+        deployed, _ = stages.evaluate(run, variant)
         dataset = data.load(run.data)
         sample, _ = stages.context_of(run, dataset).sample(SERIES)
-        return {"layers": layer_errors(deployed, runtime, sample, dataset.equal_length)}
+        return {"layers": layer_errors(deployed, variant.runtime, sample, dataset.equal_length)}
 
-    job = DeployJob(run, recipe, runtime, machine())
-    version = (*LAYER_ERROR_VERSION, *convert.version(runtime))
+    job = DeployJob(run, variant.recipe, variant.runtime, machine())
+    version = (*LAYER_ERROR_VERSION, *convert.version(variant.runtime))
     return run_or_load("layer-errors", version, run.label, job, work)[1]["layers"]
 
 
@@ -78,7 +79,7 @@ def sensitivity_of(run: TrainingRun) -> list[dict[str, Any]]:
     """What int8 of each linear layer alone does to a run's uncompressed model on training series, or load it."""
 
     def work(folder: Path) -> dict[str, Any]:
-        _, model = stages.compress_model(run, "baseline")
+        _, model = stages.compress_model(run, BASELINE)
         return {"layers": sensitivity(model, stages.context_of(run, data.load(run.data)), CALIBRATION)}
 
     job = SensitivityJob(run, CALIBRATION)
@@ -94,18 +95,19 @@ def error_table(comparison: RuntimeComparison) -> pd.DataFrame:
     """
     rows = []
     for run in comparison.runs:
-        for recipe, runtime in comparison.variants:
-            if number_format(parse(recipe)) != "int8 static":
+        for variant in comparison.variants:
+            if variant.recipe.number_format is not NumberFormat.INT8_STATIC:
                 continue
-            variant = {"recipe": recipe, "runtime": runtime}
-            if runtime in REASONS:  # nothing to try, and so no failure to keep
-                rows.append({**run.names, **variant, "status": f"failed: unavailable: {REASONS[runtime]}"})
+            if variant.runtime in REASONS:  # nothing to try, and so no failure to keep
+                rows.append(
+                    {**run.names, **variant.names, "status": f"failed: unavailable: {REASONS[variant.runtime]}"}
+                )
                 continue
             try:
-                found = _placed(run, errors_of(run, recipe, runtime))
-                rows += [{**variant, **row, "status": "ok"} for row in found]
+                found = _placed(run, errors_of(run, variant))
+                rows += [{**variant.names, **row, "status": "ok"} for row in found]
             except StageFailed as failure:
-                rows.append({**run.names, **variant, "status": f"failed: {failure}"})
+                rows.append({**run.names, **variant.names, "status": f"failed: {failure}"})
     return pd.DataFrame(rows, columns=ERROR_COLUMNS)
 
 

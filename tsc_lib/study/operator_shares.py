@@ -13,7 +13,7 @@ from tsc_lib import data
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, sample_of
 from tsc_lib.benchmark.operator_times import operator_times
-from tsc_lib.compress import BASELINE
+from tsc_lib.compress import BASELINE, Variant
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.stats import ratio_interval
 from tsc_lib.core.store import StageFailed, run_or_load
@@ -25,6 +25,8 @@ from tsc_lib.study.stages import BENCHMARK_VERSION, TrainingRun
 VERSION = (*BENCHMARK_VERSION, 1)
 RUNTIME = "onnxruntime"
 """The runtime that tells the time of each operator."""
+
+VARIANT = Variant(BASELINE, RUNTIME)
 
 REPEATS = 30
 COLUMNS = [
@@ -53,7 +55,7 @@ def times_of(job: OperatorJob) -> list[dict[str, Any]]:
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        deployed, _ = stages.evaluate(job.run, BASELINE, RUNTIME)
+        deployed, _ = stages.evaluate(job.run, VARIANT)
         dataset = data.load(job.run.data)
         calls = calls_of(sample_of(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
         return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(deployed, calls, REPEATS)}
@@ -74,7 +76,7 @@ def operator_table(comparison: RuntimeComparison) -> pd.DataFrame:
 
 def rows_of(comparison: RuntimeComparison, run: TrainingRun) -> list[dict[str, Any]]:
     """One run's rows of `operator_table`, measured or loaded; none if the profile does not compare the runtime."""
-    if (BASELINE, RUNTIME) not in comparison.variants:
+    if VARIANT not in comparison.variants:
         return []
     settings = comparison.settings(run, 1)
     job = OperatorJob(run, settings.series, max(settings.batch_sizes), machine())

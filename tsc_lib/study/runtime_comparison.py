@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsc_lib.benchmark import CONTROL
 from tsc_lib.benchmark.peak import OPERATIONS, PEAK
 from tsc_lib.benchmark.summary import cpu_ratio
-from tsc_lib.compress import BASELINE, parse, text
+from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core.spec import BenchmarkSettings
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, stages
 from tsc_lib.study.schema import COSTS, qualities
-from tsc_lib.study.stages import REFERENCE, TrainingRun
+from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.study import variants_in
 
 COSTS_COMPARED = [name for name in COSTS if not name.startswith("energy")]
 
@@ -47,7 +47,7 @@ class RuntimeComparison:
     def __init__(self, study: Study) -> None:
         self.study, self.grid = study, study.profile.runtimes
         self._sessions: dict[tuple[TrainingRun, int], list[dict[str, Any]]] = {}
-        self.variants = [(text(parse(recipe)), name) for recipe, names in self.grid.variants.items() for name in names]
+        self.variants = variants_in(self.grid.variants)
 
     @cached_property
     def runs(self) -> list[TrainingRun]:
@@ -71,7 +71,7 @@ class RuntimeComparison:
         return self._sessions[run, threads]
 
     def _session(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
-        working = [v for v in self.variants if self.study.evaluate(run, *v)["status"] == "ok"]
+        working = [v for v in self.variants if self.study.evaluate(run, v)["status"] == "ok"]
         try:
             session = stages.measure(
                 run, working, self.settings(run, threads), progress=False, beside_peak=threads == 1
@@ -105,23 +105,23 @@ class RuntimeComparison:
 
     def _rows(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
         costs = {(row["name"], row["batch_size"]): row for row in self.session(run, threads)}
-        reference = self.study.evaluate(run, *REFERENCE)
+        reference = self.study.evaluate(run, REFERENCE)
         rows = []
-        for recipe, runtime in self.variants:
-            record = self.study.evaluate(run, recipe, runtime)
-            known = {**run.names, "recipe": recipe, "runtime": runtime}
+        for variant in self.variants:
+            record = self.study.evaluate(run, variant)
+            known = {**run.names, **variant.names}
             known |= {"threads": threads, "status": record["status"]}
             if record["status"] == "ok":
                 known |= qualities(record, reference) | self._preparation(record, reference)
             for size in self.grid.batch_sizes:
                 row = {**known, "batch_size": size}
                 if record["status"] == "ok":
-                    cost = costs.get((f"{recipe} in {runtime}", size), {"status": "failed: its session failed"})
+                    cost = costs.get((str(variant), size), {"status": "failed: its session failed"})
                     row |= {name: cost.get(name) for name in COSTS_COMPARED} | {"status": cost["status"]}
                     if cost["status"] == "ok":
                         row["latency_p99_ms"] = float(np.percentile(cost["latency_ms"], 99))
                         row["series_per_second"] = 1000 * size / cost["latency_p50_ms"]
-                        row |= _paired("fp32_ratio", cost, costs.get((f"{BASELINE} in {runtime}", size)))
+                        row |= _paired("fp32_ratio", cost, costs.get((str(Variant(BASELINE, variant.runtime)), size)))
                         arithmetic = 2 * reference["measures"]["macs"] * size / OPERATIONS  # in products of the peak's
                         row |= _paired("peak_share", costs.get((PEAK, size)), cost, arithmetic)
                 rows.append(row)
@@ -147,11 +147,12 @@ class RuntimeComparison:
         size = min(self.grid.batch_sizes, default=1)
         for run in self.runs:
             for threads in self.grid.threads:
-                for row in self.session(run, threads):
-                    if row["batch_size"] == size and row["status"] == "ok" and row["name"] not in (CONTROL, PEAK):
-                        recipe, _, runtime = row["name"].rpartition(" in ")
+                measured = {(row["name"], row["batch_size"]): row for row in self.session(run, threads)}
+                for variant in self.variants:
+                    row = measured.get((str(variant), size), {"status": "not measured"})
+                    if row["status"] == "ok":
                         names = {"dataset": run.data.name, "model": run.model, "threads": threads}
-                        names |= {"recipe": recipe, "runtime": runtime, "batch_size": size}
+                        names |= {**variant.names, "batch_size": size}
                         values = np.percentile(row["latency_ms"], PERCENTILES)
                         rows += [
                             {**names, "percentile": percentile, "latency_ms": float(value)}

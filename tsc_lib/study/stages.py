@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from tsc_lib import compress, data, runtimes, training
+from tsc_lib import data, runtimes, training
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, peak, run_session, save_inputs
 from tsc_lib.benchmark.host import Machine, machine
-from tsc_lib.compress import CompressedModel, TrainingContext
+from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.files import read_json
 from tsc_lib.core.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.core.store import run_or_load
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import modelled
 from tsc_lib.models import zoo
-from tsc_lib.models.compressed import macs_by_exit, measures
+from tsc_lib.models.compressed import CompressedModel, load_model, macs_by_exit, measures, save_model
 from tsc_lib.models.transformer import TransformerConfig, check_length
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes import graph as lean
@@ -38,9 +38,6 @@ DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
 BENCHMARK_VERSION = (*DEPLOY_VERSION, *runtimes.VERSION, 1)
 PEAK_VERSION = (1,)
 PEAK_LOADER = "tsc_lib.benchmark.peak:load"
-
-REFERENCE = (compress.BASELINE, "eager")
-"""Recipe and runtime that every cost is compared with."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class CompressJob(Spec):
     """A run's model after a recipe."""
 
     run: TrainingRun
-    recipe: str
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -76,17 +73,17 @@ class DeployJob(Spec):
     """A compressed model in a runtime, made on a machine: converters and compilers ask what its processor can do."""
 
     run: TrainingRun
-    recipe: str
+    recipe: Recipe
     runtime: str
     machine: Machine
 
 
 @dataclass(frozen=True)
 class BenchmarkJob(Spec):
-    """Variants of one run, as (recipe, runtime), measured side by side on a machine, its energy by a source."""
+    """Variants of one run, measured side by side on a machine, its energy by a source."""
 
     run: TrainingRun
-    variants: tuple[tuple[str, str], ...]
+    variants: tuple[Variant, ...]
     settings: BenchmarkSettings
     machine: Machine
     energy: dict[str, Any]
@@ -102,7 +99,7 @@ class PeakJob(Spec):
 
 
 def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
-    """Train a run's model, or load it; the folder then holds it as `compress.load_model` reads it."""
+    """Train a run's model, or load it; the folder then holds it as `load_model` reads it."""
 
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)  # more threads would change the order of sums, and so the weights
@@ -121,7 +118,7 @@ def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, dic
             progress=None if progress is None else lambda line: progress(f"{run.label}: {line}"),
         )
         (folder / "checkpoint.safetensors").unlink()
-        compress.save_model(CompressedModel(network, int(np.median(dataset.train.lengths))), folder)
+        save_model(CompressedModel(network, int(np.median(dataset.train.lengths))), folder)
         return {"history": history}
 
     return run_or_load("train", TRAIN_VERSION, run.label, run, work)
@@ -133,35 +130,33 @@ def context_of(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:
 
 
 def compress_model(
-    run: TrainingRun, recipe: str, progress: Progress | None = None, watch: training.Watch | None = None
+    run: TrainingRun, recipe: Recipe, progress: Progress | None = None, watch: training.Watch | None = None
 ) -> tuple[Path, CompressedModel]:
     """Apply a recipe to a run's model, or load the result; recipes that begin alike share their beginnings.
 
     If the last step trains, `watch` sees its history after every epoch, and may raise a `StageFailed` to leave it.
     """
-    steps = compress.parse(recipe)
-    recipe = compress.text(steps)
-    if not steps:
+    if recipe == BASELINE:
         folder, _ = train(run, progress)
-        return folder, compress.load_model(folder)
+        return folder, load_model(folder)
 
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)
         if progress is not None:
             progress(f"{run.label}: {recipe}")
-        _, parent = compress_model(run, compress.text(steps[:-1]), progress)
+        _, parent = compress_model(run, recipe[:-1], progress)
         dataset = data.load(run.data)
         checkpoints = folder / "checkpoints"
-        teacher = compress_model(run, compress.BASELINE, progress)[1]
+        teacher = compress_model(run, BASELINE, progress)[1]
         context = dataclasses.replace(context_of(run, dataset), folder=checkpoints, teacher=teacher, watch=watch)
-        model = compress.apply(parent, compress.text(steps[-1:]), context)
+        model = apply(parent, recipe[-1:], context)
         _check_lengths(model.network.config, dataset)  # a step may have made longer patches
-        compress.save_model(model, folder)
+        save_model(model, folder)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return {}
 
     folder, _ = run_or_load("compress", COMPRESS_VERSION, run.label, CompressJob(run, recipe), work)
-    return folder, compress.load_model(folder)
+    return folder, load_model(folder)
 
 
 def _check_lengths(config: TransformerConfig, dataset: data.Dataset) -> None:
@@ -170,24 +165,21 @@ def _check_lengths(config: TransformerConfig, dataset: data.Dataset) -> None:
             check_length(config, int(length), f"a {name} series of {dataset.name}")
 
 
-def evaluate(
-    run: TrainingRun, recipe: str, runtime: str, progress: Progress | None = None
-) -> tuple[Path, dict[str, Any]]:
+def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
     """Bring a compressed model into a runtime and classify the test set there, or load the result.
 
     The record holds the predictions, what the runtime made of the model and the evidence of every step; of a model with
     early exits also `by_exit` of the test series, and then the MACs among its measures are their mean.
     """
-    recipe = compress.text(compress.parse(recipe))
 
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)
         if progress is not None:
-            progress(f"{run.label}: {recipe} in {runtime}")
-        _, model = compress_model(run, recipe, progress)
+            progress(f"{run.label}: {variant}")
+        _, model = compress_model(run, variant.recipe, progress)
         dataset = data.load(run.data)
-        result = convert.convert(model, runtime, folder, equal_length=dataset.equal_length)
-        predictor = runtimes.load(folder, runtime)
+        result = convert.convert(model, variant.runtime, folder, equal_length=dataset.equal_length)
+        predictor = runtimes.load(folder, variant.runtime)
         logits = training.classify(predictor, dataset.test, dataset.equal_length)
         if not np.isfinite(logits).all():
             raise RuntimeError("the logits of the test set are not finite")
@@ -206,8 +198,8 @@ def evaluate(
             **early,
         }
 
-    version = (*DEPLOY_VERSION, *convert.version(runtime))
-    return run_or_load("deploy", version, run.label, DeployJob(run, recipe, runtime, machine()), work)
+    version = (*DEPLOY_VERSION, *convert.version(variant.runtime))
+    return run_or_load("deploy", version, run.label, DeployJob(run, variant.recipe, variant.runtime, machine()), work)
 
 
 def by_exit(model: CompressedModel, left: np.ndarray) -> dict[str, Any]:
@@ -259,7 +251,7 @@ def modelled_energy(folder: Path, batch_size: int) -> Reading:
 
 def measure(
     run: TrainingRun,
-    variants: list[tuple[str, str]],
+    variants: list[Variant],
     settings: BenchmarkSettings,
     progress: bool | None = None,
     beside_peak: bool = False,
@@ -270,8 +262,8 @@ def measure(
     ----------
     run : TrainingRun
         Whose model to measure.
-    variants : list of (str, str)
-        Recipe and runtime of each, which `deployed` can make; the reference need not be among them.
+    variants : list of Variant
+        The reference need not be among them.
     settings : BenchmarkSettings
         How to measure.
     progress : bool, optional
@@ -282,14 +274,14 @@ def measure(
     Returns
     -------
     dict
-        A `tsc_lib.benchmark.Session`, whose results are named "recipe in runtime".
+        A `tsc_lib.benchmark.Session`, whose results have the variants' names.
     """
     measured = tuple(v for v in variants if v != REFERENCE)
 
-    def candidate(variant: tuple[str, str]) -> Candidate:
-        folder, _ = evaluate(run, *variant)
-        options = {"folder": str(folder), "runtime": variant[1], "threads": settings.threads}
-        return Candidate(" in ".join(variant), "tsc_lib.runtimes:load", options)
+    def candidate(variant: Variant) -> Candidate:
+        folder, _ = evaluate(run, variant)
+        options = {"folder": str(folder), "runtime": variant.runtime, "threads": settings.threads}
+        return Candidate(str(variant), "tsc_lib.runtimes:load", options)
 
     def work(folder: Path) -> dict[str, Any]:
         dataset = data.load(run.data)
@@ -303,7 +295,7 @@ def measure(
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
     job = BenchmarkJob(run, measured, settings, machine(), energy, beside_peak)
-    version = (*BENCHMARK_VERSION, *(number for _, runtime in measured for number in convert.version(runtime)))
+    version = (*BENCHMARK_VERSION, *(number for variant in measured for number in convert.version(variant.runtime)))
     _, record = run_or_load("benchmark", version, run.label, job, work)
     return record["session"]
 

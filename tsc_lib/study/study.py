@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tsc_lib import data
 from tsc_lib.benchmark.host import machine
-from tsc_lib.compress import number_format, observer, parse, text
+from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.compress.surgery import survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import BenchmarkSettings, DataSpec, digest
@@ -28,7 +28,7 @@ from tsc_lib.runtimes import RUNTIMES, convert
 from tsc_lib.study import stages
 from tsc_lib.study.profiles import DataChoice, Profile, load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, qualities
-from tsc_lib.study.stages import REFERENCE, TrainingRun
+from tsc_lib.study.stages import TrainingRun
 
 
 class Study:
@@ -48,19 +48,16 @@ class Study:
     """
 
     def __init__(self, profile: Profile, quiet: bool = False) -> None:
-        spelled = tuple(dataclasses.replace(e, recipe=e.recipe and text(parse(e.recipe))) for e in profile.exclude)
-        self.profile, self.quiet = dataclasses.replace(profile, exclude=spelled), quiet
-        self._deployed: dict[tuple[TrainingRun, str, str], tuple[Path, dict[str, Any]]] = {}
+        canonical = tuple(replace(e, recipe=e.recipe and str(Recipe.parse(e.recipe))) for e in profile.exclude)
+        self.profile, self.quiet = replace(profile, exclude=canonical), quiet
+        self._evaluated: dict[tuple[TrainingRun, Variant], tuple[Path, dict[str, Any]]] = {}
         for model in profile.models:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
-        for recipe, runtimes in [*profile.variants.items(), *profile.runtimes.variants.items()]:
-            steps = parse(recipe)
-            for runtime in runtimes:
-                convert.check(runtime, number_format(steps), observer(steps))
-        self.variants = [REFERENCE]
-        for recipe, runtimes in profile.variants.items():
-            self.variants += [v for r in runtimes if (v := (text(parse(recipe)), r)) not in self.variants]
+        variants, compared = variants_in(profile.variants), variants_in(profile.runtimes.variants)
+        for variant in [*variants, *compared]:
+            convert.check(variant.runtime, variant.recipe.number_format, variant.recipe.observer)
+        self.variants = list(dict.fromkeys([REFERENCE, *variants]))
 
     @classmethod
     def open(
@@ -77,27 +74,26 @@ class Study:
         known = {choice.name: choice for choice in chosen.datasets}
         if datasets:
             choices = tuple(known.get(name, DataChoice(name)) for name in datasets)
-            chosen = dataclasses.replace(chosen, datasets=choices)
+            chosen = replace(chosen, datasets=choices)
         if models:  # asked for by name, they are wanted on every data set
             left = tuple(e for e in chosen.exclude if e.model is None or e.recipe or e.runtime)
-            chosen = dataclasses.replace(chosen, models=tuple(models), exclude=left)
-        chosen = dataclasses.replace(chosen, seeds=tuple(seeds) or chosen.seeds)
+            chosen = replace(chosen, models=tuple(models), exclude=left)
+        chosen = replace(chosen, seeds=tuple(seeds) or chosen.seeds)
         return cls(chosen, quiet)
 
     @property
-    def headline(self) -> tuple[str, str]:
-        """Recipe and runtime of the variant that the profile has taken apart.
+    def headline(self) -> Variant:
+        """The variant that the profile has taken apart.
 
         Raises
         ------
         UserError
             If it is not among the study's variants.
         """
-        chosen = text(parse(self.profile.headline.recipe)), self.profile.headline.runtime
+        chosen = Variant.parse(self.profile.headline.recipe, self.profile.headline.runtime)
         if chosen not in self.variants:
             raise UserError(
-                f"profile {self.profile.name!r}: its headline, {' in '.join(chosen)}, is not among its variants; "
-                "add it to them"
+                f"profile {self.profile.name!r}: its headline, {chosen}, is not among its variants; add it to them"
             )
         return chosen
 
@@ -130,10 +126,10 @@ class Study:
             if not self.profile.excludes(dataset=spec.name, model=model)
         ]
 
-    def variants_of(self, run: TrainingRun) -> list[tuple[str, str]]:
-        """Recipes and runtimes of a run, the reference first."""
+    def variants_of(self, run: TrainingRun) -> list[Variant]:
+        """The variants of a run, the reference first."""
         names = {"dataset": run.data.name, "model": run.model}
-        others = [(r, n) for r, n in self.variants[1:] if not self.profile.excludes(**names, recipe=r, runtime=n)]
+        others = [v for v in self.variants[1:] if not self.profile.excludes(**names, **v.names)]
         return [REFERENCE, *others]
 
     @cached_property
@@ -145,7 +141,11 @@ class Study:
     def job_name(self, stage: str, run: TrainingRun) -> str:
         """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
         versions = [stages.DEPLOY_VERSION, *(convert.version(runtime) for runtime in RUNTIMES)]
-        content: dict[str, Any] = {"run": run.to_json(), "variants": self.variants_of(run), "versions": versions}
+        content: dict[str, Any] = {
+            "run": run.to_json(),
+            "variants": [v.to_json() for v in self.variants_of(run)],
+            "versions": versions,
+        }
         content["machine"] = self.request["machine"]
         if run.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
@@ -171,15 +171,14 @@ class Study:
         """The history of a run's training."""
         return stages.train(run, self._say)[1]["history"]
 
-    def evaluate(self, run: TrainingRun, recipe: str, runtime: str) -> dict[str, Any]:
+    def evaluate(self, run: TrainingRun, variant: Variant) -> dict[str, Any]:
         """The record of a variant; of one that failed only its status."""
-        variant = run, recipe, runtime
-        if variant not in self._deployed:  # every table asks for every record
+        if (run, variant) not in self._evaluated:  # every table asks for every record
             try:
-                self._deployed[variant] = stages.evaluate(run, recipe, runtime, self._say)
+                self._evaluated[run, variant] = stages.evaluate(run, variant, self._say)
             except StageFailed as failure:
                 return {"status": f"failed: {failure}"}
-        return self._deployed[variant][1]
+        return self._evaluated[run, variant][1]
 
     def benchmark(self, run: TrainingRun) -> list[dict[str, Any]]:
         """The rows of a run's benchmark session; of a session that failed a row with its status for every variant."""
@@ -187,7 +186,7 @@ class Study:
             return self._session(run)["results"]
         except StageFailed as failure:
             names = [(v, size) for v in self._working(run) for size in self.settings(run).batch_sizes]
-            return [{"name": " in ".join(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
+            return [{"name": str(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
 
     def host(self, run: TrainingRun | None = None) -> dict[str, Any]:
         """The machine on which a run, by default the first, was measured: processor, system, versions, date."""
@@ -196,8 +195,8 @@ class Study:
     def _session(self, run: TrainingRun) -> dict[str, Any]:
         return stages.measure(run, self._working(run), self.settings(run), progress=False if self.quiet else None)
 
-    def _working(self, run: TrainingRun) -> list[tuple[str, str]]:
-        return [v for v in self.variants_of(run) if self.evaluate(run, *v)["status"] == "ok"]
+    def _working(self, run: TrainingRun) -> list[Variant]:
+        return [v for v in self.variants_of(run) if self.evaluate(run, v)["status"] == "ok"]
 
     @cached_property
     def _results(self) -> pd.DataFrame:
@@ -217,23 +216,22 @@ class Study:
         return pd.DataFrame(self._run_rows(run), columns=COLUMNS)
 
     def _run_rows(self, run: TrainingRun) -> Iterator[dict[str, Any]]:
-        reference = self.evaluate(run, *REFERENCE)
+        reference = self.evaluate(run, REFERENCE)
         costs = {(row["name"], row["batch_size"]): row for row in self.benchmark(run)}
-        for recipe, runtime in self.variants_of(run):
-            record = self.evaluate(run, recipe, runtime)
+        for variant in self.variants_of(run):
+            record = self.evaluate(run, variant)
             for batch_size in self.settings(run).batch_sizes:
                 row: dict[str, Any] = {
                     **run.names,
-                    "recipe": recipe,
-                    "runtime": runtime,
+                    **variant.names,
                     "batch_size": batch_size,
                     "threads": self.settings(run).threads,
                     "status": record["status"],
                 }
                 if record["status"] == "ok":
-                    cost = costs[f"{recipe} in {runtime}", batch_size]
+                    cost = costs[str(variant), batch_size]
                     row |= qualities(record, reference) | {name: cost.get(name) for name in COSTS}
-                    folder, _ = self._deployed[run, recipe, runtime]
+                    folder, _ = self._evaluated[run, variant]
                     reading = stages.modelled_energy(folder, batch_size)
                     row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
                     row["status"] = cost["status"]
@@ -244,18 +242,18 @@ class Study:
         rows = [{**run.names, **epoch} for run in self._each("trainings") for epoch in self.train(run)]
         return pd.DataFrame(rows)
 
-    def predictions(self, recipe: str = "baseline", runtime: str = "eager") -> pd.DataFrame:
+    def predictions(self, variant: Variant = REFERENCE) -> pd.DataFrame:
         """One row per test series: its class and the one that a variant of each run predicts."""
         tables = []
         for run in self._each("predictions"):
-            record = self.evaluate(run, recipe, runtime)
+            record = self.evaluate(run, variant)
             if record["status"] == "ok":
                 classes = np.array(record["classes"])
                 columns = {name: classes[record[name]] for name in ("true", "predicted")}
                 tables.append(pd.DataFrame({**run.names, "series": range(len(record["true"])), **columns}))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
-    def points_lost(self, recipe: str, runtime: str) -> pd.DataFrame:
+    def points_lost(self, variant: Variant) -> pd.DataFrame:
         """Percentage points of accuracy that a variant loses, with an interval over the seeds and the test series.
 
         Returns
@@ -265,7 +263,7 @@ class Study:
         """
         lost: dict[tuple[str, str], list[np.ndarray]] = {}
         for run in self._each("points lost"):
-            own, reference = (self.evaluate(run, *variant) for variant in ((recipe, runtime), REFERENCE))
+            own, reference = (self.evaluate(run, each) for each in (variant, REFERENCE))
             if own["status"] == reference["status"] == "ok":
                 right, before = (np.array(r["predicted"]) == np.array(r["true"]) for r in (own, reference))
                 lost.setdefault((run.data.name, run.model), []).append(100.0 * (before.astype(int) - right))
@@ -281,7 +279,7 @@ class Study:
             counts = {"heads": size["heads"], "neurons": size["d_ff"]}
             for part, layers in survivors(evidence, size["layers"], **counts).items():
                 for layer, kept in enumerate(layers):
-                    where = {**run.names, **variant, "layer": layer + 1, "part": part}
+                    where = {**run.names, **variant.names, "layer": layer + 1, "part": part}
                     rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(counts[part])]
         return pd.DataFrame(rows)
 
@@ -289,10 +287,12 @@ class Study:
         """One row per compression step of every variant: what it changed."""
         rows = []
         for run, variant, evidence in self._evidence():
-            deployed = self.evaluate(run, **variant)["deployed"]
+            deployed = self.evaluate(run, variant)["deployed"]
             for step in evidence:
                 sizes = {k: v for k, v in step.items() if k != "details"}
-                rows.append({**run.names, **variant, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}})
+                rows.append(
+                    {**run.names, **variant.names, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}}
+                )
         return pd.DataFrame(rows, columns=EVIDENCE)
 
     def aa_windows(self) -> pd.DataFrame:
@@ -305,12 +305,12 @@ class Study:
                     rows += [{**names, "block": i + 1, "ratio": r} for i, r in enumerate(row["block_ratios"])]
         return pd.DataFrame(rows)
 
-    def _evidence(self) -> Iterator[tuple[TrainingRun, dict[str, str], list[dict[str, Any]]]]:
+    def _evidence(self) -> Iterator[tuple[TrainingRun, Variant, list[dict[str, Any]]]]:
         for run in self.runs:
-            for recipe, runtime in self.variants_of(run):
-                record = self.evaluate(run, recipe, runtime)
+            for variant in self.variants_of(run):
+                record = self.evaluate(run, variant)
                 if record["status"] == "ok":
-                    yield run, {"recipe": recipe, "runtime": runtime}, record["evidence"]
+                    yield run, variant, record["evidence"]
 
     def _each(self, what: str) -> Iterator[TrainingRun]:
         # A bar only where someone watches: in a log or a notebook it is noise.
@@ -319,3 +319,8 @@ class Study:
     def _say(self, line: str) -> None:
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
+
+
+def variants_in(written: Mapping[str, Sequence[str]]) -> list[Variant]:
+    """The variants that a profile names: for each recipe, the runtimes that execute it."""
+    return [Variant.parse(recipe, runtime) for recipe, runtimes in written.items() for runtime in runtimes]

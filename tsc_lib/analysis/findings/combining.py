@@ -10,8 +10,9 @@ import pandas as pd
 from tsc_lib.analysis.ablation import way_to, without_each
 from tsc_lib.analysis.findings.wording import bullets, interval, number, span
 from tsc_lib.analysis.quantities import UNIT
-from tsc_lib.analysis.strategies import BASELINE, REFERENCE_RUNTIME
+from tsc_lib.analysis.strategies import rows_of
 from tsc_lib.analysis.tables import CELL, PERMITTED_LOSS, at_batch, batch_name, batches, strategy_table, succeeded
+from tsc_lib.compress import BASELINE, REFERENCE, Variant
 
 TARGETS = {"large": 20, "small": 12}
 """How many times less CPU time than eager fp32 is aimed at, by kind of batch."""
@@ -19,12 +20,14 @@ TARGETS = {"large": 20, "small": 12}
 UNRUN = "This profile names no recipe to take apart, or it failed."
 
 
-def taken_apart(recipe: str, runtime: str) -> str:
+def taken_apart(variant: Variant) -> str:
     """Which recipe the other functions are about."""
-    return UNRUN if recipe == BASELINE else f"The recipe that is taken apart below is `{recipe}` in {runtime}."
+    if variant.recipe == BASELINE:
+        return UNRUN
+    return f"The recipe that is taken apart below is `{variant.recipe}` in {variant.runtime}."
 
 
-def headline(results: pd.DataFrame, lost: pd.DataFrame, recipe: str, runtime: str) -> str:
+def headline(results: pd.DataFrame, lost: pd.DataFrame, variant: Variant) -> str:
     """How far the recipe comes on every data set and model, and whether that is the aim, as a Markdown table.
 
     Parameters
@@ -33,15 +36,15 @@ def headline(results: pd.DataFrame, lost: pd.DataFrame, recipe: str, runtime: st
         The results table.
     lost : DataFrame
         From `tsc_lib.study.Study.points_lost`: other test series are doubted as well as other seeds.
-    recipe, runtime : str
-        Which variant.
+    variant : Variant
+        Which.
     """
     lines = []
-    for which in batches(results) if recipe != BASELINE else ():
+    for which in batches(results) if variant.recipe != BASELINE else ():
         rows = at_batch(results, which)
         table = strategy_table(results, which)
         table = table.drop(columns=[name for name in lost if name not in CELL]).merge(lost, on=CELL)
-        for row in table[(table.recipe == recipe) & (table.runtime == runtime)].itertuples():
+        for row in rows_of(table, variant).itertuples():
             times = interval(1 / row.cpu_ratio, 1 / row.cpu_ratio_high, 1 / row.cpu_ratio_low)
             points = interval(row.points_lost, row.points_lost_low, row.points_lost_high)
             size = batch_name(rows[rows.dataset == row.dataset])
@@ -70,11 +73,12 @@ def _verdict(row: Any, which: str) -> str:
     return f"**not reached** ({' and '.join(missed)})"
 
 
-def multiplied(results: pd.DataFrame, recipe: str, runtime: str) -> str:
+def multiplied(results: pd.DataFrame, variant: Variant) -> str:
     """Whether the savings of the runtime and of the recipe, each by itself, multiply to what both save together."""
     rows = succeeded(at_batch(results)).set_index(UNIT)
-    variants = {"runtime": (BASELINE, runtime), "recipe": (recipe, REFERENCE_RUNTIME), "both": (recipe, runtime)}
-    ratios = {name: rows[(rows.recipe == r) & (rows.runtime == t)].cpu_ratio for name, (r, t) in variants.items()}
+    recipe, runtime = variant.recipe, variant.runtime
+    alone = {"runtime": Variant(BASELINE, runtime), "recipe": Variant(recipe, REFERENCE.runtime)}
+    ratios = {name: rows_of(rows, each).cpu_ratio for name, each in {**alone, "both": variant}.items()}
     together = pd.DataFrame(ratios).dropna()
     if together.empty or recipe == BASELINE:
         return UNRUN
@@ -87,9 +91,9 @@ def multiplied(results: pd.DataFrame, recipe: str, runtime: str) -> str:
     )
 
 
-def savings_by_step(results: pd.DataFrame, recipe: str, runtime: str) -> str:
+def savings_by_step(results: pd.DataFrame, variant: Variant) -> str:
     """By which factor each step divides CPU time at the large batch, over data sets and models."""
-    table = way_to(results, recipe, runtime)
+    table = way_to(results, variant)
     if table.empty:
         return UNRUN
     lines = []
@@ -99,9 +103,9 @@ def savings_by_step(results: pd.DataFrame, recipe: str, runtime: str) -> str:
     return bullets(lines)
 
 
-def ablation(results: pd.DataFrame, recipe: str, runtime: str) -> str:
+def ablation(results: pd.DataFrame, variant: Variant) -> str:
     """What is lost without each step, in points and in CPU time, on average over data sets and models."""
-    table = without_each(results, recipe, runtime)
+    table = without_each(results, variant)
     if table.empty:
         return UNRUN
     whole = table[table.left_out == "nothing"].set_index(CELL)

@@ -1,0 +1,141 @@
+"""What every step of a recipe is: a frozen dataclass that owns all that is known of its method.
+
+A new method is one new file in this folder with a subclass of `Step`. The parser, help texts, model cards, the
+documentation's table and the labels of figures read it there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from tsc_lib.compress.context import TrainingContext
+from tsc_lib.models.compressed import CompressedModel
+
+Details = Mapping[str, Any]
+"""What a step tells of itself in the evidence: JSON-able values."""
+
+
+class NoEffect(RuntimeError):
+    """A step left the model exactly as it was."""
+
+
+class Family(StrEnum):
+    """Kinds of strategies, in the order of legends and tables.
+
+    Masks, removal and both with int8 are the study's: one share of heads and neurons from every layer, at most
+    fine-tuned. Whatever else removes structure is a smaller shape: whole layers, channels, ranks, longer patches, in
+    rounds, by other shares in every layer, or distilled. Fewer tokens and early exits save work by input, whatever else
+    a recipe does. Other quantization is int4, and int8 by another observer, with layers left in fp32, of weights alone,
+    or after a training for it.
+    """
+
+    BASELINE = "baseline"
+    RUNTIME = "runtime only"
+    DYNAMIC = "dynamic int8"
+    STATIC = "static int8"
+    QUANTIZED = "other quantization"
+    MASKS = "masks"
+    REMOVAL = "removal"
+    COMBINED = "combined"
+    SMALLER = "smaller shape"
+    STUDENT = "student"
+    FEWER = "fewer tokens"
+    EARLY = "early exit"
+    OTHER = "other"
+
+
+STEPS: dict[str, type[Step]] = {}
+"""Every method by the name that recipes give it; subclasses of `Step` enter themselves."""
+
+
+class Step:
+    """Base of every method; subclasses are frozen dataclasses whose fields are the method's parameters.
+
+    Attributes
+    ----------
+    name : str
+        What recipes call the method.
+    summary : str
+        What it does, in a few words that follow "it": "removes attention heads and feed-forward neurons".
+    examples : dict of str to str
+        Recipes of one step, and what each does, for help texts.
+    trains : bool
+        Whether the step trains the network further.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    examples: ClassVar[Mapping[str, str]] = {}
+    trains: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" in cls.__dict__:
+            STEPS[cls.name] = cls
+
+    @property
+    def family(self) -> Family:
+        """The kind of strategy that a recipe of this step alone is."""
+        return Family.OTHER
+
+    @property
+    def label(self) -> str:
+        """A short name for figures, e.g. "remove L1 50 %"."""
+        return " ".join([self.name, *brackets(self)])
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """The step's result, a new model, and what evidence is to tell of it; both arguments are left alone.
+
+        Raises
+        ------
+        UserError
+            If the model cannot be treated so.
+        NoEffect
+            If the step would change nothing.
+        """
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        """The step as recipes write it: parameters at the end that have their default are left out."""
+        values = arguments(self)
+        return f"{self.name}({', '.join(values)})" if values else self.name
+
+
+def arguments(step: Step) -> list[str]:
+    """The parameters of a step as recipes write them, without those at the end that have their default."""
+    fields = dataclasses.fields(step)  # type: ignore[arg-type]  # subclasses are dataclasses
+    values = [getattr(step, field.name) for field in fields]
+    while values and values[-1] == fields[len(values) - 1].default:
+        values.pop()
+    return [str(value) for value in values]
+
+
+def brackets(step: Step, skip: int = 0) -> list[str]:
+    """The parameters of a step after the first few, in brackets, for labels; empty if all have their default."""
+    rest = arguments(step)[skip:]
+    return [f"({', '.join(rest)})"] if rest else []
+
+
+def percent(share: float) -> str:
+    """A share in per cent, as labels write it.
+
+    Examples
+    --------
+    >>> percent(0.5)
+    '50 %'
+    """
+    return f"{share:.0%}".replace("%", " %")
+
+
+def signature(step: type[Step]) -> str:
+    """A method with all its parameters and their defaults, e.g. ``finetune(epochs, learning_rate=0.0005)``."""
+    fields = dataclasses.fields(step)  # type: ignore[arg-type]  # subclasses are dataclasses
+    given = [f.name if f.default is dataclasses.MISSING else f"{f.name}={_short(f.default)}" for f in fields]
+    return f"{step.name}({', '.join(given)})" if given else step.name
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
