@@ -9,15 +9,17 @@ import synthetic
 
 from tsc_lib import figures
 from tsc_lib.analysis import ablation, findings
+from tsc_lib.compress import REFERENCE, Variant
 
-RECIPE, RUNTIME = "student(2, 4, 64) > distill(60, 2.0, 0.5, 0.001) > int8(static)", "onnxruntime"
+RECIPE, RUNTIME = "student > distill(60, 2.0, 0.5, 0.001) > int8(static)", "onnxruntime"
+VARIANT = Variant.parse(RECIPE, RUNTIME)
 COSTS = {
     ("baseline", "eager"): 1.0,
     ("baseline", RUNTIME): 0.5,
-    ("student(2, 4, 64) > distill(60, 2.0, 0.5, 0.001)", RUNTIME): 0.05,
+    ("student > distill(60, 2.0, 0.5, 0.001)", RUNTIME): 0.05,
     (RECIPE, RUNTIME): 0.04,
     (RECIPE, "eager"): 0.1,
-    ("student(2, 4, 64) > finetune(60, 0.001) > int8(static)", RUNTIME): 0.04,
+    ("student > finetune(60, 0.001) > int8(static)", RUNTIME): 0.04,
     ("prune(random, 0.5)", "eager"): 0.4,
     ("prune(taylor, 0.5)", "eager"): 0.4,
     ("prune(taylor, 0.2)", "eager"): 0.8,
@@ -44,20 +46,15 @@ def results(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     return synthetic.results(("PLAID", "ElectricDevices"))
 
 
-def test_beginnings_of_a_recipe() -> None:
-    assert ablation.beginnings("layers(2) > distill(4)") == ["baseline", "layers(2)", "layers(2) > distill(4)"]
-    assert ablation.beginnings("baseline") == ["baseline"]
-
-
 def test_the_way_names_what_each_place_has_more_and_its_factor(results: pd.DataFrame) -> None:
-    way = ablation.way_to(results, RECIPE, RUNTIME).query("dataset == 'PLAID' and model == 'T1'")
+    way = ablation.way_to(results, VARIANT).query("dataset == 'PLAID' and model == 'T1'")
     assert way.step.tolist() == ["fp32, eager", "fp32, onnxruntime", "student (2, 4, 64), distilled", "static int8"]
     np.testing.assert_allclose(way.factor, [1, 0.5, 0.1, 0.8])
     np.testing.assert_allclose(way.factor.prod(), way.cpu_ratio.iloc[-1])
 
 
 def test_a_recipe_beside_itself_without_each_step(results: pd.DataFrame) -> None:
-    table = ablation.without_each(results, RECIPE, RUNTIME).query("dataset == 'PLAID' and model == 'T2'")
+    table = ablation.without_each(results, VARIANT).query("dataset == 'PLAID' and model == 'T2'")
     assert table.left_out.tolist() == ["nothing", "the teacher", "static int8", "onnxruntime, in eager"]
     np.testing.assert_allclose(table.cpu_ratio, [0.04, 0.04, 0.05, 0.1])
     np.testing.assert_allclose(table.points_lost, [0.25, 3.0, 0.25, 0.25])
@@ -84,42 +81,42 @@ def points_lost(results: pd.DataFrame, points: float, high: float) -> pd.DataFra
 
 def test_the_headline_is_judged_by_its_intervals(results: pd.DataFrame) -> None:
     sure = points_lost(results, 0.3, 0.9)
-    assert findings.headline(results, sure, RECIPE, RUNTIME).count("**reached**") == 8
+    assert findings.headline(results, sure, VARIANT).count("**reached**") == 8
     short = results.copy()
     short.loc[short.recipe == RECIPE, "cpu_ratio"] = 0.06
-    said = findings.headline(short, sure, RECIPE, RUNTIME)
+    said = findings.headline(short, sure, VARIANT)
     assert said.count("**not reached** (less than 20 times)") == 4
-    said = findings.headline(results, points_lost(results, 1.5, 1.9), RECIPE, RUNTIME)
+    said = findings.headline(results, points_lost(results, 1.5, 1.9), VARIANT)
     assert said.count("(more than 1 point)") == 8
-    said = findings.headline(results, points_lost(results, 0.3, 1.1), RECIPE, RUNTIME)
+    said = findings.headline(results, points_lost(results, 0.3, 1.1), VARIANT)
     assert said.count("0.3 [-0.5, 1.1]") == said.count("not beyond doubt in accuracy") == 8
 
 
 def test_savings_multiply_or_not(results: pd.DataFrame) -> None:
-    assert "0.80 of the product" in findings.multiplied(results, RECIPE, RUNTIME)
-    assert "without the teacher" in findings.ablation(results, RECIPE, RUNTIME).lower()
-    assert "2.0 times less" in findings.savings_by_step(results, RECIPE, RUNTIME)
+    assert "0.80 of the product" in findings.multiplied(results, VARIANT)
+    assert "without the teacher" in findings.ablation(results, VARIANT).lower()
+    assert "2.0 times less" in findings.savings_by_step(results, VARIANT)
 
 
 def test_a_profile_without_a_recipe_says_so(results: pd.DataFrame) -> None:
-    nothing = "baseline", "eager"
+    nothing = REFERENCE
     for text in (
-        findings.taken_apart(*nothing),
-        findings.headline(results, points_lost(results, 0.0, 0.0), *nothing),
-        findings.multiplied(results, *nothing),
-        findings.savings_by_step(results, *nothing),
-        findings.ablation(results, *nothing),
+        findings.taken_apart(nothing),
+        findings.headline(results, points_lost(results, 0.0, 0.0), nothing),
+        findings.multiplied(results, nothing),
+        findings.savings_by_step(results, nothing),
+        findings.ablation(results, nothing),
     ):
         assert text.startswith("This profile names no recipe")
-    way, parts = ablation.ways_to(results, *nothing), ablation.without_each(results, *nothing)
+    way, parts = ablation.ways_to(results, nothing), ablation.without_each(results, nothing)
     for figure in (figures.savings_by_step(way), figures.left_out(parts)):
         assert "does not run the recipe" in figure.texts[0].get_text()
 
 
 def test_figures_show_every_data_set_and_model(results: pd.DataFrame) -> None:
     drawn = (
-        figures.savings_by_step(ablation.ways_to(results, RECIPE, RUNTIME)),
-        figures.left_out(ablation.without_each(results, RECIPE, RUNTIME)),
+        figures.savings_by_step(ablation.ways_to(results, VARIANT)),
+        figures.left_out(ablation.without_each(results, VARIANT)),
         figures.importance_criteria(ablation.criteria(results)),
         figures.front_beside_study(results),
     )

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tsc_lib import compress, data
-from tsc_lib.compress import NoEffect, Recipe, TrainingContext, apply
+from tsc_lib import data
+from tsc_lib.compress import STEPS, NoEffect, Recipe, Step, TrainingContext, apply
 from tsc_lib.compress.importance import head_importance, neuron_importance
-from tsc_lib.compress.recipe import register
 from tsc_lib.compress.surgery import keep
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import TrainSpec
@@ -172,18 +171,17 @@ def test_calibration_comes_from_train_alone(model: CompressedModel, context: Tra
 
 def test_a_step_that_changes_nothing_fails(model: CompressedModel, context: TrainingContext) -> None:
     @dataclasses.dataclass(frozen=True)
-    class Idle:
-        pass
+    class Idle(Step):
+        name = "idle"
 
-    @register("idle", Idle)
-    def idle(model: CompressedModel, step: Idle, context: TrainingContext):
-        return dataclasses.replace(model), {}
+        def apply(self, model: CompressedModel, context: TrainingContext):
+            return dataclasses.replace(model), {}
 
     try:
         with pytest.raises(NoEffect, match="idle changed nothing"):
             apply(model, "idle", context)
     finally:
-        compress.recipe._METHODS.pop("idle")
+        STEPS.pop("idle")
 
 
 @pytest.mark.parametrize("recipe", ["int8(dynamic) > finetune(1)", "int8(dynamic) > int8(static)"])

@@ -202,7 +202,7 @@ def test_every_strategy_has_its_own_colour_and_marker():
         ("lowrank(0.9)", "openvino", "smaller shape", "Low rank 90 %, openvino"),
         ("patch(16) > distill(4)", "eager", "smaller shape", "Patches of 16, distilled"),
         ("student > distill(20)", "eager", "student", "Student, distilled"),
-        ("student(2, 4)", "eager", "student", "Student (2, 4)"),
+        ("student(2, 8)", "eager", "student", "Student (2, 8)"),
         ("merge(0.5) > distill(4)", "eager", "fewer tokens", "Merge tokens to 50 %, distilled"),
         ("prune(l1, 0.5) > drop(0.3, 1)", "eager", "fewer tokens", "Remove L1 50 %, drop tokens to 30 % (layer 1)"),
         ("exits(2) > exits(4, 1.0)", "openvino", "early exit", "Exit after 2, exit after 4 (1.0 points), openvino"),

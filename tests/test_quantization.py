@@ -66,7 +66,7 @@ def logits_of(model: CompressedModel, context: TrainingContext) -> np.ndarray:
     [
         ("int8(static, observer=native)", "int8(static)"),
         ("int8(static, observer=percentile, percentile=99.99)", "int8(static, 128, percentile)"),
-        ("int8(static, fp32_layers=8)", "int8(static, 128, own, 99.99, 8)"),
+        ("int8(static, fp32_layers=8)", "int8(static, 128, native, 99.99, 8)"),
         ("int4(group=32)", "int4"),
         ("qat(4, teacher=0.5) > int8(static)", "qat(4, 0.0005, 0.5) > int8(static)"),
     ],
@@ -78,7 +78,7 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ("int8(static, observer=guess)", "unknown observer 'guess'; use own, minmax, percentile or mse"),
+        ("int8(static, observer=guess)", "unknown observer 'guess'; use native, minmax, percentile or mse"),
         ("int8(static, observer=minmax, percentile=99)", "a percentile belongs to the observer percentile"),
         ("int8(static, observer=percentile, percentile=40)", "lies above 50 and is no more than 100, not 40"),
         ("int8(dynamic, observer=minmax)", "belong to int8(static)"),

@@ -174,11 +174,9 @@ def test_what_is_excluded_is_left_out() -> None:
 def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study) -> None:
     [run] = study.runs
     names = {"dataset": run.data.name, "model": run.model}
+    others = [v for v in study.variants if str(v.recipe) != "prune(l1, 0.5)"]
     for exclusion, left in [
-        (
-            Exclusion(**names, recipe="prune( l1,0.50)"),
-            [v for v in study.variants if str(v.recipe) != "prune(l1, 0.5)"],
-        ),
+        (Exclusion(**names, recipe="prune( l1,0.50)"), others),
         (Exclusion(dataset="another", recipe="prune(l1, 0.5)"), study.variants),
         (Exclusion(runtime="eager"), [REFERENCE]),
     ]:

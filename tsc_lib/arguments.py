@@ -47,7 +47,7 @@ Make one variant of a model and print its accuracy, size, time and energy beside
   bf16                    bfloat16, where the processor has it (eager, inductor, openvino)
   int8(dynamic)           int8 linear layers, ranges taken from every input (eager, onnxruntime)
   int8(static)            int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino);
-                          calibration=128 series, observer=own, minmax, percentile or mse, percentile=99.99,
+                          calibration=128 series, observer=native, minmax, percentile or mse, percentile=99.99,
                           fp32_layers=8 to leave the eight most sensitive layers in fp32
   int8(weights)           int8 weights, arithmetic in fp32 (onnxruntime, openvino)
   int4                    the same in int4, group=32 weights to a scale

@@ -76,7 +76,7 @@ class Exits(Step):
     @property
     def label(self) -> str:
         """See `Step`."""
-        return f"exit after {self.layer}" + (f" ({self.tolerance:g} points)" if brackets(self, 1) else "")
+        return f"exit after {self.layer}" + (f" ({self.tolerance} points)" if brackets(self, 1) else "")
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Add an exit; the details tell its threshold, and who of validation leaves where at which cost."""

@@ -59,6 +59,10 @@ class Recipe:
         """The recipe in its one canonical spelling."""
         return " > ".join(map(str, self.steps)) or "baseline"
 
+    def to_json(self) -> str:
+        """The recipe as specifications store it."""
+        return str(self)
+
     def __len__(self) -> int:
         return len(self.steps)
 

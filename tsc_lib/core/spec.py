@@ -146,7 +146,7 @@ def _fields(spec: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Spec):
+    if hasattr(value, "to_json"):
         return value.to_json()
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]

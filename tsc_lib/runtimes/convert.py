@@ -53,16 +53,16 @@ def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
     return deployed
 
 
-def supporting(number_format: str, observer: str = "own") -> list[str]:
+def supporting(number_format: str, observer: str = "native") -> list[str]:
     """The runtimes that execute a number format, with static ranges by an observer."""
     return [
         name
         for name in runtimes.RUNTIMES
-        if number_format in (module := _module(name)).FORMATS and (observer == "own" or observer in module.OBSERVERS)
+        if number_format in (module := _module(name)).FORMATS and (observer == "native" or observer in module.OBSERVERS)
     ]
 
 
-def check(runtime: str, number_format: str, observer: str = "own") -> None:
+def check(runtime: str, number_format: str, observer: str = "native") -> None:
     """Refuse a runtime that is unknown, has no kernels for a number format, or no such observer of static ranges.
 
     Raises

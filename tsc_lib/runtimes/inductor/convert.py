@@ -200,7 +200,7 @@ def rounded(x: Any, scale: float, zero: int, least: int, most: int, dtype: torch
 
 def _observing(config: Any, quantization: Quantization) -> Any:
     """A quantizer's settings with another observer of inputs; its own has the least mean squared error already."""
-    if quantization.observer in ("own", "mse"):
+    if quantization.observer in ("native", "mse"):
         return config
     from torchao.quantization.pt2e import MinMaxObserver
 

@@ -99,7 +99,7 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
     arrays = calibration_of(model)
     advanced: dict[str, Any] = {}
     size = CALIBRATION_BATCH
-    if model.quantization.observer != "own":  # which averages the ends of the batches
+    if model.quantization.observer != "native":  # which averages the ends of the batches
         advanced["activations_range_estimator_params"] = _range(model.quantization)
         size = len(arrays[0])
     batches = [tuple(array[start : start + size] for array in arrays) for start in range(0, len(arrays[0]), size)]
