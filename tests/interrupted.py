@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tsc_lib import training
 from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.training import loop
 
 
 def resumed(
     model: CompressedModel, recipe: str, context: TrainingContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> CompressedModel:
     """The result of a recipe that was killed once its checkpoint held two epochs, and called again."""
-    write = training._save
+    write = loop._save
 
     def killed(path, network, optimizer, best, history):
         write(path, network, optimizer, best, history)
@@ -24,7 +24,7 @@ def resumed(
             raise KeyboardInterrupt
 
     saved = dataclasses.replace(context, folder=folder)
-    monkeypatch.setattr(training, "_save", killed)
+    monkeypatch.setattr(loop, "_save", killed)
     with pytest.raises(KeyboardInterrupt):
         apply(model, recipe, saved)
     monkeypatch.undo()
