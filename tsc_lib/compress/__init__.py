@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 
 from tsc_lib.compress.context import TrainingContext
+from tsc_lib.compress.documentation import help_text, steps_table
 from tsc_lib.compress.recipe import BASELINE, Recipe, apply
 from tsc_lib.compress.step import STEPS, Family, NoEffect, Step
 from tsc_lib.compress.variant import REFERENCE, Variant
@@ -22,4 +23,6 @@ __all__ = [
     "TrainingContext",
     "Variant",
     "apply",
+    "help_text",
+    "steps_table",
 ]

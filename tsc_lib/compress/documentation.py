@@ -1,0 +1,35 @@
+"""What the steps tell of themselves: a table for the documentation, and a list for the command line's help."""
+
+from __future__ import annotations
+
+import textwrap
+
+from tsc_lib.compress.step import STEPS, signature
+
+
+def steps_table() -> str:
+    """Every step with its parameters and what it does, as a table in Markdown.
+
+    Examples
+    --------
+    >>> print(steps_table().splitlines()[0])
+    | step | what it does |
+    """
+    rows = [f"| `{signature(STEPS[name])}` | {STEPS[name].summary} |" for name in sorted(STEPS)]
+    return "\n".join(["| step | what it does |", "| --- | --- |", *rows])
+
+
+def help_text(width: int = 120) -> str:
+    """The examples of every step, each with its explanation beside it.
+
+    Parameters
+    ----------
+    width : int
+        Columns that no line exceeds.
+    """
+    examples = [example for name in sorted(STEPS) for example in STEPS[name].examples.items()]
+    margin = 4 + max(len(recipe) for recipe, _ in examples)
+    return "\n".join(
+        textwrap.fill(text, width, initial_indent=f"  {recipe:{margin - 2}}", subsequent_indent=" " * margin)
+        for recipe, text in examples
+    )
