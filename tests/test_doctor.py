@@ -12,7 +12,7 @@ from tsc_lib.benchmark import doctor
 from tsc_lib.cli import main
 from tsc_lib.core.errors import UserError
 from tsc_lib.energy import EnergyMeter
-from tsc_lib.energy.crosscheck import beside_codecarbon
+from tsc_lib.energy.crosscheck import measure_with_codecarbon
 
 
 def test_without_counters_it_says_what_to_do(
@@ -65,7 +65,7 @@ def test_codecarbon_gives_a_second_opinion() -> None:
         return count
 
     try:
-        ours, theirs = beside_codecarbon(EnergyMeter.named("cputime"), work)
+        ours, theirs = measure_with_codecarbon(EnergyMeter.named("cputime"), work)
     except UserError as reason:
         pytest.skip(str(reason))
     assert ours.valid and ours.seconds >= 2.5

@@ -16,9 +16,10 @@ import pytest
 from tsc_lib.core.errors import UserError
 from tsc_lib.energy import Energy, EnergyMeter, InvalidWindowError, Reading, SourceMismatchError, same_source, total
 from tsc_lib.energy.cputime import CpuTime, watts_per_core
-from tsc_lib.energy.opcount import Operation, modelled
+from tsc_lib.energy.opcount import Operation, model_energy
 from tsc_lib.energy.perf import Perf
 from tsc_lib.models.compressed import count_macs
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import config_of
 from tsc_lib.study.operations import operations
@@ -34,7 +35,7 @@ def burn(seconds: float) -> None:
 class Counter(CpuTime):
     """A counter at ten joules a window; unavailable where `reason` says why."""
 
-    source = "measured"
+    kind = "measured"
     backend = "counter"
     reason: str | None = None
 
@@ -157,7 +158,7 @@ class Failing(Counter):
     ("when", "why"), [("start", "OSError: unplugged"), ("stop", "it wrapped twice"), ("else", "ZeroDivisionError: odd")]
 )
 def test_a_source_that_fails_never_ends_the_work(when, why):
-    @EnergyMeter(Failing(when)).measured("adding")
+    @EnergyMeter(Failing(when)).measure_calls("adding")
     def add(a: int, b: int = 2) -> int:
         """Adds."""
         return a + b
@@ -314,14 +315,16 @@ def test_perf_that_dies_costs_the_reading_alone(tmp_path, monkeypatch):
 
 
 def test_modelled_energy_is_operations_times_picojoules():
-    fp32 = modelled("a", [Operation(macs=1_000_000, number_format="fp32", weights=1_000, activations=500)], 2)
+    fp32 = model_energy(
+        "a", [Operation(macs=1_000_000, number_format=NumberFormat.FP32, weights=1_000, activations=500)], 2
+    )
     # 1e6 × 4.6 pJ, 4000 bytes of weights and 2 × 2000 of activations from a cache of 8 kB at 1.25 pJ a byte.
     assert fp32.joules == pytest.approx((4.6e6 + 8000 * 1.25) * 1e-12)
     assert fp32.joules == fp32.joules_low == fp32.joules_high
     assert (fp32.source, fp32.backend, fp32.inferences) == ("modelled", "opcount", 2)
-    int8 = modelled("a", [Operation(macs=1_000_000, number_format="int8")])
+    int8 = model_energy("a", [Operation(macs=1_000_000, number_format=NumberFormat.INT8_STATIC)])
     assert fp32.domains["arithmetic"] / int8.domains["arithmetic"] == pytest.approx(4.6 / 0.3)
-    large = modelled("a", [Operation(macs=0, number_format="fp32", weights=1_000_000)])
+    large = model_energy("a", [Operation(macs=0, number_format=NumberFormat.FP32, weights=1_000_000)])
     assert (large.joules_low, large.joules_high) == pytest.approx((4e6 * 1300 / 8e12, 4e6 * 2600 / 8e12))
     with pytest.raises(SourceMismatchError):
         same_source([fp32, reading()])

@@ -19,7 +19,8 @@ from fake_sysfs import BASE, RANGE_UJ, advancing, build, socket, zone
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.powercap import Powercap
-from tsc_lib.energy.zones import UnusableError, find_zones
+from tsc_lib.energy.source import UnusableError
+from tsc_lib.energy.zones import find_zones
 
 PACKAGE = f"{BASE}/intel-rapl:0"
 
@@ -192,7 +193,7 @@ def test_a_fault_in_mid_window_invalidates_it_and_loses_nothing(tmp_path: Path, 
         assert source.unavailable() is None
         meter = EnergyMeter(source)
 
-        @meter.measured("work")
+        @meter.measure_calls("work")
         def work() -> str:
             time.sleep(0.1)
             writer.kill()  # its next write would mend the file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, 
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.core.spec import DataSpec, TrainSpec
-from tsc_lib.energy.opcount import modelled
+from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import InferenceTransformer, sources
@@ -273,14 +275,14 @@ def test_weights_alone_are_narrower(
 
 
 def test_energy_is_modelled_for_every_format() -> None:
-    def parts(*format_of: object) -> dict[str, float]:
-        return modelled("x", operations(CONFIG, 24, 1, *format_of)).domains
+    def parts(number_format: str, *fp32_layers: set[str]) -> Mapping[str, float]:
+        return model_energy("x", operations(CONFIG, 24, 1, NumberFormat(number_format), *fp32_layers)).domains
 
     exact, narrow = parts("fp32"), parts("int4 weights")
     assert narrow["arithmetic"] == exact["arithmetic"] and narrow["memory"] < exact["memory"]
     mixed = {"layers.0.feed_forward.expand", "hidden"}
     macs = 4 * 16 * 32 + 16 * 32
-    saved = parts("int8", mixed)["arithmetic"] - parts("int8")["arithmetic"]
+    saved = parts("int8 static", mixed)["arithmetic"] - parts("int8 static")["arithmetic"]
     assert saved == pytest.approx(macs * (4.6 - 0.3) * 1e-12)
 
 

@@ -193,8 +193,8 @@ def _doctor(chosen: argparse.Namespace) -> None:
     for row in sources[~sources.usable].itertuples():
         print(f"{row.backend}: {row.why}")
     meter = EnergyMeter.auto()
-    meaning = MEANING[meter.source.source]
-    print(f"\nUsed for the CPU: {meter.source.backend}, {meter.source.source}: {meaning.origin}. {meaning.limits}")
+    meaning = MEANING[meter.source.kind]
+    print(f"\nUsed for the CPU: {meter.source.backend}, {meter.source.kind}: {meaning.origin}. {meaning.limits}")
     energy, cpu = doctor.noise_floor(meter)
     print("A/A noise floor, one work against itself over a few windows (1 would be without noise):")
     for name, floor in (("energy", energy), ("CPU time", cpu)):

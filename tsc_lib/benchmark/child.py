@@ -259,7 +259,7 @@ def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
 
 def idle_power(meter: EnergyMeter) -> float | None:
     """Watts of the idle machine, if the meter has a counter that tells."""
-    if meter.source.source != "measured":
+    if meter.source.kind != "measured":
         return None
     reading = meter.measure_idle(IDLE_S)
     return reading.watts if reading.valid else None

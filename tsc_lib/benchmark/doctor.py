@@ -12,7 +12,7 @@ import pandas as pd
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.stats import Interval, ratio_interval
 from tsc_lib.energy import EnergyMeter, Reading, Source
-from tsc_lib.energy.crosscheck import beside_codecarbon
+from tsc_lib.energy.crosscheck import measure_with_codecarbon
 from tsc_lib.energy.meter import BY_NAME, SOURCES
 
 OVERHEAD_WINDOWS = 200
@@ -33,7 +33,7 @@ def examine() -> pd.DataFrame:
     for backend, kind in BY_NAME.items():
         source = kind()
         reason = source.unavailable()
-        row: dict[str, Any] = {"device": source.device, "source": source.source, "backend": backend}
+        row: dict[str, Any] = {"device": source.device, "source": source.kind, "backend": backend}
         row |= {"usable": reason is None, "shortest_window_s": source.shortest_window_s, "why": reason or ""}
         if reason is None:
             row["chosen"] = source.device not in chosen and kind in SOURCES
@@ -117,7 +117,7 @@ def crosscheck(meter: EnergyMeter) -> tuple[Reading, float]:
         while time.monotonic() < end:
             pass
 
-    reading, joules = beside_codecarbon(meter, busy)
+    reading, joules = measure_with_codecarbon(meter, busy)
     if not reading.valid:
         raise UserError(f"the crosscheck's window is invalid: {reading.invalid}")
     return reading, joules

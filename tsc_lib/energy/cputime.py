@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import Any
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.energy.reading import Device, Energy, SourceClass
+from tsc_lib.energy.source import Energy, Source
 
 VARIABLE = "TSC_WATTS_PER_CORE"
 
@@ -48,21 +47,15 @@ def watts_per_core() -> tuple[float, float, float]:
     return watts[0], watts[1], watts[2]
 
 
-class CpuTime:
+class CpuTime(Source):
     """CPU time × watts; works everywhere, and is the last resort."""
 
-    device: Device = "cpu"
-    source: SourceClass = "estimated"
+    kind = "estimated"
     backend = "cputime"
-    shortest_window_s = 0.0
 
     def __init__(self) -> None:
-        self._low, self._stated, self._high = watts_per_core()
-        self.parameters: dict[str, Any] = {
-            "watts_per_core": self._stated,
-            "watts_per_core_low": self._low,
-            "watts_per_core_high": self._high,
-        }
+        low, stated, high = self._watts = watts_per_core()
+        self.parameters = {"watts_per_core": stated, "watts_per_core_low": low, "watts_per_core_high": high}
 
     def unavailable(self) -> str | None:
         """Never: every process has a CPU clock."""
@@ -77,4 +70,5 @@ class CpuTime:
 
     def stop(self, mark: None, seconds: float, cpu_seconds: float) -> Energy:
         """Energy of the CPU time spent, with the bounds of the watts."""
-        return Energy(self._stated * cpu_seconds, self._low * cpu_seconds, self._high * cpu_seconds)
+        low, stated, high = self._watts
+        return Energy(stated * cpu_seconds, low * cpu_seconds, high * cpu_seconds)

@@ -18,7 +18,7 @@ from tsc_lib.energy.reading import Reading
 JOULES_PER_KWH = 3.6e6
 
 
-def beside_codecarbon(meter: EnergyMeter, work: Callable[[], Any]) -> tuple[Reading, float]:
+def measure_with_codecarbon(meter: EnergyMeter, work: Callable[[], Any]) -> tuple[Reading, float]:
     """Run some work once, watched by both.
 
     Parameters

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.energy.cputime import CpuTime
@@ -15,69 +15,18 @@ from tsc_lib.energy.nvml import NvmlCounter, NvmlPower
 from tsc_lib.energy.perf import Perf
 from tsc_lib.energy.powercap import Powercap
 from tsc_lib.energy.pyrapl import PyRapl
-from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, Reading, SourceClass
-from tsc_lib.energy.zones import UnusableError
+from tsc_lib.energy.reading import Reading
+from tsc_lib.energy.source import Device, Energy, InvalidWindowError, Source, UnusableError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Source(Protocol):
-    """A way to know the energy of a window.
-
-    Attributes
-    ----------
-    device : {"cpu", "gpu"}
-        Whose energy it is.
-    source : {"measured", "estimated", "modelled"}
-    backend : str
-        Short name that goes into records.
-    parameters : dict
-        JSON-able constants that the energy depends on.
-    shortest_window_s : float
-        Wall time below which a window is not resolved; 0 if any can be.
-    """
-
-    @property
-    def device(self) -> Device: ...
-    @property
-    def source(self) -> SourceClass: ...
-    @property
-    def backend(self) -> str: ...
-    @property
-    def parameters(self) -> dict[str, Any]: ...
-    @property
-    def shortest_window_s(self) -> float: ...
-
-    def unavailable(self) -> str | None:
-        """Why this machine cannot use the source and how to mend that; None if it can."""
-
-    def resolution_s(self) -> float | None:
-        """Seconds between two values of this source, as seen here; None if it was not seen to change."""
-
-    def start(self) -> Any:
-        """Open a window; what is returned is handed to `stop`."""
-
-    def stop(self, mark: Any, seconds: float, cpu_seconds: float) -> Energy:
-        """Close the window that `start` opened and that lasted this wall and CPU time.
-
-        Raises
-        ------
-        InvalidWindowError
-            If the energy cannot be vouched for.
-        """
 
 
 SOURCES: tuple[type[Source], ...] = (Powercap, Perf, CpuTime, NvmlCounter, NvmlPower)
 """Every source that is chosen by itself, best first for each device."""
 
 BY_NAME: dict[str, type[Source]] = {
-    Powercap.backend: Powercap,
-    PyRapl.backend: PyRapl,
-    Perf.backend: Perf,
-    CpuTime.backend: CpuTime,
-    NvmlCounter.backend: NvmlCounter,
-    NvmlPower.backend: NvmlPower,
+    source.backend: source for source in (Powercap, PyRapl, Perf, CpuTime, NvmlCounter, NvmlPower)
 }
 """Every source that can be asked for."""
 
@@ -93,6 +42,25 @@ class EnergyMeter:
         Where the energy comes from; the first is what `Window.reading` reads. `auto` chooses the best.
     passed_over : dict, optional
         For each device the better sources that cannot be used here, each with its reason.
+
+    Examples
+    --------
+    >>> from tsc_lib.energy import EnergyMeter
+    >>> meter = EnergyMeter.auto()
+    >>> with meter.measure("sum", inferences=10) as window:
+    ...     total = sum(range(100_000))
+    >>> window.reading.source in ("measured", "estimated")
+    True
+
+    A decorated function returns what it always did, and collects its readings:
+
+    >>> @meter.measure_calls("sum")
+    ... def add(n):
+    ...     return sum(range(n))
+    >>> add(5)
+    10
+    >>> len(add.readings)
+    1
     """
 
     def __init__(self, *sources: Source, passed_over: dict[str, dict[str, str]] | None = None) -> None:
@@ -127,27 +95,23 @@ class EnergyMeter:
         if sources is None:
             sources = SOURCES
             if name := os.environ.get(VARIABLE, "").strip():
-                named = _by_name(name)
+                named = _find(name)
                 sources = [named, *(source for source in SOURCES if source.device != named.device)]
         sources = list(sources)
-        chosen: list[Source] = []
+        usable: list[Source] = []
         passed_over: dict[str, dict[str, str]] = {}
         for device in devices:
-            reasons: dict[str, str] = {}
-            for candidate in (candidate for candidate in sources if candidate.device == device):
-                source = candidate()
+            reasons = passed_over[device] = {}
+            for source in (candidate() for candidate in sources if candidate.device == device):
                 reason = source.unavailable()
                 if reason is None:
-                    chosen.append(source)
+                    usable.append(source)
                     break
                 reasons[source.backend] = reason
             else:
-                raise UserError(
-                    f"the energy of the {device} cannot be measured here: "
-                    + "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
-                )
-            passed_over[device] = reasons
-        return cls(*chosen, passed_over=passed_over)
+                why = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
+                raise UserError(f"the energy of the {device} cannot be measured here: {why}")
+        return cls(*usable, passed_over=passed_over)
 
     @classmethod
     def named(cls, name: str) -> EnergyMeter:
@@ -158,8 +122,8 @@ class EnergyMeter:
         UserError
             If there is none, or it does not work here.
         """
-        named = _by_name(name)
-        return cls.auto([named.device], [named])  # type: ignore[list-item]
+        source = _find(name)
+        return cls.auto([source.device], [source])
 
     def measure(self, label: str, inferences: int = 1) -> Window:
         """A context whose `reading` tells, once it was left, what its body cost."""
@@ -167,20 +131,22 @@ class EnergyMeter:
             raise ValueError(f"a window holds at least one inference, not {inferences}")
         return Window(self, label, inferences)
 
-    def measured(self, label: str | None = None, inferences: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def measure_calls(
+        self, label: str | None = None, inferences: int = 1
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """A decorator: the function returns what it always did, and its list `readings` gains one for each call."""
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             @functools.wraps(function)
-            def measured(*args: P.args, **kwargs: P.kwargs) -> R:
+            def watched(*args: P.args, **kwargs: P.kwargs) -> R:
                 with self.measure(label or function.__name__, inferences) as window:
                     value = function(*args, **kwargs)
                 readings.append(window.reading)
                 return value
 
             readings: list[Reading] = []
-            measured.readings = readings  # type: ignore[attr-defined]
-            return measured
+            watched.readings = readings  # type: ignore[attr-defined]
+            return watched
 
         return decorate
 
@@ -192,11 +158,11 @@ class EnergyMeter:
         UserError
             If no source is a counter: an estimate from CPU time sees no idle power.
         """
-        if not any(source.source == "measured" for source in self.sources):
-            raise UserError(f"idle power takes a counter, and this machine's energy is {self.source.source}")
+        if not any(source.kind == "measured" for source in self.sources):
+            raise UserError(f"idle power takes a counter, and this machine's energy is {self.source.kind}")
         with Window(self, "idle", 1) as window:
             time.sleep(max(seconds, self.shortest_window_s))
-        self._idle = {d: r for d, r in window.readings.items() if r.source == "measured"}
+        self._idle = {device: idle for device, idle in window.readings.items() if idle.source == "measured"}
         return window.reading
 
     @property
@@ -204,13 +170,12 @@ class EnergyMeter:
         """Wall time that a window must last for all of its sources."""
         return max(source.shortest_window_s for source in self.sources)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Source, backend and parameters of the first device, as plain values: what energies must share."""
-        source = self.source
-        return {"source": source.source, "backend": source.backend, "parameters": source.parameters}
+        return {"source": self.source.kind, "backend": self.source.backend, "parameters": self.source.parameters}
 
 
-def _by_name(name: str) -> type[Source]:
+def _find(name: str) -> type[Source]:
     if name not in BY_NAME:
         raise UserError(f"unknown energy source {name!r} (from {VARIABLE} or by call); there are {', '.join(BY_NAME)}")
     return BY_NAME[name]
@@ -236,22 +201,19 @@ class Window:
     ) -> None:
         cpu_seconds, seconds = time.process_time() - self._cpu, time.perf_counter() - self._wall
         for source, (mark, failure) in zip(self._meter.sources, self._marks, strict=True):
-            energy = None
+            energy = _UNKNOWN
             if failure is None:
-                energy, failure = _attempt(source.stop, mark, seconds, cpu_seconds)
+                result, failure = _attempt(source.stop, mark, seconds, cpu_seconds)
                 if seconds < source.shortest_window_s:
-                    energy = None
                     failure = (
                         f"it lasted {seconds:.4f} s, and {source.backend} resolves {source.shortest_window_s} s or "
                         "more: repeat the work within the window"
                     )
+                energy = result if failure is None else _UNKNOWN
             if error is None:  # else the work was not finished, so it has no reading
                 self._readings[source.device] = self._read(source, energy, failure, seconds, cpu_seconds)
 
-    def _read(
-        self, source: Source, energy: Energy | None, failure: str | None, seconds: float, cpu_seconds: float
-    ) -> Reading:
-        energy = energy or _NONE
+    def _read(self, source: Source, energy: Energy, failure: str | None, seconds: float, cpu_seconds: float) -> Reading:
         reading = Reading(
             label=self._label,
             joules=energy.joules,
@@ -259,7 +221,7 @@ class Window:
             joules_high=energy.high,
             seconds=seconds,
             cpu_seconds=cpu_seconds,
-            source=source.source,
+            source=source.kind,
             backend=source.backend,
             device=source.device,
             inferences=self._inferences,
@@ -291,7 +253,7 @@ class Window:
         return next(iter(self.readings.values()))
 
 
-_NONE = Energy(float("nan"), float("nan"), float("nan"))
+_UNKNOWN = Energy(float("nan"), float("nan"), float("nan"))
 
 
 def _attempt(action: Callable[..., Any], *arguments: Any) -> tuple[Any, str | None]:

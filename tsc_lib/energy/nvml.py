@@ -14,8 +14,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, SourceClass
-from tsc_lib.energy.resolution import interval_of_changes
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source, change_interval
 
 MAX_WATTS = 3000.0
 """More than any single GPU draws."""
@@ -26,20 +25,19 @@ COUNTER_UPDATE_S = 0.1
 
 FEWEST_SAMPLES = 5
 
-PATIENCE_S = 1.0
+TIMEOUT_S = 1.0
 """How long to wait for a counter to change."""
 
 
-class _Nvml:
+class _Nvml(Source):
     """What both ways share: finding the GPUs."""
 
-    device: Device = "gpu"
-    source: SourceClass = "measured"
+    device = "gpu"
 
     def __init__(self) -> None:
+        super().__init__()
         self._nvml: ModuleType | None = None
         self._gpus: dict[str, Any] = {}  # domain -> handle
-        self.parameters: dict[str, Any] = {}
 
     def unavailable(self) -> str | None:
         """Why the GPU's energy cannot be told."""
@@ -51,7 +49,7 @@ class _Nvml:
             pynvml.nvmlInit()
             count = pynvml.nvmlDeviceGetCount()
             handles = {f"gpu-{i}": pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)}
-            chosen = visible(handles, pynvml)
+            chosen = visible_gpus(handles, pynvml)
             if not chosen:
                 return "NVML shows no GPU that this process may use"
             self._nvml, self._gpus = pynvml, chosen
@@ -66,7 +64,7 @@ class _Nvml:
         """Seconds between two values of the first GPU."""
         self._api()
         gpu = next(iter(self._gpus.values()))
-        return interval_of_changes(lambda: self._probe(gpu), PATIENCE_S)
+        return change_interval(lambda: self._probe(gpu), TIMEOUT_S)
 
     def _probe(self, gpu: Any) -> int:
         """Read once what windows will read."""
@@ -186,7 +184,7 @@ class Polling:
             self._watts[name].append(watts)
 
 
-def visible(gpus: dict[str, Any], nvml: ModuleType) -> dict[str, Any]:
+def visible_gpus(gpus: dict[str, Any], nvml: ModuleType) -> dict[str, Any]:
     """Those GPUs that ``CUDA_VISIBLE_DEVICES`` leaves to this process; NVML itself shows all of the machine's."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:

@@ -13,12 +13,13 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
-from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, SourceClass
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source
 
 EVENTS = {"power/energy-pkg/": "package", "power/energy-ram/": "dram"}
-PATIENCE_S = 5.0
+COMMAND = ("perf", "stat", "-a", "-x", ";", "-e")
+TIMEOUT_S = 5.0
 EDGE_S = 0.002
 """Uncertainty of either end of a window: perf answers within about a millisecond."""
 
@@ -35,7 +36,7 @@ class Recording:
     def tell(self, command: str) -> None:
         """Send a command and wait until perf has obeyed."""
         os.write(self.control, f"{command}\n".encode())
-        if not select.select([self.answers], [], [], PATIENCE_S)[0] or not os.read(self.answers, 16):
+        if not select.select([self.answers], [], [], TIMEOUT_S)[0] or not os.read(self.answers, 16):
             raise InvalidWindowError(f"perf did not answer to {command!r}: {self.end() or 'it said nothing'}")
 
     def end(self) -> str:
@@ -43,7 +44,7 @@ class Recording:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(PATIENCE_S)
+            self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -54,17 +55,15 @@ class Recording:
             return self.output.read().strip()
 
 
-class Perf:
+class Perf(Source):
     """The kernel's ``power/energy-*/`` events, over all processor packages."""
 
-    device: Device = "cpu"
-    source: SourceClass = "measured"
     backend = "perf"
     shortest_window_s = 1.0
 
     def __init__(self) -> None:
+        super().__init__()
         self._events: list[str] = []
-        self.parameters: dict[str, Any] = {}
 
     def unavailable(self) -> str | None:
         """Why perf cannot tell energy here."""
@@ -73,24 +72,19 @@ class Perf:
         reasons = []
         for event in EVENTS:
             try:
-                command = ["perf", "stat", "-a", "-x", ";", "-e", event, "true"]
-                said = subprocess.run(
-                    command, capture_output=True, text=True, timeout=PATIENCE_S, env=_environment()
-                ).stderr
+                done = subprocess.run(
+                    [*COMMAND, event, "true"], capture_output=True, text=True, timeout=TIMEOUT_S, env=_environment()
+                )
             except (OSError, subprocess.TimeoutExpired) as error:
                 return f"perf cannot be run: {error}"
             try:
-                parse(said, [event])
+                parse(done.stderr, [event])
                 self._events.append(event)
             except InvalidWindowError as reason:
                 reasons.append(str(reason))
         if "power/energy-pkg/" not in self._events:
             return reasons[0]
         self.parameters = {"events": list(self._events)}
-        return None
-
-    def resolution_s(self) -> None:
-        """Not seen: perf tells sums of whole windows."""
         return None
 
     def start(self) -> Recording:
@@ -100,12 +94,10 @@ class Perf:
         their_control, control = os.pipe()
         answers, their_answers = os.pipe()
         output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `Recording.end`
-        command = ["perf", "stat", "-a", "-x", ";", "-e", ",".join(self._events), "--delay", "-1"]
-        command += ["--control", f"fd:{their_control},{their_answers}"]
+        theirs = (their_control, their_answers)
+        command = [*COMMAND, ",".join(self._events), "--delay", "-1", "--control", "fd:{},{}".format(*theirs)]
         try:
-            process = subprocess.Popen(
-                command, stderr=output, pass_fds=(their_control, their_answers), env=_environment()
-            )
+            process = subprocess.Popen(command, stderr=output, pass_fds=theirs, env=_environment())
         finally:
             os.close(their_control)
             os.close(their_answers)

@@ -12,16 +12,13 @@ import time
 import weakref
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, SourceClass
-from tsc_lib.energy.resolution import interval_of_changes
-from tsc_lib.energy.zones import UnusableError, Zone, ZoneFile, find_zones
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, change_interval
+from tsc_lib.energy.zones import Zone, ZoneFile, find_zones
 
-MAX_WATTS = 1000.0
-"""More than any processor package draws: what rises faster is no energy."""
-
-MOST_UW = 1e6 * MAX_WATTS
+MAX_UW = 1e9
+"""Microwatts; more than any processor package draws: what rises faster is no energy."""
 
 UPDATE_S = 0.001
 """How often the hardware updates its counters (Intel SDM, volume 3, section 15.10)."""
@@ -55,28 +52,29 @@ class Counter:
     def advance(self, now: float) -> str | None:
         """Add what the counter gained since it was read last; if that cannot be told, say why."""
         before = self._fault
-        gained, self._fault = self._step(now)
-        if self._fault is None and before is not None:  # what it gained since then may be of the time before
+        gained, self._fault = self._read_gain(now)
+        if self._fault is not None:
+            return self._fault
+        if before is not None:  # what it gained since then may be of the time before
             return f"{self.zone.domain} has just come back from a fault: {before}"
-        if self._fault is None:
-            self.total_uj += gained
-        return self._fault
+        self.total_uj += gained
+        return None
 
-    def _step(self, now: float) -> tuple[int, str | None]:
+    def _read_gain(self, now: float) -> tuple[int, str | None]:
         """What the counter gained since it was read last, and why that is not to be trusted."""
         elapsed = now - self._read
         # Two updates of grace: a counter moves in steps, of which a short time may hold one too many.
-        most = MOST_UW * (elapsed + 2 * UPDATE_S)
+        most = MAX_UW * (elapsed + 2 * UPDATE_S)
         try:
             if self._file is None:
                 self._file = self.zone.open()
             value = self._file.energy_uj()
-            if (gained := self._gained(value)) > most:
+            if self._gained(value) > most:
                 value = self._file.energy_uj()  # the first read may have met a write halfway
-                gained = self._gained(value)
         except (OSError, ValueError) as error:
             self._file = None  # it may come back as another file
             return 0, f"{self.zone.domain} cannot be read: {error}"
+        gained = self._gained(value)
         previous, self._last, self._read = self._last, value, now
         if value != previous:
             self._changed = now
@@ -85,7 +83,7 @@ class Counter:
             return 0, f"{self.zone.domain} cannot be read: it was removed"
         if gained > most:
             return 0, f"{self.zone.domain} jumped from {previous} to {value} microjoules within {elapsed:.3f} s"
-        if gained + self.zone.range_uj <= MOST_UW * elapsed:
+        if gained + self.zone.range_uj <= MAX_UW * elapsed:
             return 0, f"{self.zone.domain} was not read for {elapsed:.3f} s, in which it may have wrapped unseen"
         if now - self._changed > STALL_S and self.zone.is_package:
             return 0, f"{self.zone.domain} has stood still for {now - self._changed:.2f} s"
@@ -96,7 +94,7 @@ class Counter:
         return gained if gained >= 0 else gained + self.zone.range_uj
 
 
-class Powercap:
+class Powercap(Source):
     """RAPL counters; needs a Linux kernel with the powercap driver, and leave to read it.
 
     Parameters
@@ -105,19 +103,17 @@ class Powercap:
         Where sysfs is mounted; by default the folder that ``TSC_SYSFS_ROOT`` names, else ``/sys``.
     """
 
-    device: Device = "cpu"
-    source: SourceClass = "measured"
     backend = "powercap"
     shortest_window_s = 100 * UPDATE_S
     """Either end of a window is uncertain by one update: a hundred of them make two percent at most."""
 
     def __init__(self, root: Path | None = None) -> None:
+        super().__init__()
         self._root = root
         self._counters: list[Counter] = []
         self._faults, self._latest = 0, deque[str](maxlen=REMEMBERED)
         self._lock = threading.Lock()
         self._poller: threading.Thread | None = None
-        self.parameters: dict[str, Any] = {}
 
     def unavailable(self) -> str | None:
         """Why the counters cannot be used, with the line that mends it."""
@@ -136,7 +132,7 @@ class Powercap:
 
     def resolution_s(self) -> float | None:
         """Seconds between two updates of the first package's counter."""
-        return interval_of_changes(find_zones(self._root)[0].open().energy_uj, STALL_S)
+        return change_interval(find_zones(self._root)[0].open().energy_uj, STALL_S)
 
     def start(self) -> Mark:
         """Read the counters, and see to it that they are followed.
@@ -193,7 +189,7 @@ class Powercap:
                 self._latest.append(fault)
 
     def _follow(self) -> None:
-        shortest_wrap_s = min(counter.zone.range_uj for counter in self._counters) / 1e6 / MAX_WATTS
+        shortest_wrap_s = min(counter.zone.range_uj for counter in self._counters) / MAX_UW
         interval = max(UPDATE_S, min(POLL_S, shortest_wrap_s / 8))
         self._poller = threading.Thread(target=_poll, args=(weakref.ref(self), interval), daemon=True)
         self._poller.start()

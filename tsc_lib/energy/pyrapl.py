@@ -12,24 +12,22 @@ from types import ModuleType
 from typing import Any
 
 from tsc_lib.energy.powercap import Mark, Powercap
-from tsc_lib.energy.reading import Device, Energy, InvalidWindowError, SourceClass
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source
 
 TOLERANCE = 0.01
 """Share by which pyRAPL may differ from our reader, beside what either misses at the ends of a window."""
 
 
-class PyRapl:
+class PyRapl(Source):
     """pyRAPL; it reads ``/sys`` and nothing else."""
 
-    device: Device = "cpu"
-    source: SourceClass = "measured"
     backend = "pyrapl"
     shortest_window_s = Powercap.shortest_window_s
 
     def __init__(self) -> None:
+        super().__init__()
         self._reader = Powercap(Path("/sys"))
         self._pyrapl: ModuleType | None = None
-        self.parameters: dict[str, Any] = {}
 
     def unavailable(self) -> str | None:
         """Why pyRAPL cannot be used."""

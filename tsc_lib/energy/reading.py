@@ -6,12 +6,10 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from tsc_lib.core.errors import UserError
-
-SourceClass = Literal["measured", "estimated", "modelled"]
-"""A counter was read; CPU time was multiplied by stated watts; operations were multiplied by picojoules."""
+from tsc_lib.energy.source import Device, SourceKind
 
 
 class Meaning(NamedTuple):
@@ -41,28 +39,12 @@ MEANING: Mapping[str, Meaning] = {
 }
 """What each class of source means for its numbers."""
 
-Device = Literal["cpu", "gpu"]
-
 IDLE_DRIFT = 0.1
 """Share by which idle power may change over a session before its readings warn of it."""
 
 
 class SourceMismatchError(UserError):
     """Energies of different sources were about to be compared, averaged or drawn together."""
-
-
-class InvalidWindowError(Exception):
-    """A source cannot vouch for a window; the message says why."""
-
-
-class Energy(NamedTuple):
-    """Energy of one window in joules, with the bounds that its source vouches for and its parts by domain."""
-
-    joules: float
-    low: float
-    high: float
-    warnings: tuple[str, ...] = ()
-    domains: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -109,13 +91,13 @@ class Reading:
     joules_high: float
     seconds: float
     cpu_seconds: float
-    source: SourceClass
+    source: SourceKind
     backend: str
     device: Device = "cpu"
     inferences: int = 1
     domains: Mapping[str, float] = field(default_factory=dict)
     idle_watts: float | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     invalid: str | None = None
     passed_over: Mapping[str, str] = field(default_factory=dict)
@@ -148,14 +130,14 @@ class Reading:
         SourceMismatchError
             If the idle power is another source's.
         """
-        idle = [reading for reading in (before, after) if reading is not None]
+        idle = [before] if after is None else [before, after]
         same_source([self, *idle])
-        if any(not reading.valid for reading in idle):
-            reason = next(reading.invalid for reading in idle if not reading.valid)
-            return dataclasses.replace(self, warnings=(*self.warnings, f"idle power is unknown: {reason}"))
+        for reading in idle:
+            if not reading.valid:
+                unknown = f"idle power is unknown: {reading.invalid}"
+                return dataclasses.replace(self, warnings=(*self.warnings, unknown))
         watts = [reading.watts for reading in idle]
-        drift = idle_drift(watts)
-        warnings = (*self.warnings, drift) if drift else self.warnings
+        warnings = (*self.warnings, *filter(None, [idle_drift(watts)]))
         return dataclasses.replace(self, idle_watts=sum(watts) / len(watts), warnings=warnings)
 
     def to_json(self) -> dict[str, Any]:

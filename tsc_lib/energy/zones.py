@@ -17,6 +17,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tsc_lib.energy.source import UnusableError
+
 VARIABLE = "TSC_SYSFS_ROOT"
 
 CONTROL_TYPES = ("intel-rapl", "intel-rapl-tpmi", "intel-rapl-mmio")
@@ -26,10 +28,6 @@ ZONE = re.compile(r"(intel-rapl(?:-tpmi|-mmio)?):\d+(?::\d+)?")
 PACKAGE = re.compile(r"package-(\d+)(?:-die-\d+)?")
 
 UDEV_RULE = 'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/sh -c \'chmod a+r /sys%p/energy_uj\'"'
-
-
-class UnusableError(Exception):
-    """The tree cannot be used; the message says why and how to mend that."""
 
 
 @dataclass(frozen=True)

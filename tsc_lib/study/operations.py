@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Sequence
 
 from tsc_lib.energy.opcount import Operation
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import TransformerConfig
 
 
@@ -13,7 +14,7 @@ def operations(
     config: TransformerConfig,
     length: int,
     batch_size: int = 1,
-    number_format: str = "fp32",
+    number_format: NumberFormat = NumberFormat.FP32,
     fp32_layers: Collection[str] = (),
     left: Sequence[float] | None = None,
 ) -> list[Operation]:
@@ -27,7 +28,7 @@ def operations(
         Time steps of each series.
     batch_size : int
         Series in the call.
-    number_format : str
+    number_format : NumberFormat
         Of the linear layers; the convolution and attention itself stay in fp32, as they do in every runtime so far.
     fp32_layers : collection of str
         Names of the transformer's linear layers that stay in fp32, too.
@@ -43,14 +44,14 @@ def operations(
     tokens, going = patches + 1, 1.0
     exits = dict(zip(config.places[:-1], left or itertools.repeat(0.0), strict=False))
 
-    def operation(macs: int, number_format: str, weights: int, activations: int) -> Operation:
+    def operation(macs: int, number_format: NumberFormat, weights: int, activations: int) -> Operation:
         series = batch_size * going
         # Weights are read unless every series of the call has left.
         read = round(weights * (1 - (1 - going) ** batch_size))
         return Operation(round(series * macs), number_format, read, round(series * activations))
 
     def product(name: str, rows: int, inputs: int, outputs: int, biases: int) -> Operation:
-        own = "fp32" if name in fp32_layers else number_format
+        own = NumberFormat.FP32 if name in fp32_layers else number_format
         return operation(rows * inputs * outputs, own, inputs * outputs + biases, rows * outputs)
 
     def linear(name: str, rows: int, inputs: int, outputs: int, rank: int = 0) -> list[Operation]:
@@ -59,20 +60,20 @@ def operations(
         return [product(f"{name}.0", rows, inputs, rank, 0), product(f"{name}.1", rows, rank, outputs, outputs)]
 
     window, d_model = config.channels * config.patch, config.d_model
-    found = [operation(patches * window * d_model, "fp32", (window + 1) * d_model, patches * d_model)]
+    found = [operation(patches * window * d_model, NumberFormat.FP32, (window + 1) * d_model, patches * d_model)]
     for layer, (heads, d_ff) in enumerate(zip(config.heads, config.d_ff, strict=True)):
         width, ranks = heads * config.head_dim, config.ranks_of(layer)
         attention, feed_forward = f"layers.{layer}.attention", f"layers.{layer}.feed_forward"
         for name in ("query", "key", "value"):
             found += linear(f"{attention}.{name}", tokens, d_model, width, ranks[name])
-        found.append(operation(2 * tokens**2 * width, "fp32", 0, tokens * width))
+        found.append(operation(2 * tokens**2 * width, NumberFormat.FP32, 0, tokens * width))
         found += linear(f"{attention}.out", tokens, width, d_model, ranks["out"])
         if reduction := config.reduction_of(layer):
             # The class token's attention once more; or how alike tokens are, and the sum of those that are merged.
             pairs = (tokens + 1) // 2 * (tokens // 2)
             macs = tokens * width if reduction[0] == "drop" else pairs * (width + d_model)
             tokens = after[layer] + 1
-            found.append(operation(macs, "fp32", 0, tokens * d_model))
+            found.append(operation(macs, NumberFormat.FP32, 0, tokens * d_model))
         found += linear(f"{feed_forward}.expand", tokens, d_model, d_ff, ranks["expand"])
         found += linear(f"{feed_forward}.contract", tokens, d_ff, d_model, ranks["contract"])
         if layer + 1 in exits:

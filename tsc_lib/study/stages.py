@@ -20,9 +20,10 @@ from tsc_lib.core.files import read_json
 from tsc_lib.core.spec import DataSpec, Spec, TrainSpec
 from tsc_lib.core.store import run_or_load
 from tsc_lib.energy import EnergyMeter, Reading
-from tsc_lib.energy.opcount import modelled
+from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models import zoo
 from tsc_lib.models.compressed import CompressedModel, load_model, macs_by_exit, measures, save_model
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import TransformerConfig, check_length
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes import graph as lean
@@ -237,16 +238,15 @@ def modelled_energy(folder: Path, batch_size: int) -> Reading:
     With early exits it is expected, from where the test series leave.
     """
     model, record = read_json(folder / "model.json"), read_json(folder / "record.json")
-    number_format = model["number_format"]
     counted = operations(
         TransformerConfig(**model["config"]),
         model["reference_length"],
         batch_size,
-        number_format if number_format.endswith("weights") else number_format.split()[0],
+        NumberFormat(model["number_format"]),
         {own for layer in model.get("quantization", {}).get("fp32_layers", ()) for own in lean.sources(layer)},
         record["exits"]["left"] if "exits" in record else None,
     )
-    return modelled(folder.name, counted, inferences=batch_size)
+    return model_energy(folder.name, counted, inferences=batch_size)
 
 
 def measure(
