@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_runtimes import without_the_study
 
 from tsc_lib import cli
+from tsc_lib.compress import STEPS
 from tsc_lib.core import store
 from tsc_lib.study.profiles import PROFILES
 from tsc_lib.study.schema import COLUMNS
@@ -92,6 +95,43 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], comma
         cli.main([command, "--help"])
     assert stopped.value.code == 0
     assert len(capsys.readouterr().out) > 200
+
+
+def test_the_help_of_run_lists_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for name, step in STEPS.items():
+        for recipe, text in step.examples.items():
+            assert f"{recipe} {text}" in said, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--help"], "python -m tsc_lib [-h]"),
+        (["predict", "--help"], "Classify the series of a file"),
+        (["run", "--help"], "'baseline' or steps joined by '>'. This command, and the list of steps, need "),
+        (["--version"], f"tsc_lib {version('tsc_lib')}"),
+    ],
+)
+def test_help_needs_none_of_the_study_s_packages(arguments: list[str], said: str) -> None:
+    done = without_the_study("from tsc_lib import cli", f"cli.main({arguments})")
+    assert done.returncode == 0 and said in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [("bin/tsc-lib", "tsc-lib"), ("tsc_lib/__main__.py", "python -m tsc_lib")]
+)
+def test_the_command_is_called_as_it_was_called(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: str, name: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    for arguments in (["--help"], ["export", "--help"]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: {name} ") and f"for example:  {name} export my-model" in said
 
 
 def test_data_describes_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tsc_lib.core.cpus import usable_cpus
+
+INSTALL = "pip install 'tsc_lib[study]'"
+"""What brings the packages that every command but ``predict`` needs."""
 
 DESCRIPTION = """\
 What does it cost to classify a time series with a transformer, and how much can be saved?
@@ -25,45 +32,13 @@ repeated series, and how many series each class has. A file that cannot be used 
 
 RUN = """\
 Make one variant of a model and print its accuracy, size, time and energy beside the uncompressed model's. A recipe is
-'baseline' or steps joined by '>':
-
-  mask(l1, 0.5)           zero half of the rows of every linear layer; norms are l1 and l2
-  prune(l1, 0.5)          remove half of the attention heads and feed-forward neurons, those that matter least by a
-                          criterion: l1, l2, taylor, activation or random; parts=heads or neurons for one kind alone,
-                          scope=global for half over all layers, multiple=8 to keep widths that are multiples of 8
-  gradual(taylor, 0.5)    the same in steps=4 rounds with epochs=1 of training=finetune or distill between them
-  layers(2)               keep two encoder layers, by influence, or first, last, even or random
-  width(activation, 16)   keep 16 channels of the embedding, by a criterion
-  lowrank(0.9)            factorise linear layers where that is cheaper, keeping 90 % of their squared singular values
-  patch(16)               read the series in patches of 16 time steps, a multiple of the model's; train on after it
-  student(layers=2)       start anew with a small network; heads=4, d_ff=64, d_model=32, patch=8
-  merge(0.5)              merge similar tokens until half are left, after the attention of layer=2
-  drop(0.5)               keep the half of the tokens that the class token attends to most, after that of layer=2
-  finetune(4)             train four more epochs; learning_rate=0.0005
-  distill(4)              the same with the uncompressed model as teacher; temperature=2, weight=0.5 of its logits,
-                          features=1 for a loss on the class token too
-  exits(3)                let series leave after three layers where a classifier there is sure enough, so that
-                          validation accuracy falls by at most tolerance=0.5 points; always last, fp32, not in inductor
-  bf16                    bfloat16, where the processor has it (eager, inductor, openvino)
-  int8(dynamic)           int8 linear layers, ranges taken from every input (eager, onnxruntime)
-  int8(static)            int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino);
-                          calibration=128 series, observer=native, minmax, percentile or mse, percentile=99.99,
-                          fp32_layers=8 to leave the eight most sensitive layers in fp32
-  int8(weights)           int8 weights, arithmetic in fp32 (onnxruntime, openvino)
-  int4                    the same in int4, group=32 weights to a scale
-  qat(4)                  train four more epochs as int8(static) will round; learning_rate=0.0005, teacher=0.5 for half
-                          of the loss from the uncompressed model's logits
-
-for example:  python -m tsc_lib run --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
-
+'baseline' or steps joined by '>'."""
 
 EXPORT = """\
 Write one variant of a model to a folder that runs elsewhere: the model in its runtime's own format, labels and
 preprocessing, the packages it needs, and model_card.md with its measured accuracy, size, time and energy. What was not
 made and measured yet is made first, as 'run' does. An earlier export in the same folder is replaced; a folder that
-holds anything else is left alone. Recipes are explained by 'run --help'. For example:
-
-  python -m tsc_lib export my-model --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'"""
+holds anything else is left alone. Recipes are explained by 'run --help'."""
 
 PREDICT = """\
 Classify the series of a file with an exported model. Needed are numpy and the model's runtime, no training data. The
@@ -74,7 +49,6 @@ file is one of:
   .npz    an array x of shape (series, channels, length) or (series, length), and optionally lengths (series,)
 
 Out come lines of CSV: the number of the series in the file, from 1, its label, the probability of every label."""
-
 
 OPTIMIZE = """\
 Search for a recipe and a runtime that cost little and lose at most --max-drop points of accuracy. Within --budget
@@ -90,10 +64,7 @@ with a larger budget it looks further. Objectives are, as shares of the uncompre
   energy   per inference at the large batch; without an energy counter it is in proportion to CPU time
   time     CPU time at the large batch
   latency  wall time of one call with one series
-  size     bytes of the weights
-
-for example:  python -m tsc_lib optimize --dataset ElectricDevices --model T1 --max-drop 1.0 --objective energy"""
-
+  size     bytes of the weights"""
 
 RUNTIME = "eager, inductor, onnxruntime or openvino (default: the first that executes the recipe)"
 
@@ -106,10 +77,45 @@ work against the same work, finer than which no comparison here can be. TSC_ENER
 the best, e.g. pyrapl; TSC_SYSFS_ROOT another place of /sys; TSC_WATTS_PER_CORE the watts for estimates."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that keeps the lines of its texts; `describe`, if set, makes the description when help is asked for."""
+
+    describe: Callable[[], str] | None = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def format_help(self) -> str:
+        """The help, with the description as it is now."""
+        if self.describe is not None:
+            self.description = self.describe()
+        return super().format_help()
+
+
+class ShowVersion(argparse.Action):
+    """Print the version and leave; it is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Do it."""
+        print(f"tsc_lib {version('tsc_lib')}")
+        parser.exit()
+
+
+def describe_run() -> str:
+    """What ``run`` does, with every step that a recipe may have."""
+    try:
+        from tsc_lib.compress import help_text
+    except ModuleNotFoundError as error:  # with the packages of a model alone
+        return f"{RUN} This command, and the list of steps, need {error.name}: {INSTALL}"
+    return f"{RUN} The steps, by examples:\n\n{help_text()}"
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; what it returns names the command as ``command``."""
-    raw = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser(prog="python -m tsc_lib", description=DESCRIPTION, formatter_class=raw)
+    top = Parser(
+        prog="tsc-lib" if Path(sys.argv[0]).stem == "tsc-lib" else "python -m tsc_lib", description=DESCRIPTION
+    )
+    top.add_argument("--version", action=ShowVersion, nargs=0, help="print the version")
     commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
@@ -118,16 +124,24 @@ def parser() -> argparse.ArgumentParser:
         "--cores", type=int, default=len(usable_cpus()), help="jobs at the same time (default: all cores)"
     )
 
-    run = commands.add_parser("run", help="make and measure one variant", description=RUN, formatter_class=raw)
+    run = commands.add_parser(
+        "run",
+        help="make and measure one variant",
+        epilog="for example:  %(prog)s --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'",
+    )
+    run.describe = describe_run
     _variant(run, RUNTIME)
 
     export = commands.add_parser(
-        "export", help="write one variant to run elsewhere", description=EXPORT, formatter_class=raw
+        "export",
+        help="write one variant to run elsewhere",
+        description=EXPORT,
+        epilog="for example:  %(prog)s my-model --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'",
     )
     export.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
     _variant(export, "onnxruntime, openvino, eager or inductor (default: onnxruntime)")
 
-    predict = commands.add_parser("predict", help="classify a file's series", description=PREDICT, formatter_class=raw)
+    predict = commands.add_parser("predict", help="classify a file's series", description=PREDICT)
     predict.add_argument("folder", type=Path, metavar="FOLDER", help="what 'export' wrote")
     predict.add_argument("file", type=Path, metavar="FILE", help="the series")
     predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
@@ -135,10 +149,12 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--threads", type=int, metavar="N", help="threads (default: one per CPU)")
 
     optimize = commands.add_parser(
-        "optimize", help="find a cheap variant that keeps the accuracy", description=OPTIMIZE, formatter_class=raw
+        "optimize",
+        help="find a cheap variant that keeps the accuracy",
+        description=OPTIMIZE,
+        epilog="for example:  %(prog)s --dataset ElectricDevices --model T1 --max-drop 1.0 --objective energy",
     )
-    _data(optimize)
-    optimize.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    _training(optimize)
     optimize.add_argument("--max-drop", type=float, default=1.0, metavar="POINTS", help="of accuracy (default: 1.0)")
     optimize.add_argument("--objective", default="energy", help="energy, time, latency or size (default: energy)")
     optimize.add_argument("--batch-size", type=int, metavar="N", help="the large batch (default: by the length)")
@@ -147,7 +163,6 @@ def parser() -> argparse.ArgumentParser:
     optimize.add_argument(
         "--seeds", type=int, nargs="+", default=[0], metavar="N", help="of the training; all judge the finalists"
     )
-    optimize.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
     optimize.add_argument("--jobs", type=int, default=1, help="trials at the same time, one core each (default: 1)")
     optimize.add_argument("--output", type=Path, metavar="FOLDER", help="of the search (default: outputs/search/...)")
 
@@ -168,20 +183,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _data(command: argparse.ArgumentParser) -> None:
-    """Options that choose a data set and what is done to its series."""
+def _training(command: argparse.ArgumentParser) -> None:
+    """Options that choose a data set, what is done to its series, and the model that is trained on them."""
     command.add_argument("--dataset", required=True, help="name or folder")
     command.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
     command.add_argument("--gaps", default="refuse", help=GAPS)
+    command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    command.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
 
 
 def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
     """Options that choose one variant of a model, and how it is measured."""
-    _data(command)
-    command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    _training(command)
     command.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
-    command.add_argument("--runtime", default=None, help=runtime)
+    command.add_argument("--runtime", help=runtime)
     command.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
-    command.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
     command.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
     command.add_argument("--threads", type=int, default=1, help="of the benchmark (default: 1)")

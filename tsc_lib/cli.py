@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsc_lib.arguments import parser
+from tsc_lib.arguments import INSTALL, parser
 from tsc_lib.core.errors import UserError, exit_code
 from tsc_lib.core.files import write_text
 
@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
-    chosen = parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        return exit_code(COMMANDS[chosen.command], chosen)
+        return exit_code(COMMANDS[options.command], options)
     except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
-        print(f"error: this command needs {error.name}, which is not installed: pip install .", file=sys.stderr)
+        print(f"error: this command needs {error.name}, which is not installed: {INSTALL}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -37,15 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _report(chosen: argparse.Namespace) -> None:
+def _report(options: argparse.Namespace) -> None:
     import fcntl  # of Unix alone, and predict works elsewhere
 
     from tsc_lib.core import store
     from tsc_lib.study import Study
 
-    if chosen.cores < 1:
-        raise UserError(f"--cores must be at least 1, not {chosen.cores}")
-    profile = chosen.profile
+    if options.cores < 1:
+        raise UserError(f"--cores must be at least 1, not {options.cores}")
+    profile = options.profile
     if profile.endswith((".yaml", ".yml")):
         profile = str(Path(profile).resolve())
     _ = Study.open(profile).runs  # a wrong profile or a missing data set is told before anything starts
@@ -58,7 +58,7 @@ def _report(chosen: argparse.Namespace) -> None:
         if store.forget_failures():
             shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
-        command += ["--directory", str(store.OUTPUTS), "--cores", str(chosen.cores), "--config", f"profile={profile}"]
+        command += ["--directory", str(store.OUTPUTS), "--cores", str(options.cores), "--config", f"profile={profile}"]
         # Our lock is the one that dies with its holder, as snakemake's does not.
         command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
         # The engine holds the lock too, in case this process is killed before it.
@@ -67,7 +67,7 @@ def _report(chosen: argparse.Namespace) -> None:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")
 
 
-def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, Variant]:
+def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Variant]:
     """The study of the one variant that the options choose, and the variant."""
     from tsc_lib.benchmark import BenchmarkSettings
     from tsc_lib.compress import Recipe, Variant
@@ -77,52 +77,52 @@ def _study(chosen: argparse.Namespace, runtime: str | None) -> tuple[Study, Vari
     from tsc_lib.study import Study
     from tsc_lib.study.profiles import DataChoice, Profile
 
-    recipe = Recipe.parse(chosen.recipe)
+    recipe = Recipe.parse(options.recipe)
     variant = Variant(recipe, runtime or supporting(recipe.number_format, recipe.observer)[0])
     profile = Profile(
         name="run",
-        datasets=(DataChoice(chosen.dataset, chosen.scaling, chosen.gaps),),
-        models=(chosen.model,),
-        seeds=(chosen.seed,),
-        train=TrainSpec(epochs=chosen.epochs),
+        datasets=(DataChoice(options.dataset, options.scaling, options.gaps),),
+        models=(options.model,),
+        seeds=(options.seed,),
+        train=TrainSpec(epochs=options.epochs),
         variants={str(recipe): (variant.runtime,)},
-        benchmark=BenchmarkSettings(batch_sizes=tuple(chosen.batch_sizes), threads=chosen.threads),
+        benchmark=BenchmarkSettings(batch_sizes=tuple(options.batch_sizes), threads=options.threads),
     )
     store.forget_failures()  # what was missing may be there by now
     return Study(profile), variant
 
 
-def _run(chosen: argparse.Namespace) -> None:
-    study, variant = _study(chosen, chosen.runtime)
+def _run(options: argparse.Namespace) -> None:
+    study, variant = _study(options, options.runtime)
     table = study.results()
     shown = ["recipe", "runtime", "batch_size", "accuracy", "accuracy_drop", "params", "model_bytes"]
     shown += ["cpu_ms_per_sample", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high", "latency_p50_ms"]
     shown += ["energy_mj_per_sample", "energy_source"]
-    print(f"{table.dataset[0]}, {chosen.model}, seed {chosen.seed}, {chosen.threads} thread(s)\n")
+    print(f"{table.dataset[0]}, {options.model}, seed {options.seed}, {options.threads} thread(s)\n")
     print(table[shown].to_string(index=False, float_format="{:.4g}".format))
     for status in sorted(set(table.status) - {"ok"}):
         raise UserError(f"{variant} {status}")
 
 
-def _export(chosen: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> None:
     from tsc_lib.export.write import export
 
-    study, variant = _study(chosen, chosen.runtime or "onnxruntime")
-    export(study, study.runs[0], variant, chosen.folder)
-    print(f"{chosen.folder} holds the model; read {chosen.folder / 'model_card.md'}")
+    study, variant = _study(options, options.runtime or "onnxruntime")
+    export(study, study.runs[0], variant, options.folder)
+    print(f"{options.folder} holds the model; read {options.folder / 'model_card.md'}")
 
 
-def _predict(chosen: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace) -> None:
     from tsc_lib.export.predict import predict
 
-    if chosen.out is not None:
-        _check_writable(chosen.out)
-    prediction = predict(chosen.folder, chosen.file, batch_size=chosen.batch_size, threads=chosen.threads)
-    if chosen.out is None:
+    if options.out is not None:
+        _check_writable(options.out)
+    prediction = predict(options.folder, options.file, batch_size=options.batch_size, threads=options.threads)
+    if options.out is None:
         print(prediction.to_csv(), end="")
     else:
-        _write(chosen.out, prediction.to_csv())
-        print(f"{len(prediction.predicted)} rows written to {chosen.out}")
+        _write(options.out, prediction.to_csv())
+        print(f"{len(prediction.predicted)} rows written to {options.out}")
     right, known = prediction.right()
     if known:
         print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
@@ -149,42 +149,44 @@ def _is_device(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _optimize(chosen: argparse.Namespace) -> None:
+def _optimize(options: argparse.Namespace) -> None:
     from tsc_lib.core import store
     from tsc_lib.search.optimize import optimize
     from tsc_lib.search.results import front_text, pick_text
 
     names = ("dataset", "scaling", "gaps", "model", "seeds", "epochs", "objective", "batch_size", "max_drop")
-    request = {name: getattr(chosen, name) for name in names}
+    request = {name: getattr(options, name) for name in names}
     store.forget_failures()
-    outcome = optimize(request, chosen.budget, chosen.jobs, chosen.trials, chosen.output)
+    outcome = optimize(request, options.budget, options.jobs, options.trials, options.output)
     print(front_text(outcome.table))
-    print(f"\n{pick_text(outcome.pick, chosen.max_drop)}\n\n{outcome.folder} holds front.csv, trials.csv and pick.json")
+    print(
+        f"\n{pick_text(outcome.pick, options.max_drop)}\n\n{outcome.folder} holds front.csv, trials.csv and pick.json"
+    )
 
 
-def _data(chosen: argparse.Namespace) -> None:
+def _data(options: argparse.Namespace) -> None:
     from tsc_lib import data
     from tsc_lib.analysis.data_tables import class_counts
 
-    dataset = data.load(data.resolve(chosen.dataset, gaps=chosen.gaps))
+    dataset = data.load(data.resolve(options.dataset, gaps=options.gaps))
     print(data.describe(dataset).T.to_string(header=False))
     print(f"\n{class_counts({dataset.name: dataset}).to_string(index=False)}")
 
 
-def _results(chosen: argparse.Namespace) -> None:
+def _results(options: argparse.Namespace) -> None:
     from tsc_lib.study import Study
 
-    if chosen.csv is not None:
-        _check_writable(chosen.csv)
-    table = Study.open(chosen.profile).results()
-    if chosen.csv is None:
+    if options.csv is not None:
+        _check_writable(options.csv)
+    table = Study.open(options.profile).results()
+    if options.csv is None:
         print(table.to_string(index=False))
     else:
-        _write(chosen.csv, table.to_csv(index=False))
-        print(f"{len(table)} rows written to {chosen.csv}")
+        _write(options.csv, table.to_csv(index=False))
+        print(f"{len(table)} rows written to {options.csv}")
 
 
-def _doctor(chosen: argparse.Namespace) -> None:
+def _doctor(options: argparse.Namespace) -> None:
     from tsc_lib.benchmark import doctor
     from tsc_lib.energy import MEANING, EnergyMeter
 
@@ -199,7 +201,7 @@ def _doctor(chosen: argparse.Namespace) -> None:
     print("A/A noise floor, one work against itself over a few windows (1 would be without noise):")
     for name, floor in (("energy", energy), ("CPU time", cpu)):
         print(f"  {name:9} {floor.estimate:.4f}  [{floor.low:.4f}, {floor.high:.4f}]")
-    if chosen.crosscheck:
+    if options.crosscheck:
         ours, theirs = doctor.crosscheck(meter)
         print(f"\nTen seconds of work: {ours.joules:.1f} J by {ours.backend} ({ours.source}),", end=" ")
         print(f"{theirs:.1f} J by CodeCarbon.")
