@@ -19,7 +19,7 @@ from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.runtimes.openvino.predict import OFTEN
-from tsc_lib.series.padding import pad
+from tsc_lib.series.scaling import pad
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"

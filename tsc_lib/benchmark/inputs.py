@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.core.errors import UserError
-from tsc_lib.series.padding import pad
+from tsc_lib.series.scaling import pad
 
 MOST_CALLS = 8
 """Calls in a sweep at most. Short sweeps make short blocks, and within a short block the machine stays as it is."""

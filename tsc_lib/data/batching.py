@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsc_lib.data.preprocess import Split
-from tsc_lib.series.padding import pad
+from tsc_lib.series.scaling import pad
 
 
 class Batch(NamedTuple):

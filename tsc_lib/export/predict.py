@@ -22,8 +22,7 @@ from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import longest_first
 from tsc_lib.series.formats import read
-from tsc_lib.series.padding import pad
-from tsc_lib.series.scaling import Scaler
+from tsc_lib.series.scaling import Scaler, pad
 from tsc_lib.series.values import Series
 
 TOKENS_PER_CALL = 4096

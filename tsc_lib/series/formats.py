@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.series import tsfile
-from tsc_lib.series.values import FILL, LARGEST, MISSING, Series, interpolated, numbers_of, place, usable, values_of
+from tsc_lib.series.values import FILL, LARGEST, MISSING, Series, interpolate, is_finite, parse_cells, parse_rows, place
+
+SAVE = "save the series with numpy.savez(file, x=series)"
 
 
 def read(path: Path, gaps: str = "refuse") -> Series:
@@ -29,8 +32,8 @@ def read(path: Path, gaps: str = "refuse") -> Series:
         If the file cannot be read, is of another kind, or holds a value that is infinite, no number, or missing where
         that is refused.
     """
-    readers = {".ts": _read_ts, ".csv": read_csv, ".npz": read_npz}
-    if path.suffix.lower() not in readers:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
         raise UserError(f"{path} is of no kind that can be read; give a .ts, .csv or .npz file")
     try:
         content = path.read_bytes()
@@ -38,11 +41,7 @@ def read(path: Path, gaps: str = "refuse") -> Series:
         raise UserError(f"there is no file {path}; give the series to classify as a .ts, .csv or .npz file") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
-    return readers[path.suffix.lower()](content, path, gaps)
-
-
-def _read_ts(content: bytes, path: Path, gaps: str) -> Series:
-    return tsfile.parse(content, path, labelled=False, gaps=gaps)
+    return reader(content, path, gaps)
 
 
 def read_csv(content: bytes, path: Path, gaps: str = "refuse") -> Series:
@@ -55,30 +54,26 @@ def read_csv(content: bytes, path: Path, gaps: str = "refuse") -> Series:
     """
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if filled and _is_header(filled[0][1]):
-        filled = filled[1:]
+    if filled and not any(_is_value(cell) for cell in filled[0][1].split(",")):
+        filled = filled[1:]  # a header
     if not filled:
         raise UserError(f"{path} holds no series; give one in each line, its values separated by commas")
-    rows = numbers_of([[line] for _, line in filled])
+    rows = parse_rows([[line] for _, line in filled])
     if rows is None:
         rows = []
         for series, (number, line) in enumerate(filled, 1):
             where = place(path, series, number)
-            values = values_of(line.split(","), f"{where}, column {{}}", gaps)
-            rows.append(interpolated(values[None], where))
+            values = parse_cells(line.split(","), f"{where}, column {{}}", gaps)
+            rows.append(interpolate(values[None], where))
     return Series(path, rows, [], [number for number, _ in filled])
 
 
-def _is_header(line: str) -> bool:
-    """Whether no cell of a line is a number or stands for a missing one."""
-    return not any(_is_number(cell) or cell.strip().lower() in MISSING for cell in line.split(","))
-
-
-def _is_number(cell: str) -> bool:
+def _is_value(cell: str) -> bool:
+    """Whether a cell is a number, or stands for a missing one."""
     try:
         float(cell)
     except ValueError:
-        return False
+        return cell.strip().lower() in MISSING
     return True
 
 
@@ -93,7 +88,7 @@ def read_npz(content: bytes, path: Path, gaps: str = "refuse") -> Series:
     arrays = _arrays(content, path)
     if "x" not in arrays:
         held = ", ".join(sorted(arrays)) or "nothing"
-        raise UserError(f"{path} holds no array x (it holds {held}); save the series with numpy.savez(file, x=series)")
+        raise UserError(f"{path} holds no array x (it holds {held}); {SAVE}")
     x = arrays["x"]
     if x.dtype.kind not in "iuf" or x.ndim not in (2, 3) or not x.size:
         raise UserError(
@@ -109,7 +104,7 @@ def read_npz(content: bytes, path: Path, gaps: str = "refuse") -> Series:
         )
     found = Series(path, [one[:, :n].astype(np.float64) for one, n in zip(x, lengths, strict=True)], [], [])
     for i, one in enumerate(found.x):
-        if usable(one):
+        if is_finite(one):
             continue
         missing = np.isnan(one)
         bad = ~(np.abs(one) <= LARGEST) & ~(missing & (gaps == "interpolate"))
@@ -118,13 +113,13 @@ def read_npz(content: bytes, path: Path, gaps: str = "refuse") -> Series:
             kind = "missing" if missing[channel, step] else "infinite or too large for float32"
             advice = FILL if missing[channel, step] else "mend it or leave the series out"
             raise UserError(f"{found.where(i)}: value {step + 1} of channel {channel + 1} is {kind}; {advice}")
-        found.x[i] = interpolated(one, found.where(i))
+        found.x[i] = interpolate(one, found.where(i))
     return found
 
 
 def _arrays(content: bytes, path: Path) -> dict[str, np.ndarray]:
     if not content:
-        raise UserError(f"{path} is empty; save the series with numpy.savez(file, x=series)")
+        raise UserError(f"{path} is empty; {SAVE}")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -133,6 +128,11 @@ def _arrays(content: bytes, path: Path) -> dict[str, np.ndarray]:
             raise UserError(
                 f"{path} holds Python objects, which are never loaded; save one array x of numbers, padded, and lengths"
             ) from None
-        raise UserError(
-            f"{path} is damaged or no .npz file; save the series with numpy.savez(file, x=series)"
-        ) from None
+        raise UserError(f"{path} is damaged or no .npz file; {SAVE}") from None
+
+
+READERS: dict[str, Callable[[bytes, Path, str], Series]] = {
+    ".ts": lambda content, path, gaps: tsfile.parse(content, path, labelled=False, gaps=gaps),
+    ".csv": read_csv,
+    ".npz": read_npz,
+}

@@ -1,7 +1,8 @@
-"""Scaling of series: fitted on the training series, and the same wherever the model goes."""
+"""What is done to series before a model sees them: scaling, fitted on the training series, and padding."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,14 +52,14 @@ class Scaler:
             series = (series - mean) / deviation
         return series.astype(np.float32)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str | list[float]]:
         """Plain values, from which `from_json` makes an equal scaler."""
         if self.mean is None or self.deviation is None:
             return {"kind": self.kind}
         return {"kind": self.kind, "mean": self.mean[:, 0].tolist(), "deviation": self.deviation[:, 0].tolist()}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The scaler that `to_json` described.
 
         Raises
@@ -82,3 +83,14 @@ def _mean_and_deviation(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # The deviation of a constant channel is rounding noise, not always 0: it must not be blown up to a signal.
     constant = deviation <= 1e-12 * np.abs(steps).max(axis=1, keepdims=True)
     return mean, np.where(constant, 1.0, deviation)
+
+
+def pad(series: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 series (channels, length_i) as x (n, channels, longest), zero past their ends; and int64 lengths (n,)."""
+    lengths = np.array([one.shape[1] for one in series], dtype=np.int64)
+    if lengths.min() == lengths.max():
+        return np.stack(series), lengths
+    x = np.zeros((len(series), series[0].shape[0], lengths.max()), dtype=np.float32)
+    for row, one in zip(x, series, strict=True):
+        row[:, : one.shape[1]] = one
+    return x, lengths

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.series.values import Series, interpolated, numbers_of, place, values_of
+from tsc_lib.series.values import Series, interpolate, parse_cells, parse_rows, place
 
 COMMENTS = ("#", "%")
 
@@ -83,7 +83,7 @@ def parse(content: bytes, path: Path, *, labelled: bool = True, gaps: str = "ref
             found.labels.append(label)
     if not rows:
         raise UserError(f"{path} has no series after its '@data' line; the file is probably cut short")
-    found.x.extend(numbers_of(rows) or [_numbers(row, found.where(i), gaps) for i, row in enumerate(rows)])
+    found.x.extend(parse_rows(rows) or [_numbers(row, found.where(i), gaps) for i, row in enumerate(rows)])
     return found
 
 
@@ -156,6 +156,6 @@ def _numbers(channels: list[str], where: str, gaps: str) -> np.ndarray:
             "all channels of a series need the same length"
         )
     values = [
-        values_of(cells, f"{where}: value {{}} of channel {number}", gaps) for number, cells in enumerate(texts, 1)
+        parse_cells(cells, f"{where}: value {{}} of channel {number}", gaps) for number, cells in enumerate(texts, 1)
     ]
-    return interpolated(np.stack(values), where)
+    return interpolate(np.stack(values), where)

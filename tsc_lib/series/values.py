@@ -54,7 +54,7 @@ def place(path: Path, series: int, line: int) -> str:
     return f"{path}, line {line} (series {series})"
 
 
-def numbers_of(rows: list[list[str]]) -> list[np.ndarray] | None:
+def parse_rows(rows: list[list[str]]) -> list[np.ndarray] | None:
     """The numbers of all rows, parsed at once, or None if there is anything in them that cannot be used.
 
     Parameters
@@ -76,7 +76,7 @@ def numbers_of(rows: list[list[str]]) -> list[np.ndarray] | None:
         table = np.loadtxt(texts if alike else [",".join(texts)], delimiter=",", comments=None, ndmin=2)
     except ValueError:
         return None
-    if table.size != sum(counts) or not usable(table):
+    if table.size != sum(counts) or not is_finite(table):
         return None
     if alike:
         return list(table.reshape(len(rows), *shapes[0]))
@@ -84,13 +84,12 @@ def numbers_of(rows: list[list[str]]) -> list[np.ndarray] | None:
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def usable(values: np.ndarray) -> bool:
+def is_finite(values: np.ndarray) -> bool:
     """Whether all values are finite in float32."""
-    # NaN compares false, so this finds it as well.
-    return bool((np.abs(values) <= LARGEST).all())
+    return bool((np.abs(values) <= LARGEST).all())  # NaN compares false
 
 
-def values_of(cells: list[str], name: str, gaps: str) -> np.ndarray:
+def parse_cells(cells: list[str], name: str, gaps: str) -> np.ndarray:
     """The values of one channel, float64 (length,); those that are missing are NaN.
 
     Parameters
@@ -125,7 +124,7 @@ def values_of(cells: list[str], name: str, gaps: str) -> np.ndarray:
     return np.array(values)
 
 
-def interpolated(series: np.ndarray, where: str) -> np.ndarray:
+def interpolate(series: np.ndarray, where: str) -> np.ndarray:
     """A series (channels, length) with a straight line over every gap; at either end the nearest value is repeated.
 
     Raises
