@@ -18,8 +18,7 @@ import pandas as pd
 from plain_runtimes import WAYS
 
 from tsc_lib import data
-from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
-from tsc_lib.benchmark.summary import cpu_ratio
+from tsc_lib.benchmark import BenchmarkSettings, Candidate, Measurement, run_session, save_inputs
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import exit_code
 from tsc_lib.core.files import write_text
@@ -65,20 +64,20 @@ def measure(run: TrainingRun, ways: list[str], settings: BenchmarkSettings) -> l
     for way in ways:
         runtime, number_format = way.split()
         recipe = Recipe.parse(RECIPES[number_format])
-        ours, _ = stages.evaluate(run, Variant(recipe, runtime))
+        ours = stages.evaluate(run, Variant(recipe, runtime)).folder
         trained, _ = stages.compress_model(run, recipe)
         plain = {"folder": str(trained), "way": way, "equal_length": dataset.equal_length}
         candidates += [
             Candidate(f"ours, {way}", "tsc_lib.runtimes:load", {"folder": str(ours), "runtime": runtime, **common}),
             Candidate(f"plain, {way}", "plain_runtimes:load", {**plain, **common}),
         ]
-    folder, _ = stages.evaluate(run, REFERENCE)
+    folder = stages.evaluate(run, REFERENCE).folder
     reference = Candidate("eager", "tsc_lib.runtimes:load", {"folder": str(folder), "runtime": "eager", **common})
     with tempfile.TemporaryDirectory() as temporary:
         inputs = Path(temporary) / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
-        results = run_session(reference, candidates, inputs, settings)["results"]
-    found = {(row["name"], row["batch_size"]): row for row in results}
+        session = run_session(reference, candidates, inputs, settings)
+    found = {(each.name, each.batch_size): each for each in session.measurements}
     return [
         {"dataset": dataset.name, "way": way, "batch_size": size, **beside(found, way, size)}
         for size in settings.batch_sizes
@@ -86,17 +85,19 @@ def measure(run: TrainingRun, ways: list[str], settings: BenchmarkSettings) -> l
     ]
 
 
-def beside(found: dict[tuple[str, int], dict[str, Any]], way: str, size: int) -> dict[str, Any]:
+def beside(found: dict[tuple[str, int], Measurement], way: str, size: int) -> dict[str, Any]:
     """What a session says of one way at one batch size; only the status of what failed."""
     ours, plain, eager = (found[name, size] for name in (f"ours, {way}", f"plain, {way}", "eager"))
-    failed = [f"{row['name']} {row['status']}" for row in (ours, plain) if row["status"] != "ok"]
+    failed = [f"{each.name} {each.status}" for each in (ours, plain) if not each.ok]
     if failed:
         return {"status": "; ".join(failed)}
-    values: dict[str, Any] = {"status": "ok", "blocks": ours["blocks"]}
-    values |= {f"{name}_cpu_ms": size * row["cpu_ms_per_sample"] for name, row in (("ours", ours), ("plain", plain))}
+    values: dict[str, Any] = {"status": "ok", "blocks": ours.blocks}
+    for name, each in (("ours", ours), ("plain", plain)):
+        values[f"{name}_cpu_ms"] = size * (each.cpu_ms_per_sample or 0.0)
     for name, other in (("plain", plain), ("eager", eager)):
-        values |= zip((f"ratio_{name}", f"ratio_{name}_low", f"ratio_{name}_high"), cpu_ratio(ours, other), strict=True)
-    return values | {"aa_ratio": ours["aa_ratio"]}
+        ratio = ours.cpu_ratio_to(other)
+        values |= zip((f"ratio_{name}", f"ratio_{name}_low", f"ratio_{name}_high"), ratio, strict=True)
+    return values | {"aa_ratio": ours.aa_ratio}
 
 
 if __name__ == "__main__":

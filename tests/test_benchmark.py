@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
+from tsc_lib.benchmark import BenchmarkSettings, Candidate, Role, Session, run_session, save_inputs
 from tsc_lib.benchmark.host import cpu_model
 from tsc_lib.benchmark.inputs import MOST_CALLS, calls_of, load_inputs
 from tsc_lib.benchmark.session import follow
@@ -161,37 +161,37 @@ def test_session_measures_reports_failures_and_keeps_everything(inputs, monkeypa
         Candidate("no such loader", f"{HERE.stem}:absent"),
     ]
     session = run_session(candidate("reference", seconds=0.001), candidates, inputs, TINY)
-    assert json.loads(json.dumps(session, allow_nan=False)) == session
+    assert Session.from_json(json.loads(json.dumps(session.to_json(), allow_nan=False))) == session
     assert capfd.readouterr() == ("", "")  # quiet where nobody watches
 
-    assert session["host"]["threads"] == 1
-    assert len(session["host"]["cpus_pinned"]) == 1
-    assert {"cpu_model", "load_average", "python", "versions", "date", "peak_rss_mb"} <= set(session["host"])
-    assert session["energy"]["backend"] == "cputime"
-    assert session["settings"]["blocks"] == 5
+    assert session.host.threads == 1
+    assert len(session.host.cpus_pinned) == 1
+    assert session.host.peak_rss_mb > 0 and {"numpy", "torch"} <= set(session.host.versions)
+    assert session.energy["backend"] == "cputime"
+    assert session.settings == TINY
 
-    rows = {(row["batch_size"], row["name"]): row for row in session["results"]}
-    assert len(rows) == len(session["results"]) == 2 * 9
+    rows = {(row.batch_size, row.name): row for row in session.measurements}
+    assert len(rows) == len(session.measurements) == 2 * 9
     for size in (1, 4):
         reference, control, double = (rows[size, name] for name in ("reference", "control", "double"))
-        assert [row["role"] for row in (reference, control, double)] == ["reference", "control", "candidate"]
-        assert reference["cpu_ratio"] == reference["cpu_ratio_low"] == reference["cpu_ratio_high"] == 1
-        assert control["cpu_ratio"] == pytest.approx(1, rel=0.1)
-        assert double["cpu_ratio"] == pytest.approx(2, rel=0.1)
-        assert double["cpu_ratio_low"] <= double["cpu_ratio"] <= double["cpu_ratio_high"]
-        assert double["aa_ratio"] == control["cpu_ratio"]
-        assert double["cpu_ms_per_sample"] == pytest.approx(2, rel=0.2)
-        assert double["latency_p50_ms"] >= 2 * size * 0.99
-        assert double["energy_mj_per_sample"] == pytest.approx(5 * double["cpu_ms_per_sample"])
-        assert double["energy_source"] == "estimated"
+        assert [row.role for row in (reference, control, double)] == [Role.REFERENCE, Role.CONTROL, Role.CANDIDATE]
+        assert reference.cpu_ratio == reference.cpu_ratio_low == reference.cpu_ratio_high == 1
+        assert control.cpu_ratio == pytest.approx(1, rel=0.1)
+        assert double.cpu_ratio == pytest.approx(2, rel=0.1)
+        assert double.cpu_ratio_low <= double.cpu_ratio <= double.cpu_ratio_high
+        assert double.aa_ratio == control.cpu_ratio
+        assert double.cpu_ms_per_sample == pytest.approx(2, rel=0.2)
+        assert double.latency_p50_ms >= 2 * size * 0.99
+        assert double.energy_mj_per_sample == pytest.approx(5 * double.cpu_ms_per_sample)
+        assert double.energy_source == "estimated"
         calls = {1: 6, 4: 2}[size]  # six series, and two of them twice to fill two batches of four
-        assert double["series_per_sweep"] == calls * size
-        assert {len(values) for values in double["windows"].values()} == {5}
-        assert len(double["latency_ms"]) == 5 * double["sweeps"] * calls
-        assert len(double["block_ratios"]) == 5
-        positions = [tuple(rows[size, name]["windows"]["position"]) for name in ("reference", "control", "double")]
+        assert double.series_per_sweep == calls * size
+        assert {len(values) for values in double.windows.values()} == {5}
+        assert len(double.latency_ms) == 5 * double.sweeps * calls
+        assert len(double.block_ratios) == 5
+        positions = [tuple(rows[size, name].windows["position"]) for name in ("reference", "control", "double")]
         assert len(set(zip(*positions, strict=True))) > 1  # a fresh order in every block
-        status = {name: rows[size, name]["status"] for _, name in rows}
+        status = {name: rows[size, name].status for _, name in rows}
         assert status["double"] == "ok"
         assert status["missing"] == "failed: the extra is missing; install it"
         assert status["broken"] == "failed: ValueError: no luck"
@@ -199,7 +199,7 @@ def test_session_measures_reports_failures_and_keeps_everything(inputs, monkeypa
         assert status["not finite"] == "failed: logits are not finite"
         assert status["other classes"].startswith("failed: logits have shape")
         assert status["no such loader"].startswith("failed: AttributeError")
-        assert rows[size, "missing"]["cpu_ratio"] is None
+        assert rows[size, "missing"].cpu_ratio is None
 
 
 def test_t1_against_itself_and_twice_itself(tmp_path):
@@ -208,32 +208,32 @@ def test_t1_against_itself_and_twice_itself(tmp_path):
     settings = BenchmarkSettings(batch_sizes=(64,), blocks=15, warmup_s=0.1)
     loader = f"{HERE.stem}:load_t1"
     session = run_session(Candidate("T1", loader), [Candidate("twice", loader, {"repeat": 2})], path, settings)
-    _, control, twice = session["results"]
+    _, control, twice = session.measurements
     # Wide bounds: other tests may share the machine; a session alone comes within 3 %.
-    assert control["cpu_ratio"] == pytest.approx(1, abs=0.15)
-    assert twice["cpu_ratio"] == pytest.approx(2, abs=0.4)
-    assert session["host"]["versions"]["torch"]
+    assert control.cpu_ratio == pytest.approx(1, abs=0.15)
+    assert twice.cpu_ratio == pytest.approx(2, abs=0.4)
+    assert session.host.versions["torch"]
 
 
 def test_the_reference_is_measured_all_over_a_block_beside_its_control(inputs):
     settings = BenchmarkSettings(batch_sizes=(4,), blocks=5, min_window_s=0.0, warmup_s=0.0)
     session = run_session(candidate("reference"), [candidate(f"{i}") for i in range(12)], inputs, settings)
-    reference, control, *others = session["results"]
-    assert {len(row["windows"]["cpu_s"]) for row in others} == {5}
-    assert {len(row["block_ratios"]) for row in session["results"]} == {5}
-    places = np.array([row["windows"]["position"] for row in (reference, control)])
+    reference, control, *others = session.measurements
+    assert {len(row.windows["cpu_s"]) for row in others} == {5}
+    assert {len(row.block_ratios) for row in session.measurements} == {5}
+    places = np.array([row.windows["position"] for row in (reference, control)])
     assert places.shape == (2, 10)
     assert (abs(places[0] - places[1]) == 1).all()
     assert (places.min(axis=0).reshape(5, 2) == [0, 8]).all()
-    means = [np.reshape(row["windows"]["cpu_s"], (5, 2)).mean(axis=1) for row in (reference, control)]
-    assert control["block_ratios"] == pytest.approx(means[1] / means[0] * reference["sweeps"] / control["sweeps"])
+    means = [np.reshape(row.windows["cpu_s"], (5, 2)).mean(axis=1) for row in (reference, control)]
+    assert control.block_ratios == pytest.approx(means[1] / means[0] * reference.sweeps / control.sweeps)
 
 
 def test_time_limit_lowers_blocks_but_not_below_five(inputs):
     settings = BenchmarkSettings(batch_sizes=(4,), blocks=100, min_window_s=0.0, warmup_s=0.0, max_seconds=0.0)
     session = run_session(candidate("reference"), [], inputs, settings)
-    assert {row["blocks"] for row in session["results"]} == {5}
-    assert session["settings"]["blocks"] == 100
+    assert {row.blocks for row in session.measurements} == {5}
+    assert session.settings.blocks == 100
 
 
 @pytest.mark.parametrize("fail", ["load", "raise", "nan"])
@@ -252,11 +252,11 @@ def test_a_candidate_that_crashes_is_left_out_and_the_others_are_measured(inputs
         candidate("broken", fail="raise"),
     ]
     session = run_session(candidate("reference", seconds=0.001), candidates, inputs, TINY)
-    assert json.loads(json.dumps(session, allow_nan=False)) == session
+    assert Session.from_json(json.loads(json.dumps(session.to_json(), allow_nan=False))) == session
     for size in (1, 4):
-        rows = [row for row in session["results"] if row["batch_size"] == size]
-        assert [row["name"] for row in rows] == ["reference", "control", *(c.name for c in candidates)]
-        status = {row["name"]: row["status"] for row in rows}
+        rows = [row for row in session.measurements if row.batch_size == size]
+        assert [row.name for row in rows] == ["reference", "control", *(c.name for c in candidates)]
+        status = {row.name: row.status for row in rows}
         assert status["reference"] == status["control"] == status["double"] == "ok"
         assert status["at load"] == "failed: the process was ended by SIGSEGV while loading at load"
         assert (
@@ -266,7 +266,7 @@ def test_a_candidate_that_crashes_is_left_out_and_the_others_are_measured(inputs
         assert status["out of memory"] == "failed: the process was ended by SIGKILL while loading out of memory"
         assert status["broken"] == "failed: ValueError: no luck"
         double = rows[3]
-        assert double["cpu_ratio"] == pytest.approx(2, rel=0.1) and len(double["block_ratios"]) == 5
+        assert double.cpu_ratio == pytest.approx(2, rel=0.1) and len(double.block_ratios) == 5
     assert capfd.readouterr().err.count("the session starts again without it") == 4
 
 

@@ -266,16 +266,16 @@ def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.M
 def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
     [run] = study.runs
     record = study.evaluate(run, Variant.parse(RECIPE, "eager"))
-    exits = record["exits"]
-    assert sum(exits["left"]) == pytest.approx(1) and exits["layers"] == [1, 4, 8]
-    assert exits["macs_mean"] == pytest.approx(np.dot(exits["left"], exits["macs"]))
-    assert exits["macs_mean"] <= exits["macs_worst"] and exits["macs_p95"] in exits["macs"]
-    assert record["measures"]["macs"] == round(exits["macs_mean"])
+    exits = record.exits
+    assert sum(exits.left) == pytest.approx(1) and exits.layers == [1, 4, 8]
+    assert exits.macs_mean == pytest.approx(np.dot(exits.left, exits.macs))
+    assert exits.macs_mean <= exits.macs_worst and exits.macs_p95 in exits.macs
+    assert record.size.macs == round(exits.macs_mean)
     table = leaving.places_left(study)
     assert list(table.columns) == leaving.COLUMNS and len(table) == 3 + 3 + 1
     np.testing.assert_allclose(table.groupby(["recipe", "runtime"])[["left_valid", "left_test"]].sum(), 1)
     summary = leaving.summary(table).set_index(["recipe", "runtime"])
-    assert summary.loc[RECIPE, "eager"]["mean"] == pytest.approx(100 * exits["macs_mean"] / 673_024, abs=0.06)
+    assert summary.loc[RECIPE, "eager"]["mean"] == pytest.approx(100 * exits.macs_mean / 673_024, abs=0.06)
     merged = summary.loc["merge(0.5) > finetune(1)", "eager"]
     assert merged["mean"] == merged.worst < 100 and merged.left_early_test == 0
     figure = figures.series_left(table)
@@ -292,10 +292,8 @@ def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> 
     assert {"model.onnx", "model-2.onnx", "model-3.onnx"} < names
     assert bundle.read(tmp_path / "model").recipe == RECIPE
     prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
-    assert (
-        prediction.logits.argmax(axis=1).tolist()
-        == study.evaluate(run, Variant.parse(RECIPE, "onnxruntime"))["predicted"]
-    )
+    evaluation = study.evaluate(run, Variant.parse(RECIPE, "onnxruntime"))
+    assert (prediction.logits.argmax(axis=1) == evaluation.predicted).all()
     card = (tmp_path / "model" / "model_card.md").read_text()
     assert "mean over the test series" in card and "after layer 4" in card
     assert pd.notna(study.results().query("runtime == 'onnxruntime'").latency_p95_ms).all()

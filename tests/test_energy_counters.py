@@ -347,9 +347,9 @@ def test_a_benchmark_session_measures_with_counters(tmp_path: Path, monkeypatch:
     last = {"seconds": 0.004, "fail_after": 1.0, "root": str(tmp_path / "sys")} if breaks else {"seconds": 0.008}
     with advancing(tmp_path / "sys", socket(0, 45.0)):
         session = run_session(Candidate("a", loader, options), [Candidate("b", loader, last)], inputs, settings)
-    rows = {row["name"]: row for row in session["results"]}
+    rows = {row["name"]: row for row in session.to_json()["results"]}
     assert {row["status"] for row in rows.values()} == {"ok"}  # whatever the counter does, the session goes on
-    assert session["energy"]["source"] == "measured" and session["energy"]["backend"] == "powercap"
+    assert session.energy["source"] == "measured" and session.energy["backend"] == "powercap"
     for row in rows.values():
         assert len(row["windows"]["joules"]) == row["blocks"]
         valid = [j for j in row["windows"]["joules"] if j is not None]
@@ -361,7 +361,7 @@ def test_a_benchmark_session_measures_with_counters(tmp_path: Path, monkeypatch:
         assert rows["b"]["energy_mj_per_sample"] is None and "whole number" in rows["b"]["energy_warning"]
         assert rows["b"]["cpu_ratio"] > 0
     else:
-        assert session["energy"]["idle_watts"] == pytest.approx([45, 45], rel=0.05)
+        assert session.energy["idle_watts"] == pytest.approx([45, 45], rel=0.05)
         assert rows["b"]["energy_ratio"] == pytest.approx(2, rel=0.2)
         assert abs(rows["b"]["energy_net_mj_per_sample"]) < 0.1 * rows["b"]["energy_mj_per_sample"]
 

@@ -21,6 +21,7 @@ from tsc_lib.export.card import executed
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
 from tsc_lib.runtimes import convert
+from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import DataChoice, load_profile
 
@@ -59,10 +60,10 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: Path) -> None:
     [run] = study.runs
-    record = study.evaluate(run, Variant.parse(RECIPE, "onnxruntime"))
+    evaluation = study.evaluate(run, Variant.parse(RECIPE, "onnxruntime"))
     prediction = predict(folder, Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
-    assert prediction.logits.argmax(axis=1).tolist() == record["predicted"]
-    assert prediction.right() == (np.sum(np.equal(record["true"], record["predicted"])), 1029)
+    assert (prediction.logits.argmax(axis=1) == evaluation.predicted).all()
+    assert prediction.right() == (evaluation.correct.sum(), 1029)
     assert prediction.labels == data.load(run.data).classes
 
 
@@ -74,8 +75,9 @@ def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path
     assert "program.pt2" in files_in(tmp_path / "model")
     assert bundle.read(tmp_path / "model").instructions == cpus.instructions()
     prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
-    assert prediction.logits.argmax(axis=1).tolist() == compiled.deploy(run, RECIPE, "inductor")["predicted"]
-    eager = runtimes.load(stages.evaluate(run, Variant.parse(RECIPE, "eager"))[0], "eager")
+    evaluation = compiled.evaluate(run, Variant.parse(RECIPE, "inductor"))
+    assert (prediction.logits.argmax(axis=1) == evaluation.predicted).all()
+    eager = runtimes.load(stages.evaluate(run, Variant.parse(RECIPE, "eager")).folder, "eager")
     test = np.stack(data.load(run.data).test.x)
     np.testing.assert_allclose(prediction.logits, eager(test), atol=1e-5)
 
@@ -113,15 +115,13 @@ def test_the_card_tells_what_was_measured(study: Study, folder: Path) -> None:
     assert f"{step.params_before:,} → {step.params_after:,}" in card
     assert "Energy is estimated (cputime)" in card
     assert "a saving in it is a saving in CPU time" in card
-    assert study.host()["cpu_model"] in card
+    assert study.host().cpu_model in card
     assert "nan" not in card.lower().split()
 
 
 def test_the_card_counts_linear_layers_in_every_format() -> None:
-    deployed = {"int8_ops": 14, "fp32_ops": 0, "details": {}}
-    assert executed(deployed) == "14 linear layers run in int8 and 0 in fp32"
-    deployed |= {"int8_ops": 0, "details": {"bf16_ops": 14}}
-    assert executed(deployed) == "0 linear layers run in int8, 14 in bf16 and 0 in fp32"
+    assert executed(Conversion(100, 14, 0, {})) == "14 linear layers run in int8 and 0 in fp32"
+    assert executed(Conversion(100, 0, 0, {"bf16_ops": 14})) == "0 linear layers run in int8, 14 in bf16 and 0 in fp32"
 
 
 def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None:

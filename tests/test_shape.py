@@ -17,7 +17,7 @@ from tsc_lib.compress.surgery import keep_channels, survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
-from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
+from tsc_lib.models.compressed import CompressedModel, Evidence, count_macs, load_model, save_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.study.operations import operations
 
@@ -215,8 +215,8 @@ def test_factorised_layers_are_not_cut(model: CompressedModel, context: Training
         apply(model, f"lowrank(0.5) > {after}", context)
 
 
-def evidence_of(*steps: tuple[str, dict]) -> list[dict]:
-    return [{"step": name, "details": details} for name, details in steps]
+def evidence_of(*steps: tuple[str, dict]) -> list[Evidence]:
+    return [Evidence(name, *[0] * 8, details) for name, details in steps]
 
 
 def test_survivors_are_told_in_the_numbers_of_the_first_model() -> None:

@@ -97,13 +97,14 @@ def test_poisoned_test_labels_change_nothing_but_the_score(
         monkeypatch.setattr(store, "OUTPUTS", tmp_path / place)
         monkeypatch.setattr(data, "load", loads)
         for recipe in ("prune(taylor, 0.5) > finetune(2)", "student(1, 2, 16, 16) > distill(2)"):
-            folder, record = stages.evaluate(run, Variant.parse(recipe, "eager"))
-            trained = stages.train(run)[1]["history"]
-            found.append(((folder / "model.safetensors").read_bytes(), record["true"], record, trained))
-    for (weights, true, record, trained), (others, turned, other, again) in zip(found[:2], found[2:], strict=True):
+            evaluation = stages.evaluate(run, Variant.parse(recipe, "eager"))
+            _, trained = stages.train(run)
+            found.append(((evaluation.folder / "model.safetensors").read_bytes(), evaluation, trained))
+    for (weights, record, trained), (others, other, again) in zip(found[:2], found[2:], strict=True):
         assert weights == others and untimed(trained) == untimed(again)
-        assert untimed({**record, "true": turned}) == untimed(other)  # predictions, and how every epoch was chosen
-        assert turned == [1 - y for y in true]
+        # Predictions, and how every epoch was chosen.
+        assert untimed({**record.to_json(), "true": other.true.tolist()}) == untimed(other.to_json())
+        assert (other.true == 1 - record.true).all()
         assert qualities(other, other)["accuracy"] == pytest.approx(1 - qualities(record, record)["accuracy"])
         assert set(qualities(record, record)) >= set(QUALITIES)
 

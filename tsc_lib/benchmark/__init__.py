@@ -11,7 +11,18 @@ candidate that fails is reported as failed; if it crashes the process, the sessi
 from __future__ import annotations
 
 from tsc_lib.benchmark.inputs import save_inputs
-from tsc_lib.benchmark.session import Session, run_session
-from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
+from tsc_lib.benchmark.measurement import Measurement, Role, Session
+from tsc_lib.benchmark.session import run_session
+from tsc_lib.benchmark.settings import CONTROL, PEAK, BenchmarkSettings, Candidate
 
-__all__ = ["CONTROL", "BenchmarkSettings", "Candidate", "Session", "run_session", "save_inputs"]
+__all__ = [
+    "CONTROL",
+    "PEAK",
+    "BenchmarkSettings",
+    "Candidate",
+    "Measurement",
+    "Role",
+    "Session",
+    "run_session",
+    "save_inputs",
+]

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -247,14 +247,15 @@ def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
     idle = [idle_power(meter)]
     batches = [measure(size, runners[size], settings, meter, tell) for size in settings.batch_sizes]
     idle.append(idle_power(meter))
-    host |= {
-        "threads": settings.threads,
-        "cpus_pinned": usable_cpus(),
+    host = replace(
+        host,
+        threads=settings.threads,
+        cpus_pinned=usable_cpus(),
         # Kilobytes on Linux, bytes on macOS.
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
-    }
+        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
+    )
     energy = meter.describe() | {"passed_over": meter.passed_over["cpu"], "idle_watts": idle}
-    return {"host": host, "energy": energy, "batches": batches}
+    return {"host": asdict(host), "energy": energy, "batches": batches}
 
 
 def idle_power(meter: EnergyMeter) -> float | None:

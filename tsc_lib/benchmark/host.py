@@ -9,12 +9,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from tsc_lib.core.cpus import CPUINFO, facts, usable_cpus
 from tsc_lib.core.spec import Spec
@@ -105,18 +104,56 @@ def pin(threads: int) -> None:
             os.sched_setaffinity(int(task.name), cpus)
 
 
-def describe_host() -> dict[str, Any]:
-    """Facts to record beside measurements: processor, system, versions, load and time."""
+@dataclass(frozen=True)
+class Host:
+    """Facts that are recorded beside measurements.
+
+    Attributes
+    ----------
+    date : str
+        When the session began, in UTC, as ISO 8601 has it.
+    system, python, cpu_model : str
+        Operating system with its C library, Python's version, and the processor as `cpu_model` tells it.
+    cpus : int or None
+        Processors that the system shows.
+    cpus_usable, cpus_pinned : list of int
+        Those that the process might use, and those on which it measured.
+    load_average : list of float
+        Over 1, 5 and 15 minutes, when the session began.
+    versions : dict of str to str
+        See `Machine`.
+    threads : int
+        Threads of the measuring process.
+    peak_rss_mb : float
+        The most memory that it held.
+    """
+
+    date: str
+    system: str
+    cpus: int | None
+    cpus_usable: list[int]
+    load_average: list[float]
+    python: str
+    cpu_model: str
+    versions: dict[str, str]
+    threads: int = 1
+    cpus_pinned: list[int] = field(default_factory=list)
+    peak_rss_mb: float = 0.0
+
+
+def describe_host() -> Host:
+    """What is known of this machine now, before anything is measured."""
     kernel = ".".join(platform.release().split(".")[:2])  # what follows is how somebody built it
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": f"{platform.system()} {kernel}, {' '.join(filter(None, platform.libc_ver()))}",
-        "cpus": os.cpu_count(),
-        "cpus_usable": usable_cpus(),
-        "load_average": list(os.getloadavg()),
-        "python": platform.python_version(),
-        **machine().to_json(),
-    }
+    return Host(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        system=f"{platform.system()} {kernel}, {' '.join(filter(None, platform.libc_ver()))}",
+        cpus=os.cpu_count(),
+        cpus_usable=usable_cpus(),
+        load_average=list(os.getloadavg()),
+        python=platform.python_version(),
+        cpu_model=machine().cpu_model,
+        versions=machine().versions,
+    )
 
 
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:

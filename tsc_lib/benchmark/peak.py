@@ -13,9 +13,6 @@ import torch
 
 from tsc_lib.runtimes.processor import require_bf16
 
-PEAK = "peak in fp32"
-"""Name of the product in fp32 in the results of a session of models."""
-
 SIZE = 1024
 
 OPERATIONS = 2 * SIZE**3

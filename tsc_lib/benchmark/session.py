@@ -14,15 +14,11 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from tsc_lib.benchmark.host import ALLOCATOR, environment_of_child
+from tsc_lib.benchmark.host import ALLOCATOR, Host, environment_of_child
+from tsc_lib.benchmark.measurement import Session, summarise
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
-from tsc_lib.benchmark.summary import summarise
 from tsc_lib.core.cpus import usable_cpus
 from tsc_lib.core.errors import UserError
-
-Session = dict[str, Any]
-"""A JSON-able session: ``host``, ``settings``, ``energy``, ``reference``, and ``results``, a list with one dictionary
-per batch size and candidate that `tsc_lib.benchmark.summary.summarise` describes."""
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals by which somebody asks a process to stop; another one is a crash, or the system short of memory."""
@@ -77,8 +73,8 @@ def run_session(
 
     Returns
     -------
-    dict
-        See `Session`.
+    Session
+        Its measurements in the order of the candidates, after the reference and its control.
 
     Raises
     ------
@@ -98,18 +94,12 @@ def run_session(
         "reference": asdict(reference),
         "candidates": [asdict(candidate) for candidate in candidates],
         "inputs": str(inputs.resolve()),
-        "settings": asdict(settings) | {"batch_sizes": list(settings.batch_sizes)},
+        "settings": settings.to_json(),
     }
     raw = run_past_crashes(job, progress)
     for batch in raw["batches"]:
         batch["runners"].sort(key=lambda runner: names.index(runner["name"]))
-    return {
-        "host": raw["host"],
-        "settings": job["settings"],
-        "energy": raw["energy"],
-        "reference": reference.name,
-        "results": summarise(raw),
-    }
+    return Session(Host(**raw["host"]), settings, raw["energy"], reference.name, summarise(raw))
 
 
 def run_past_crashes(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:

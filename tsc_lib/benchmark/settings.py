@@ -7,10 +7,13 @@ from typing import Any
 
 from tsc_lib.core.spec import BenchmarkSettings
 
-__all__ = ["CONTROL", "BenchmarkSettings", "Candidate"]
+__all__ = ["CONTROL", "PEAK", "BenchmarkSettings", "Candidate"]
 
 CONTROL = "control"
-"""Name of the reference's second copy in a session's results."""
+"""Name of the reference's second copy in a session."""
+
+PEAK = "peak in fp32"
+"""Name of `tsc_lib.benchmark.peak`'s product in fp32 in a session of models."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import STEPS, Family, NoEffect, Step, signature
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel, Evidence, measures
+from tsc_lib.models.compressed import CompressedModel, Evidence, size_of
 from tsc_lib.models.number_format import NumberFormat
 
 
@@ -157,7 +157,7 @@ def apply(model: CompressedModel, recipe: Recipe | str, context: TrainingContext
         changed, details = step.apply(model, context)
         if _is_same(model, changed):
             raise NoEffect(f"{step} changed nothing")
-        before, after = measures(model), measures(changed)
+        before, after = (dataclasses.asdict(size_of(each)) for each in (model, changed))
         sizes = {f"{k}_before": before[k] for k in before} | {f"{k}_after": after[k] for k in after}
         changed.evidence = [*model.evidence, Evidence(step=str(step), details=dict(details), **sizes)]
         model = changed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
+from tsc_lib.models.compressed import Evidence
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
 
 
@@ -167,13 +168,13 @@ def check_series(config: TransformerConfig, context: TrainingContext) -> None:
         check_length(config, int(length), "a training series")
 
 
-def survivors(evidence: list[dict[str, Any]], layers: int, heads: int, neurons: int) -> dict[str, list[list[int]]]:
+def survivors(evidence: Sequence[Evidence], layers: int, heads: int, neurons: int) -> dict[str, list[list[int]]]:
     """Which heads and neurons of a model's first shape are left after all steps of a recipe.
 
     Parameters
     ----------
-    evidence : list of dict
-        The `Evidence` of every step, as records hold it.
+    evidence : sequence of Evidence
+        What every step changed.
     layers, heads, neurons : int
         Layers of the uncompressed model, and heads and neurons in each.
 
@@ -187,7 +188,7 @@ def survivors(evidence: list[dict[str, Any]], layers: int, heads: int, neurons: 
     kept = {part: [list(range(n))] * layers for part, n in (("heads", heads), ("neurons", neurons))}
     removed = False
     for step in evidence:
-        name, details = step["step"].split("(")[0], step["details"]
+        name, details = step.step.split("(")[0], step.details
         if name == "student":
             return {}
         if name == "layers":

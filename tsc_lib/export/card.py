@@ -10,11 +10,14 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number
+from tsc_lib.benchmark.host import Host
 from tsc_lib.compress import Recipe
 from tsc_lib.data import Dataset
 from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
 from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.runtimes.conversion import Conversion
+from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.stages import TrainingRun
 
 SCALING = {
@@ -30,10 +33,10 @@ def model_card(
     bundle: Bundle,
     run: TrainingRun,
     dataset: Dataset,
-    record: dict[str, Any],
+    evaluation: Evaluation,
     rows: pd.DataFrame,
     reference: pd.DataFrame,
-    host: dict[str, Any],
+    host: Host,
 ) -> str:
     """The card as Markdown.
 
@@ -45,11 +48,11 @@ def model_card(
         The training behind it.
     dataset : Dataset
         What it was trained and tested on.
-    record : dict
-        What `tsc_lib.study.stages.evaluate` recorded of it.
+    evaluation : Evaluation
+        How it classifies the test set, and what its runtime executes.
     rows, reference : DataFrame
         Its rows of the results table, and those of the uncompressed model in eager fp32; one for each batch size.
-    host : dict
+    host : Host
         The machine it was measured on.
     """
     parts = [
@@ -57,11 +60,11 @@ def model_card(
         _what(bundle),
         "## How it was made",
         _made(bundle, run, dataset),
-        _steps(record),
+        _steps(evaluation),
         "## How good it is",
         _quality(bundle, dataset, rows.iloc[0], reference.iloc[0]),
         "## What it costs",
-        _cost(bundle, rows, host, record),
+        _cost(bundle, rows, host, evaluation),
         "## Intended use and limits",
         bullets(_limits(bundle, rows.iloc[0], host)),
         "## How to run it",
@@ -112,12 +115,14 @@ def _source(run: TrainingRun) -> str:
     return f"{run.data.name} of the UCR and UEA archives ({page}) in its default split, {files}"
 
 
-def _steps(record: dict[str, Any]) -> str:
+def _steps(evaluation: Evaluation) -> str:
     """The evidence of every step of the recipe."""
     rows = []
-    for step in record["evidence"]:
-        changes = [f"{step[f'{k}_before']:,} → {step[f'{k}_after']:,}" for k in ("params", "nonzero", "macs")]
-        rows.append([f"`{step['step']}` {Recipe.parse(step['step']).steps[0].summary}", *changes])
+    for step in evaluation.evidence:
+        changes = [
+            f"{getattr(step, f'{k}_before'):,} → {getattr(step, f'{k}_after'):,}" for k in ("params", "nonzero", "macs")
+        ]
+        rows.append([f"`{step.step}` {Recipe.parse(step.step).steps[0].summary}", *changes])
     return table(["step", "parameters", "not zero", "MACs per series"], rows) if rows else ""
 
 
@@ -146,12 +151,12 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
     )
 
 
-def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict[str, Any]) -> str:
-    first, deployed, exits = rows.iloc[0], record["deployed"], record.get("exits")
+def _cost(bundle: Bundle, rows: pd.DataFrame, host: Host, evaluation: Evaluation) -> str:
+    first = rows.iloc[0]
     sizes = (
         f"{first.model_bytes:,.0f} bytes of weights as executed, {first.params:,.0f} parameters "
         f"({first.nonzero_params:,.0f} not zero), {first.macs:,.0f} multiply-accumulates for a series of the training "
-        f"data's median length; {executed(deployed)}."
+        f"data's median length; {executed(evaluation.conversion)}."
     )
     cells = [
         [
@@ -167,11 +172,11 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict
     heads = ["batch size", "CPU ms per series", "÷ uncompressed eager fp32", "call p50 / p95, ms"]
     heads += [f"energy per series, mJ ({first.energy_source})", "A/A control"]
     warnings = "".join(f" Warning: {text}." for text in sorted(set(rows.energy_warning.dropna()) - {""}))
-    libraries = listed(f"{name} {version}" for name, version in host["versions"].items())
+    libraries = listed(f"{name} {version}" for name, version in host.versions.items())
     return (
-        f"{sizes}\n\n{_exits(exits)}{table(heads, cells)}\n\n"
-        f"Measured on {host['date'][:10]} on {host['cpu_model']} ({host['system']}), "
-        f"{counted(bundle.threads, 'thread')}, with Python {host['python']} and {libraries}. Ratios are paired, with "
+        f"{sizes}\n\n{_exits(evaluation.exits)}{table(heads, cells)}\n\n"
+        f"Measured on {host.date[:10]} on {host.cpu_model} ({host.system}), "
+        f"{counted(bundle.threads, 'thread')}, with Python {host.python} and {libraries}. Ratios are paired, with "
         "95 % intervals over blocks, and below 1 where this model is cheaper. The A/A control is the uncompressed "
         "model against itself: how far it is from 1 is what the session cannot tell apart.\n\n"
         f"Energy is {first.energy_source} ({first.energy_backend}); brackets are the bounds of that source. "
@@ -179,22 +184,22 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: dict[str, Any], record: dict
     )
 
 
-def executed(deployed: dict[str, Any]) -> str:
-    """How many linear layers run in which number format, told from the fields of a `Conversion`."""
-    counts = {"bf16": deployed["details"].get("bf16_ops"), "fp32": deployed["fp32_ops"]}
+def executed(conversion: Conversion) -> str:
+    """How many linear layers run in which number format."""
+    counts = {"bf16": conversion.details.get("bf16_ops"), "fp32": conversion.fp32_ops}
     others = [f"{count} in {kind}" for kind, count in counts.items() if count is not None]
-    return f"{deployed['int8_ops']} linear layers run in {listed(['int8', *others])}"
+    return f"{conversion.int8_ops} linear layers run in {listed(['int8', *others])}"
 
 
-def _exits(exits: dict[str, Any] | None) -> str:
+def _exits(exits: Exits | None) -> str:
     """Where series leave; nothing for a model without early exits."""
     if exits is None:
         return ""
-    places = zip(exits["layers"], exits["left"], exits["macs"], strict=True)
+    places = zip(exits.layers, exits.left, exits.macs, strict=True)
     leaves = listed(f"{share:.1%} after layer {layers} ({macs:,})" for layers, share, macs in places)
     return (
         f"That is the mean over the test series, which leave the network at different places: {leaves}. The 95th "
-        f"percentile is {exits['macs_p95']:,}, the worst {exits['macs_worst']:,}. A call takes as long as its series "
+        f"percentile is {exits.macs_p95:,}, the worst {exits.macs_worst:,}. A call takes as long as its series "
         "need, so its time depends on them.\n\n"
     )
 
@@ -206,7 +211,7 @@ def _energy(row: Any) -> str:
     return f"{row.energy_mj_per_sample:.4g} [{low:.4g}, {high:.4g}]"
 
 
-def _limits(bundle: Bundle, row: pd.Series, host: dict[str, Any]) -> list[str]:
+def _limits(bundle: Bundle, row: pd.Series, host: Host) -> list[str]:
     limits = [
         f"For series recorded like those of {bundle.dataset}: the same quantity, run, sampling rate and order of "
         "channels. Every series gets one of the labels above, even one that belongs to none of them.",
@@ -216,7 +221,7 @@ def _limits(bundle: Bundle, row: pd.Series, host: dict[str, Any]) -> list[str]:
         f"Series must have {bundle.lengths} time steps"
         + (", without missing values." if bundle.gaps == "refuse" else "; how many may be missing was not examined.")
         + ("" if bundle.equal_length else " Lengths far from those of the training data were not examined."),
-        f"Time and energy hold for {host['cpu_model']} and the batch sizes above; measure again elsewhere.",
+        f"Time and energy hold for {host.cpu_model} and the batch sizes above; measure again elsewhere.",
     ]
     if row.classes_predicted < len(bundle.labels):
         limits.append(

@@ -55,12 +55,13 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
     chosen = rows_of(rows, variant)
     for status in sorted(set(chosen.status) - {"ok"}):
         raise UserError(f"{variant} cannot be exported, because it {status}")
-    source, record = stages.evaluate(run, variant)
+    evaluation = stages.evaluate(run, variant)
+    source = evaluation.folder
     dataset = data.load(run.data)
-    needed = _instructions(variant.runtime, record["deployed"]["details"])
+    needed = _instructions(variant.runtime, evaluation.conversion.details)
     described = _describe(run, variant, source, dataset, needed, int(chosen.threads.iloc[0]))
     reference = rows_of(rows, REFERENCE)
-    card = model_card(described, run, dataset, record, chosen, reference, study.host(run))
+    card = model_card(described, run, dataset, evaluation, chosen, reference, study.host(run))
     try:
         _write(target, source, described, card)
     except OSError as error:

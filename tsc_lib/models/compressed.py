@@ -123,15 +123,35 @@ def macs_by_exit(network: Transformer, length: int) -> list[int]:
     return found
 
 
-def measures(model: CompressedModel) -> dict[str, int]:
-    """Parameters, nonzero parameters, MACs and bytes of a model's network."""
+@dataclass(frozen=True)
+class ModelSize:
+    """How large a model's network is.
+
+    Attributes
+    ----------
+    params, nonzero : int
+        Parameters, and those of them that are not zero.
+    macs : int
+        Multiply-accumulates for one series of the reference length.
+    bytes : int
+        Size of the parameters in fp32.
+    """
+
+    params: int
+    nonzero: int
+    macs: int
+    bytes: int
+
+
+def size_of(model: CompressedModel) -> ModelSize:
+    """Measure a model's network."""
     parameters = list(model.network.parameters())
-    return {
-        "params": sum(p.numel() for p in parameters),
-        "nonzero": sum(int(torch.count_nonzero(p)) for p in parameters),
-        "macs": count_macs(model.network, model.reference_length),
-        "bytes": sum(p.numel() * p.element_size() for p in parameters),
-    }
+    return ModelSize(
+        params=sum(p.numel() for p in parameters),
+        nonzero=sum(int(torch.count_nonzero(p)) for p in parameters),
+        macs=count_macs(model.network, model.reference_length),
+        bytes=sum(p.numel() * p.element_size() for p in parameters),
+    )
 
 
 def save_model(model: CompressedModel, folder: Path) -> None:

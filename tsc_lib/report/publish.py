@@ -112,11 +112,11 @@ def provenance(study: Study, results_only: bool = False, others: Sequence[str] =
     """What was run, by which command and on which machine, in Markdown; and which folders beside it hold other runs."""
     profile, host = study.profile, study.host()
     facts: dict[str, Any] = {
-        "processor": f"{host['cpu_model']}, {host['cpus']} cores visible, {host['threads']} used",
-        "system": host["system"],
-        "Python": host["python"],
-        **host["versions"],
-        "first session": host["date"],
+        "processor": f"{host.cpu_model}, {host.cpus} cores visible, {host.threads} used",
+        "system": host.system,
+        "Python": host.python,
+        **host.versions,
+        "first session": host.date,
         "seeds": ", ".join(map(str, profile.seeds)),
         "data sets": ", ".join(choice.name for choice in profile.datasets),
     }

@@ -125,8 +125,8 @@ class Gauge:
 
     @cached_property
     def _reference(self) -> tuple[Predict, int]:
-        folder, record = stages.evaluate(self.run, REFERENCE)
-        return runtimes.load(folder, REFERENCE.runtime), record["deployed"]["model_bytes"]
+        evaluation = stages.evaluate(self.run, REFERENCE)
+        return runtimes.load(evaluation.folder, REFERENCE.runtime), evaluation.conversion.model_bytes
 
     def formats(self, recipe: Recipe, objective: str) -> list[tuple[Variant, float]]:
         """A recipe with each number format after it, and its cost, of those that run here."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib.benchmark.settings import BenchmarkSettings
+from tsc_lib.benchmark import BenchmarkSettings, Session
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.choice import judged, paired_drop, ranked
@@ -72,12 +72,12 @@ def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.Data
         variants += [Variant(recipe, runtime) for runtime in COMPILED if runtime != row.runtime]
         formats = search.gauge.formats(recipe, spec.objective)
         variants += [variant for variant, cost in formats if cost < WORTH * row.cost]
-    whole = stages.evaluate(run, REFERENCE)[1]["measures"]["macs"]
+    whole = stages.evaluate(run, REFERENCE).size.macs
     rows, working = [], []
     for variant in variants:
         try:
             drop, error, accuracy = _on_validation(search, variant, say)
-            macs = stages.evaluate(run, variant)[1]["measures"]["macs"]
+            macs = stages.evaluate(run, variant).size.macs
         except StageFailed as failure:
             say(f"{variant} failed: {failure}")
             continue
@@ -88,12 +88,9 @@ def measured(search: Search, candidates: pd.DataFrame, say: Progress) -> pd.Data
     settings = BenchmarkSettings(batch_sizes=sizes, blocks=BLOCKS, max_seconds=15.0)
     say(f"measuring {len(working)} finalists in one session, alone")
     session = stages.measure(run, working, settings)
-    costs = {(row["name"], row["batch_size"]): row for row in session["results"]}
-    reference = {size: costs[str(REFERENCE), size] for size in sizes}
     found = []
     for facts, variant in zip(rows, working, strict=True):
-        own = {size: costs[str(variant), size] for size in sizes}
-        known = _costs(search, variant, own, reference) if all(row["status"] == "ok" for row in own.values()) else {}
+        known = _costs(search, variant, session)
         if known.get("cost") is not None:
             found.append(facts | known)
         else:
@@ -110,22 +107,24 @@ def _on_validation(search: Search, variant: Variant, say: Progress) -> tuple[flo
     return drop, error, float(sum(each.mean() for each in right) / len(right))
 
 
-def _costs(
-    search: Search, variant: Variant, own: dict[int, dict[str, Any]], reference: dict[int, dict[str, Any]]
-) -> dict[str, Any]:
-    """A finalist's costs as shares of the reference's, and the one that is the objective as ``cost``.
+def _costs(search: Search, variant: Variant, session: Session) -> dict[str, float | str | None]:
+    """A finalist's costs as shares of the reference's, and its objective as ``cost``; nothing if it failed.
 
-    That is None where it is energy and the counter vouched for too few windows: nothing else may stand in its place.
+    The objective is None where it is energy and the counter vouched for too few windows: nothing else may stand in its
+    place.
     """
-    small, large = 1, search.spec.batch_size
-    size = [stages.evaluate(search.runs[0], v)[1]["deployed"]["model_bytes"] for v in (variant, REFERENCE)]
+    small, large = session.of(variant, 1), session.of(variant, search.spec.batch_size)
+    before = session.of(REFERENCE, 1)
+    if not (small and large and before and small.latency_p50_ms and before.latency_p50_ms and large.ok):
+        return {}
+    size = [stages.evaluate(search.runs[0], each).conversion.model_bytes for each in (variant, REFERENCE)]
     shares = {
-        "energy": own[large]["energy_ratio"],
-        "time": own[large]["cpu_ratio"],
-        "latency": own[small]["latency_p50_ms"] / reference[small]["latency_p50_ms"],
+        "energy": large.energy_ratio,
+        "time": large.cpu_ratio,
+        "latency": small.latency_p50_ms / before.latency_p50_ms,
         "size": size[0] / size[1],
     }
-    values = (own[small]["cpu_ratio"], own[large]["cpu_ratio"], own[large]["energy_ratio"], own[large]["energy_source"])
+    values = (small.cpu_ratio, large.cpu_ratio, large.energy_ratio, large.energy_source)
     return {
         "cost": shares[search.spec.objective],
         **dict(zip(COSTS, (*values, shares["latency"], shares["size"]), strict=True)),

@@ -209,7 +209,7 @@ def _pick(search: Search, request: dict[str, Any], best: pd.Series) -> dict[str,
     command += [str(size) for size in sorted({1, spec.batch_size})]
     scores = []
     for run in search.runs:
-        record, reference = (stages.evaluate(run, each)[1] for each in (variant, REFERENCE))
+        record, reference = (stages.evaluate(run, each) for each in (variant, REFERENCE))
         scores.append(qualities(record, reference))
     names = ("accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
     facts = json.loads(best.to_json(double_precision=15))

@@ -167,10 +167,8 @@ class Search:
 
     def right(self, run: TrainingRun, variant: Variant) -> np.ndarray:
         """Which validation series a variant of a run classifies rightly, bool (series,)."""
-        folder, _ = stages.evaluate(run, variant)
-        logits = training.classify(
-            runtimes.load(folder, variant.runtime), self.dataset.valid, self.dataset.equal_length
-        )
+        predictor = runtimes.load(stages.evaluate(run, variant).folder, variant.runtime)
+        logits = training.classify(predictor, self.dataset.valid, self.dataset.equal_length)
         return logits.argmax(axis=1) == self.dataset.valid.y
 
     def reference_right(self, run: TrainingRun) -> np.ndarray:

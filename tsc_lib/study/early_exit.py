@@ -10,6 +10,7 @@ import pandas as pd
 from tsc_lib.analysis.tables import CELL
 from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.study import Study
+from tsc_lib.study.evaluation import Evaluation, Failure
 
 VARIANT = [*CELL, "seed", "recipe", "runtime"]
 
@@ -39,25 +40,25 @@ def places_left(study: Study) -> pd.DataFrame:
     for run in study.runs:
         reference = study.evaluate(run, REFERENCE)
         for variant in study.variants_of(run):
-            record = study.evaluate(run, variant)
-            if record["status"] != "ok" or variant.family not in (Family.EARLY, Family.FEWER):
+            found = study.evaluate(run, variant)
+            if isinstance(found, Failure) or variant.family not in (Family.EARLY, Family.FEWER):
                 continue
-            names = {**run.names, **variant.names}
-            if reference["status"] == "ok":
-                names["reference_macs"] = reference["measures"]["macs"]
-            rows += [{**names, **place} for place in _places(record)]
+            names: dict[str, Any] = {**run.names, **variant.names}
+            if isinstance(reference, Evaluation):
+                names["reference_macs"] = reference.size.macs
+            rows += [{**names, **place} for place in _places(found)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _places(record: dict[str, Any]) -> list[dict[str, Any]]:
-    exits, macs = record.get("exits"), record["measures"]["macs"]
+def _places(found: Evaluation) -> list[dict[str, Any]]:
+    exits = found.exits
     if exits is None:
-        same = dict.fromkeys(("macs", *TAIL), macs)
+        same = dict.fromkeys(("macs", *TAIL), found.size.macs)
         return [{"place": 1, "left_valid": 1.0, "left_test": 1.0, **same}]
-    found = record["evidence"][-1]["details"]["valid_left"]
-    columns = zip(exits["layers"], exits["thresholds"], found, exits["left"], exits["macs"], strict=True)
+    valid = found.evidence[-1].details["valid_left"]
+    columns = zip(exits.layers, exits.thresholds, valid, exits.left, exits.macs, strict=True)
     names = ("layers", "threshold", "left_valid", "left_test", "macs")
-    tail = {name: exits[name] for name in TAIL}
+    tail = {name: getattr(exits, name) for name in TAIL}
     return [
         {"place": place, **dict(zip(names, values, strict=True)), **tail} for place, values in enumerate(columns, 1)
     ]

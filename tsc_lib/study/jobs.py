@@ -22,7 +22,7 @@ def prepare(study: Study, job: str) -> None:
     comparison = RuntimeComparison(study)
     compared = comparison.variants if run in comparison.runs else []
     for variant in dict.fromkeys([*study.variants_of(run), *compared]):
-        status = study.evaluate(run, variant)["status"]
+        status = study.evaluate(run, variant).status
         if status != "ok":
             print(f"{run.label}: {variant} {status}", file=sys.stderr, flush=True)
 

@@ -61,14 +61,14 @@ def errors_of(run: TrainingRun, variant: Variant) -> list[dict[str, Any]]:
     Raises
     ------
     StageFailed
-        If the variant cannot be deployed, or its layers not be looked into.
+        If the variant cannot be evaluated, or its layers not be looked into.
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        deployed, _ = stages.evaluate(run, variant)
+        executed = stages.evaluate(run, variant).folder
         dataset = data.load(run.data)
         sample, _ = stages.context_of(run, dataset).sample(SERIES)
-        return {"layers": layer_errors(deployed, variant.runtime, sample, dataset.equal_length)}
+        return {"layers": layer_errors(executed, variant.runtime, sample, dataset.equal_length)}
 
     job = DeployJob(run, variant.recipe, variant.runtime, machine())
     version = (*LAYER_ERROR_VERSION, *convert.version(variant.runtime))

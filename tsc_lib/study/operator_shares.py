@@ -51,14 +51,14 @@ def times_of(job: OperatorJob) -> list[dict[str, Any]]:
     Raises
     ------
     StageFailed
-        If the model cannot be deployed.
+        If the model cannot be evaluated.
     """
 
     def work(folder: Path) -> dict[str, Any]:
-        deployed, _ = stages.evaluate(job.run, VARIANT)
+        folder_of_graph = stages.evaluate(job.run, VARIANT).folder
         dataset = data.load(job.run.data)
         calls = calls_of(sample_of(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
-        return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(deployed, calls, REPEATS)}
+        return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(folder_of_graph, calls, REPEATS)}
 
     version = (*VERSION, *convert.version(RUNTIME))
     _, record = run_or_load("operators", version, job.run.label, job, work)

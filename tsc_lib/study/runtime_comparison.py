@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tsc_lib.benchmark.peak import OPERATIONS, PEAK
-from tsc_lib.benchmark.summary import cpu_ratio
+from tsc_lib.benchmark import Measurement, Role, Session
+from tsc_lib.benchmark.peak import OPERATIONS
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core.spec import BenchmarkSettings
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, stages
-from tsc_lib.study.schema import COSTS, qualities
+from tsc_lib.study.evaluation import Evaluation
+from tsc_lib.study.schema import COSTS, costs, qualities
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.study import variants_in
 
@@ -46,7 +48,7 @@ class RuntimeComparison:
 
     def __init__(self, study: Study) -> None:
         self.study, self.grid = study, study.profile.runtimes
-        self._sessions: dict[tuple[TrainingRun, int], list[dict[str, Any]]] = {}
+        self._sessions: dict[tuple[TrainingRun, int], Session | None] = {}
         self.variants = variants_in(self.grid.variants)
 
     @cached_property
@@ -64,21 +66,18 @@ class RuntimeComparison:
         changes = {name: getattr(self.grid, name) for name in ("batch_sizes", "blocks", "max_seconds")}
         return dataclasses.replace(self.study.settings(run), threads=threads, **changes)
 
-    def session(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
-        """The rows of a run's benchmark session on so many threads; empty if it failed."""
+    def session(self, run: TrainingRun, threads: int) -> Session | None:
+        """A run's benchmark session on so many threads; None if it failed."""
         if (run, threads) not in self._sessions:  # the table and the latencies both ask for it
             self._sessions[run, threads] = self._session(run, threads)
         return self._sessions[run, threads]
 
-    def _session(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
-        working = [v for v in self.variants if self.study.evaluate(run, v)["status"] == "ok"]
+    def _session(self, run: TrainingRun, threads: int) -> Session | None:
+        working, settings = list(self.study.working(run, self.variants)), self.settings(run, threads)
         try:
-            session = stages.measure(
-                run, working, self.settings(run, threads), progress=False, beside_peak=threads == 1
-            )
-            return session["results"]
+            return stages.measure(run, working, settings, progress=False, beside_peak=threads == 1)
         except StageFailed:
-            return []
+            return None
 
     def measure(self, run: TrainingRun) -> None:
         """Measure a run on every number of threads, and what a core computes at most."""
@@ -103,40 +102,44 @@ class RuntimeComparison:
         """
         return self._table.copy()
 
-    def _rows(self, run: TrainingRun, threads: int) -> list[dict[str, Any]]:
-        costs = {(row["name"], row["batch_size"]): row for row in self.session(run, threads)}
-        reference = self.study.evaluate(run, REFERENCE)
-        rows = []
+    def _rows(self, run: TrainingRun, threads: int) -> Iterator[dict[str, Any]]:
+        session, reference = self.session(run, threads), self.study.evaluate(run, REFERENCE)
         for variant in self.variants:
-            record = self.study.evaluate(run, variant)
-            known = {**run.names, **variant.names}
-            known |= {"threads": threads, "status": record["status"]}
-            if record["status"] == "ok":
-                known |= qualities(record, reference) | self._preparation(record, reference)
+            found = self.study.evaluate(run, variant)
+            known: dict[str, Any] = {**run.names, **variant.names, "threads": threads, "status": found.status}
+            if isinstance(found, Evaluation):
+                known |= {"number_format": found.number_format, **qualities(found, reference)}
+                known |= {name: found.conversion.details.get(name) for name in ("prepare_seconds", "prepare_peak_mb")}
+                if isinstance(reference, Evaluation):
+                    agreement = float((found.predicted == reference.predicted).mean())
+                    known |= {"agreement": agreement, "reference_macs": reference.size.macs}
             for size in self.grid.batch_sizes:
                 row = {**known, "batch_size": size}
-                if record["status"] == "ok":
-                    cost = costs.get((str(variant), size), {"status": "failed: its session failed"})
-                    row |= {name: cost.get(name) for name in COSTS_COMPARED} | {"status": cost["status"]}
-                    if cost["status"] == "ok":
-                        row["latency_p99_ms"] = float(np.percentile(cost["latency_ms"], 99))
-                        row["series_per_second"] = 1000 * size / cost["latency_p50_ms"]
-                        row |= _paired("fp32_ratio", cost, costs.get((str(Variant(BASELINE, variant.runtime)), size)))
-                        arithmetic = 2 * reference["measures"]["macs"] * size / OPERATIONS  # in products of the peak's
-                        row |= _paired("peak_share", costs.get((PEAK, size)), cost, arithmetic)
-                rows.append(row)
-        return rows
+                if isinstance(found, Evaluation):
+                    measured = session and session.of(variant, size)
+                    row["status"] = measured.status if measured else "failed: its session failed"
+                    if session and measured:
+                        row |= costs(measured) | self._compared(session, measured, known.get("reference_macs"))
+                yield row
 
     @staticmethod
-    def _preparation(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-        agree = np.array(record["predicted"]) == np.array(reference["predicted"])
-        details = record["deployed"]["details"]
-        return {
-            "agreement": float(agree.mean()),
-            "reference_macs": reference["measures"]["macs"],
-            "number_format": record["number_format"],
-            **{name: details.get(name) for name in ("prepare_seconds", "prepare_peak_mb")},
+    def _compared(session: Session, measured: Measurement, reference_macs: int | None) -> dict[str, float]:
+        """What the whole session tells of one of its measurements."""
+        variant, size = measured.variant, measured.batch_size
+        if not measured.ok or variant is None or measured.latency_p50_ms is None:
+            return {}
+        fp32, peak = session.of(Variant(BASELINE, variant.runtime), size), session.of(Role.PEAK, size)
+        columns = {
+            "latency_p99_ms": float(np.percentile(measured.latency_ms, 99)),
+            "series_per_second": 1000 * size / measured.latency_p50_ms,
         }
+        if fp32 and fp32.ok:
+            columns |= zip(_with_ends("fp32_ratio"), measured.cpu_ratio_to(fp32), strict=True)
+        if peak and peak.ok and reference_macs:
+            arithmetic = 2 * reference_macs * size / OPERATIONS  # in products of the peak's
+            share = (arithmetic * ratio for ratio in peak.cpu_ratio_to(measured))
+            columns |= zip(_with_ends("peak_share"), share, strict=True)
+        return columns
 
     def latencies(self) -> pd.DataFrame:
         """Percentiles of the wall time of single calls at the smallest batch size: columns `percentile`, `latency_ms`.
@@ -147,13 +150,13 @@ class RuntimeComparison:
         size = min(self.grid.batch_sizes, default=1)
         for run in self.runs:
             for threads in self.grid.threads:
-                measured = {(row["name"], row["batch_size"]): row for row in self.session(run, threads)}
+                session = self.session(run, threads)
                 for variant in self.variants:
-                    row = measured.get((str(variant), size), {"status": "not measured"})
-                    if row["status"] == "ok":
+                    measured = session and session.of(variant, size)
+                    if measured and measured.ok:
                         names = {"dataset": run.data.name, "model": run.model, "threads": threads}
                         names |= {**variant.names, "batch_size": size}
-                        values = np.percentile(row["latency_ms"], PERCENTILES)
+                        values = np.percentile(measured.latency_ms, PERCENTILES)
                         rows += [
                             {**names, "percentile": percentile, "latency_ms": float(value)}
                             for percentile, value in zip(PERCENTILES, values, strict=True)
@@ -165,11 +168,6 @@ class RuntimeComparison:
         return pd.DataFrame(stages.peaks())
 
 
-def _paired(
-    name: str, cost: dict[str, Any] | None, other: dict[str, Any] | None, factor: float = 1.0
-) -> dict[str, float]:
-    """CPU time of one variant of a session ÷ another's, times a factor, with interval; nothing if one is missing."""
-    if cost is None or other is None or {cost["status"], other["status"]} != {"ok"}:
-        return {}
-    ratio = cpu_ratio(cost, other)
-    return {name + end: factor * value for end, value in zip(("", "_low", "_high"), ratio, strict=True)}
+def _with_ends(name: str) -> tuple[str, str, str]:
+    """The columns of a ratio and its interval."""
+    return name, f"{name}_low", f"{name}_high"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sklearn.metrics import f1_score
 
-from tsc_lib.benchmark.summary import CONTROLS, CPU, ENERGIES, LATENCIES
+from tsc_lib.benchmark.measurement import CONTROLS, CPU, ENERGIES, LATENCIES, Measurement
 from tsc_lib.core.stats import paired_difference_interval, proportion_interval
+from tsc_lib.study.evaluation import Evaluation, Failure
 
 COSTS = [*CPU, *CONTROLS, *LATENCIES, *ENERGIES, "energy_source", "energy_backend", "energy_warning"]
 """Columns of the results table that a benchmark session fills."""
@@ -46,18 +45,21 @@ COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "statu
 """Columns of the results table, in order."""
 
 
-def qualities(record: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    """Accuracy, its loss against the reference, and sizes, from the records that `stages.evaluate` made."""
-    true, predicted = np.array(record["true"]), np.array(record["predicted"])
-    correct = predicted == true
-    accuracy = proportion_interval(int(correct.sum()), len(true))
-    row: dict[str, Any] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
-    row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
-    row["classes_predicted"] = len(np.unique(predicted))
-    if reference["status"] == "ok":
-        drop = paired_difference_interval(np.array(reference["predicted"]) == true, correct)
+def qualities(evaluation: Evaluation, reference: Evaluation | Failure) -> dict[str, float]:
+    """The columns `QUALITIES` of a variant: accuracy, its loss against the reference if there is one, and sizes."""
+    correct, size, conversion = evaluation.correct, evaluation.size, evaluation.conversion
+    accuracy = proportion_interval(int(correct.sum()), len(correct))
+    row: dict[str, float] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
+    row["f1_macro"] = float(f1_score(evaluation.true, evaluation.predicted, average="macro", zero_division=0))
+    row["classes_predicted"] = len(np.unique(evaluation.predicted))
+    if isinstance(reference, Evaluation):
+        drop = paired_difference_interval(reference.correct, correct)
         names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
         row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
-    sizes, deployed = record["measures"], record["deployed"]
-    row |= {"params": sizes["params"], "nonzero_params": sizes["nonzero"], "macs": sizes["macs"]}
-    return row | {name: deployed[name] for name in ("model_bytes", "int8_ops", "fp32_ops")}
+    row |= {"params": size.params, "nonzero_params": size.nonzero, "macs": size.macs}
+    return row | {name: getattr(conversion, name) for name in ("model_bytes", "int8_ops", "fp32_ops")}
+
+
+def costs(measurement: Measurement) -> dict[str, float | str | None]:
+    """The columns `COSTS` of a variant at one batch size."""
+    return {name: getattr(measurement, name) for name in COSTS}

@@ -13,7 +13,17 @@ import numpy as np
 import torch
 
 from tsc_lib import data, runtimes, training
-from tsc_lib.benchmark import BenchmarkSettings, Candidate, peak, run_session, save_inputs
+from tsc_lib.benchmark import (
+    PEAK,
+    BenchmarkSettings,
+    Candidate,
+    Measurement,
+    Role,
+    Session,
+    peak,
+    run_session,
+    save_inputs,
+)
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.files import read_json
@@ -22,12 +32,12 @@ from tsc_lib.core.store import run_or_load
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models import zoo
-from tsc_lib.models.compressed import CompressedModel, load_model, macs_by_exit, measures, save_model
-from tsc_lib.models.number_format import NumberFormat
+from tsc_lib.models.compressed import CompressedModel, load_model, save_model, size_of
 from tsc_lib.models.transformer import TransformerConfig, check_length
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes import graph as lean
 from tsc_lib.runtimes.cascade import CascadePredictor
+from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.operations import operations
 
 Progress = Callable[[str], None]
@@ -99,8 +109,8 @@ class PeakJob(Spec):
     torch_version: str
 
 
-def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
-    """Train a run's model, or load it; the folder then holds it as `load_model` reads it."""
+def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, list[dict[str, Any]]]:
+    """Train a run's model, or load it: the folder that holds it, as `load_model` reads it, and its history."""
 
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)  # more threads would change the order of sums, and so the weights
@@ -122,7 +132,8 @@ def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, dic
         save_model(CompressedModel(network, int(np.median(dataset.train.lengths))), folder)
         return {"history": history}
 
-    return run_or_load("train", TRAIN_VERSION, run.label, run, work)
+    folder, record = run_or_load("train", TRAIN_VERSION, run.label, run, work)
+    return folder, record["history"]
 
 
 def context_of(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:
@@ -166,11 +177,13 @@ def _check_lengths(config: TransformerConfig, dataset: data.Dataset) -> None:
             check_length(config, int(length), f"a {name} series of {dataset.name}")
 
 
-def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = None) -> Evaluation:
     """Bring a compressed model into a runtime and classify the test set there, or load the result.
 
-    The record holds the predictions, what the runtime made of the model and the evidence of every step; of a model with
-    early exits also `by_exit` of the test series, and then the MACs among its measures are their mean.
+    Raises
+    ------
+    StageFailed
+        If the model cannot be made, or the runtime cannot execute it.
     """
 
     def work(folder: Path) -> dict[str, Any]:
@@ -179,74 +192,49 @@ def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = Non
             progress(f"{run.label}: {variant}")
         _, model = compress_model(run, variant.recipe, progress)
         dataset = data.load(run.data)
-        result = convert.convert(model, variant.runtime, folder, equal_length=dataset.equal_length)
+        conversion = convert.convert(model, variant.runtime, folder, equal_length=dataset.equal_length)
         predictor = runtimes.load(folder, variant.runtime)
         logits = training.classify(predictor, dataset.test, dataset.equal_length)
         if not np.isfinite(logits).all():
             raise RuntimeError("the logits of the test set are not finite")
-        sizes, early = measures(model), {}
+        size, exits = size_of(model), None
         if isinstance(predictor, CascadePredictor):
-            early = {"exits": by_exit(model, predictor.left)}
-            sizes["macs"] = round(early["exits"]["macs_mean"])
-        return {
-            "classes": dataset.classes,
-            "true": dataset.test.y.tolist(),
-            "predicted": logits.argmax(axis=1).tolist(),
-            "number_format": model.number_format,
-            "measures": sizes,
-            "deployed": dataclasses.asdict(result),
-            "evidence": [dataclasses.asdict(e) for e in model.evidence],
-            **early,
-        }
+            exits = Exits.count(model, predictor.left)
+            size = dataclasses.replace(size, macs=round(exits.macs_mean))
+        return Evaluation(
+            variant=variant,
+            classes=dataset.classes,
+            true=dataset.test.y,
+            predicted=logits.argmax(axis=1),
+            number_format=model.number_format,
+            size=size,
+            conversion=conversion,
+            evidence=tuple(model.evidence),
+            exits=exits,
+            folder=folder,
+        ).to_json()
 
     version = (*DEPLOY_VERSION, *convert.version(variant.runtime))
-    return run_or_load("deploy", version, run.label, DeployJob(run, variant.recipe, variant.runtime, machine()), work)
+    job = DeployJob(run, variant.recipe, variant.runtime, machine())
+    folder, record = run_or_load("deploy", version, run.label, job, work)
+    return Evaluation.from_json(record, variant, folder)
 
 
-def by_exit(model: CompressedModel, left: np.ndarray) -> dict[str, Any]:
-    """Where series leave a model with early exits, and the MACs that takes for series of the reference length.
-
-    Parameters
-    ----------
-    model : CompressedModel
-        With early exits.
-    left : ndarray of int, shape (exits + 1,)
-        How many series left at each exit, and last how many did not.
-
-    Returns
-    -------
-    dict
-        Lists with an entry for each exit and one for the end: ``layers``, ``thresholds`` (none for the end), ``left``
-        (shares) and ``macs``; and over the series ``macs_mean``, ``macs_p95`` and ``macs_worst``.
-    """
-    config, macs = model.network.config, macs_by_exit(model.network, model.reference_length)
-    shares = left / left.sum()
-    return {
-        "layers": list(config.places),
-        "thresholds": [*(threshold for _, threshold in config.exits or ()), None],
-        "left": shares.tolist(),
-        "macs": macs,
-        "macs_mean": float(shares @ macs),
-        "macs_p95": macs[int((shares.cumsum() < 0.95 - 1e-9).sum())],
-        "macs_worst": max(count for count, share in zip(macs, shares, strict=True) if share),
-    }
-
-
-def modelled_energy(folder: Path, batch_size: int) -> Reading:
-    """Energy of one call of the variant in `deployed`'s folder, for series of train's median length.
+def modelled_energy(evaluation: Evaluation, batch_size: int) -> Reading:
+    """Energy of one call of a variant, for series of train's median length.
 
     With early exits it is expected, from where the test series leave.
     """
-    model, record = read_json(folder / "model.json"), read_json(folder / "record.json")
+    model = read_json(evaluation.folder / "model.json")
     counted = operations(
         TransformerConfig(**model["config"]),
         model["reference_length"],
         batch_size,
-        NumberFormat(model["number_format"]),
+        evaluation.number_format,
         {own for layer in model.get("quantization", {}).get("fp32_layers", ()) for own in lean.sources(layer)},
-        record["exits"]["left"] if "exits" in record else None,
+        evaluation.exits.left if evaluation.exits else None,
     )
-    return model_energy(folder.name, counted, inferences=batch_size)
+    return model_energy(evaluation.folder.name, counted, inferences=batch_size)
 
 
 def measure(
@@ -255,7 +243,7 @@ def measure(
     settings: BenchmarkSettings,
     progress: bool | None = None,
     beside_peak: bool = False,
-) -> dict[str, Any]:
+) -> Session:
     """Measure variants of a run against the reference in one session, or load the session.
 
     Parameters
@@ -269,18 +257,21 @@ def measure(
     progress : bool, optional
         Whether to draw progress bars; by default on a terminal only.
     beside_peak : bool
-        Whether to measure `tsc_lib.benchmark.peak.PEAK` among them.
+        Whether to measure the peak of the processor among them.
 
-    Returns
-    -------
-    dict
-        A `tsc_lib.benchmark.Session`, whose results have the variants' names.
+    Raises
+    ------
+    StageFailed
+        If the session failed.
     """
     measured = tuple(v for v in variants if v != REFERENCE)
 
     def candidate(variant: Variant) -> Candidate:
-        folder, _ = evaluate(run, variant)
-        options = {"folder": str(folder), "runtime": variant.runtime, "threads": settings.threads}
+        options = {
+            "folder": str(evaluate(run, variant).folder),
+            "runtime": variant.runtime,
+            "threads": settings.threads,
+        }
         return Candidate(str(variant), "tsc_lib.runtimes:load", options)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -290,14 +281,15 @@ def measure(
         candidates = [candidate(v) for v in measured]
         if beside_peak:
             options = {"number_format": "fp32", "threads": settings.threads, "classes": len(dataset.classes)}
-            candidates.append(Candidate(peak.PEAK, PEAK_LOADER, options))
-        return {"session": run_session(candidate(REFERENCE), candidates, inputs, settings, progress=progress)}
+            candidates.append(Candidate(PEAK, PEAK_LOADER, options))
+        session = run_session(candidate(REFERENCE), candidates, inputs, settings, progress=progress)
+        return {"session": session.to_json()}
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
     job = BenchmarkJob(run, measured, settings, machine(), energy, beside_peak)
     version = (*BENCHMARK_VERSION, *(number for variant in measured for number in convert.version(variant.runtime)))
     _, record = run_or_load("benchmark", version, run.label, job, work)
-    return record["session"]
+    return Session.from_json(record["session"], {str(variant): variant for variant in (REFERENCE, *measured)})
 
 
 def peaks() -> list[dict[str, Any]]:
@@ -316,14 +308,13 @@ def peaks() -> list[dict[str, Any]]:
         save_inputs(inputs, [np.zeros((1, 1), np.float32)], equal_length=True, settings=settings)
         candidates = [Candidate(name, PEAK_LOADER, {"number_format": name, "threads": 1}) for name in peak.FORMATS]
         session = run_session(candidates[0], candidates[1:], inputs, settings, progress=False)
-        rows = [row for row in session["results"] if row["role"] != "control"]
-        return {"peaks": [_peak(row) for row in rows]}
+        return {"peaks": [_peak(each) for each in session.measurements if each.role is not Role.CONTROL]}
 
     job = PeakJob(machine().cpu_model, machine().versions["torch"])
     return run_or_load("peak", PEAK_VERSION, "peak", job, work)[1]["peaks"]
 
 
-def _peak(row: dict[str, Any]) -> dict[str, Any]:
-    milliseconds = row["cpu_ms_per_sample"]
+def _peak(measured: Measurement) -> dict[str, Any]:
+    milliseconds = measured.cpu_ms_per_sample
     gflops = None if milliseconds is None else peak.OPERATIONS / milliseconds / 1e6
-    return {"number_format": row["name"], "gflops": gflops, "status": row["status"]}
+    return {"number_format": measured.name, "gflops": gflops, "status": measured.status}

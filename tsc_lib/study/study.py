@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +14,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsc_lib import data
-from tsc_lib.benchmark.host import machine
+from tsc_lib.benchmark import Role, Session
+from tsc_lib.benchmark.host import Host, machine
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.compress.surgery import survivors
 from tsc_lib.core.errors import UserError
@@ -26,8 +27,9 @@ from tsc_lib.energy import EnergyMeter
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import RUNTIMES, convert
 from tsc_lib.study import stages
+from tsc_lib.study.evaluation import Evaluation, Failure
 from tsc_lib.study.profiles import DataChoice, Profile, load_profile
-from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, qualities
+from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
 from tsc_lib.study.stages import TrainingRun
 
 
@@ -50,7 +52,7 @@ class Study:
     def __init__(self, profile: Profile, quiet: bool = False) -> None:
         canonical = tuple(replace(e, recipe=e.recipe and str(Recipe.parse(e.recipe))) for e in profile.exclude)
         self.profile, self.quiet = replace(profile, exclude=canonical), quiet
-        self._evaluated: dict[tuple[TrainingRun, Variant], tuple[Path, dict[str, Any]]] = {}
+        self._evaluated: dict[tuple[TrainingRun, Variant], Evaluation] = {}
         for model in profile.models:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
@@ -169,34 +171,36 @@ class Study:
 
     def train(self, run: TrainingRun) -> list[dict[str, Any]]:
         """The history of a run's training."""
-        return stages.train(run, self._say)[1]["history"]
+        return stages.train(run, self._say)[1]
 
-    def evaluate(self, run: TrainingRun, variant: Variant) -> dict[str, Any]:
-        """The record of a variant; of one that failed only its status."""
-        if (run, variant) not in self._evaluated:  # every table asks for every record
+    def evaluate(self, run: TrainingRun, variant: Variant) -> Evaluation | Failure:
+        """How a variant classifies the test set, or why it cannot."""
+        if (run, variant) not in self._evaluated:  # every table asks for every evaluation
             try:
                 self._evaluated[run, variant] = stages.evaluate(run, variant, self._say)
             except StageFailed as failure:
-                return {"status": f"failed: {failure}"}
-        return self._evaluated[run, variant][1]
+                return Failure(variant, f"failed: {failure}")
+        return self._evaluated[run, variant]
 
-    def benchmark(self, run: TrainingRun) -> list[dict[str, Any]]:
-        """The rows of a run's benchmark session; of a session that failed a row with its status for every variant."""
-        try:
-            return self._session(run)["results"]
-        except StageFailed as failure:
-            names = [(v, size) for v in self._working(run) for size in self.settings(run).batch_sizes]
-            return [{"name": str(v), "batch_size": b, "status": f"failed: {failure}"} for v, b in names]
+    def working(self, run: TrainingRun, variants: Sequence[Variant]) -> dict[Variant, Evaluation]:
+        """Those of the variants that could be evaluated."""
+        found = {variant: self.evaluate(run, variant) for variant in variants}
+        return {variant: each for variant, each in found.items() if isinstance(each, Evaluation)}
 
-    def host(self, run: TrainingRun | None = None) -> dict[str, Any]:
-        """The machine on which a run, by default the first, was measured: processor, system, versions, date."""
-        return self._session(run or self.runs[0])["host"]
+    def benchmark(self, run: TrainingRun) -> Session:
+        """The benchmark session of a run's variants.
 
-    def _session(self, run: TrainingRun) -> dict[str, Any]:
-        return stages.measure(run, self._working(run), self.settings(run), progress=False if self.quiet else None)
+        Raises
+        ------
+        StageFailed
+            If the session failed.
+        """
+        variants = list(self.working(run, self.variants_of(run)))
+        return stages.measure(run, variants, self.settings(run), progress=False if self.quiet else None)
 
-    def _working(self, run: TrainingRun) -> list[Variant]:
-        return [v for v in self.variants_of(run) if self.evaluate(run, v)["status"] == "ok"]
+    def host(self, run: TrainingRun | None = None) -> Host:
+        """The machine on which a run, by default the first, was measured."""
+        return self.benchmark(run or self.runs[0]).host
 
     @cached_property
     def _results(self) -> pd.DataFrame:
@@ -216,25 +220,27 @@ class Study:
         return pd.DataFrame(self._run_rows(run), columns=COLUMNS)
 
     def _run_rows(self, run: TrainingRun) -> Iterator[dict[str, Any]]:
-        reference = self.evaluate(run, REFERENCE)
-        costs = {(row["name"], row["batch_size"]): row for row in self.benchmark(run)}
+        reference, session, failed = self.evaluate(run, REFERENCE), None, ""
+        try:
+            session = self.benchmark(run)
+        except StageFailed as failure:
+            failed = f"failed: {failure}"
         for variant in self.variants_of(run):
-            record = self.evaluate(run, variant)
+            evaluation = self.evaluate(run, variant)
             for batch_size in self.settings(run).batch_sizes:
                 row: dict[str, Any] = {
                     **run.names,
                     **variant.names,
                     "batch_size": batch_size,
                     "threads": self.settings(run).threads,
-                    "status": record["status"],
+                    "status": evaluation.status,
                 }
-                if record["status"] == "ok":
-                    cost = costs[str(variant), batch_size]
-                    row |= qualities(record, reference) | {name: cost.get(name) for name in COSTS}
-                    folder, _ = self._evaluated[run, variant]
-                    reading = stages.modelled_energy(folder, batch_size)
+                if isinstance(evaluation, Evaluation):
+                    measured = session and session.of(variant, batch_size)
+                    reading = stages.modelled_energy(evaluation, batch_size)
+                    row |= qualities(evaluation, reference) | (costs(measured) if measured else {})
                     row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
-                    row["status"] = cost["status"]
+                    row["status"] = measured.status if measured else failed
                 yield row
 
     def histories(self) -> pd.DataFrame:
@@ -246,11 +252,11 @@ class Study:
         """One row per test series: its class and the one that a variant of each run predicts."""
         tables = []
         for run in self._each("predictions"):
-            record = self.evaluate(run, variant)
-            if record["status"] == "ok":
-                classes = np.array(record["classes"])
-                columns = {name: classes[record[name]] for name in ("true", "predicted")}
-                tables.append(pd.DataFrame({**run.names, "series": range(len(record["true"])), **columns}))
+            found = self.evaluate(run, variant)
+            if isinstance(found, Evaluation):
+                classes = np.array(found.classes)
+                columns = {"true": classes[found.true], "predicted": classes[found.predicted]}
+                tables.append(pd.DataFrame({**run.names, "series": range(len(found.true)), **columns}))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def points_lost(self, variant: Variant) -> pd.DataFrame:
@@ -264,9 +270,9 @@ class Study:
         lost: dict[tuple[str, str], list[np.ndarray]] = {}
         for run in self._each("points lost"):
             own, reference = (self.evaluate(run, each) for each in (variant, REFERENCE))
-            if own["status"] == reference["status"] == "ok":
-                right, before = (np.array(r["predicted"]) == np.array(r["true"]) for r in (own, reference))
-                lost.setdefault((run.data.name, run.model), []).append(100.0 * (before.astype(int) - right))
+            if isinstance(own, Evaluation) and isinstance(reference, Evaluation):
+                points = 100.0 * (reference.correct.astype(int) - own.correct)
+                lost.setdefault((run.data.name, run.model), []).append(points)
         rows = [(*cell, *crossed_mean_interval(seeds), len(seeds)) for cell, seeds in lost.items()]
         names = ["points_lost", "points_lost_low", "points_lost_high"]
         return pd.DataFrame(rows, columns=["dataset", "model", *names, "seeds"])
@@ -274,10 +280,10 @@ class Study:
     def removed(self) -> pd.DataFrame:
         """One row per head and neuron of every recipe that removes heads, neurons or layers: whether it was kept."""
         rows = []
-        for run, variant, evidence in self._evidence():
+        for run, variant, found in self._evaluations():
             size = ARCHITECTURES[run.model]
             counts = {"heads": size["heads"], "neurons": size["d_ff"]}
-            for part, layers in survivors(evidence, size["layers"], **counts).items():
+            for part, layers in survivors(found.evidence, size["layers"], **counts).items():
                 for layer, kept in enumerate(layers):
                     where = {**run.names, **variant.names, "layer": layer + 1, "part": part}
                     rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(counts[part])]
@@ -286,31 +292,26 @@ class Study:
     def evidence(self) -> pd.DataFrame:
         """One row per compression step of every variant: what it changed."""
         rows = []
-        for run, variant, evidence in self._evidence():
-            deployed = self.evaluate(run, variant)["deployed"]
-            for step in evidence:
-                sizes = {k: v for k, v in step.items() if k != "details"}
-                rows.append(
-                    {**run.names, **variant.names, **sizes, **{k: deployed[k] for k in ("int8_ops", "fp32_ops")}}
-                )
+        for run, variant, found in self._evaluations():
+            executed = {name: getattr(found.conversion, name) for name in ("int8_ops", "fp32_ops")}
+            rows += [{**run.names, **variant.names, **asdict(step), **executed} for step in found.evidence]
         return pd.DataFrame(rows, columns=EVIDENCE)
 
     def aa_windows(self) -> pd.DataFrame:
         """One row per block of the A/A control: the ratio of the reference to itself, loaded twice."""
         rows = []
         for run in self._each("controls"):
-            for row in self.benchmark(run):
-                if row.get("role") == "control":
-                    names = {**run.names, "batch_size": row["batch_size"]}
-                    rows += [{**names, "block": i + 1, "ratio": r} for i, r in enumerate(row["block_ratios"])]
+            with suppress(StageFailed):
+                for control in self.benchmark(run).measurements:
+                    if control.role is Role.CONTROL:
+                        names = {**run.names, "batch_size": control.batch_size}
+                        rows += [{**names, "block": i, "ratio": r} for i, r in enumerate(control.block_ratios, 1)]
         return pd.DataFrame(rows)
 
-    def _evidence(self) -> Iterator[tuple[TrainingRun, Variant, list[dict[str, Any]]]]:
+    def _evaluations(self) -> Iterator[tuple[TrainingRun, Variant, Evaluation]]:
         for run in self.runs:
-            for variant in self.variants_of(run):
-                record = self.evaluate(run, variant)
-                if record["status"] == "ok":
-                    yield run, variant, record["evidence"]
+            for variant, found in self.working(run, self.variants_of(run)).items():
+                yield run, variant, found
 
     def _each(self, what: str) -> Iterator[TrainingRun]:
         # A bar only where someone watches: in a log or a notebook it is noise.
