@@ -31,12 +31,11 @@ from tsc_lib.compress.importance import BATCH, OBSERVED
 from tsc_lib.compress.surgery import rebuilt
 from tsc_lib.core.errors import UserError, exit_code
 from tsc_lib.core.files import write_text
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.transformer import EncoderLayer, Transformer
 from tsc_lib.study import stages
-from tsc_lib.training import classify, evaluator
+from tsc_lib.training import TrainSpec, classify, evaluator
 
 OURS = ("l1", "l2", "taylor", "activation")
 

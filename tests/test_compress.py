@@ -14,9 +14,9 @@ from tsc_lib.compress import STEPS, NoEffect, Recipe, Step, TrainingContext, app
 from tsc_lib.compress.importance import head_importance, neuron_importance
 from tsc_lib.compress.surgery import keep
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.zoo import build
+from tsc_lib.training import TrainSpec
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import DataSpec
-from tsc_lib.data import load, resolve
+from tsc_lib.data import DataSpec, load, resolve
 from tsc_lib.series.formats import read_npz
 
 HEADER = "# made up\n@problemName toy\n@timestamps false\n@classLabel true {labels}\n@data\n"

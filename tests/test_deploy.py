@@ -13,13 +13,13 @@ import torch
 from tsc_lib import data, runtimes
 from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.runtimes.openvino.predict import OFTEN
 from tsc_lib.series.scaling import pad
+from tsc_lib.training import TrainSpec
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"

@@ -15,13 +15,12 @@ from tsc_lib.compress import Recipe, TrainingContext, apply
 from tsc_lib.compress.distillation import Distill, distillation_loss
 from tsc_lib.compress.features import MAP, FeatureLoss, features_of
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.zoo import build
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.training import classify, evaluator
+from tsc_lib.training import TrainSpec, classify, evaluator
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tsc_lib.compress.early_exit import class_tokens, fitted, threshold_for
 from tsc_lib.compress.early_exit import leaving as places
 from tsc_lib.core import store
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
@@ -30,6 +29,7 @@ from tsc_lib.study import Study, stages
 from tsc_lib.study import early_exit as leaving
 from tsc_lib.study.operations import operations
 from tsc_lib.study.profiles import load_profile
+from tsc_lib.training import TrainSpec
 
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3, 2), d_ff=(32, 24, 16, 16), d_hidden=32)
 

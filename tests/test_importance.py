@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.compress import importance as measure
 from tsc_lib.compress.surgery import keep
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.training import TrainSpec
 
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3), d_ff=(12, 20, 8), d_hidden=16)
 

@@ -15,13 +15,13 @@ from tsc_lib import data, runtimes
 from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.compress.surgery import lengthen_patches
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, length_limits, sinusoidal_positions
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.study.operations import operations
+from tsc_lib.training import TrainSpec
 
 CONFIG = TransformerConfig(3, 3, 8, 16, 4, heads=(4, 2), d_ff=(32, 24), d_hidden=32)
 

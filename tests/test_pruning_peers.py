@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from tsc_lib.compress import TrainingContext, apply
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.training import TrainSpec
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "pruning_peers.py"
 

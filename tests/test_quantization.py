@@ -24,7 +24,7 @@ from tsc_lib.compress import Recipe, TrainingContext, apply
 from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
 from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
-from tsc_lib.core.spec import DataSpec, TrainSpec
+from tsc_lib.data import DataSpec
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.number_format import NumberFormat
@@ -37,7 +37,7 @@ from tsc_lib.runtimes.onnxruntime.layer_error import layer_errors
 from tsc_lib.study.layer_sensitivity import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
 from tsc_lib.study.operations import operations
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.training import classify, evaluator
+from tsc_lib.training import TrainSpec, classify, evaluator
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"

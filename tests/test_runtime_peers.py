@@ -14,10 +14,10 @@ import torch
 import torch._inductor.config
 
 from tsc_lib.compress import TrainingContext, apply
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, save_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.training import TrainSpec
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 WAYS = ["onnxruntime fp32", "onnxruntime int8", "openvino fp32", "openvino int8", "inductor int8"]

@@ -19,7 +19,7 @@ from tsc_lib.benchmark.host import machine
 from tsc_lib.compress import REFERENCE, Recipe
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import DataSpec, TrainSpec
+from tsc_lib.data import DataSpec
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import config_of
 from tsc_lib.search import choice, cost, finalists
@@ -29,6 +29,7 @@ from tsc_lib.search.space import FAMILIES, Limits, starts, suggest
 from tsc_lib.search.trials import Search, SearchSpec, large_batch, storage_of, unfinished
 from tsc_lib.search.worker import Trials, workers
 from tsc_lib.study import stages
+from tsc_lib.training import TrainSpec
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_a_search_picks_what_the_printed_command_exports(
     program, module, name, *arguments = shlex.split(pick["export"])
     assert (program, module, name) == ("python", "-m", "tsc_lib")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tsc_lib.core.spec.BenchmarkSettings.blocks", 3)
+    monkeypatch.setattr("tsc_lib.benchmark.BenchmarkSettings.blocks", 3)
     assert cli.main(arguments) == 0
     assert cli.main(["predict", arguments[1], str(Path(dataset) / "waves_TEST.ts")]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 21

@@ -15,11 +15,11 @@ from tsc_lib.compress.importance import CRITERIA, influence
 from tsc_lib.compress.lowrank import factorised, names
 from tsc_lib.compress.surgery import keep_channels, survivors
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, Evidence, count_macs, load_model, save_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.study.operations import operations
+from tsc_lib.training import TrainSpec
 
 CONFIG = TransformerConfig(1, 3, 8, 16, 4, heads=(4, 2, 3, 4), d_ff=(12, 20, 8, 64), d_hidden=16)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import BenchmarkSettings, DataSpec, TrainSpec
+from tsc_lib.data import DataSpec
 from tsc_lib.study import Study
 from tsc_lib.study.profiles import PROFILES, load_profile
+from tsc_lib.training import TrainSpec
 
 GOOD = {
     "datasets": ["ItalyPowerDemand"],

@@ -13,8 +13,9 @@ import pytest
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import write_text
-from tsc_lib.core.spec import DataSpec, TrainSpec
 from tsc_lib.core.store import StageFailed, forget_failures, run_or_load
+from tsc_lib.data import DataSpec
+from tsc_lib.training import TrainSpec
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_killed_work_goes_on_in_its_folder(outputs: Path) -> None:
 import os, signal
 from pathlib import Path
 from tsc_lib.core import store
-from tsc_lib.core.spec import TrainSpec
+from tsc_lib.training import TrainSpec
 store.OUTPUTS = Path({str(outputs)!r})
 def work(folder):
     (folder / "progress.txt").write_text("half")

@@ -12,7 +12,6 @@ import torch
 from tsc_lib import runtimes
 from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.token_reduction import kept, reduced
@@ -21,6 +20,7 @@ from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.runtimes.inductor.convert import Bf16
 from tsc_lib.study.operations import operations
+from tsc_lib.training import TrainSpec
 
 LENGTHS = (96, 8, 20, 47, 63, 80, 72, 15)
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3), d_ff=(32, 24, 16), d_hidden=32)

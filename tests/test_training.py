@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from tsc_lib import data
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Dataset, Split
 from tsc_lib.models.compressed import load_model
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.training import best_epoch, fit
+from tsc_lib.training import TrainSpec, best_epoch, fit
 
 SPEC = TrainSpec(epochs=4, batch_size=8)
 

@@ -5,15 +5,68 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tsc_lib.core.spec import BenchmarkSettings
-
-__all__ = ["CONTROL", "PEAK", "BenchmarkSettings", "Candidate"]
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import Spec
 
 CONTROL = "control"
 """Name of the reference's second copy in a session."""
 
 PEAK = "peak in fp32"
 """Name of `tsc_lib.benchmark.peak`'s product in fp32 in a session of models."""
+
+FEWEST_BLOCKS = 3
+"""Fewer paired repeats give no interval worth the name."""
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings(Spec):
+    """How a session measures.
+
+    Attributes
+    ----------
+    batch_sizes : tuple of int
+        Series per call; each batch size is measured by itself.
+    series : int
+        Size of the sample of test series that is measured.
+    blocks : int
+        Paired repeats.
+    min_window_s : float
+        CPU seconds that one window lasts at least.
+    warmup_s : float
+        CPU seconds for which each variant runs unmeasured, at each batch size.
+    max_seconds : float
+        Wall time after which no further block is begun at a batch size, unless fewer than 5 were measured.
+    threads : int
+        Threads, and CPUs, that the child may use.
+    allocator : {"system", "kept"}
+        Whether freed memory goes back to the system, as its C library decides and as users of a model have it, or is
+        kept. Handing it back and forth may be a third of the time of a large batch, and less of a smaller model's.
+    seed : int
+        Seed of the order within blocks.
+    """
+
+    batch_sizes: tuple[int, ...] = (1, 64)
+    series: int = 64
+    blocks: int = 50
+    min_window_s: float = 0.02
+    warmup_s: float = 0.2
+    max_seconds: float = 60.0
+    threads: int = 1
+    allocator: str = "system"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.allocator not in ("system", "kept"):
+            raise UserError(f"benchmark setting 'allocator' must be system or kept, not {self.allocator!r}")
+        object.__setattr__(self, "batch_sizes", tuple(self.batch_sizes))  # JSON gives a list back
+        sizes = {"series": self.series, "threads": self.threads, "batch_sizes": min(self.batch_sizes, default=0)}
+        for name, value in sizes.items():
+            if value < 1:
+                raise UserError(f"benchmark setting {name!r} must be at least 1, not {getattr(self, name)}")
+        if self.blocks < FEWEST_BLOCKS:
+            raise UserError(f"benchmark setting 'blocks' must be at least {FEWEST_BLOCKS}, not {self.blocks}")
+        if min(self.min_window_s, self.warmup_s, self.max_seconds) < 0:
+            raise UserError("benchmark settings in seconds must not be negative")
 
 
 @dataclass(frozen=True)

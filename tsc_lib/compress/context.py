@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tsc_lib.core.spec import TrainSpec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.training import Watch
+from tsc_lib.training import TrainSpec, Watch
 
 
 @dataclass(frozen=True)

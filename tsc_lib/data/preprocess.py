@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import DataSpec
-from tsc_lib.data.ucr import read
+from tsc_lib.data.ucr import DataSpec, read
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import Series
 

@@ -7,14 +7,46 @@ import importlib.util
 import os
 import re
 import sys
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import DataSpec
+from tsc_lib.core.spec import Spec
 from tsc_lib.series import tsfile
 from tsc_lib.series.values import GAPS, Series
+
+
+@dataclass(frozen=True)
+class DataSpec(Spec):
+    """A data set's files and what is done to them.
+
+    Attributes
+    ----------
+    name : str
+        Name of the problem, as in ``<name>_TRAIN.ts``.
+    sha256 : str
+        Hash of both files, so that edited data is other data.
+    scaling : {"channel", "series", "none"}
+        Standardised per channel by train's mean and deviation, each series by its own, or left alone.
+    gaps : {"refuse", "interpolate"}
+        Whether missing values are an error, or lie on a straight line between their neighbours in the series.
+    valid_fraction : float
+        Share of train that is held out for validation.
+    split_seed : int
+        Seed of that cut.
+    folder : str, optional
+        Where the files are; not part of the key.
+    """
+
+    name: str
+    sha256: str
+    scaling: str = "channel"
+    gaps: str = "refuse"
+    valid_fraction: float = 0.2
+    split_seed: int = 0
+    folder: str | None = field(default=None, compare=False, metadata={"keyed": False})
 
 
 def resolve(

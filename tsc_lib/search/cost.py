@@ -20,8 +20,9 @@ from tsc_lib.benchmark.inputs import calls_of, evenly
 from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import DataSpec, Spec
+from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import StageFailed, run_or_load
+from tsc_lib.data import DataSpec
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import convert

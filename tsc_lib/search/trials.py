@@ -24,8 +24,9 @@ from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.compress.distillation import Distill
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import DataSpec, Spec, TrainSpec
+from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import StageFailed
+from tsc_lib.data import DataSpec
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import convert
@@ -34,6 +35,7 @@ from tsc_lib.search.cost import COMPILED, Gauge
 from tsc_lib.search.space import Limits, Point, suggest
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
+from tsc_lib.training import TrainSpec
 
 SEARCH_VERSION = (2,)
 

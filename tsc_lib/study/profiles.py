@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import yaml
 
+from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import BenchmarkSettings, Spec, TrainSpec
+from tsc_lib.core.spec import Spec
+from tsc_lib.training import TrainSpec
 
 PROFILES = Path(__file__).resolve().parents[2] / "profiles"
 """Folder of the named profiles."""

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsc_lib.benchmark import Measurement, Role, Session
+from tsc_lib.benchmark import BenchmarkSettings, Measurement, Role, Session
 from tsc_lib.benchmark.peak import OPERATIONS
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
-from tsc_lib.core.spec import BenchmarkSettings
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, stages
 from tsc_lib.study.evaluation import Evaluation

@@ -27,8 +27,9 @@ from tsc_lib.benchmark import (
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.files import read_json
-from tsc_lib.core.spec import DataSpec, Spec, TrainSpec
+from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import run_or_load
+from tsc_lib.data import DataSpec
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models import zoo
@@ -39,6 +40,7 @@ from tsc_lib.runtimes import graph as lean
 from tsc_lib.runtimes.cascade import CascadePredictor
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.operations import operations
+from tsc_lib.training import TrainSpec
 
 Progress = Callable[[str], None]
 

@@ -14,15 +14,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from tsc_lib import data
-from tsc_lib.benchmark import Role, Session
+from tsc_lib.benchmark import BenchmarkSettings, Role, Session
 from tsc_lib.benchmark.host import Host, machine
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.compress.surgery import survivors
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import BenchmarkSettings, DataSpec, digest
+from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import crossed_mean_interval
 from tsc_lib.core.store import StageFailed
-from tsc_lib.data import Dataset
+from tsc_lib.data import Dataset, DataSpec
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import RUNTIMES, convert
