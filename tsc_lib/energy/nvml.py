@@ -6,15 +6,15 @@ Work on a GPU runs on after the call that started it: end a window only when the
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from tsc_lib.energy.source import Energy, InvalidWindowError, Source, change_interval
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source, change_interval, sum_domains
 
 MAX_WATTS = 3000.0
 """More than any single GPU draws."""
@@ -49,47 +49,44 @@ class _Nvml(Source):
             pynvml.nvmlInit()
             count = pynvml.nvmlDeviceGetCount()
             handles = {f"gpu-{i}": pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)}
-            chosen = visible_gpus(handles, pynvml)
-            if not chosen:
+            self._nvml, self._gpus = pynvml, visible_gpus(handles, pynvml)
+            if not self._gpus:
                 return "NVML shows no GPU that this process may use"
-            self._nvml, self._gpus = pynvml, chosen
-            for handle in chosen.values():
-                self._probe(handle)
-            self.parameters = {"gpus": [text(pynvml.nvmlDeviceGetName(handle)) for handle in chosen.values()]}
+            for gpu in self._gpus.values():
+                self._read(gpu)
+            self.parameters = {"gpus": [decode(pynvml.nvmlDeviceGetName(gpu)) for gpu in self._gpus.values()]}
         except pynvml.NVMLError as error:
             return f"NVML says: {error}"
         return None
 
     def resolution_s(self) -> float | None:
         """Seconds between two values of the first GPU."""
-        self._api()
-        gpu = next(iter(self._gpus.values()))
-        return change_interval(lambda: self._probe(gpu), TIMEOUT_S)
+        gpus = list(self._found().values())
+        return change_interval(lambda: self._read(gpus[0]), TIMEOUT_S)
 
-    def _probe(self, gpu: Any) -> int:
-        """Read once what windows will read."""
+    def _read(self, gpu: Any) -> int:
+        """Read once what windows read."""
         raise NotImplementedError
 
-    def _api(self) -> ModuleType:
+    def _found(self) -> dict[str, Any]:
         if self._nvml is None and (reason := self.unavailable()):
             raise InvalidWindowError(reason)
-        assert self._nvml is not None
-        return self._nvml
+        return self._gpus
 
 
 class NvmlCounter(_Nvml):
-    """The driver's counter of energy since it was loaded (Volta and later)."""
+    """The driver's counter of energy since it was loaded (Volta and later), in millijoules."""
 
     backend = "nvml"
     shortest_window_s = 10 * COUNTER_UPDATE_S
 
-    def _probe(self, gpu: Any) -> int:
-        return self._api().nvmlDeviceGetTotalEnergyConsumption(gpu)
+    def _read(self, gpu: Any) -> int:
+        assert self._nvml is not None
+        return self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
 
     def start(self) -> dict[str, int]:
-        """The counters' millijoules by GPU."""
-        api = self._api()
-        return {name: api.nvmlDeviceGetTotalEnergyConsumption(gpu) for name, gpu in self._gpus.items()}
+        """The counters by GPU."""
+        return {name: self._read(gpu) for name, gpu in self._found().items()}
 
     def stop(self, mark: dict[str, int], seconds: float, cpu_seconds: float) -> Energy:
         """What the counters gained.
@@ -104,9 +101,7 @@ class NvmlCounter(_Nvml):
         for name, joules in domains.items():
             if not 0 < joules <= MAX_WATTS * (seconds + COUNTER_UPDATE_S):
                 raise InvalidWindowError(f"{name} went from {mark[name]} to {now[name]} millijoules in {seconds:.2f} s")
-        joules = sum(domains.values())
-        uncertain = joules * COUNTER_UPDATE_S / seconds
-        return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
+        return sum_domains(domains, seconds, COUNTER_UPDATE_S)
 
 
 class NvmlPower(_Nvml):
@@ -115,12 +110,14 @@ class NvmlPower(_Nvml):
     backend = "nvml-power"
     shortest_window_s = 25 * POLL_S
 
-    def _probe(self, gpu: Any) -> int:
-        return self._api().nvmlDeviceGetPowerUsage(gpu)
+    def _read(self, gpu: Any) -> int:
+        assert self._nvml is not None
+        return self._nvml.nvmlDeviceGetPowerUsage(gpu)
 
     def start(self) -> Polling:
         """Begin to poll."""
-        return Polling(self._api(), self._gpus)
+        gpus = self._found()
+        return Polling(lambda: {name: self._read(gpu) / 1000 for name, gpu in gpus.items()})
 
     def stop(self, mark: Polling, seconds: float, cpu_seconds: float) -> Energy:
         """The integral of the power; its bounds are those of the lowest and the highest sum between polls.
@@ -130,15 +127,16 @@ class NvmlPower(_Nvml):
         InvalidWindowError
             If power could not be read throughout.
         """
-        times, watts = mark.end()
+        times, samples = mark.end()
         if mark.failure is not None:
             raise InvalidWindowError(f"the GPU's power could not be read: {mark.failure}")
         if len(times) < FEWEST_SAMPLES or max(b - a for a, b in pairwise(times)) > seconds / 4:
             raise InvalidWindowError(f"the GPU's power was read {len(times)} times only, or with long pauses")
-        steps = [b - a for a, b in pairwise(times)]
         domains, low, high = {}, 0.0, 0.0
-        for name, values in watts.items():
-            pairs = list(zip(steps, values, values[1:], strict=False))
+        for name in samples[0]:
+            pairs = [
+                (t - s, a[name], b[name]) for (s, t), (a, b) in zip(pairwise(times), pairwise(samples), strict=True)
+            ]
             domains[name] = sum(step * (a + b) / 2 for step, a, b in pairs)
             low += sum(step * min(a, b) for step, a, b in pairs)
             high += sum(step * max(a, b) for step, a, b in pairs)
@@ -146,23 +144,23 @@ class NvmlPower(_Nvml):
 
 
 class Polling:
-    """A thread that reads the power of GPUs until it is told to end."""
+    """A thread that reads watts by GPU until it is told to end."""
 
-    def __init__(self, nvml: ModuleType, gpus: dict[str, Any]) -> None:
-        self._nvml, self._gpus = nvml, gpus
+    def __init__(self, read: Callable[[], dict[str, float]]) -> None:
+        self._read = read
         self._times: list[float] = []
-        self._watts: dict[str, list[float]] = {name: [] for name in gpus}
+        self._samples: list[dict[str, float]] = []
         self.failure: str | None = None
         self._ended, self._lock = threading.Event(), threading.Lock()
         self._sample()
         threading.Thread(target=self._poll, daemon=True).start()
 
-    def end(self) -> tuple[list[float], dict[str, list[float]]]:
-        """Stop, and return times in seconds and watts by GPU."""
+    def end(self) -> tuple[list[float], list[dict[str, float]]]:
+        """Stop, and return times in seconds and the watts by GPU at each."""
         with self._lock:  # and not after the thread was waited for: that would lengthen the window
             self._ended.set()
             self._sample()
-        return self._times, self._watts
+        return self._times, self._samples
 
     def _poll(self) -> None:
         while not self._ended.wait(POLL_S):
@@ -172,34 +170,33 @@ class Polling:
 
     def _sample(self) -> None:
         try:
-            values = {name: self._nvml.nvmlDeviceGetPowerUsage(gpu) / 1000 for name, gpu in self._gpus.items()}
-        except self._nvml.NVMLError as error:
+            watts = self._read()
+        except Exception as error:  # NVML's, which cannot be named before it is imported
             self.failure = str(error)
             return
-        if not all(0 <= watts <= MAX_WATTS and math.isfinite(watts) for watts in values.values()):
-            self.failure = f"{values} W"
+        if not all(0 <= value <= MAX_WATTS for value in watts.values()):
+            self.failure = f"{watts} W"
             return
         self._times.append(time.perf_counter())
-        for name, watts in values.items():
-            self._watts[name].append(watts)
+        self._samples.append(watts)
 
 
 def visible_gpus(gpus: dict[str, Any], nvml: ModuleType) -> dict[str, Any]:
     """Those GPUs that ``CUDA_VISIBLE_DEVICES`` leaves to this process; NVML itself shows all of the machine's."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
         return gpus
-    result = {}
-    for item in filter(None, (part.strip() for part in chosen.split(","))):
+    visible = {}
+    for item in filter(None, (part.strip() for part in names.split(","))):
         if item.isdigit():
             if f"gpu-{item}" not in gpus:
                 break  # as CUDA does: what follows an unknown device is hidden
-            result[f"gpu-{item}"] = gpus[f"gpu-{item}"]
+            visible[f"gpu-{item}"] = gpus[f"gpu-{item}"]
         else:
-            result |= {n: g for n, g in gpus.items() if text(nvml.nvmlDeviceGetUUID(g)).startswith(item)}
-    return result
+            visible |= {name: gpu for name, gpu in gpus.items() if decode(nvml.nvmlDeviceGetUUID(gpu)).startswith(item)}
+    return visible
 
 
-def text(value: str | bytes) -> str:
+def decode(text: str | bytes) -> str:
     """A string of NVML, which older versions give as bytes."""
-    return value.decode() if isinstance(value, bytes) else value
+    return text.decode() if isinstance(text, bytes) else text

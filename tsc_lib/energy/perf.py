@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO
 
-from tsc_lib.energy.source import Energy, InvalidWindowError, Source
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source, sum_domains
 
 EVENTS = {"power/energy-pkg/": "package", "power/energy-ram/": "dram"}
 COMMAND = ("perf", "stat", "-a", "-x", ";", "-e")
@@ -108,10 +108,7 @@ class Perf(Source):
     def stop(self, mark: Recording, seconds: float, cpu_seconds: float) -> Energy:
         """Have perf stop, and read what it counted."""
         mark.tell("disable")
-        domains = parse(mark.end(), self._events)
-        joules = sum(domains.values())
-        uncertain = joules * EDGE_S / seconds
-        return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
+        return sum_domains(parse(mark.end(), self._events), seconds, EDGE_S)
 
 
 def _environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, change_interval
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, change_interval, sum_domains
 from tsc_lib.energy.zones import Zone, ZoneFile, find_zones
 
 MAX_UW = 1e9
@@ -135,13 +135,7 @@ class Powercap(Source):
         return change_interval(find_zones(self._root)[0].open().energy_uj, STALL_S)
 
     def start(self) -> Mark:
-        """Read the counters, and see to it that they are followed.
-
-        Raises
-        ------
-        UnusableError
-            If they cannot be used at all.
-        """
+        """Read the counters, and see to it that they are followed."""
         if not self._counters:
             self._open()
         if self._poller is None or not self._poller.is_alive():
@@ -151,22 +145,14 @@ class Powercap(Source):
             return Mark([counter.total_uj for counter in self._counters], self._faults)
 
     def stop(self, mark: Mark, seconds: float, cpu_seconds: float) -> Energy:
-        """What the counters gained since `start`.
-
-        Raises
-        ------
-        InvalidWindowError
-            If a counter failed within the window.
-        """
+        """What the counters gained since `start`, unless one failed within the window."""
         with self._lock:
             self._advance()
             gained = [c.total_uj - before for c, before in zip(self._counters, mark.totals_uj, strict=True)]
             if new := self._faults - mark.faults:
                 raise InvalidWindowError(self._latest[-min(new, len(self._latest))])  # the first of them
         domains = {c.zone.domain: microjoules / 1e6 for c, microjoules in zip(self._counters, gained, strict=True)}
-        joules = sum(domains.values())
-        uncertain = joules * UPDATE_S / seconds
-        return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
+        return sum_domains(domains, seconds, UPDATE_S)
 
     def _open(self) -> None:
         zones = find_zones(self._root)

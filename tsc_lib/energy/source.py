@@ -84,6 +84,13 @@ class Source(ABC):
         """
 
 
+def sum_domains(domains: Mapping[str, float], seconds: float, uncertain_s: float) -> Energy:
+    """Joules by domain as one energy, whose bounds are what this much of the window's time is worth."""
+    joules = sum(domains.values())
+    uncertain = joules * uncertain_s / seconds
+    return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
+
+
 def change_interval(read: Callable[[], int], timeout_s: float) -> float | None:
     """Median seconds between changes of what `read` returns; None if fewer than two are seen in the time given."""
     end, before, changes = time.monotonic() + timeout_s, read(), list[float]()

@@ -54,13 +54,7 @@ class Zone:
         return "/" not in self.domain
 
     def open(self) -> ZoneFile:
-        """The counter, ready to be read.
-
-        Raises
-        ------
-        OSError
-            If it cannot be opened.
-        """
+        """The counter, ready to be read; an `OSError` if it cannot be opened."""
         return ZoneFile(self.path / "energy_uj", self.range_uj)
 
 
@@ -82,7 +76,7 @@ class ZoneFile:
         ValueError
             If it is not a whole number within its range.
         """
-        value = whole_number(os.pread(self._descriptor, 64, 0))
+        value = parse_count(os.pread(self._descriptor, 64, 0))
         if value > self._range_uj:
             raise ValueError(f"it reads {value}, beyond its range of {self._range_uj} microjoules")
         return value
@@ -93,26 +87,8 @@ class ZoneFile:
         return os.fstat(self._descriptor).st_nlink == 0
 
 
-def sysfs_root() -> Path:
-    """Where sysfs is mounted: ``/sys``, or the folder that ``TSC_SYSFS_ROOT`` names."""
-    return Path(os.environ.get(VARIABLE) or "/sys")
-
-
-def read_count(path: Path) -> int:
-    """The whole number in a file of sysfs.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it holds anything but digits.
-    """
-    return whole_number(path.read_bytes())
-
-
-def whole_number(text: bytes) -> int:
-    """The number that digits and white space make; nothing else will do."""
+def parse_count(text: bytes) -> int:
+    """The number that digits and white space make; a `ValueError` for anything else."""
     digits = text.strip()
     if not digits.isdigit():
         raise ValueError(f"it reads {text.decode(errors='replace').strip()!r} instead of a whole number")
@@ -125,14 +101,14 @@ def find_zones(root: Path | None = None) -> list[Zone]:
     Parameters
     ----------
     root : Path, optional
-        Where sysfs is mounted.
+        Where sysfs is mounted; by default the folder that ``TSC_SYSFS_ROOT`` names, else ``/sys``.
 
     Raises
     ------
     UnusableError
         If there is none, or one of them cannot be read: an energy that lacks a part would be wrong without a sign.
     """
-    root = root or sysfs_root()
+    root = root or Path(os.environ.get(VARIABLE) or "/sys")
     powercap = root / "class" / "powercap"
     if not powercap.is_dir():
         raise UnusableError(
@@ -140,40 +116,34 @@ def find_zones(root: Path | None = None) -> list[Zone]:
             "container, ask the host, which keeps its counters to itself"
         )
     found = {path.name: path for pattern in ("*/*/*:*", "*/*:*", "*:*") for path in powercap.glob(pattern)}
-    found = {name: path for name, path in found.items() if ZONE.fullmatch(name)}
-    chosen: dict[str, tuple[str, Path]] = {}  # domain -> control type and folder
+    found = {name: found[name] for name in sorted(found) if ZONE.fullmatch(name)}
+    counted: dict[str, Path] = {}
     for control_type in CONTROL_TYPES:
-        for name in sorted(n for n in found if n.startswith(f"{control_type}:") and n.count(":") == 1):
+        for name in [name for name in found if name.startswith(f"{control_type}:") and name.count(":") == 1]:
             package = _name(found[name])
-            if not PACKAGE.fullmatch(package):
+            mirrored = package in counted and not counted[package].name.startswith(f"{control_type}:")
+            if mirrored or not PACKAGE.fullmatch(package):
                 continue
-            if package in chosen:
-                if chosen[package][0] == control_type:
-                    raise UnusableError(f"{chosen[package][1]} and {found[name]} are both named {package}")
-                continue  # a mirror of a counter that is read already
-            chosen[package] = (control_type, found[name])
-            for child in sorted(n for n in found if n.startswith(f"{name}:")):
-                if _name(found[child]) == "dram":
-                    domain = f"{package}/dram"
-                    if domain in chosen:
-                        raise UnusableError(f"{chosen[domain][1]} and {found[child]} are both named dram")
-                    chosen[domain] = (control_type, found[child])
-    if not chosen:
+            memory = [path for child, path in found.items() if child.startswith(f"{name}:") and _name(path) == "dram"]
+            for domain, path in [(package, found[name]), *((f"{package}/dram", path) for path in memory)]:
+                if domain in counted:
+                    raise UnusableError(f"{counted[domain]} and {path} are both named {domain}")
+                counted[domain] = path
+    if not counted:
         raise UnusableError(
             f"{powercap} holds no zone named package-0, package-1, ...: the driver found no RAPL counter"
         )
-    if missing := _packages(root) - {int(m[1]) for domain in chosen if (m := PACKAGE.fullmatch(domain))}:
+    if missing := _packages(root) - {int(m[1]) for domain in counted if (m := PACKAGE.fullmatch(domain))}:
         raise UnusableError(f"{powercap} has no zone for package {min(missing)}, whose energy would be left out")
-    return [_zone(domain, path) for domain, (_, path) in chosen.items()]
+    return [_zone(domain, path) for domain, path in counted.items()]
 
 
 def _name(zone: Path) -> str:
     try:
         return (zone / "name").read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UnusableError(
-            f"{zone / 'name'} cannot be read ({error}), so it is unknown what the zone counts"
-        ) from None
+        reason = f"{zone / 'name'} cannot be read ({error}), so it is unknown what the zone counts"
+        raise UnusableError(reason) from None
 
 
 def _packages(root: Path) -> set[int]:
@@ -181,30 +151,28 @@ def _packages(root: Path) -> set[int]:
     found = set()
     for path in (root / "devices" / "system" / "cpu").glob("cpu[0-9]*/topology/physical_package_id"):
         try:
-            found.add(read_count(path))
+            found.add(parse_count(path.read_bytes()))
         except (OSError, ValueError):
             return set()  # such as -1, where the system does not know
     return found
 
 
 def _zone(domain: str, path: Path) -> Zone:
+    limit, counter = path / "max_energy_range_uj", path / "energy_uj"
     try:
-        range_uj = read_count(path / "max_energy_range_uj")
+        zone = Zone(domain, path, parse_count(limit.read_bytes()))
     except (OSError, ValueError) as error:
-        raise UnusableError(
-            f"{path / 'max_energy_range_uj'} cannot be read ({error}), so a counter that wraps could not be followed"
-        ) from None
-    if range_uj == 0:
-        raise UnusableError(f"{path / 'max_energy_range_uj'} is 0, so a counter that wraps could not be followed")
-    zone = Zone(domain, path, range_uj)
+        reason = f"{limit} cannot be read ({error}), so a counter that wraps could not be followed"
+        raise UnusableError(reason) from None
+    if zone.range_uj == 0:
+        raise UnusableError(f"{limit} is 0, so a counter that wraps could not be followed")
     try:
         zone.open().energy_uj()
     except PermissionError:
         raise UnusableError(
-            f"{path / 'energy_uj'} is readable by root only: allow it until the next start with "
-            f"sudo chmod a+r {path / 'energy_uj'}, or for good with the line {UDEV_RULE} in "
-            "/etc/udev/rules.d/99-rapl.rules"
+            f"{counter} is readable by root only: allow it until the next start with sudo chmod a+r {counter}, "
+            f"or for good with the line {UDEV_RULE} in /etc/udev/rules.d/99-rapl.rules"
         ) from None
     except (OSError, ValueError) as error:
-        raise UnusableError(f"{path / 'energy_uj'} cannot be used: {error}") from None
+        raise UnusableError(f"{counter} cannot be used: {error}") from None
     return zone
