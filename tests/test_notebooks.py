@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from tsc_lib.notebook import PARAMETERS
+from tsc_lib.notebook import open_study
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [
@@ -49,7 +50,7 @@ def test_parameters_are_annotated_literals_with_a_comment(path):
     source = code(path)[1].source
     body = ast.parse(source).body
     assert all(isinstance(node, ast.AnnAssign) for node in body)
-    assert tuple(node.target.id for node in body) == PARAMETERS
+    assert tuple(node.target.id for node in body) == tuple(inspect.signature(open_study).parameters)
     for node in body:
         ast.literal_eval(node.value)
     assert all("  # " in line for line in source.splitlines())

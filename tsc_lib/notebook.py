@@ -1,12 +1,16 @@
-"""What a notebook needs beyond tables and figures: its study, opened from its parameters, and its results shown."""
+"""What a notebook needs beyond tables and figures: its study, figures saved as they are shown, and a status line."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
 
 import pandas as pd
-from IPython.display import display
-from matplotlib import pyplot as plt
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, DisplayHandle, display
 from matplotlib.figure import Figure
 
 from tsc_lib.core.errors import UserError
@@ -14,17 +18,12 @@ from tsc_lib.core.files import write_text
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
 
-PARAMETERS = ("profile", "datasets", "models", "seeds")
-"""Parameters of every notebook."""
-
-IPYTHON_NAMES = ("In", "Out", "exit", "quit")
-
 
 class NotebookStudy(Study):
-    """A study whose figures and tables are shown and saved."""
+    """A study whose figures and tables are saved as they are shown."""
 
-    def show(self, figure: Figure, name: str, table: pd.DataFrame) -> None:
-        """Display a figure; save it as SVG and PNG, with the table that it shows as CSV."""
+    def show(self, figure: Figure, name: str, table: pd.DataFrame) -> Figure:
+        """Save a figure as SVG and PNG, with the table that it shows as CSV; return it, as a cell's last expression."""
         folder = OUTPUTS / "figures" / self.profile.name
         folder.mkdir(parents=True, exist_ok=True)
         for kind in ("svg", "png"):
@@ -32,8 +31,7 @@ class NotebookStudy(Study):
             metadata = {"Date": None} if kind == "svg" else None
             figure.savefig(folder / f"{name}.{kind}", dpi=150, bbox_inches="tight", metadata=metadata)
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
-        display(figure)
-        plt.close(figure)
+        return figure
 
     def publish(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Save a table as CSV and return it."""
@@ -41,28 +39,128 @@ class NotebookStudy(Study):
         return table
 
 
-def open_study(namespace: dict[str, Any]) -> NotebookStudy:
-    """The study that a notebook's parameters describe.
+def open_study(
+    profile: str = "quick", datasets: Sequence[str] = (), models: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> NotebookStudy:
+    """The study of a profile, narrowed to some data sets, models or seeds where they are given.
+
+    While it works, a line below the running cell says at what.
 
     Parameters
     ----------
-    namespace : dict
-        The notebook's ``globals()``, right after its parameters cell.
+    profile : str
+        A file in ``profiles/``, without its ending, or the path of a YAML file.
+    datasets, models : sequence of str
+        Names; of data sets also folders.
+    seeds : sequence of int
 
     Raises
     ------
     UserError
-        If a parameter was given that no notebook has: papermill itself only logs it.
+        If there is no such profile, data set or model, or one of the three is no list.
     """
-    literals = (str, int, float, list, dict, tuple, type(None))
-    for name, value in namespace.items():
-        given = isinstance(value, literals) and not name.startswith("_") and name not in IPYTHON_NAMES
-        if given and name not in PARAMETERS:
-            raise UserError(f"unknown parameter {name!r}; this notebook has {', '.join(PARAMETERS)}")
-    values = {name: namespace[name] for name in PARAMETERS if name in namespace}
-    for name in ("datasets", "models", "seeds"):
-        if not isinstance(values.get(name, []), list):
-            raise UserError(f"parameter {name!r} must be a list, not {values[name]!r}")
-    study = NotebookStudy.open(**values, quiet=True)
+    for name, value in (("datasets", datasets), ("models", models), ("seeds", seeds)):
+        if not isinstance(value, list | tuple):
+            raise UserError(f"parameter {name!r} must be a list, not {value!r}")
+    study = NotebookStudy.open(profile, datasets=datasets, models=models, seeds=seeds, quiet=True)
     assert isinstance(study, NotebookStudy)
+    STATUS.install()
     return study
+
+
+@dataclass
+class _Cell:
+    """What a running cell has computed so far; times are of `time.monotonic`."""
+
+    started: float = field(default_factory=time.monotonic)
+    line: DisplayHandle | None = None
+    run: str = ""
+    runs: tuple[int, int] = (0, 0)
+    run_since: float = field(default_factory=time.monotonic)
+    seconds: list[float] = field(default_factory=list)
+    steps: tuple[int, int] = (0, 0)
+    steps_since: float = field(default_factory=time.monotonic)
+
+    def left(self) -> str:
+        """An estimate of what is left, or nothing where there is none yet."""
+        now, (done, total) = time.monotonic(), self.runs
+        if self.seconds and done < total:
+            left = sum(self.seconds) / len(self.seconds) * (total - done) - (now - self.run_since)
+            return f"about {duration(max(0.0, left))} left"
+        done, total = self.steps
+        return f"about {duration((now - self.steps_since) / done * (total - done))} left of this step" if done else ""
+
+
+class StatusLine(logging.Handler):
+    """One line below a running cell: what is being computed, for how long, and how long it may still take.
+
+    It shows what `tsc_lib` logs. A record may count, in attributes that are pairs (done, total): `runs` the training
+    runs of a table, `steps` the epochs of a training or the blocks of a session. What is left is estimated from the
+    runs that were computed in this cell, or within the first of them from its steps.
+    """
+
+    LOADED_S = 0.5
+    """A run that took less was loaded from the store, and says nothing of those that are left."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._cell = _Cell()
+
+    def install(self) -> None:
+        """Listen to `tsc_lib`, in a notebook; once, however often it is called."""
+        logger, shell = logging.getLogger("tsc_lib"), get_ipython()
+        if shell is None or self in logger.handlers:
+            return
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False  # else the root logger would print each message a second time
+        shell.events.register("pre_run_cell", self._begin)
+        shell.events.register("post_run_cell", self._end)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record in place of the one before it."""
+        cell, now = self._cell, time.monotonic()
+        if runs := getattr(record, "runs", None):
+            if now - cell.run_since > self.LOADED_S:
+                cell.seconds.append(now - cell.run_since)
+            cell.runs, cell.run_since, cell.run = runs, now, record.getMessage()
+            return  # a run that is only loaded is over before anyone could read of it
+        steps = getattr(record, "steps", (0, 0))
+        if steps <= cell.steps or steps[1] != cell.steps[1]:
+            cell.steps_since = now
+        cell.steps = steps
+        spent = duration(now - cell.started)
+        self._show(" · ".join(filter(None, [cell.run, record.getMessage(), spent, cell.left()])))
+
+    def _begin(self, *_: object) -> None:
+        self._cell = _Cell()
+
+    def _end(self, *_: object) -> None:
+        if self._cell.line is not None:
+            self._show(f"Computed in {duration(time.monotonic() - self._cell.started)}; from now on it is loaded.")
+
+    def _show(self, text: str) -> None:
+        line = HTML(f'<small style="opacity: 0.7">{escape(text)}</small>')
+        if self._cell.line is None:
+            self._cell.line = display(line, display_id=True)
+        else:
+            self._cell.line.update(line)
+
+
+def duration(seconds: float) -> str:
+    """A time span in words.
+
+    Examples
+    --------
+    >>> duration(7.2), duration(75), duration(7300)
+    ('7 s', '1 min 15 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+STATUS = StatusLine()
