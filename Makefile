@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help report test gpu-check lab lint clean
+.PHONY: help report check test gpu-check lab lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -11,8 +11,12 @@ help:  ## list these targets
 report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds) and build outputs/report/index.html
 	$(BIN)/python -m tsc_lib report --profile $(PROFILE)
 
-test: lint  ## everything that must hold before a change is taken
-	$(BIN)/python -m pytest
+check: lint  ## what takes less than two minutes: style, types, floors and the quick tests
+	$(BIN)/python -m pytest -n 2 -m 'not compiles and not measures and not notebooks and not slow'
+
+test: lint  ## everything that must hold before a change is taken; what measures runs alone
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not measures'
+	$(BIN)/python -m pytest -m measures
 
 gpu-check: $(INSTALLED)  ## measure a real GPU, or say why not
 	$(BIN)/python -m pytest tests/test_gpu.py -rs -s
@@ -35,5 +39,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tsc_lib needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[report,dev,counters,gpu,crosscheck,runtimes,bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[study,report,dev,counters,gpu,crosscheck,onnxruntime,openvino,runtimes,bench]'
 	@touch $@

@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import tsc_lib
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -109,7 +111,7 @@ def test_continuous_integration_calls_make_test():
 
 def test_citation_and_licence_agree_with_the_project():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["version"] == PROJECT["version"] and citation["license"] == PROJECT["license"] == "BSD-3-Clause"
+    assert citation["version"] == tsc_lib.__version__ and citation["license"] == PROJECT["license"] == "BSD-3-Clause"
     assert "the tsc_lib authors" in (ROOT / "LICENSE").read_text()
 
 

@@ -89,7 +89,9 @@ def test_what_is_installed_but_broken_is_not_called_missing(
 def test_a_command_of_the_study_says_what_is_missing() -> None:
     done = without_the_study("from tsc_lib import cli", "sys.exit(cli.main(['data', 'GunPoint']))")
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["error: this command needs pandas, which is not installed: pip install ."]
+    assert done.stderr.splitlines() == [
+        "error: this command needs pandas, which is not installed: pip install 'tsc_lib[study]'"
+    ]
 
 
 def test_an_unknown_runtime_is_one_sentence() -> None:

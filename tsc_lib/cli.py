@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import INSTALL, parser
 from tsc_lib.core.errors import UserError, exit_code
-from tsc_lib.core.files import write_text
+from tsc_lib.core.files import shipped, write_text
 
 if TYPE_CHECKING:
     from tsc_lib.compress import Variant
     from tsc_lib.study import Study
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,12 +55,15 @@ def _report(options: argparse.Namespace) -> None:
             raise UserError(f"another report is being made in {store.OUTPUTS}; wait for it, or end it first") from None
         if store.forget_failures():
             shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped("workflow") / "Snakefile")]
         command += ["--directory", str(store.OUTPUTS), "--cores", str(options.cores), "--config", f"profile={profile}"]
         # Our lock is the one that dies with its holder, as snakemake's does not.
         command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
         # The engine holds the lock too, in case this process is killed before it.
-        code = subprocess.run(command, pass_fds=(lock.fileno(),)).returncode
+        environment = os.environ | {
+            "TSC_OUTPUTS": str(store.OUTPUTS)
+        }  # the engine's jobs have another working directory
+        code = subprocess.run(command, pass_fds=(lock.fileno(),), env=environment).returncode
     if code:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")
 

@@ -10,6 +10,15 @@ from typing import Any
 
 from tsc_lib.core.errors import UserError
 
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of the installed package."""
+
+
+def shipped(name: str) -> Path:
+    """A folder of the repository that comes with the package: within it where installed, beside it in a checkout."""
+    installed = PACKAGE / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary name, to the disk, then renamed."""

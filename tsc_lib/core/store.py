@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
-from tsc_lib.core.files import read_json, write_json
+from tsc_lib.core.files import PACKAGE, read_json, write_json
 from tsc_lib.core.spec import Spec, digest
 
-OUTPUTS = Path(os.environ.get("TSC_OUTPUTS") or Path(__file__).resolve().parents[2] / "outputs").resolve()
-"""Where everything goes that runs produce; the environment variable TSC_OUTPUTS moves it."""
+HOME = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
+OUTPUTS = Path(os.environ.get("TSC_OUTPUTS") or HOME / "outputs").resolve()
+"""Where everything goes that runs produce: ``outputs`` in the repository or, of an installed package, in the working
+directory. The environment variable TSC_OUTPUTS moves it."""
 
 
 class StageFailed(RuntimeError):

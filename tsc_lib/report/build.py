@@ -23,11 +23,11 @@ import pandas as pd
 
 from tsc_lib.analysis.summary import answer
 from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.files import shipped
 from tsc_lib.core.store import OUTPUTS
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
-SOURCES = ROOT / "docs"
+NOTEBOOKS = shipped("notebooks")
+SOURCES = shipped("docs")
 """The part of the site that is written by hand."""
 
 MODULES = (

@@ -11,10 +11,11 @@ import yaml
 
 from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import shipped
 from tsc_lib.core.spec import Spec
 from tsc_lib.training import TrainSpec
 
-PROFILES = Path(__file__).resolve().parents[2] / "profiles"
+PROFILES = shipped("profiles")
 """Folder of the named profiles."""
 
 S = TypeVar("S", bound=Spec)
