@@ -29,6 +29,7 @@ from tsc_lib.study import Study, stages
 from tsc_lib.study import early_exit as leaving
 from tsc_lib.study.operations import operations
 from tsc_lib.study.profiles import load_profile
+from tsc_lib.study.versions import STAGES
 from tsc_lib.training import TrainSpec
 
 CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3, 2), d_ff=(32, 24, 16, 16), d_hidden=32)
@@ -258,7 +259,7 @@ def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.M
         return dataclasses.replace(dataset, test=Split(dataset.test.x, 1 - dataset.test.y))
 
     monkeypatch.setattr(data, "load", poisoned)
-    monkeypatch.setattr(stages, "COMPRESS_VERSION", (0,))  # not from the store
+    monkeypatch.setitem(STAGES, "compress", dataclasses.replace(STAGES["compress"], version=0))  # not from the store
     _, again = stages.compress_model(run, Recipe.parse(RECIPE))
     assert again.network.config == model.network.config and again.evidence[-1] == model.evidence[-1]
 

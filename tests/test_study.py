@@ -19,6 +19,7 @@ from tsc_lib.runtimes import convert
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import Exclusion, Headline, load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
+from tsc_lib.study.versions import STAGES, version
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +124,10 @@ def test_predictions_histories_and_removed_structure(study: Study) -> None:
 
 
 def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = [stages.TRAIN_VERSION, stages.COMPRESS_VERSION, stages.DEPLOY_VERSION, stages.BENCHMARK_VERSION]
+    order = [version(stage) for stage in ("train", "compress", "deploy", "benchmark")]
     assert all(after[: len(before)] == before for before, after in pairwise(order))
     before = study.job_name("prepare", study.runs[0])
-    monkeypatch.setattr(stages, "DEPLOY_VERSION", (*stages.DEPLOY_VERSION, 1))
+    monkeypatch.setitem(STAGES, "compress", replace(STAGES["compress"], version=0))
     assert study.job_name("prepare", study.runs[0]) != before
 
 

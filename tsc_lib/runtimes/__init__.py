@@ -13,12 +13,9 @@ from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.predictor import Predictor, not_importable
 
-__all__ = ["RUNTIMES", "VERSION", "Predictor", "RuntimeUnavailable", "check", "files", "load", "packages"]
+__all__ = ["RUNTIMES", "Predictor", "RuntimeUnavailable", "check", "files", "load", "packages"]
 
 RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino")
-
-VERSION = (6,)
-"""Of how a prepared model is executed; when it changes, whatever was timed is timed again."""
 
 
 def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:

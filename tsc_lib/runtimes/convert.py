@@ -76,11 +76,6 @@ def check(runtime: str, number_format: str, observer: str = "native") -> None:
         raise UserError(f"{runtime} has no observer {observer} for {number_format}; use {others}")
 
 
-def version(runtime: str) -> tuple[int, ...]:
-    """Of what `prepare` makes for a runtime, beyond the version that all have in common."""
-    return getattr(_module(runtime), "VERSION", ())
-
-
 def _module(runtime: str) -> ModuleType:
     runtimes.check(runtime)
     return importlib.import_module(f"tsc_lib.runtimes.{runtime}.convert")

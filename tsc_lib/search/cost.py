@@ -29,8 +29,7 @@ from tsc_lib.runtimes import convert
 from tsc_lib.search.space import FORMATS
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
-
-SHAPE_VERSION = (1,)
+from tsc_lib.study.versions import version
 
 COMPILED = tuple(name for name in ("openvino", "onnxruntime") if importlib.util.find_spec(name))
 """Runtimes that a search tries; `inductor` takes too long to compile, and `eager` is what there is without these."""
@@ -101,10 +100,11 @@ class Gauge:
         convert.check(runtime, model.number_format)
         config = dataclasses.asdict(model.network.config)
         job = ShapeJob(self.run.data, self.run.model, config, model.number_format, runtime, self.batch_size, machine())
-        version = (*SHAPE_VERSION, *runtimes.VERSION, *convert.version(runtime))
-        _, record = run_or_load(
-            "shape", version, self.run.label, job, lambda folder: self._measure(model, runtime, folder)
-        )
+
+        def work(folder: Path) -> dict[str, Any]:
+            return self._measure(model, runtime, folder)
+
+        _, record = run_or_load("shape", version("shape", runtime), self.run.label, job, work)
         return record["size_ratio" if objective == "size" else "cpu_ratio"]
 
     def _measure(self, model: CompressedModel, runtime: str, folder: Path) -> dict[str, Any]:

@@ -29,15 +29,13 @@ from tsc_lib.core.store import StageFailed
 from tsc_lib.data import DataSpec
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.zoo import ARCHITECTURES
-from tsc_lib.runtimes import convert
 from tsc_lib.search.choice import paired_drop
 from tsc_lib.search.cost import COMPILED, Gauge
 from tsc_lib.search.space import Limits, Point, suggest
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.versions import version
 from tsc_lib.training import TrainSpec
-
-SEARCH_VERSION = (2,)
 
 OBJECTIVES = ("energy", "time", "latency", "size")
 
@@ -91,7 +89,7 @@ class SearchSpec(Spec):
     objective: str
     batch_size: int
     max_drop: float
-    version: tuple[int, ...] = field(default_factory=lambda: version())
+    version: tuple[int, ...] = field(default_factory=lambda: version("search", *COMPILED))
     machine: Machine = field(default_factory=machine)
 
     def __post_init__(self) -> None:
@@ -107,11 +105,6 @@ class SearchSpec(Spec):
             raise UserError(f"a search needs different seeds, from 0 up, not {list(self.seeds)}")
         if self.batch_size < 1:
             raise UserError(f"--batch-size must be at least 1, not {self.batch_size}")
-
-
-def version() -> tuple[int, ...]:
-    """Of a search, the stages under it and the runtimes that it tries."""
-    return (*SEARCH_VERSION, *stages.BENCHMARK_VERSION, *(n for runtime in COMPILED for n in convert.version(runtime)))
 
 
 class Search:

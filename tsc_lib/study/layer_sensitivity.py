@@ -17,14 +17,11 @@ from tsc_lib.compress.sensitivity import sensitivity
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, layer_errors
 from tsc_lib.study import Study, stages
 from tsc_lib.study.runtime_comparison import RuntimeComparison
-from tsc_lib.study.stages import COMPRESS_VERSION, DEPLOY_VERSION, DeployJob, TrainingRun
-
-LAYER_ERROR_VERSION = (*DEPLOY_VERSION, 1)
-SENSITIVITY_VERSION = (*COMPRESS_VERSION, 1)
+from tsc_lib.study.stages import EvaluationJob, TrainingRun
+from tsc_lib.study.versions import version
 
 SERIES = 64
 """Training series at most that layer errors are measured on."""
@@ -70,9 +67,8 @@ def errors_of(run: TrainingRun, variant: Variant) -> list[dict[str, Any]]:
         sample, _ = stages.context_of(run, dataset).sample(SERIES)
         return {"layers": layer_errors(executed, variant.runtime, sample, dataset.equal_length)}
 
-    job = DeployJob(run, variant.recipe, variant.runtime, machine())
-    version = (*LAYER_ERROR_VERSION, *convert.version(variant.runtime))
-    return run_or_load("layer-errors", version, run.label, job, work)[1]["layers"]
+    job = EvaluationJob(run, variant.recipe, variant.runtime, machine())
+    return run_or_load("layer-errors", version("layer-errors", variant.runtime), run.label, job, work)[1]["layers"]
 
 
 def sensitivity_of(run: TrainingRun) -> list[dict[str, Any]]:
@@ -83,7 +79,7 @@ def sensitivity_of(run: TrainingRun) -> list[dict[str, Any]]:
         return {"layers": sensitivity(model, stages.context_of(run, data.load(run.data)), CALIBRATION)}
 
     job = SensitivityJob(run, CALIBRATION)
-    return run_or_load("sensitivity", SENSITIVITY_VERSION, run.label, job, work)[1]["layers"]
+    return run_or_load("sensitivity", version("sensitivity"), run.label, job, work)[1]["layers"]
 
 
 def error_table(comparison: RuntimeComparison) -> pd.DataFrame:

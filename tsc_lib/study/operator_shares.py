@@ -17,12 +17,11 @@ from tsc_lib.compress import BASELINE, Variant
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.stats import ratio_interval
 from tsc_lib.core.store import StageFailed, run_or_load
-from tsc_lib.runtimes import convert
 from tsc_lib.study import stages
 from tsc_lib.study.runtime_comparison import RuntimeComparison
-from tsc_lib.study.stages import BENCHMARK_VERSION, TrainingRun
+from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.versions import version
 
-VERSION = (*BENCHMARK_VERSION, 1)
 RUNTIME = "onnxruntime"
 """The runtime that tells the time of each operator."""
 
@@ -60,8 +59,7 @@ def times_of(job: OperatorJob) -> list[dict[str, Any]]:
         calls = calls_of(sample_of(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
         return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(folder_of_graph, calls, REPEATS)}
 
-    version = (*VERSION, *convert.version(RUNTIME))
-    _, record = run_or_load("operators", version, job.run.label, job, work)
+    _, record = run_or_load("operators", version("operators", RUNTIME), job.run.label, job, work)
     return [{**row, "series": record["series"]} for row in record["kinds"]]
 
 

@@ -40,16 +40,11 @@ from tsc_lib.runtimes import graph as lean
 from tsc_lib.runtimes.cascade import CascadePredictor
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.operations import operations
+from tsc_lib.study.versions import version
 from tsc_lib.training import TrainSpec
 
 Progress = Callable[[str], None]
 
-# Of what each stage computes: its own version after those of the stages that it builds on.
-TRAIN_VERSION = (3,)
-COMPRESS_VERSION = (*TRAIN_VERSION, 1)
-DEPLOY_VERSION = (*COMPRESS_VERSION, 2)
-BENCHMARK_VERSION = (*DEPLOY_VERSION, *runtimes.VERSION, 1)
-PEAK_VERSION = (1,)
 PEAK_LOADER = "tsc_lib.benchmark.peak:load"
 
 
@@ -82,7 +77,7 @@ class CompressJob(Spec):
 
 
 @dataclass(frozen=True)
-class DeployJob(Spec):
+class EvaluationJob(Spec):
     """A compressed model in a runtime, made on a machine: converters and compilers ask what its processor can do."""
 
     run: TrainingRun
@@ -134,7 +129,7 @@ def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, lis
         save_model(CompressedModel(network, int(np.median(dataset.train.lengths))), folder)
         return {"history": history}
 
-    folder, record = run_or_load("train", TRAIN_VERSION, run.label, run, work)
+    folder, record = run_or_load("train", version("train"), run.label, run, work)
     return folder, record["history"]
 
 
@@ -169,7 +164,7 @@ def compress_model(
         shutil.rmtree(checkpoints, ignore_errors=True)
         return {}
 
-    folder, _ = run_or_load("compress", COMPRESS_VERSION, run.label, CompressJob(run, recipe), work)
+    folder, _ = run_or_load("compress", version("compress"), run.label, CompressJob(run, recipe), work)
     return folder, load_model(folder)
 
 
@@ -216,9 +211,8 @@ def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = Non
             folder=folder,
         ).to_json()
 
-    version = (*DEPLOY_VERSION, *convert.version(variant.runtime))
-    job = DeployJob(run, variant.recipe, variant.runtime, machine())
-    folder, record = run_or_load("deploy", version, run.label, job, work)
+    job = EvaluationJob(run, variant.recipe, variant.runtime, machine())
+    folder, record = run_or_load("deploy", version("deploy", variant.runtime), run.label, job, work)
     return Evaluation.from_json(record, variant, folder)
 
 
@@ -289,8 +283,8 @@ def measure(
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
     job = BenchmarkJob(run, measured, settings, machine(), energy, beside_peak)
-    version = (*BENCHMARK_VERSION, *(number for variant in measured for number in convert.version(variant.runtime)))
-    _, record = run_or_load("benchmark", version, run.label, job, work)
+    versions = version("benchmark", *(variant.runtime for variant in measured))
+    _, record = run_or_load("benchmark", versions, run.label, job, work)
     return Session.from_json(record["session"], {str(variant): variant for variant in (REFERENCE, *measured)})
 
 
@@ -313,7 +307,7 @@ def peaks() -> list[dict[str, Any]]:
         return {"peaks": [_peak(each) for each in session.measurements if each.role is not Role.CONTROL]}
 
     job = PeakJob(machine().cpu_model, machine().versions["torch"])
-    return run_or_load("peak", PEAK_VERSION, "peak", job, work)[1]["peaks"]
+    return run_or_load("peak", version("peak"), "peak", job, work)[1]["peaks"]
 
 
 def _peak(measured: Measurement) -> dict[str, Any]:

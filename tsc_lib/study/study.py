@@ -31,6 +31,7 @@ from tsc_lib.study.evaluation import Evaluation, Failure
 from tsc_lib.study.profiles import DataChoice, Profile, load_profile
 from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
 from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.versions import version
 
 
 class Study:
@@ -142,17 +143,16 @@ class Study:
 
     def job_name(self, stage: str, run: TrainingRun) -> str:
         """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
-        versions = [stages.DEPLOY_VERSION, *(convert.version(runtime) for runtime in RUNTIMES)]
         content: dict[str, Any] = {
             "run": run.to_json(),
             "variants": [v.to_json() for v in self.variants_of(run)],
-            "versions": versions,
+            "versions": version("deploy", *RUNTIMES),
         }
         content["machine"] = self.request["machine"]
         if run.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
-            content["versions"] = [stages.BENCHMARK_VERSION, *versions[1:]]
+            content |= {"versions": version("benchmark", *RUNTIMES)}
             content |= {"settings": self.settings(run).to_json(), "energy": self.request["energy"]}
         return f"{run.label}-{digest(content)}"
 

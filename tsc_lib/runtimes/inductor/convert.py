@@ -35,7 +35,6 @@ from tsc_lib.runtimes.graph import InferenceTransformer
 from tsc_lib.runtimes.inductor.predict import PROGRAM
 from tsc_lib.runtimes.tracing import calibration_of, example, traced
 
-VERSION = (4,)
 SPELLINGS = {"fp32": FP32, "bf16": BF16, "int8 static": INT8}
 FORMATS = tuple(SPELLINGS)
 OBSERVERS = ("minmax", "percentile", "mse")

@@ -24,7 +24,6 @@ from tsc_lib.runtimes.onnxruntime.predict import MODEL, session
 from tsc_lib.runtimes.predictor import not_importable
 from tsc_lib.runtimes.tracing import calibration_of, graphs, layer_of
 
-VERSION = (3,)
 FORMATS = ("fp32", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
 OBSERVERS = ("minmax", "percentile")
 CALIBRATION_BATCH = 32

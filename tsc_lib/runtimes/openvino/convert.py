@@ -23,7 +23,6 @@ from tsc_lib.runtimes.openvino.predict import MODEL, compiled
 from tsc_lib.runtimes.predictor import not_importable
 from tsc_lib.runtimes.tracing import calibration_of, graphs, layer_of
 
-VERSION = (4,)
 FORMATS = ("fp32", "bf16", "int8 static", "int8 weights", "int4 weights")
 OBSERVERS = ("minmax", "percentile", "mse")
 CALIBRATION_BATCH = 32

@@ -1,0 +1,73 @@
+"""The versions of all stages: they decide whether a stored result is still valid.
+
+Raise a stage's version when it computes something else than before, and only then: what is stored of it, and of every
+stage after it, is then computed again. `tsc_lib.study.acknowledge` finds the stages whose code changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the study, or a part of one.
+
+    Attributes
+    ----------
+    version : int
+        Of what it computes.
+    code : tuple of str
+        Modules and packages of `tsc_lib` that decide it, or ``module:function`` where one function of a module does.
+        What one stage names by itself is no part of the package that another stage names.
+    after : tuple of str
+        Stages on whose results it builds.
+    """
+
+    version: int
+    code: tuple[str, ...]
+    after: tuple[str, ...] = ()
+
+
+STAGES = {
+    "train": Stage(3, ("data", "series", "models", "training", "study.stages:train")),
+    "compress": Stage(
+        1,
+        ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),
+        ("train",),
+    ),
+    "deploy": Stage(2, ("runtimes", "study.evaluation", "study.stages:evaluate"), ("compress",)),
+    "predict": Stage(
+        6,
+        (
+            "runtimes.predictor",
+            "runtimes.cascade",
+            *(f"runtimes.{runtime}.predict" for runtime in ("eager", "inductor", "onnxruntime", "openvino")),
+        ),
+    ),
+    # Of what is made for one runtime alone.
+    "eager": Stage(0, ("runtimes.eager",)),
+    "inductor": Stage(4, ("runtimes.inductor",)),
+    "onnxruntime": Stage(3, ("runtimes.onnxruntime",)),
+    "openvino": Stage(4, ("runtimes.openvino",)),
+    "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("deploy", "predict")),
+    "peak": Stage(1, ("benchmark.peak", "study.stages:peaks")),
+    "operators": Stage(1, ("benchmark.operator_times", "study.operator_shares:times_of"), ("benchmark",)),
+    "layer-errors": Stage(1, ("runtimes.onnxruntime.layer_error", "study.layer_sensitivity:errors_of"), ("deploy",)),
+    "sensitivity": Stage(1, ("compress.sensitivity", "study.layer_sensitivity:sensitivity_of"), ("compress",)),
+    "shape": Stage(1, ("search.cost",), ("predict",)),
+    "search": Stage(2, ("search",), ("benchmark",)),
+}
+
+NOT_STORED = (
+    *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "energy.opcount", "series.formats"),
+    *("search.finalists", "search.results"),
+)
+"""Modules in the packages above that decide no stored result."""
+
+
+def version(stage: str, *runtimes: str) -> tuple[int, ...]:
+    """The versions of a stage, of all that it builds on, and of the runtimes that take part in it."""
+    own = STAGES[stage]
+    before = (number for name in own.after for number in version(name))
+    return (*before, own.version, *(n for each in runtimes for n in version(each) if n))
