@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tsc_lib.data.batching import Batch, batches
-from tsc_lib.data.preprocess import Dataset, Split, describe, load
+from tsc_lib.data.preprocess import Dataset, Split, describe, load, prepare
 from tsc_lib.data.ucr import DataSpec, resolve
 
-__all__ = ["Batch", "DataSpec", "Dataset", "Split", "batches", "describe", "load", "resolve"]
+__all__ = ["Batch", "DataSpec", "Dataset", "Split", "batches", "describe", "load", "prepare", "resolve"]

@@ -91,8 +91,47 @@ def load(spec: DataSpec) -> Dataset:
     train, test = read(spec)
     classes = tuple(sorted(set(train.labels), key=natural_key))
     _check(train, test, classes)
-    held_out = hold_out(train, classes, spec.valid_fraction, spec.split_seed)
-    scaler = Scaler.fit(spec.scaling, [train.x[i] for i in np.flatnonzero(~held_out)])
+    return prepare(
+        spec.name,
+        train,
+        test,
+        classes,
+        scaling=spec.scaling,
+        valid_fraction=spec.valid_fraction,
+        split_seed=spec.split_seed,
+    )
+
+
+def prepare(
+    name: str,
+    train: Series,
+    test: Series,
+    classes: tuple[str, ...],
+    *,
+    scaling: str = "channel",
+    valid_fraction: float = 0.2,
+    split_seed: int = 0,
+) -> Dataset:
+    """Split and scale series that were read and checked.
+
+    Parameters
+    ----------
+    name : str
+        The problem's name.
+    train, test : Series
+        With labels; there may be no test series.
+    classes : tuple of str
+        All labels, in the order of their positions.
+    scaling, valid_fraction, split_seed
+        See `resolve`.
+
+    Raises
+    ------
+    UserError
+        If the scaling is unknown, or no series can be held out.
+    """
+    held_out = hold_out(train, classes, valid_fraction, split_seed)
+    scaler = Scaler.fit(scaling, [train.x[i] for i in np.flatnonzero(~held_out)])
 
     def split(series: Series, chosen: np.ndarray) -> Split:
         index = np.flatnonzero(chosen)
@@ -100,7 +139,7 @@ def load(spec: DataSpec) -> Dataset:
         return Split(x, np.array([classes.index(series.labels[i]) for i in index], dtype=np.int64))
 
     return Dataset(
-        name=spec.name,
+        name=name,
         classes=classes,
         channels=train.channels,
         equal_length=len({x.shape for x in train.x + test.x}) == 1,

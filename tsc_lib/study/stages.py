@@ -34,7 +34,7 @@ from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models import zoo
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model, size_of
-from tsc_lib.models.transformer import TransformerConfig, check_length
+from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes import graph as lean
 from tsc_lib.runtimes.cascade import CascadePredictor
@@ -112,21 +112,17 @@ def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, lis
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)  # more threads would change the order of sums, and so the weights
         dataset = data.load(run.data)
-        torch.manual_seed(run.seed)
-        network = zoo.build(run.model, dataset.channels, len(dataset.classes))
-        _check_lengths(network.config, dataset)
-        history = training.fit(
-            network,
-            dataset.train,
-            dataset.valid,
+        checkpoint = folder / "checkpoint.safetensors"
+        model, history = training.train(
+            zoo.config_of(run.model, dataset.channels, len(dataset.classes)),
+            dataset,
             run.train,
             run.seed,
-            equal_length=dataset.equal_length,
-            checkpoint=folder / "checkpoint.safetensors",
+            checkpoint=checkpoint,
             progress=None if progress is None else lambda line: progress(f"{run.label}: {line}"),
         )
-        (folder / "checkpoint.safetensors").unlink()
-        save_model(CompressedModel(network, int(np.median(dataset.train.lengths))), folder)
+        checkpoint.unlink()
+        save_model(model, folder)
         return {"history": history}
 
     folder, record = run_or_load("train", version("train"), run.label, run, work)
@@ -159,19 +155,13 @@ def compress_model(
         teacher = compress_model(run, BASELINE, progress)[1]
         context = dataclasses.replace(context_of(run, dataset), folder=checkpoints, teacher=teacher, watch=watch)
         model = apply(parent, recipe[-1:], context)
-        _check_lengths(model.network.config, dataset)  # a step may have made longer patches
+        training.check_lengths(model.network.config, dataset)  # a step may have made longer patches
         save_model(model, folder)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return {}
 
     folder, _ = run_or_load("compress", version("compress"), run.label, CompressJob(run, recipe), work)
     return folder, load_model(folder)
-
-
-def _check_lengths(config: TransformerConfig, dataset: data.Dataset) -> None:
-    for split, name in ((dataset.train, "train"), (dataset.valid, "validation"), (dataset.test, "test")):
-        for length in (split.lengths.min(), split.lengths.max()):
-            check_length(config, int(length), f"a {name} series of {dataset.name}")
 
 
 def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = None) -> Evaluation:

@@ -1,5 +1,5 @@
 """Training of a network: deterministic, resumable, the best epoch chosen by validation."""
 
-from tsc_lib.training.loop import Loss, TrainSpec, Watch, best_epoch, classify, evaluator, fit
+from tsc_lib.training.loop import Loss, TrainSpec, Watch, best_epoch, check_lengths, classify, evaluator, fit, train
 
-__all__ = ["Loss", "TrainSpec", "Watch", "best_epoch", "classify", "evaluator", "fit"]
+__all__ = ["Loss", "TrainSpec", "Watch", "best_epoch", "check_lengths", "classify", "evaluator", "fit", "train"]

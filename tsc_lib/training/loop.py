@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import write_bytes
 from tsc_lib.core.spec import Spec
-from tsc_lib.data import Split, batches
-from tsc_lib.models.transformer import Transformer
+from tsc_lib.data import Dataset, Split, batches
+from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
 
 Progress = Callable[[str], None]
 Watch = Callable[[list[dict[str, Any]]], None]
@@ -77,6 +78,66 @@ def evaluator(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None], np.
             return model(*_tensors(x, lengths)).numpy()
 
     return predict
+
+
+def train(
+    config: TransformerConfig,
+    dataset: Dataset,
+    spec: TrainSpec,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[CompressedModel, list[dict[str, Any]]]:
+    """Train a new network on a data set.
+
+    Parameters
+    ----------
+    config : TransformerConfig
+        Its sizes.
+    dataset : Dataset
+        Trained on its training series; the epoch is chosen on those for validation.
+    spec, seed, checkpoint, progress
+        See `fit`; the first weights are drawn by the seed too.
+
+    Returns
+    -------
+    model : CompressedModel
+        As it was in the best epoch.
+    history : list of dict
+        What `fit` returns.
+
+    Raises
+    ------
+    UserError
+        If a series is too short or too long for the network.
+    """
+    torch.manual_seed(seed)
+    network = Transformer(config)
+    check_lengths(config, dataset)
+    history = fit(
+        network,
+        dataset.train,
+        dataset.valid,
+        spec,
+        seed,
+        equal_length=dataset.equal_length,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    return CompressedModel(network, int(np.median(dataset.train.lengths))), history
+
+
+def check_lengths(config: TransformerConfig, dataset: Dataset) -> None:
+    """Refuse a data set with series that the network cannot read.
+
+    Raises
+    ------
+    UserError
+    """
+    for split, name in ((dataset.train, "train"), (dataset.valid, "validation"), (dataset.test, "test")):
+        for length in set(split.lengths.tolist()):
+            check_length(config, length, f"a {name} series of {dataset.name}")
 
 
 def fit(
