@@ -13,7 +13,7 @@ import pytest
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import write_text
-from tsc_lib.core.store import StageFailed, forget_failures, run_or_load
+from tsc_lib.core.store import NotStored, StageFailed, forget_failures, only_loading, run_or_load
 from tsc_lib.data import DataSpec
 from tsc_lib.training import TrainSpec
 
@@ -41,6 +41,14 @@ def test_work_is_done_once() -> None:
     run_or_load("stage", (2,), "label", TrainSpec(), work)
     run_or_load("stage", (1,), "label", TrainSpec(epochs=3), work)
     assert len(calls) == 3
+
+
+def test_within_only_loading_nothing_is_computed() -> None:
+    with only_loading(), pytest.raises(NotStored, match="stage of label is not in the store"):
+        run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {})
+    done = run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {"answer": 42})
+    with only_loading():
+        assert run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {}) == done
 
 
 def test_failed_work_leaves_a_record_and_is_not_repeated_until_forgotten() -> None:

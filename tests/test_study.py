@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tsc_lib import data
@@ -110,6 +111,21 @@ def test_poisoned_test_labels_change_nothing_but_the_score(
         assert set(qualities(record, record)) >= set(QUALITIES)
 
 
+def test_only_what_is_wanted_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "OUTPUTS", tmp_path)
+    study = Study(replace(load_profile("smoke"), seeds=(0,)), quiet=True)
+    table = study.results([REFERENCE])
+    assert set(zip(table.recipe, table.runtime, table.status, strict=True)) == {("baseline", "eager", "ok")}
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["benchmark", "deploy", "train"]
+    assert not study.is_done(study.runs[0])
+
+
+def test_what_is_wanted_comes_from_the_whole_session_where_there_is_one(study: Study) -> None:
+    whole = study.results().query("recipe == 'baseline' and runtime == 'eager'").reset_index(drop=True)
+    assert study.is_done(study.runs[0])
+    pd.testing.assert_frame_equal(study.results([REFERENCE]), whole, check_dtype=False)
+
+
 def test_predictions_histories_and_removed_structure(study: Study) -> None:
     predictions = study.predictions()
     assert len(predictions) == 1029
@@ -156,7 +172,7 @@ def test_a_headline_that_is_not_run_is_refused(study: Study) -> None:
 
 
 def test_notebook_parameters_narrow_the_study() -> None:
-    study = open_study({"profile": "smoke", "datasets": [], "models": ["T2"], "seeds": [7], "_": 1, "In": []})
+    study = open_study("smoke", [], ["T2"], [7])
     assert (study.profile.models, study.profile.seeds) == (("T2",), (7,))
     assert [choice.name for choice in study.profile.datasets] == ["ItalyPowerDemand"]
 
@@ -189,7 +205,6 @@ def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"profile": "smoke", "ratio": 0.5}, "unknown parameter 'ratio'"),
         ({"profile": "smoke", "seeds": 3}, "parameter 'seeds' must be a list, not 3"),
         ({"profile": "nothing"}, "there is no profile 'nothing'"),
         ({"profile": "smoke", "models": ["T5"]}, "unknown model 'T5'"),
@@ -197,7 +212,7 @@ def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study
 )
 def test_wrong_notebook_parameters_are_refused(parameters: dict, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        open_study(parameters)
+        open_study(**parameters)
     assert said in str(caught.value)
 
 

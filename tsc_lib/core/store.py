@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,23 @@ directory. The environment variable TSC_OUTPUTS moves it."""
 
 class StageFailed(RuntimeError):
     """A unit of work that was tried and failed; its record says why."""
+
+
+class NotStored(RuntimeError):
+    """A unit of work that was never done, met within `only_loading`."""
+
+
+_only_loading: ContextVar[bool] = ContextVar("only_loading", default=False)
+
+
+@contextmanager
+def only_loading() -> Iterator[None]:
+    """Within it nothing is computed: `run_or_load` raises `NotStored` for what the store does not have."""
+    token = _only_loading.set(True)
+    try:
+        yield
+    finally:
+        _only_loading.reset(token)
 
 
 def folder_of(stage: str, version: tuple[int, ...], label: str, job: Spec) -> Path:
@@ -61,9 +80,13 @@ def run_or_load(
     ------
     StageFailed
         If the work fails, or failed earlier; the reason is recorded. `forget_failures` lets it be tried again.
+    NotStored
+        If it was never done and is not to be done now; see `only_loading`.
     """
     folder = folder_of(stage, version, label, job)
     if not (folder / "record.json").exists():
+        if _only_loading.get():
+            raise NotStored(f"{stage} of {label} is not in the store")
         partial = folder.with_name(folder.name + ".partial")
         partial.mkdir(parents=True, exist_ok=True)
         try:

@@ -21,7 +21,7 @@ from tsc_lib.compress.surgery import survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import crossed_mean_interval
-from tsc_lib.core.store import StageFailed
+from tsc_lib.core.store import NotStored, StageFailed, only_loading
 from tsc_lib.data import Dataset, DataSpec
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.models.zoo import ARCHITECTURES
@@ -187,15 +187,26 @@ class Study:
         found = {variant: self.evaluate(run, variant) for variant in variants}
         return {variant: each for variant, each in found.items() if isinstance(each, Evaluation)}
 
-    def benchmark(self, run: TrainingRun) -> Session:
-        """The benchmark session of a run's variants.
+    def is_done(self, run: TrainingRun) -> bool:
+        """Whether all of a run's variants are evaluated and measured, so that `results` only loads them."""
+        try:
+            with only_loading():
+                self.benchmark(run)
+        except NotStored:
+            return False
+        except StageFailed:
+            pass
+        return True
+
+    def benchmark(self, run: TrainingRun, variants: Sequence[Variant] | None = None) -> Session:
+        """The benchmark session of a run's variants, or of some of them alone.
 
         Raises
         ------
         StageFailed
             If the session failed.
         """
-        variants = list(self.working(run, self.variants_of(run)))
+        variants = list(self.working(run, self.variants_of(run) if variants is None else variants))
         return stages.measure(run, variants, self.settings(run), progress=False if self.quiet else None)
 
     def host(self, run: TrainingRun | None = None) -> Host:
@@ -207,25 +218,35 @@ class Study:
         rows = [row for run in self._each("results") for row in self._run_rows(run)]
         return pd.DataFrame(rows, columns=COLUMNS)
 
-    def results(self) -> pd.DataFrame:
+    def results(self, variants: Sequence[Variant] | None = None) -> pd.DataFrame:
         """One row per data set, model, recipe, runtime, seed and batch size; `COLUMNS` lists the columns.
 
         ``accuracy_drop`` counts percentage points lost against the reference of the same data set, model and seed,
         with a bootstrap over test series, paired; ``cpu_ratio`` and ``energy_ratio`` are variant ÷ reference.
+
+        Parameters
+        ----------
+        variants : sequence of Variant, optional
+            Those that the table is to have, by default all. Nothing else is computed: a run whose session is not in the
+            store is measured in a smaller one.
         """
-        return self._results.copy()
+        if variants is None:
+            return self._results.copy()
+        rows = [row for run in self._each("results") for row in self._run_rows(run, variants)]
+        return pd.DataFrame(rows, columns=COLUMNS)
 
     def run_results(self, run: TrainingRun) -> pd.DataFrame:
         """The rows of `results` that are about one run."""
         return pd.DataFrame(self._run_rows(run), columns=COLUMNS)
 
-    def _run_rows(self, run: TrainingRun) -> Iterator[dict[str, Any]]:
+    def _run_rows(self, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[dict[str, Any]]:
         reference, session, failed = self.evaluate(run, REFERENCE), None, ""
+        variants = [variant for variant in self.variants_of(run) if wanted is None or variant in wanted]
         try:
-            session = self.benchmark(run)
+            session = self.benchmark(run, None if wanted is None or self.is_done(run) else variants)
         except StageFailed as failure:
             failed = f"failed: {failure}"
-        for variant in self.variants_of(run):
+        for variant in variants:
             evaluation = self.evaluate(run, variant)
             for batch_size in self.settings(run).batch_sizes:
                 row: dict[str, Any] = {
