@@ -58,18 +58,32 @@ def test_folders_are_found_beside_the_profile(tmp_path: Path) -> None:
     [
         ({"modells": ["T1"]}, "unknown key 'modells'"),
         ({"models": []}, "has no models"),
-        ({"models": "T1"}, "'models' must be a list"),
+        ({"models": "T1"}, "'models' must be a list, not 'T1'"),
         ({"models": ["T9"]}, "unknown model 'T9'"),
         ({"train": {"epoch": 3}}, "train: unknown key 'epoch'"),
-        ({"train": {"learning_rate": "1e-3"}}, "learning_rate must be a number, not '1e-3'"),
+        (
+            {"train": {"learning_rate": "1e-3"}},
+            "train: 'learning_rate' must be a valid number, not '1e-3' (write 0.001, not 1e-3)",
+        ),
         ({"train": {"epochs": 0}}, "at least 1 epoch"),
         ({"variants": {"shrink": ["eager"]}}, "unknown method 'shrink'"),
         ({"variants": {"baseline": ["tpu"]}}, "unknown runtime 'tpu'"),
         ({"variants": {"int8(static)": ["eager"]}}, "eager does not execute int8 static"),
         ({"benchmark": {"blocks": 1}}, "'blocks' must be at least 3"),
         ({"datasets": [{"name": "ItalyPowerDemand", "benchmark": {"block": 5}}]}, "unknown key 'block'"),
-        ({"exclude": [{}]}, "names at least one of dataset, model, recipe and runtime, not {}"),
-        ({"exclude": [{"seed": 1}]}, "exclude: unknown key 'seed'"),
+        ({"exclude": [{}]}, "names at least one of dataset, model, recipe and runtime"),
+        ({"exclude": [{"seed": 1}]}, "exclude, entry 1: unknown key 'seed'"),
+        ({"train": {"epochs": "20"}}, "mine.yaml, train: 'epochs' must be a valid integer, not '20'"),
+        ({"train": {"epochs": 2.5}}, "train: 'epochs' must be a valid integer"),
+        ({"train": [3]}, "'train' must be a mapping, not [3]"),
+        ({"seeds": ["0"]}, "seeds: entry 1 must be a valid integer, not '0'"),
+        ({"variants": {"baseline": "eager"}}, "variants: 'baseline' must be a list, not 'eager'"),
+        ({"datasets": [{"scaling": "none"}]}, "datasets, entry 1: 'name' is missing"),
+        (
+            {"datasets": [{"name": "ACSF1", "train": {"epochs": "3"}}]},
+            "train of ACSF1: 'epochs' must be",
+        ),
+        ({"name": "other"}, "must hold a mapping"),
         ({"exclude": [{"model": "T9"}]}, "exclude: the profile has no model 'T9'"),
     ],
 )
@@ -85,5 +99,7 @@ def test_unknown_and_unreadable_profiles_are_one_sentence(tmp_path: Path) -> Non
         load_profile("papper")
     with pytest.raises(UserError, match="not valid YAML"):
         load_profile(write(tmp_path, "datasets: [a"))
+    with pytest.raises(UserError, match=r"mine.yaml.*the key 'epochs' stands twice"):
+        load_profile(write(tmp_path, "models: [T1]\ntrain: {epochs: 1, epochs: 2}"))
     with pytest.raises(UserError, match="must hold a mapping"):
         load_profile(write(tmp_path, "- a"))

@@ -18,7 +18,7 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.notebook import open_study
 from tsc_lib.runtimes import convert
 from tsc_lib.study import Study, stages
-from tsc_lib.study.profiles import Exclusion, Headline, load_profile
+from tsc_lib.study.profiles import Ablation, Exclusion, load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
 from tsc_lib.study.versions import STAGES, version
 
@@ -161,14 +161,14 @@ def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
 
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "paper"])
-def test_every_profile_runs_its_headline(name: str) -> None:
+def test_every_profile_runs_its_ablation(name: str) -> None:
     study = Study.open(name, quiet=True)
-    assert study.headline in study.variants and study.headline.recipe != BASELINE
+    assert study.ablated in study.variants and study.ablated.recipe != BASELINE
 
 
-def test_a_headline_that_is_not_run_is_refused(study: Study) -> None:
-    with pytest.raises(UserError, match="its headline, baseline in openvino, is not among its variants"):
-        _ = Study(replace(study.profile, headline=Headline("baseline", "openvino")), quiet=True).headline
+def test_an_ablation_that_is_not_run_is_refused(study: Study) -> None:
+    with pytest.raises(UserError, match="its ablation, baseline in openvino, is not among its variants"):
+        _ = Study(replace(study.profile, ablation=Ablation("baseline", "openvino")), quiet=True).ablated
 
 
 def test_notebook_parameters_narrow_the_study() -> None:

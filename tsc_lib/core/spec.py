@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 class Spec:
     """Base of every specification: a JSON round trip and a key made from the content."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where pydantic reads one from a file
 
     def to_json(self) -> dict[str, Any]:
         """The content as plain values, without fields that only say where something is stored."""

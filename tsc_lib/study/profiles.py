@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.core.errors import UserError
@@ -41,8 +43,8 @@ class DataChoice(Spec):
     name: str
     scaling: str = "channel"
     gaps: str = "refuse"
-    train: dict[str, Any] = field(default_factory=dict)
-    benchmark: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, object] = field(default_factory=dict)
+    benchmark: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class Exclusion(Spec):
     model: str | None = None
     recipe: str | None = None
     runtime: str | None = None
+
+    def __post_init__(self) -> None:
+        if not any(asdict(self).values()):
+            raise UserError("each entry of 'exclude' names at least one of dataset, model, recipe and runtime")
 
     def holds(self, **names: str) -> bool:
         """Whether it leaves out what has these names; without a runtime, say, in every runtime."""
@@ -91,15 +97,10 @@ class RuntimeGrid(Spec):
     blocks: int = 30
     max_seconds: float = 10.0
 
-    def __post_init__(self) -> None:
-        for name in ("datasets", "models", "batch_sizes", "threads"):  # JSON and YAML give lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "variants", {str(recipe): tuple(names) for recipe, names in self.variants.items()})
-
 
 @dataclass(frozen=True)
-class Headline(Spec):
-    """One of a profile's variants, to be taken apart step by step; it and its parts are among the profile's variants.
+class Ablation(Spec):
+    """One of a profile's variants, of which every step is left out in turn; all that it takes are among the variants.
 
     Attributes
     ----------
@@ -125,16 +126,16 @@ class Profile(Spec):
         Names from `tsc_lib.models.zoo`.
     seeds : tuple of int
         One training per seed.
-    train : TrainSpec
-        Settings of every training.
     variants : dict of str to tuple of str
         Recipe to the runtimes that execute it.
+    train : TrainSpec
+        Settings of every training.
     benchmark : BenchmarkSettings
         Settings of every benchmark session.
     runtimes : RuntimeGrid
         The comparison of runtimes.
-    headline : Headline
-        The combination of strategies that is taken apart.
+    ablation : Ablation
+        The combination of strategies of which every step is left out in turn.
     exclude : tuple of Exclusion
         What is left out; the uncompressed model in eager PyTorch never is, where the model is trained.
     """
@@ -143,11 +144,11 @@ class Profile(Spec):
     datasets: tuple[DataChoice, ...]
     models: tuple[str, ...]
     seeds: tuple[int, ...]
-    train: TrainSpec
     variants: dict[str, tuple[str, ...]]
-    benchmark: BenchmarkSettings
+    train: TrainSpec = field(default_factory=TrainSpec)
+    benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
-    headline: Headline = field(default_factory=Headline)
+    ablation: Ablation = field(default_factory=Ablation)
     exclude: tuple[Exclusion, ...] = ()
 
     def __post_init__(self) -> None:
@@ -170,11 +171,11 @@ class Profile(Spec):
 
     def train_of(self, choice: DataChoice) -> TrainSpec:
         """The training settings for one of the data sets."""
-        return _make(TrainSpec, asdict(self.train) | choice.train, f"train of {choice.name}")
+        return _validate(TrainSpec, asdict(self.train) | choice.train, f"train of {choice.name}")
 
     def benchmark_of(self, choice: DataChoice) -> BenchmarkSettings:
         """The benchmark settings for one of the data sets."""
-        return _make(BenchmarkSettings, asdict(self.benchmark) | choice.benchmark, f"benchmark of {choice.name}")
+        return _validate(BenchmarkSettings, asdict(self.benchmark) | choice.benchmark, f"benchmark of {choice.name}")
 
 
 def load_profile(name: str) -> Profile:
@@ -190,47 +191,32 @@ def load_profile(name: str) -> Profile:
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
         raise UserError(f"there is no profile {name!r}; the profiles are {known}, or give the path of a YAML file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}); mend it") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping with the keys of a profile, such as datasets and models")
-    return _profile(path, content)
-
-
-def _profile(path: Path, content: dict[str, Any]) -> Profile:
-    name, where = path.stem, str(path)
-    choices = [{"name": c} if isinstance(c, str) else dict(c) for c in _listed(content, "datasets", where)]
-    for choice in choices:
-        if "/" in str(choice.get("name")):  # a folder, beside the profile: jobs run elsewhere
-            choice["name"] = str((path.parent / choice["name"]).resolve())
-    variants = content.get("variants") or {}
-    if not isinstance(variants, dict):
-        raise UserError(f"{where}: 'variants' must map each recipe to a list of runtimes")
-    known = {"datasets", "models", "seeds", "train", "variants", "benchmark", "runtimes", "headline", "exclude"}
-    if unknown := set(content) - known:
-        raise UserError(f"{where}: unknown key {sorted(unknown)[0]!r}; a profile has {', '.join(sorted(known))}")
-    profile = Profile(
-        name=name,
-        datasets=tuple(_make(DataChoice, c, f"{where}, datasets") for c in choices),
-        models=tuple(_listed(content, "models", where)),
-        seeds=tuple(_listed(content, "seeds", where)),
-        train=_make(TrainSpec, content.get("train") or {}, f"{where}, train"),
-        variants={str(recipe): tuple(runtimes) for recipe, runtimes in variants.items()},
-        benchmark=_make(BenchmarkSettings, content.get("benchmark") or {}, f"{where}, benchmark"),
-        runtimes=_make(RuntimeGrid, content.get("runtimes") or {}, f"{where}, runtimes"),
-        headline=_make(Headline, content.get("headline") or {}, f"{where}, headline"),
-        exclude=tuple(_exclusion(e, f"{where}, exclude") for e in _listed(content, "exclude", where)),
-    )
+    if not isinstance(content, dict) or "name" in content:
+        raise UserError(f"{path} must hold a mapping with the keys of a profile, such as datasets and models; no name")
+    if isinstance(choices := content.get("datasets"), list):
+        content["datasets"] = [{"name": choice} if isinstance(choice, str) else choice for choice in choices]
+    profile = _validate(Profile, {"name": path.stem, **content}, str(path))
     for exclusion in profile.exclude:
-        _check_exclusion(exclusion, profile, f"{where}, exclude")
-    return profile
+        _check_exclusion(exclusion, profile, f"{path}, exclude")
+    return replace(profile, datasets=tuple(_beside(path, choice) for choice in profile.datasets))
 
 
-def _exclusion(names: Any, where: str) -> Exclusion:
-    if not isinstance(names, dict) or not names:
-        raise UserError(f"{where}: each entry names at least one of dataset, model, recipe and runtime, not {names!r}")
-    return _make(Exclusion, names, where)
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key may stand once only."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.MarkedYAMLError(problem=f"the key {twice[0]!r} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _beside(path: Path, choice: DataChoice) -> DataChoice:
+    """A data set's folder, which a profile names as seen from itself: jobs run elsewhere."""
+    return replace(choice, name=str((path.parent / choice.name).resolve())) if "/" in choice.name else choice
 
 
 def _check_exclusion(exclusion: Exclusion, profile: Profile, where: str) -> None:
@@ -245,19 +231,29 @@ def _check_exclusion(exclusion: Exclusion, profile: Profile, where: str) -> None
             raise UserError(f"{where}: the profile has no {key} {name!r}; name one that it has")
 
 
-def _listed(content: dict[str, Any], name: str, where: str) -> list[Any]:
-    value = content.get(name) or []
-    if not isinstance(value, list):
-        raise UserError(f"{where}: '{name}' must be a list")
-    return value
+def _validate(cls: type[S], content: dict[str, object], where: str) -> S:
+    """The specification with some content, every value of which must have the type of its field."""
+    try:
+        # As JSON, whose lists may be tuples where nothing else is taken for anything else.
+        return TypeAdapter(cls).validate_json(json.dumps(content, default=str), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{where}{_sentence(error)}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
-def _make(cls: type[S], content: dict[str, Any], where: str) -> S:
-    types = inspect.get_annotations(cls)
-    for name, value in content.items():
-        if name not in types:
-            raise UserError(f"{where}: unknown key {name!r}; the keys are {', '.join(types)}")
-        # YAML 1.1 reads 1e-3 as a string, and nothing else would notice before a training has begun.
-        if types[name] in ("int", "float") and not isinstance(value, int | float):
-            raise UserError(f"{where}: {name} must be a number, not {value!r} (write 0.001, not 1e-3)")
-    return cls(**content)
+def _sentence(error: ValidationError) -> str:
+    """The first thing that pydantic found, with its place."""
+    first = error.errors()[0]
+    *parents, key = first["loc"]
+    place = "".join(f", entry {part + 1}" if isinstance(part, int) else f", {part}" for part in parents)
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{place}: unknown key {key!r}"
+    name = f"entry {key + 1}" if isinstance(key, int) else repr(key)
+    if first["type"] == "missing":
+        return f"{place}: {name} is missing"
+    what = {"tuple_type": "must be a list", "dataclass_type": "must be a mapping"}
+    said = what.get(first["type"]) or first["msg"].replace("Input should be", "must be")
+    # YAML 1.1 reads 1e-3 as a string.
+    hint = " (write 0.001, not 1e-3)" if first["type"] == "float_type" else ""
+    return f"{place}: {name} {said}, not {first['input']!r}{hint}"

@@ -85,18 +85,18 @@ class Study:
         return cls(chosen, quiet)
 
     @property
-    def headline(self) -> Variant:
-        """The variant that the profile has taken apart.
+    def ablated(self) -> Variant:
+        """The variant of which the profile has every step left out in turn.
 
         Raises
         ------
         UserError
             If it is not among the study's variants.
         """
-        chosen = Variant.parse(self.profile.headline.recipe, self.profile.headline.runtime)
+        chosen = Variant.parse(self.profile.ablation.recipe, self.profile.ablation.runtime)
         if chosen not in self.variants:
             raise UserError(
-                f"profile {self.profile.name!r}: its headline, {chosen}, is not among its variants; add it to them"
+                f"profile {self.profile.name!r}: its ablation, {chosen}, is not among its variants; add it to them"
             )
         return chosen
 
