@@ -28,12 +28,12 @@ from torch.nn import functional as F
 from tsc_lib import data
 from tsc_lib.compress import BASELINE, TrainingContext, apply
 from tsc_lib.compress.importance import BATCH, OBSERVED
-from tsc_lib.compress.surgery import rebuilt
+from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError, exit_code
 from tsc_lib.core.files import write_text
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, count_macs
-from tsc_lib.models.transformer import EncoderLayer, Transformer
+from tsc_lib.models.transformer import EncoderLayer, LayerConfig, Transformer
 from tsc_lib.study import stages
 from tsc_lib.training import TrainSpec, classify, evaluator
 
@@ -83,7 +83,7 @@ def torch_pruned(
         parameter.grad = None if slope is None else slope.clone()
     layers = [layer for layer in network.layers if isinstance(layer, EncoderLayer)]
     attentions = [layer.attention for layer in layers]
-    embedding = [network.embed, network.class_token, *(a.out for a in attentions)]
+    embedding = [network.embedding.convolution, network.embedding.class_token, *(a.out for a in attentions)]
     embedding += [layer.feed_forward.contract for layer in layers]
     neurons = [layer.feed_forward.expand for layer in layers]
     pruner = tp.pruner.BasePruner(
@@ -95,16 +95,16 @@ def torch_pruned(
         num_heads={linear: a.heads for a in attentions for linear in (a.query, a.key, a.value)},
         prune_num_heads=True,
         prune_head_dims=False,
-        unwrapped_parameters=[(network.class_token, 2)],
+        unwrapped_parameters=[(network.embedding.class_token, 2)],
         ignored_layers=[*embedding, network.hidden, network.classify],
     )
     pruner.step()
-    config = dataclasses.replace(
-        network.config,
-        heads=tuple(pruner.num_heads[a.query] for a in attentions),
-        d_ff=tuple(linear.out_features for linear in neurons if isinstance(linear, torch.nn.Linear)),
+    sizes = tuple(
+        LayerConfig(pruner.num_heads[attention.query], linear.out_features)
+        for attention, linear in zip(attentions, neurons, strict=True)
+        if isinstance(linear, torch.nn.Linear)
     )
-    return rebuilt(config, network.state_dict())
+    return rebuild(dataclasses.replace(network.config, layers=sizes), network.state_dict())
 
 
 def at_macs(prune: Callable[[float], Transformer], macs: int, ratio: float, length: int) -> Transformer:

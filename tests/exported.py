@@ -16,7 +16,8 @@ from tsc_lib import runtimes
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.transformer import Transformer, TransformerConfig, length_limits
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 
 LABELS = ("day", 'so-called "night"', "3")
@@ -25,7 +26,7 @@ LABELS = ("day", 'so-called "night"', "3")
 def network_of(channels: int) -> Transformer:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = TransformerConfig(channels, len(LABELS), 8, 16, 4, heads=(3,), d_ff=(24,), d_hidden=32)
+    config = TransformerConfig(channels, len(LABELS), PatchEmbeddingConfig(8), 16, 4, (LayerConfig(3, 24),), 32)
     return Transformer(config).eval()
 
 
@@ -39,7 +40,7 @@ def make(folder: Path, runtime: str, channels: int = 1, length: int | None = 24)
     convert.convert(model, runtime, prepared, equal_length=length is not None)
     for name in runtimes.files(runtime):
         shutil.copy(prepared / name, folder / name)
-    shortest, longest = (length, length) if length else length_limits(network.config)
+    shortest, longest = (length, length) if length else network.config.embedding.length_limits
     described = Bundle(
         dataset="Toy", model="T0", recipe="baseline", seed=0, runtime=runtime, number_format="fp32",
         channels=channels, labels=LABELS, patch=8, shortest=shortest, longest=longest,

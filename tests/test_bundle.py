@@ -130,28 +130,33 @@ def test_an_unknown_runtime_in_the_description_is_one_sentence(model: Path) -> N
         lambda facts: facts.pop("number_format"),
         lambda facts: facts.update(config=[]),
         lambda facts: facts.update(number_format="fp12"),
-        lambda facts: facts["config"].pop("patch"),
-        lambda facts: facts["config"].update(patch="8"),
-        lambda facts: facts["config"].update(patch=0),
+        lambda facts: facts.pop("stride"),
+        lambda facts: facts.update(stride="8"),
+        lambda facts: facts.update(stride=0),
     ],
-    ids=["no config", "no format", "config a list", "unknown format", "no patch", "patch as text", "patch of nothing"],
+    ids=["no config", "no format", "config a list", "unknown format", "no stride", "stride as text", "no steps"],
 )
 def test_a_model_json_with_other_content_is_refused(
     models: Path, tmp_path: Path, runtime: str, change: Callable[[dict], object]
 ) -> None:
     folder = Path(shutil.copytree(models / f"any-{runtime}", tmp_path / "model"))
     rewrite(folder, "model.json", change)
-    refused(folder, "model.json does not describe a model; copy the folder again, or make the model again")
+    refused(
+        folder,
+        "model.json does not describe a model as this version does; copy the folder again, or make the model again",
+    )
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"heads": 3},
-        {"heads": []},
-        {"heads": ["3"]},
+        {"layers": 3},
+        {"layers": []},
+        {"layers": ["3"]},
         {"channels": None},
-        {"d_ff": [25]},
+        {"layers": [{"heads": 3, "d_ff": 25, "ranks": {}, "reduction": None}]},
+        {"layers": [{"heads": "3", "d_ff": 24, "ranks": {}, "reduction": None}]},
+        {"embedding": {"kind": "words", "patch": 8}},
         {"dropout": "much"},
         {"new": 1},
     ],
@@ -160,7 +165,7 @@ def test_a_model_json_with_other_content_is_refused(
 def test_a_network_that_does_not_fit_its_weights_is_refused(models: Path, tmp_path: Path, change: dict) -> None:
     folder = Path(shutil.copytree(models / "one", tmp_path / "model"))
     rewrite(folder, "model.json", lambda facts: facts["config"].update(change))
-    refused(folder, r"model.json and model.safetensors do not describe a network \(.+\); copy the folder again")
+    refused(folder, r"model.json and model.safetensors do not describe a network as this version does \(.+\); copy")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tsc_lib.compress.importance import head_importance, neuron_importance
 from tsc_lib.compress.surgery import keep
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
+from tsc_lib.models.transformer import LayerConfig
 from tsc_lib.models.zoo import build
 from tsc_lib.training import TrainSpec
 
@@ -113,8 +114,7 @@ def test_masks_zero_rows_and_change_no_shape(model: CompressedModel, context: Tr
 def test_removal_makes_the_model_smaller(model: CompressedModel, context: TrainingContext, norm: str) -> None:
     pruned = apply(model, f"prune({norm}, 0.5)", context)
     [evidence] = pruned.evidence
-    assert pruned.network.config.heads == (4,) * 8
-    assert pruned.network.config.d_ff == (128,) * 8
+    assert pruned.network.config.layers == (LayerConfig(4, 128),) * 8
     assert evidence.params_after == sum(p.numel() for p in pruned.network.parameters()) < 0.6 * evidence.params_before
     assert evidence.macs_after < 0.6 * evidence.macs_before
     layer = model.network.layers[3]

@@ -14,7 +14,8 @@ from tsc_lib import data, runtimes
 from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.runtimes.openvino.predict import OFTEN
@@ -30,7 +31,9 @@ LINEARS = 2 * 6 + 2  # two layers of query, key, value, out, expand, contract; a
 def model_of(channels: int) -> CompressedModel:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = TransformerConfig(channels, 3, 8, 16, 4, heads=(4, 2), d_ff=(32, 24), d_hidden=32)
+    config = TransformerConfig(
+        channels, 3, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, (4, 2), (32, 24))), 32
+    )
     return CompressedModel(Transformer(config).eval(), reference_length=24)
 
 

@@ -17,6 +17,7 @@ from tsc_lib.compress.features import MAP, FeatureLoss, features_of
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
+from tsc_lib.models.transformer import LayerConfig
 from tsc_lib.models.zoo import build
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
@@ -160,8 +161,8 @@ def test_a_student_is_new_small_and_the_seeds(teacher: CompressedModel, context:
     student = apply(teacher, recipe, context)
     assert torch.equal(torch.rand(1), expected)  # the generator of whoever calls is left alone
     config = student.network.config
-    assert (config.heads, config.d_ff, config.d_model, config.head_dim) == ((4, 4), (64, 64), 16, 4)
-    assert (config.patch, config.d_hidden, config.channels, config.classes) == (4, 64, 1, 2)
+    assert (config.layers, config.d_model, config.head_dim) == ((LayerConfig(4, 64),) * 2, 16, 4)
+    assert (config.embedding.patch, config.d_hidden, config.channels, config.classes) == (4, 64, 1, 2)
     np.testing.assert_array_equal(logits_of(student, context), logits_of(apply(teacher, recipe, context), context))
     other = apply(teacher, recipe, dataclasses.replace(context, seed=1))
     assert not np.array_equal(logits_of(student, context), logits_of(other, context))

@@ -21,7 +21,8 @@ from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, macs_by_exit, save_model
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import EarlyExit, LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.cascade import CascadePredictor, confidence
 from tsc_lib.runtimes.graph import InferenceTransformer
@@ -32,7 +33,9 @@ from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.versions import STAGES
 from tsc_lib.training import TrainSpec
 
-CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3, 2), d_ff=(32, 24, 16, 16), d_hidden=32)
+CONFIG = TransformerConfig(
+    2, 3, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, (4, 2, 3, 2), (32, 24, 16, 16))), 32
+)
 
 
 def split_of(seed: int, n: int = 60) -> Split:
@@ -72,14 +75,18 @@ def batch_of(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 def at_threshold(model: CompressedModel, threshold: float) -> CompressedModel:
     config = model.network.config
-    network = Transformer(dataclasses.replace(config, exits=tuple((layers, threshold) for layers, _ in config.exits)))
+    network = Transformer(
+        dataclasses.replace(config, exits=tuple(EarlyExit(each.layer, threshold) for each in config.exits))
+    )
     network.load_state_dict(model.network.state_dict())
     return dataclasses.replace(model, network=network.eval())
 
 
 def test_the_evidence_says_who_leaves_where(early: CompressedModel, context: TrainingContext) -> None:
     details = early.evidence[-1].details
-    assert details["layers"] == [1, 3] and details["thresholds"] == [t for _, t in early.network.config.exits]
+    assert details["layers"] == [1, 3] and details["thresholds"] == [
+        each.threshold for each in early.network.config.exits
+    ]
     _, logits = class_tokens(early.network, context.valid, False)
     predicted, left = places(logits, details["thresholds"])
     assert details["valid_left"] == pytest.approx(np.bincount(left, minlength=3) / len(left))
@@ -148,7 +155,7 @@ def test_every_runtime_gives_the_logits_of_where_a_series_leaves(
     else:
         series = Split(context.valid.x[:17], context.valid.y[:17])
     _, at_exits = class_tokens(early.network, series, equal_length)
-    thresholds = [threshold for _, threshold in early.network.config.exits]
+    thresholds = [each.threshold for each in early.network.config.exits]
     _, left = places(at_exits, thresholds)
     index = np.arange(len(x)) if equal_length else None
     deployed = convert.convert(early, runtime, tmp_path, equal_length=equal_length)
@@ -288,7 +295,7 @@ def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
 
 def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> None:
     [run] = study.runs
-    export(study, run, RECIPE, "onnxruntime", tmp_path / "model")
+    export(study, run, Variant.parse(RECIPE, "onnxruntime"), tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"model.onnx", "model-2.onnx", "model-3.onnx"} < names
     assert bundle.read(tmp_path / "model").recipe == RECIPE

@@ -19,8 +19,9 @@ from tsc_lib.energy.cputime import CpuTime, watts_per_core
 from tsc_lib.energy.opcount import Operation, model_energy
 from tsc_lib.energy.perf import Perf
 from tsc_lib.models.compressed import count_macs
+from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.models.transformer import Transformer
+from tsc_lib.models.transformer import LayerConfig, Ranks, Transformer
 from tsc_lib.models.zoo import config_of
 from tsc_lib.study.operations import operations
 
@@ -332,9 +333,14 @@ def test_modelled_energy_is_operations_times_picojoules():
 
 SHAPES = {
     "whole": {},
-    "fewer layers": {"heads": (8, 3), "d_ff": (16, 256)},
-    "narrow": {"d_model": 3, "position_width": 32, "position_channels": (0, 5, 31)},
-    "low rank": {"heads": (8, 3), "d_ff": (16, 256), "ranks": ((2, 0, 4, 5, 6, 7), (0, 0, 0, 1, 9, 0))},
+    "fewer layers": {"layers": (LayerConfig(8, 16), LayerConfig(3, 256))},
+    "narrow": {"d_model": 3, "embedding": PatchEmbeddingConfig(8, 1, 32, (0, 5, 31))},
+    "low rank": {
+        "layers": (
+            LayerConfig(8, 16, Ranks(query=2, value=4, out=5, expand=6, contract=7)),
+            LayerConfig(3, 256, Ranks(out=1, expand=9)),
+        )
+    },
 }
 
 
@@ -342,11 +348,13 @@ SHAPES = {
 @pytest.mark.parametrize("name", ["T1", "T2"])
 def test_operations_are_those_that_run(name, shape):
     config = config_of(name, 3, 5)
-    config = dataclasses.replace(config, heads=(2, *config.heads[1:]), d_ff=(*config.d_ff[1:], 40))
+    first, *others, last = config.layers
+    first, last = dataclasses.replace(first, heads=2), dataclasses.replace(last, d_ff=40)
+    config = dataclasses.replace(config, layers=(first, *others, last))
     config = dataclasses.replace(config, **SHAPES[shape])
     macs = sum(o.macs for o in operations(config, 100))
     assert macs == count_macs(Transformer(config), 100)
     assert sum(o.macs for o in operations(config, 100, batch_size=7)) == 7 * macs
     weights = sum(o.weights for o in operations(config, 100))
-    norms_and_token = (4 * len(config.heads) + 1) * config.d_model
+    norms_and_token = (4 * len(config.layers) + 1) * config.d_model
     assert weights + norms_and_token == sum(p.numel() for p in Transformer(config).parameters())

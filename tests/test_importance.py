@@ -14,10 +14,22 @@ from tsc_lib.compress import importance as measure
 from tsc_lib.compress.surgery import keep
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.training import TrainSpec
 
-CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3), d_ff=(12, 20, 8), d_hidden=16)
+HEADS, NEURONS = (4, 2, 3), (12, 20, 8)
+CONFIG = TransformerConfig(2, 3, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, HEADS, NEURONS)), 16)
+
+
+def heads_of(model: CompressedModel) -> tuple[int, ...]:
+    """Heads of every layer."""
+    return tuple(layer.heads for layer in model.network.config.layers)
+
+
+def neurons_of(model: CompressedModel) -> tuple[int, ...]:
+    """Feed-forward neurons of every layer."""
+    return tuple(layer.d_ff for layer in model.network.config.layers)
 
 
 def split_of(n: int, seed: int, equal: bool) -> Split:
@@ -45,8 +57,8 @@ def model() -> CompressedModel:
 def test_taylor_is_the_weights_times_their_gradients(model: CompressedModel, context: TrainingContext) -> None:
     """The sum over the weights that read a part, for each series alone: what removal changes to first order."""
     network = model.network
-    heads = [torch.zeros(n) for n in CONFIG.heads]
-    neurons = [torch.zeros(n) for n in CONFIG.d_ff]
+    heads = [torch.zeros(n) for n in HEADS]
+    neurons = [torch.zeros(n) for n in NEURONS]
     for series, y in zip(context.train.x, context.train.y, strict=True):
         network.zero_grad()
         F.cross_entropy(network(torch.from_numpy(series)[None]), torch.tensor([int(y)])).backward()
@@ -81,7 +93,7 @@ def test_activation_is_the_size_of_what_a_part_adds(model: CompressedModel, cont
     first = network.layers[0]
     found = measure.activation(network, context)
     for module, weight, columns, ours in (
-        (first.attention, first.attention.out.weight, slice(4, 8), found.heads[0][1]),
+        (first.attention.out, first.attention.out.weight, slice(4, 8), found.heads[0][1]),
         (first.feed_forward, first.feed_forward.contract.weight, slice(7, 8), found.neurons[0][7]),
     ):
         given: list[torch.Tensor] = []
@@ -104,7 +116,7 @@ def test_activation_is_the_size_of_what_a_part_adds(model: CompressedModel, cont
 def test_influence_is_how_far_a_layer_turns_its_input(model: CompressedModel, context: TrainingContext) -> None:
     network = model.network
     stream: list[tuple[torch.Tensor, torch.Tensor]] = []
-    network.layers[1].register_forward_hook(lambda _, given, output: stream.append((given[0], output)))
+    network.layers[1].register_forward_hook(lambda _, given, output: stream.append((given[0], output[0])))
     with torch.no_grad():
         for series in context.train.x:
             network(torch.from_numpy(series)[None])
@@ -136,8 +148,8 @@ def test_removal_keeps_the_most_important(
     [evidence] = apply(model, f"prune({criterion}, 0.5, both, {scope})", context).evidence
     found = measure.CRITERIA[criterion](model.network, context)
     for part, sizes, importance in (
-        ("heads", CONFIG.heads, found.heads),
-        ("neurons", CONFIG.d_ff, found.neurons),
+        ("heads", HEADS, found.heads),
+        ("neurons", NEURONS, found.neurons),
     ):
         kept = evidence.details[part]
         counts = [len(indices) for indices in kept]
@@ -157,8 +169,8 @@ def test_globally_the_weak_layer_loses_most_and_never_all(model: CompressedModel
         feed_forward.expand.weight[2:] *= 1e-3
         feed_forward.contract.weight[:, 2:] *= 1e-3
     pruned = apply(model, "prune(l2, 0.4, neurons, global)", context)
-    assert pruned.network.config.d_ff == (12, 4, 8)
-    assert pruned.network.config.heads == CONFIG.heads
+    assert neurons_of(pruned) == (12, 4, 8)
+    assert heads_of(pruned) == HEADS
     with torch.no_grad():
         for layer in model.network.layers:
             layer.feed_forward.expand.weight.fill_(1)
@@ -166,22 +178,22 @@ def test_globally_the_weak_layer_loses_most_and_never_all(model: CompressedModel
         model.network.layers[0].feed_forward.expand.weight.fill_(1e-6)
         model.network.layers[0].feed_forward.contract.weight.fill_(1e-6)
     pruned = apply(model, "prune(l1, 0.99, neurons, global)", context)
-    assert pruned.network.config.d_ff == (1, 1, 1)
+    assert neurons_of(pruned) == (1, 1, 1)
 
 
 def test_only_the_named_part_is_removed(model: CompressedModel, context: TrainingContext) -> None:
     heads = apply(model, "prune(activation, 0.5, heads)", context)
-    assert (heads.network.config.heads, heads.network.config.d_ff) == ((2, 1, 1), CONFIG.d_ff)
+    assert (heads_of(heads), neurons_of(heads)) == ((2, 1, 1), NEURONS)
     assert heads.evidence[0].details["neurons"][0] == list(range(12))
     neurons = apply(model, "prune(activation, 0.5, neurons)", context)
-    assert (neurons.network.config.heads, neurons.network.config.d_ff) == (CONFIG.heads, (6, 10, 4))
+    assert (heads_of(neurons), neurons_of(neurons)) == (HEADS, (6, 10, 4))
 
 
 def test_widths_are_rounded_up_to_a_multiple(model: CompressedModel, context: TrainingContext) -> None:
     """Heads are 4 wide: two of them make a multiple of 8."""
     pruned = apply(model, "prune(l1, 0.75, multiple=8)", context)
-    assert pruned.network.config.heads == (2, 2, 2)
-    assert pruned.network.config.d_ff == (8, 8, 8)
+    assert heads_of(pruned) == (2, 2, 2)
+    assert neurons_of(pruned) == (8, 8, 8)
     with pytest.raises(NoEffect, match="changed nothing"):
         apply(model, "prune(l1, 0.5, multiple=64)", context)
 
@@ -206,7 +218,7 @@ def test_importance_sees_train_alone_and_only_so_much_of_it(
     assert torch.equal(first.channels, second.channels)
     monkeypatch.setattr(measure, "OBSERVED", 7)
     seen: list[int] = []
-    hook = model.network.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    hook = model.network.embedding.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     few = measure.CRITERIA[criterion](model.network, context)
     hook.remove()
     assert sum(seen) == 7
@@ -230,7 +242,7 @@ def test_gradual_removal_ends_where_one_shot_ends(model: CompressedModel, contex
     assert made.network.config == once.network.config
     [evidence] = made.evidence
     assert [len(history) for history in evidence.details["histories"]] == [1, 1]
-    for part, sizes in (("heads", CONFIG.heads), ("neurons", CONFIG.d_ff)):
+    for part, sizes in (("heads", HEADS), ("neurons", NEURONS)):
         for kept, n in zip(evidence.details[part], sizes, strict=True):
             assert kept == sorted(set(kept)) and kept[-1] < n
     still = apply(model, "gradual(l1, 0.5, 2, 1)", dataclasses.replace(context, settings=TrainSpec(batch_size=90)))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, check_length
+from tsc_lib.models.embedding import MAX_TOKENS, PatchEmbeddingConfig
+from tsc_lib.models.token_reduction import TokenReduction
+from tsc_lib.models.transformer import EarlyExit, LayerConfig, Ranks, Transformer, TransformerConfig, check_length
 from tsc_lib.models.zoo import build
 
 
@@ -44,17 +48,41 @@ def test_what_lies_in_the_padding_does_not_matter() -> None:
 
 
 def test_layers_may_differ_in_width() -> None:
-    config = TransformerConfig(1, 2, 8, 32, 4, heads=(1, 8), d_ff=(5, 256), d_hidden=16)
+    config = TransformerConfig(1, 2, PatchEmbeddingConfig(8), 32, 4, (LayerConfig(1, 5), LayerConfig(8, 256)), 16)
     model = Transformer(config)
     assert model.layers[0].attention.query.weight.shape == (4, 32)
     assert model(torch.zeros(1, 1, 16)).shape == (1, 2)
 
 
 def test_impossible_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 layers and d_ff 1"):
-        TransformerConfig(1, 2, 8, 32, 4, heads=(1, 1), d_ff=(1,), d_hidden=16)
+    with pytest.raises(ValueError, match="needs a layer"):
+        TransformerConfig(1, 2, PatchEmbeddingConfig(8), 32, 4, (), 16)
     with pytest.raises(ValueError, match="at least 1"):
-        TransformerConfig(1, 2, 8, 32, 4, heads=(0,), d_ff=(1,), d_hidden=16)
+        LayerConfig(heads=0, d_ff=1)
+    with pytest.raises(ValueError, match="at least 1"):
+        PatchEmbeddingConfig(0)
+    with pytest.raises(ValueError, match="3 columns of positions do not fit 32 channels"):
+        TransformerConfig(1, 2, PatchEmbeddingConfig(8, 1, 64, (0, 1, 2)), 32, 4, (LayerConfig(1, 1),), 16)
+
+
+def test_a_configuration_survives_json() -> None:
+    config = TransformerConfig(
+        channels=1,
+        classes=2,
+        embedding=PatchEmbeddingConfig(16, 2, 12, tuple(range(8))),
+        d_model=8,
+        head_dim=4,
+        layers=(
+            LayerConfig(2, 8, reduction=TokenReduction("merge", 0.5)),
+            LayerConfig(1, 5, Ranks(query=2, contract=1)),
+        ),
+        d_hidden=8,
+        exits=(EarlyExit(1, 0.75),),
+    )
+    stored = json.loads(json.dumps(config.to_json()))
+    assert TransformerConfig.from_json(stored) == config
+    assert stored["layers"][1]["ranks"]["query"] == 2 and stored["embedding"]["kind"] == "patches"
+    assert config.count_tokens(100) == (6, 3, 3) and config.is_factorised and config.stage_ends == (1, 2)
 
 
 @pytest.mark.parametrize("length", [1, 7])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -13,17 +12,18 @@ from torch.nn import functional as F
 
 from tsc_lib import data, runtimes
 from tsc_lib.compress import NoEffect, TrainingContext, apply
-from tsc_lib.compress.surgery import lengthen_patches
+from tsc_lib.compress.patch import lengthen_patches
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
-from tsc_lib.models.transformer import MAX_TOKENS, Transformer, TransformerConfig, length_limits, sinusoidal_positions
+from tsc_lib.models.embedding import MAX_TOKENS, PatchEmbeddingConfig, sinusoidal_positions
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.study.operations import operations
 from tsc_lib.training import TrainSpec
 
-CONFIG = TransformerConfig(3, 3, 8, 16, 4, heads=(4, 2), d_ff=(32, 24), d_hidden=32)
+CONFIG = TransformerConfig(3, 3, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, (4, 2), (32, 24))), 32)
 
 
 @pytest.fixture
@@ -51,37 +51,38 @@ def test_the_layers_read_every_third_of_the_tokens_that_they_read_before(model: 
     kept = [0, 3, 6]  # the class token and the last of three patches each
     short = model.network
     with torch.inference_mode():
-        tokens = torch.cat([short.class_token.expand(5, -1, -1), short.embed(x).transpose(1, 2)], dim=1)
-        y = (tokens + short.positions[: tokens.shape[1]])[:, kept]
+        tokens, mask = short.embedding(x)
+        assert mask is None
+        y = tokens[:, kept]
         for layer in short.layers:
-            y = layer(y, None)
+            y, _ = layer(y, None)
         expected = short.classify(F.relu(short.hidden(y[:, 0])))
         torch.testing.assert_close(longer(x), expected, atol=1e-5, rtol=0)
 
 
 def test_equal_patches_are_embedded_as_one_of_them(model: CompressedModel) -> None:
-    longer = lengthen_patches(model.network, 3)
+    short, longer = (each.embedding.convolution for each in (model.network, lengthen_patches(model.network, 3)))
     patch = torch.randn(4, 3, 8)
     with torch.inference_mode():
-        torch.testing.assert_close(longer.embed(patch.repeat(1, 1, 3)), model.network.embed(patch))
-        by_hand = 2 * model.network.embed.weight.sum((1, 2)) + model.network.embed.bias
-        torch.testing.assert_close(longer.embed(torch.full((1, 3, 24), 2.0))[0, :, 0], by_hand)
+        torch.testing.assert_close(longer(patch.repeat(1, 1, 3)), short(patch))
+        by_hand = 2 * short.weight.sum((1, 2)) + short.bias
+        torch.testing.assert_close(longer(torch.full((1, 3, 24), 2.0))[0, :, 0], by_hand)
 
 
 def test_positions_are_those_of_the_old_tokens_as_far_as_series_may_go(model: CompressedModel) -> None:
     table = sinusoidal_positions(6 * MAX_TOKENS + 1, 16)
-    positions = lengthen_patches(lengthen_patches(model.network, 3), 2).positions
+    positions = lengthen_patches(lengthen_patches(model.network, 3), 2).embedding.positions
     assert positions.shape == (MAX_TOKENS + 1, 16)
     torch.testing.assert_close(positions[[0, 1, 2, -1]], table[[0, 6, 12, 6 * MAX_TOKENS]], rtol=0, atol=0)
 
 
 def test_doubling_twice_is_quadrupling(model: CompressedModel) -> None:
     twice, once = lengthen_patches(lengthen_patches(model.network, 2), 2), lengthen_patches(model.network, 4)
-    assert twice.config == once.config and (once.config.patch, once.config.position_stride) == (32, 4)
+    assert twice.config == once.config and once.config.embedding == PatchEmbeddingConfig(32, 4)
     x = torch.randn(4, 3, 70)
     with torch.inference_mode():
         torch.testing.assert_close(twice(x), once(x))
-    assert length_limits(once.config) == (1, 32 * (MAX_TOKENS + 1) - 1)
+    assert once.config.embedding.length_limits == (1, 32 * (MAX_TOKENS + 1) - 1)
 
 
 def test_the_tokens_are_halved_and_counted_right(
@@ -99,7 +100,7 @@ def test_the_tokens_are_halved_and_counted_right(
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(x), made.network(x), rtol=0, atol=0)
     fresh = apply(made, "student(1, 2, 8, 16, 8)", unequal)
-    assert fresh.network.config.position_stride == 1
+    assert fresh.network.config.embedding.position_stride == 1
 
 
 def test_a_padded_series_has_the_logits_that_it_has_alone(model: CompressedModel, unequal: TrainingContext) -> None:
@@ -153,4 +154,4 @@ def test_what_cannot_be_lengthened_is_said_in_a_sentence(model: CompressedModel,
     with pytest.raises(UserError, match="patch works on fp32 weights, but the model is int8 dynamic"):
         apply(model, "int8(dynamic) > patch(16)", unequal)
     with pytest.raises(ValueError, match="must be at least 1"):
-        dataclasses.replace(CONFIG, position_stride=0)
+        PatchEmbeddingConfig(8, position_stride=0)

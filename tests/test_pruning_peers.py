@@ -14,7 +14,8 @@ import torch
 from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.training import TrainSpec
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "pruning_peers.py"
@@ -34,7 +35,7 @@ def peers() -> ModuleType:
 def model() -> CompressedModel:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 4), d_ff=(24, 24), d_hidden=16)
+    config = TransformerConfig(2, 3, PatchEmbeddingConfig(8), 16, 4, (LayerConfig(4, 24),) * 2, 16)
     return CompressedModel(Transformer(config).eval(), reference_length=40)
 
 
@@ -53,7 +54,7 @@ def test_whole_heads_and_neurons_go_and_the_macs_are_ours(
     slopes = peers.gradients(model.network, context)
     theirs = peers.torch_pruned(model.network, importance, 0.5, 40, slopes)
     assert theirs.config == ours.config and count_macs(theirs, 40) == count_macs(ours, 40)
-    assert model.network.config.heads == (4, 4)
+    assert [layer.heads for layer in model.network.config.layers] == [4, 4]
     for before, after in zip(model.network.layers, theirs.layers, strict=True):
         rows = [
             kept(getattr(before.attention, n).weight, getattr(after.attention, n).weight) for n in ("query", "value")

@@ -27,8 +27,9 @@ from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import DataSpec
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
+from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import InferenceTransformer, sources
 from tsc_lib.runtimes.inductor.convert import ROWS_AT_ONCE, rounded
@@ -42,7 +43,7 @@ from tsc_lib.training import TrainSpec, classify, evaluator
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
 )
-CONFIG = TransformerConfig(1, 2, 8, 16, 4, heads=(4, 2), d_ff=(32, 24), d_hidden=32)
+CONFIG = TransformerConfig(1, 2, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, (4, 2), (32, 24))), 32)
 LINEARS = 2 * 4 + 3  # of the lean form: three projections in one, and in the last layer in two; the classifier
 
 

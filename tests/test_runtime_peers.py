@@ -16,7 +16,8 @@ import torch._inductor.config
 from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, save_model
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.training import TrainSpec
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -48,7 +49,7 @@ def test_plain_runtimes_classify_as_eager_does(plain: ModuleType, tmp_path: Path
         pytest.importorskip(runtime)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = TransformerConfig(1, 3, 8, 16, 4, heads=(4, 4), d_ff=(32, 32), d_hidden=32)
+    config = TransformerConfig(1, 3, PatchEmbeddingConfig(8), 16, 4, (LayerConfig(4, 32),) * 2, 32)
     rng = np.random.default_rng(0)
     split = Split([rng.normal(size=(1, 40)).astype(np.float32) for _ in range(48)], rng.integers(0, 3, 48))
     context = TrainingContext(split, split, equal_length, TrainSpec(), seed=0)

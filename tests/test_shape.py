@@ -12,16 +12,19 @@ from torch.nn import functional as F
 
 from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.compress.importance import CRITERIA, influence
-from tsc_lib.compress.lowrank import factorised, names
+from tsc_lib.compress.lowrank import LINEARS, factorise
 from tsc_lib.compress.surgery import keep_channels, survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, Evidence, count_macs, load_model, save_model
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Ranks, Transformer, TransformerConfig
 from tsc_lib.study.operations import operations
 from tsc_lib.training import TrainSpec
 
-CONFIG = TransformerConfig(1, 3, 8, 16, 4, heads=(4, 2, 3, 4), d_ff=(12, 20, 8, 64), d_hidden=16)
+CONFIG = TransformerConfig(
+    1, 3, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, (4, 2, 3, 4), (12, 20, 8, 64))), 16
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +53,14 @@ def logits_of(network: Transformer) -> torch.Tensor:
 class Nothing(nn.Module):
     """A layer that passes on what it is given."""
 
-    reduction = None
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        return x
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return x, mask
 
 
 def test_a_layer_that_does_nothing_can_go(model: CompressedModel, context: TrainingContext) -> None:
     made = apply(model, "layers(2, even)", context)
     assert made.evidence[0].details["layers"] == [0, 3]
-    assert (made.network.config.heads, made.network.config.d_ff) == ((4, 4), (12, 64))
+    assert made.network.config.layers == (LayerConfig(4, 12), LayerConfig(4, 64))
     model.network.layers[1], model.network.layers[2] = Nothing(), Nothing()
     torch.testing.assert_close(logits_of(made.network), logits_of(model.network))
 
@@ -106,10 +107,10 @@ def test_a_narrow_model_is_the_wide_one_without_the_other_channels(model: Compre
     gone = torch.ones(16, dtype=torch.bool)
     gone[channels] = False
     with torch.no_grad():
-        model.network.embed.weight[gone] = 0
-        model.network.embed.bias[gone] = 0
-        model.network.class_token[..., gone] = 0
-        model.network.positions[:, gone] = 0
+        model.network.embedding.convolution.weight[gone] = 0
+        model.network.embedding.convolution.bias[gone] = 0
+        model.network.embedding.class_token[..., gone] = 0
+        model.network.embedding.positions[:, gone] = 0
     for layer in model.network.layers:
         layer.attention_norm = NormOverSome(layer.attention_norm, channels)
         layer.feed_forward_norm = NormOverSome(layer.feed_forward_norm, channels)
@@ -125,14 +126,16 @@ def test_width_keeps_the_most_important_channels(
     kept, scores = evidence.details["channels"], CRITERIA[criterion](model.network, context).channels
     gone = sorted(set(range(16)) - set(kept))
     assert len(kept) == 6 and scores[kept].min() >= scores[gone].max()
-    assert made.network.config.position_channels == tuple(kept)
-    torch.testing.assert_close(made.network.positions, model.network.positions[:, kept], rtol=0, atol=0)
+    assert made.network.config.embedding.position_channels == tuple(kept)
+    torch.testing.assert_close(
+        made.network.embedding.positions, model.network.embedding.positions[:, kept], rtol=0, atol=0
+    )
 
 
 def test_a_model_can_be_narrowed_twice(model: CompressedModel, tmp_path: Path) -> None:
     twice = keep_channels(keep_channels(model.network, torch.tensor([1, 2, 5, 8])), torch.tensor([0, 3]))
     once = keep_channels(model.network, torch.tensor([1, 8]))
-    assert twice.config == once.config and (once.config.position_width, once.config.position_channels) == (16, (1, 8))
+    assert twice.config == once.config and once.config.embedding == PatchEmbeddingConfig(8, 1, 16, (1, 8))
     torch.testing.assert_close(logits_of(twice), logits_of(once), rtol=0, atol=0)
     save_model(CompressedModel(twice, 40), tmp_path)
     loaded = load_model(tmp_path).network
@@ -142,10 +145,14 @@ def test_a_model_can_be_narrowed_twice(model: CompressedModel, tmp_path: Path) -
 
 def test_full_rank_changes_no_logit(model: CompressedModel) -> None:
     state = model.network.state_dict()
-    ranks = [[min(state[f"{name}.weight"].shape) for name in names(layer)] for layer in range(4)]
-    ranks[1][2] = 0  # this one stays whole
+    full = [
+        {name: min(state[f"layers.{layer}.{path}.weight"].shape) for name, path in LINEARS.items()}
+        for layer in range(4)
+    ]
+    full[1]["value"] = 0  # this one stays whole
+    ranks = [Ranks(**of_layer) for of_layer in full]
     torch.testing.assert_close(
-        logits_of(factorised(model.network, ranks)), logits_of(model.network), rtol=1e-4, atol=1e-5
+        logits_of(factorise(model.network, ranks)), logits_of(model.network), rtol=1e-4, atol=1e-5
     )
 
 

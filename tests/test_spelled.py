@@ -11,16 +11,17 @@ from torch import nn
 
 from tsc_lib import runtimes
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.transformer import Attention, Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import Attention, LayerConfig, Ranks, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, largest_score
 from tsc_lib.runtimes.graph import InferenceTransformer
 from tsc_lib.runtimes.linear_ops import affine
 
-RANKS = {"query": 2, "key": 0, "value": 0, "out": 0}
+RANKS = Ranks(query=2)
 
 
-def attention_of(ranks: dict[str, int]) -> tuple[Attention, nn.LayerNorm]:
+def attention_of(ranks: Ranks) -> tuple[Attention, nn.LayerNorm]:
     """Attention and the norm before it, with all their weights at random."""
     torch.manual_seed(0)
     attention, norm = Attention(12, 3, 4, ranks), nn.LayerNorm(12)
@@ -32,12 +33,12 @@ def attention_of(ranks: dict[str, int]) -> tuple[Attention, nn.LayerNorm]:
 
 def scores(attention: Attention, tokens: torch.Tensor) -> torch.Tensor:
     """Every score (heads, tokens, tokens) of tokens (tokens, d_model)."""
-    q, k, _ = attention.project(tokens[None])
+    _, q, k = attention(tokens[None], None)
     return (q @ k.transpose(2, 3))[0] * attention.head_dim**-0.5
 
 
-@pytest.mark.parametrize("ranks", [dict.fromkeys(RANKS, 0), RANKS], ids=["whole", "factorised"])
-def test_no_score_exceeds_what_the_weights_prove(ranks: dict[str, int]) -> None:
+@pytest.mark.parametrize("ranks", [Ranks(), RANKS], ids=["whole", "factorised"])
+def test_no_score_exceeds_what_the_weights_prove(ranks: Ranks) -> None:
     attention, norm = attention_of(ranks)
     with torch.no_grad():
         bound = largest_score(attention, norm)
@@ -50,7 +51,7 @@ def test_no_score_exceeds_what_the_weights_prove(ranks: dict[str, int]) -> None:
 
 
 def test_the_bound_is_reached_where_all_is_aligned() -> None:
-    attention, norm = Attention(4, 1, 4, dict.fromkeys(RANKS, 0)), nn.LayerNorm(4, eps=0.0)
+    attention, norm = Attention(4, 1, 4), nn.LayerNorm(4, eps=0.0)
     with torch.no_grad():
         for linear in (attention.query, attention.key):
             assert isinstance(linear, nn.Linear)
@@ -64,7 +65,7 @@ def network_of(scale: float) -> Transformer:
     """Four layers; `scale` multiplies the queries of the third."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = TransformerConfig(1, 3, 8, 16, 4, heads=(4,) * 4, d_ff=(32,) * 4, d_hidden=32)
+    config = TransformerConfig(1, 3, PatchEmbeddingConfig(8), 16, 4, (LayerConfig(4, 32),) * 4, 32)
     network = Transformer(config).eval()
     with torch.no_grad():
         network.layers[2].attention.query.weight.mul_(scale)

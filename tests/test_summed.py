@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes.attention_elementwise import (
     BF16,
     FP32,
@@ -84,7 +85,7 @@ def test_wide_heads_and_large_scores_are_told_apart() -> None:
     def attentions(width: int, scale: float) -> list[tuple[bool, bool]]:
         torch.manual_seed(0)
         network = Transformer(
-            TransformerConfig(1, 3, 8, 16, width, heads=(16 // width,) * 3, d_ff=(32,) * 3, d_hidden=32)
+            TransformerConfig(1, 3, PatchEmbeddingConfig(8), 16, width, (LayerConfig(16 // width, 32),) * 3, 32)
         )
         with torch.no_grad():
             network.layers[1].attention.query.weight.mul_(scale)

@@ -14,8 +14,9 @@ from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
-from tsc_lib.models.token_reduction import kept, reduced
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.token_reduction import TokenReduction, reduce_tokens
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.runtimes.inductor.convert import Bf16
@@ -23,7 +24,7 @@ from tsc_lib.study.operations import operations
 from tsc_lib.training import TrainSpec
 
 LENGTHS = (96, 8, 20, 47, 63, 80, 72, 15)
-CONFIG = TransformerConfig(2, 3, 8, 16, 4, heads=(4, 2, 3), d_ff=(32, 24, 16), d_hidden=32)
+CONFIG = TransformerConfig(2, 3, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, (4, 2, 3), (32, 24, 16))), 32)
 RECIPES = ["merge(0.5)", "merge(0.6, 1)", "drop(0.3)", "drop(0.7, 1) > merge(0.5)", "merge(0.6, 1) > drop(0.7)"]
 
 
@@ -89,10 +90,10 @@ def state_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_tokens_that_the_class_token_looks_at_stay() -> None:
     x = torch.tensor([[[1.0, 0.0], [0.25, 5.0], [3.0, 0.0], [-1.0, 9.0], [2.0, 1.0]]])
-    left, mask = reduced(x, None, *state_of(x), 1.0, ("drop", 0.5))
+    left, mask = reduce_tokens(x, None, *state_of(x), 1.0, TokenReduction("drop", 0.5))
     assert left[0].tolist() == [[1.0, 0.0], [3.0, 0.0], [2.0, 1.0]] and mask is None
     real = torch.tensor([True, True, False, True, True])[None, None, None]
-    left, mask = reduced(x, real, *state_of(x), 1.0, ("drop", 0.5))
+    left, mask = reduce_tokens(x, real, *state_of(x), 1.0, TokenReduction("drop", 0.5))
     assert left[0].tolist() == [[1.0, 0.0], [2.0, 1.0], [0.25, 5.0]]
     assert mask is not None and mask.flatten().tolist() == [0.0, 0.0, 0.0]
 
@@ -100,13 +101,13 @@ def test_the_tokens_that_the_class_token_looks_at_stay() -> None:
 def test_the_most_similar_tokens_are_merged_to_their_mean_by_weight() -> None:
     a, b = [1.0, 2.0], [-3.0, 0.5]
     x = torch.tensor([[[9.0, 9.0], a, b, b, [2.0, 4.0]]])  # a is like the last, b like its neighbour
-    left, mask = reduced(x, None, *state_of(x), 1.0, ("merge", 0.75))
+    left, mask = reduce_tokens(x, None, *state_of(x), 1.0, TokenReduction("merge", 0.75))
     assert left.shape == (1, 4, 2)
-    left, mask = reduced(x, None, *state_of(x), 1.0, ("merge", 0.5))
+    left, mask = reduce_tokens(x, None, *state_of(x), 1.0, TokenReduction("merge", 0.5))
     torch.testing.assert_close(left[0], torch.tensor([[9.0, 9.0], b, [1.5, 3.0]]))
     torch.testing.assert_close(mask.flatten().exp(), torch.tensor([1.0, 2.0, 2.0]))
     weights = torch.tensor([1.0, 3.0, 1.0, 1.0, 1.0]).log()[None, None, None]
-    left, mask = reduced(x, weights, *state_of(x), 1.0, ("merge", 0.5))
+    left, mask = reduce_tokens(x, weights, *state_of(x), 1.0, TokenReduction("merge", 0.5))
     torch.testing.assert_close(left[0], torch.tensor([[9.0, 9.0], b, [1.25, 2.5]]))
     torch.testing.assert_close(mask.flatten().exp(), torch.tensor([1.0, 2.0, 4.0]))
 
@@ -115,12 +116,12 @@ def test_merging_tokens_that_are_the_same_changes_nothing() -> None:
     """They attend alike and, merged, are attended to as often as before."""
     torch.manual_seed(0)
     network, merging = (
-        Transformer(TransformerConfig(1, 3, 8, 16, 4, (4, 4), (32, 32), 32, reductions=reductions)).eval()
-        for reductions in (None, (("merge", 0.5), None))
+        Transformer(TransformerConfig(1, 3, PatchEmbeddingConfig(8), 16, 4, (first, LayerConfig(4, 32)), 32)).eval()
+        for first in (LayerConfig(4, 32), LayerConfig(4, 32, reduction=TokenReduction("merge", 0.5)))
     )
     merging.load_state_dict(network.state_dict())
     for each in (network, merging):
-        each.positions[1:] = 0
+        each.embedding.positions[1:] = 0
     x = torch.randn(3, 1, 8).repeat(1, 1, 6)
     with torch.inference_mode():
         torch.testing.assert_close(merging(x), network(x), rtol=0, atol=1e-5)
@@ -162,7 +163,7 @@ def test_work_is_counted_right_and_survives_the_disk(
     torch.testing.assert_close(logits_alone(loaded, context), logits_alone(made.network, context), rtol=0, atol=0)
     counted = sum(o.macs for o in operations(made.network.config, 96))
     assert counted == count_macs(made.network, 96) == made.evidence[-1].macs_after < made.evidence[0].macs_before
-    assert made.evidence[-1].details["tokens"][-1] == made.network.config.tokens_of(96)[-1] < 12
+    assert made.evidence[-1].details["tokens"][-1] == made.network.config.count_tokens(96)[-1] < 12
 
 
 def test_what_is_left_can_be_trained(model: CompressedModel, context: TrainingContext) -> None:
@@ -174,7 +175,7 @@ def test_what_is_left_can_be_trained(model: CompressedModel, context: TrainingCo
 
 @pytest.mark.parametrize(("tokens", "keep", "left"), [(12, 0.5, 6), (13, 0.5, 7), (10, 0.3, 3), (1, 0.5, 1)])
 def test_shares_are_rounded_up(tokens: int, keep: float, left: int) -> None:
-    assert kept(tokens, keep) == left
+    assert TokenReduction("drop", keep).count_kept(tokens) == left
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import torch
 from tsc_lib import data
 from tsc_lib.data import Dataset, Split
 from tsc_lib.models.compressed import load_model
-from tsc_lib.models.transformer import Transformer, TransformerConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.training import TrainSpec, best_epoch, fit
@@ -27,7 +28,7 @@ def italy() -> Dataset:
 def small(seed: int = 0) -> Transformer:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    return Transformer(TransformerConfig(1, 2, 8, 8, 4, heads=(2,), d_ff=(8,), d_hidden=8))
+    return Transformer(TransformerConfig(1, 2, PatchEmbeddingConfig(8), 8, 4, (LayerConfig(2, 8),), 8))
 
 
 def train(dataset: Dataset, spec: TrainSpec = SPEC, checkpoint: Path | None = None, stop_after: int | None = None):

@@ -63,7 +63,7 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
 
         def told(sweeps: int) -> list[dict[str, Any]]:
             profiled = session(folder / MODEL, 1, optimized=optimized, profile=Path(temporary) / "profile")
-            predict = OnnxRuntimePredictor(profiled, description_of(folder)["config"]["patch"], 1)
+            predict = OnnxRuntimePredictor(profiled, description_of(folder)["stride"], 1)
             for _ in range(sweeps):
                 for call in calls:
                     predict(call.x, call.lengths)

@@ -26,12 +26,12 @@ from sklearn.linear_model import LogisticRegression
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets
-from tsc_lib.compress.surgery import rebuilt
+from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, macs_by_exit
-from tsc_lib.models.early_exit import parts_of
-from tsc_lib.models.transformer import Transformer
+from tsc_lib.models.early_exit import split_at_exits
+from tsc_lib.models.transformer import EarlyExit, Transformer
 from tsc_lib.runtimes.cascade import confidence
 
 BATCH = 256
@@ -83,10 +83,10 @@ class Exits(Step):
         if model.number_format != "fp32":
             raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
         config = model.network.config
-        places = list(config.places[:-1])
-        if self.layer >= len(config.heads) or self.layer in places:
+        places = [each.layer for each in config.exits]
+        if self.layer >= len(config.layers) or self.layer in places:
             raise UserError(
-                f"there is no room for an exit after layer {self.layer} of {len(config.heads)}"
+                f"there is no room for an exit after layer {self.layer} of {len(config.layers)}"
                 + (f", beside those after {', '.join(map(str, places))}" if places else "")
                 + "; choose a layer before the last that has none"
             )
@@ -100,8 +100,7 @@ class Exits(Step):
             head.weight.copy_(torch.from_numpy(weight))
             head.bias.copy_(torch.from_numpy(bias))
         _, logits = class_tokens(network, context.valid, context.equal_length)
-        assert network.config.exits is not None
-        thresholds = [threshold for _, threshold in network.config.exits]
+        thresholds = [each.threshold for each in network.config.exits]
         truth = context.valid.y
         before, left = leaving(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
         threshold = threshold_for(logits[index], before, truth, left > index, self.tolerance)
@@ -115,7 +114,7 @@ class Exits(Step):
         macs = macs_by_exit(network, model.reference_length)
         shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
         details = {
-            "layers": list(network.config.places[:-1]),
+            "layers": [each.layer for each in network.config.exits],
             "thresholds": thresholds,
             "valid_left": shares,
             "valid_macs": float(np.dot(shares, macs)),
@@ -136,19 +135,20 @@ def class_tokens(network: Transformer, split: Split, equal_length: bool) -> tupl
     logits : ndarray of shape (exits + 1, n, classes)
         The logits at each exit, and last the network's.
     """
-    parts, config = parts_of(network.eval(), network.config), network.config
-    tokens = [np.empty((len(split), config.d_model), np.float32) for _ in parts[1:]]
-    logits = np.empty((len(parts), len(split), config.classes), np.float32)
+    stages, config = split_at_exits(network.eval(), network.config), network.config
+    tokens = [np.empty((len(split), config.d_model), np.float32) for _ in stages[1:]]
+    logits = np.empty((len(stages), len(split), config.classes), np.float32)
     with torch.inference_mode():
         for batch in batches(split, BATCH, equal_length=equal_length):
             given = (batch.x,) if batch.lengths is None else (batch.x, batch.lengths)
             state = tuple(map(torch.from_numpy, given))
-            for index, part in enumerate(parts):
-                own, *rest = part(*state)
+            for index, stage in enumerate(stages):
+                own, *rest = stage(*state)
                 state = tuple(rest)
                 logits[index, batch.index] = own.numpy()
                 if rest:
-                    tokens[index][batch.index] = rest[0][:, 0].numpy()
+                    x, mask = (*rest, None)[:2]
+                    tokens[index][batch.index] = network.pool(x, mask).numpy()
     return tokens, logits
 
 
@@ -219,21 +219,20 @@ def threshold_for(
 def _with_exit(network: Transformer, index: int, layer: int, threshold: float) -> Transformer:
     """The network with one exit more, whose classifier is all zeros."""
     config = network.config
-    found = list(config.exits or ())
-    found.insert(index, (layer, threshold))
+    found = list(config.exits)
+    found.insert(index, EarlyExit(layer, threshold))
     heads = [head.state_dict() for head in network.exits]
     shape = config.classes, config.d_model
     heads.insert(index, {"weight": torch.zeros(shape), "bias": torch.zeros(config.classes)})
     state = {name: value for name, value in network.state_dict().items() if not name.startswith("exits.")}
     for number, head in enumerate(heads):
         state |= {f"exits.{number}.{name}": value for name, value in head.items()}
-    return rebuilt(dataclasses.replace(config, exits=tuple(found)), state)
+    return rebuild(dataclasses.replace(config, exits=tuple(found)), state)
 
 
 def _at_thresholds(network: Transformer, thresholds: list[float]) -> Transformer:
-    assert network.config.exits is not None
-    found = tuple((layers, new) for (layers, _), new in zip(network.config.exits, thresholds, strict=True))
-    return rebuilt(dataclasses.replace(network.config, exits=found), network.state_dict())
+    found = tuple(EarlyExit(old.layer, new) for old, new in zip(network.config.exits, thresholds, strict=True))
+    return rebuild(dataclasses.replace(network.config, exits=found), network.state_dict())
 
 
 def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:

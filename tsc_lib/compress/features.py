@@ -33,15 +33,15 @@ class Features:
     """
 
     def __init__(self, network: Transformer) -> None:
-        self.state = torch.empty(0)
+        self.state, self._pool = torch.empty(0), network.pool
         self._hook = network.layers[-1].register_forward_hook(self._keep)
 
     def close(self) -> None:
         """Watch the network no more."""
         self._hook.remove()
 
-    def _keep(self, layer: nn.Module, given: Any, tokens: Tensor) -> None:
-        self.state = tokens[:, 0]
+    def _keep(self, layer: nn.Module, given: Any, found: tuple[Tensor, Tensor | None]) -> None:
+        self.state = self._pool(*found)
 
 
 def features_of(model: CompressedModel, context: TrainingContext) -> Tensor:

@@ -78,7 +78,10 @@ class Gradual(Step):
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Remove and train in turn; the details list what was kept in the end, and the histories of the trainings."""
         whole = model.network.config
-        kept = {"heads": [list(range(n)) for n in whole.heads], "neurons": [list(range(n)) for n in whole.d_ff]}
+        kept = {
+            "heads": [list(range(layer.heads)) for layer in whole.layers],
+            "neurons": [list(range(layer.d_ff)) for layer in whole.layers],
+        }
         histories = []
         for number in range(1, self.steps + 1):
             model, found = remove(model, self.removal(number), context, whole)

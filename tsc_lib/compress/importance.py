@@ -63,8 +63,8 @@ def random(network: Transformer, context: TrainingContext) -> Importance:
     generator = torch.Generator().manual_seed(context.seed)
     config = network.config
     return Importance(
-        heads=[torch.rand(n, generator=generator) for n in config.heads],
-        neurons=[torch.rand(n, generator=generator) for n in config.d_ff],
+        heads=[torch.rand(n, generator=generator) for n in (layer.heads for layer in config.layers)],
+        neurons=[torch.rand(n, generator=generator) for n in (layer.d_ff for layer in config.layers)],
         channels=torch.rand(config.d_model, generator=generator),
     )
 
@@ -166,7 +166,7 @@ def neuron_importance(layer: EncoderLayer, p: int) -> Tensor:
 
 def channel_importance(network: Transformer, p: int) -> Tensor:
     """The p-norm (d_model,) of all weights that write a channel of the embedding or read it."""
-    parts = [network.embed.weight.detach().flatten(1), _weight(network.hidden).T]
+    parts = [network.embedding.channel_weights(), _weight(network.hidden).T]
     for layer in network.layers:
         assert isinstance(layer, EncoderLayer)
         attention, feed_forward = layer.attention, layer.feed_forward
@@ -219,31 +219,35 @@ def _flows(network: Transformer, context: TrainingContext, gradients: bool = Fal
     UserError
         If tokens become fewer on the way.
     """
-    if network.config.reductions is not None:
+    if any(layer.reduction is not None for layer in network.config.layers):
         raise UserError("importance is observed on all tokens of a series; put merge and drop after what uses it")
     network.eval()
+    layers = [layer for layer in network.layers if isinstance(layer, EncoderLayer)]
     sample, _ = context.sample(OBSERVED)
     for batch in batches(sample, BATCH, equal_length=context.equal_length):
         flow = _Flow()
-        lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
         hooks = []
-        for layer in network.layers:
-            assert isinstance(layer, EncoderLayer)
-            places = [(layer, flow.stream), (layer.attention.out, flow.heads), (layer.feed_forward, flow.between)]
-            for module, into in [*places, (layer.feed_forward.contract, flow.neurons)]:
+        for layer in layers:
+            for module, into in (
+                (layer.attention.out, flow.heads),
+                (layer.feed_forward, flow.between),
+                (layer.feed_forward.contract, flow.neurons),
+            ):
                 hooks.append(module.register_forward_pre_hook(lambda _, given, into=into: into.append(given[0])))
-        hooks.append(network.layers[-1].register_forward_hook(lambda *given, into=flow.stream: into.append(given[2])))
         try:
             with torch.set_grad_enabled(gradients):
-                logits = network(torch.from_numpy(batch.x), lengths)
+                lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
+                x, mask = network.embedding(torch.from_numpy(batch.x), lengths)
+                flow.stream.append(x)
+                for layer in layers:
+                    x, _ = layer(x, mask)
+                    flow.stream.append(x)
+                logits = network.classify_tokens(x, mask)
                 flow.loss = F.cross_entropy(logits, torch.from_numpy(sample.y[batch.index]), reduction="sum")
         finally:
             for hook in hooks:
                 hook.remove()
-        n, tokens, _ = flow.stream[0].shape
-        flow.valid = torch.ones(n, tokens, dtype=torch.bool)
-        if lengths is not None:
-            flow.valid = torch.arange(tokens) <= (lengths // network.config.patch).unsqueeze(1)
+        flow.valid = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask[:, 0, 0]
         yield flow
 
 

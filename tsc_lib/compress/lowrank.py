@@ -18,10 +18,16 @@ from torch import Tensor
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Details, Family, NoEffect, Step, percent
-from tsc_lib.compress.surgery import check_whole, rebuilt
+from tsc_lib.compress.surgery import check_whole, rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.transformer import LINEARS, Transformer
+from tsc_lib.models.transformer import WHOLE, Ranks, Transformer
+
+LINEARS = {
+    **{name: f"attention.{name}" for name in ("query", "key", "value", "out")},
+    **{name: f"feed_forward.{name}" for name in ("expand", "contract")},
+}
+"""Where an encoder layer has the linear layers that `Ranks` names, in its order."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +68,15 @@ class LowRank(Step):
         """Factorise; the details give the rank of every linear layer, 0 for one that stayed whole."""
         check_whole(model.network, "lowrank")
         state = model.network.state_dict()
-        ranks = []
-        for layer in range(len(model.network.layers)):
-            weights = [state[f"{name}.weight"] for name in names(layer)]
-            ranks.append([cheaper_rank(weight, self.energy) for weight in weights])
-        if not any(map(any, ranks)):
+        ranks = [
+            Ranks(**{n: cheaper_rank(state[f"layers.{i}.{path}.weight"], self.energy) for n, path in LINEARS.items()})
+            for i in range(len(model.network.layers))
+        ]
+        if all(of_layer == WHOLE for of_layer in ranks):
             raise NoEffect(f"lowrank({self.energy:g}) finds no linear layer that two factors would make cheaper")
-        network = factorised(model.network, ranks)
-        return dataclasses.replace(model, network=network), {"linears": list(LINEARS), "ranks": ranks}
-
-
-def names(layer: int) -> list[str]:
-    """The full names of `LINEARS` in an encoder layer."""
-    return [f"layers.{layer}.{'attention' if i < 4 else 'feed_forward'}.{name}" for i, name in enumerate(LINEARS)]
+        network = factorise(model.network, ranks)
+        details = {"linears": list(LINEARS), "ranks": [list(dataclasses.astuple(of_layer)) for of_layer in ranks]}
+        return dataclasses.replace(model, network=network), details
 
 
 def cheaper_rank(weight: Tensor, energy: float) -> int:
@@ -85,24 +87,25 @@ def cheaper_rank(weight: Tensor, energy: float) -> int:
     return rank if rank * (inputs + outputs) < inputs * outputs else 0
 
 
-def factorised(network: Transformer, ranks: Sequence[Sequence[int]]) -> Transformer:
+def factorise(network: Transformer, ranks: Sequence[Ranks]) -> Transformer:
     """Rebuild a network whose linear layers have these ranks, each the best approximation of its weight.
 
     Parameters
     ----------
     network : Transformer
-        Without ranks yet; left alone.
-    ranks : sequence of sequence of int
-        As in `TransformerConfig`.
+        Not factorised yet; left alone.
+    ranks : sequence of Ranks
+        For each encoder layer.
     """
     state = network.state_dict()
     for layer, of_layer in enumerate(ranks):
-        for name, rank in zip(names(layer), of_layer, strict=True):
+        for name, rank in dataclasses.asdict(of_layer).items():
             if rank:
-                u, s, v = torch.linalg.svd(state.pop(f"{name}.weight"), full_matrices=False)
+                path = f"layers.{layer}.{LINEARS[name]}"
+                u, s, v = torch.linalg.svd(state.pop(f"{path}.weight"), full_matrices=False)
                 root = s[:rank].sqrt()  # half of it to each factor, so that both are of one size for training
-                state[f"{name}.0.weight"] = root[:, None] * v[:rank]
-                state[f"{name}.1.weight"] = u[:, :rank] * root
-                state[f"{name}.1.bias"] = state.pop(f"{name}.bias")
-    config = dataclasses.replace(network.config, ranks=tuple(tuple(of_layer) for of_layer in ranks))
-    return rebuilt(config, state)
+                state[f"{path}.0.weight"] = root[:, None] * v[:rank]
+                state[f"{path}.1.weight"] = u[:, :rank] * root
+                state[f"{path}.1.bias"] = state.pop(f"{path}.bias")
+    layers = [dataclasses.replace(old, ranks=new) for old, new in zip(network.config.layers, ranks, strict=True)]
+    return rebuild(dataclasses.replace(network.config, layers=tuple(layers)), state)

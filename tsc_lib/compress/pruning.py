@@ -155,19 +155,20 @@ def remove(
     """What `prune` does, with the share reckoned of `whole`, the sizes before any rounds that went ahead."""
     check_whole(model.network, "prune")
     importance = CRITERIA[step.criterion](model.network, context)
-    heads = [torch.arange(n) for n in model.network.config.heads]
-    neurons = [torch.arange(n) for n in model.network.config.d_ff]
+    layers = model.network.config.layers
+    heads = [torch.arange(layer.heads) for layer in layers]
+    neurons = [torch.arange(layer.d_ff) for layer in layers]
     if step.parts != "neurons":
         width = step.multiple // math.gcd(step.multiple, whole.head_dim)  # heads that are together a multiple wide
-        heads = _strongest(importance.heads, whole.heads, step, width)
+        heads = _strongest(importance.heads, [layer.heads for layer in whole.layers], step, width)
     if step.parts != "heads":
-        neurons = _strongest(importance.neurons, whole.d_ff, step, step.multiple)
+        neurons = _strongest(importance.neurons, [layer.d_ff for layer in whole.layers], step, step.multiple)
     network = keep(model.network, heads, neurons)
     details = {"heads": [k.tolist() for k in heads], "neurons": [k.tolist() for k in neurons]}
     return dataclasses.replace(model, network=network), details
 
 
-def _strongest(importance: list[Tensor], whole: tuple[int, ...], step: Prune, multiple: int) -> list[Tensor]:
+def _strongest(importance: list[Tensor], whole: list[int], step: Prune, multiple: int) -> list[Tensor]:
     """The indices of the most important of each layer, ascending."""
     if step.scope == "layer":
         counts = [max(1, n - round(n * step.ratio)) for n in whole]

@@ -152,7 +152,7 @@ def apply(model: CompressedModel, recipe: Recipe | str, context: TrainingContext
         If a step changed nothing.
     """
     for step in Recipe.parse(recipe) if isinstance(recipe, str) else recipe:
-        if model.network.config.exits is not None and step.family is not Family.EARLY:
+        if model.network.config.exits and step.family is not Family.EARLY:
             raise UserError(f"{step} would change a model whose exits are calibrated; put exits last in the recipe")
         changed, details = step.apply(model, context)
         if _is_same(model, changed):

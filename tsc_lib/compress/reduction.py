@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets, percent
-from tsc_lib.compress.surgery import rebuilt
+from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.token_reduction import check_share
+from tsc_lib.models.token_reduction import TokenReduction
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Reduction(Step):
     layer: int = 2
 
     def __post_init__(self) -> None:
-        check_share(self.name, self.keep)
+        TokenReduction(self.name, self.keep)
         if self.layer < 1:
             raise UserError(f"layers are counted from 1, so there is no layer {self.layer}")
 
@@ -52,24 +52,25 @@ class Reduction(Step):
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Reduce tokens; the details count those of a series of the reference length, before and after every layer."""
         config, name = model.network.config, f"{self.name}({self.keep:g}, {self.layer})"
-        layers = len(config.heads)
+        layers = len(config.layers)
         if self.layer >= layers:
             raise UserError(
                 f"{name} has no effect on a model of {layers} layer(s), "
                 "where only the class token is read after the last; "
                 + (f"choose a layer up to {layers - 1}" if layers > 1 else "it needs a second layer")
             )
-        reductions = list(config.reductions or (None,) * layers)
-        if reductions[self.layer - 1] is not None:
+        *before, layer = config.layers[: self.layer]
+        if layer.reduction is not None:
             raise UserError(f"{name} finds the tokens of layer {self.layer} reduced already; choose another layer")
-        reductions[self.layer - 1] = (self.name, self.keep)
-        changed = dataclasses.replace(config, reductions=tuple(reductions))
+        layer = dataclasses.replace(layer, reduction=TokenReduction(self.name, self.keep))
+        changed = dataclasses.replace(config, layers=(*before, layer, *config.layers[self.layer :]))
         longest = max(int(split.lengths.max()) for split in (context.train, context.valid))
-        before = config.tokens_of(longest)[self.layer]
-        if changed.tokens_of(longest)[self.layer] == before:
-            raise NoEffect(f"{name} leaves all {before} tokens of the longest series")
-        network = rebuilt(changed, model.network.state_dict())
-        return dataclasses.replace(model, network=network), {"tokens": list(changed.tokens_of(model.reference_length))}
+        tokens = config.count_tokens(longest)[self.layer]
+        if changed.count_tokens(longest)[self.layer] == tokens:
+            raise NoEffect(f"{name} leaves all {tokens} tokens of the longest series")
+        network = rebuild(changed, model.network.state_dict())
+        details = {"tokens": list(changed.count_tokens(model.reference_length))}
+        return dataclasses.replace(model, network=network), details
 
 
 class Merge(Reduction):

@@ -53,7 +53,7 @@ def sensitivity(model: CompressedModel, context: TrainingContext, calibration: i
         network = InferenceTransformer(model.network, attention="operator").eval()
 
     def whole(x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        x, *given = graph_inputs(x, lengths, model.network.config.patch)
+        x, *given = graph_inputs(x, lengths, model.network.config.embedding.stride)
         return x, given[0] if given else None
 
     def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
@@ -25,9 +24,10 @@ def keep(network: Transformer, heads: list[Tensor], neurons: list[Tensor]) -> Tr
     heads, neurons : list of Tensor
         Indices to keep, one tensor per layer.
     """
-    config = dataclasses.replace(
-        network.config, heads=tuple(len(k) for k in heads), d_ff=tuple(len(k) for k in neurons)
-    )
+    layers = [
+        dataclasses.replace(layer, heads=len(kept_heads), d_ff=len(kept_neurons))
+        for layer, kept_heads, kept_neurons in zip(network.config.layers, heads, neurons, strict=True)
+    ]
     state = network.state_dict()
     for index, (kept_heads, kept_neurons) in enumerate(zip(heads, neurons, strict=True)):
         width = network.config.head_dim
@@ -40,7 +40,7 @@ def keep(network: Transformer, heads: list[Tensor], neurons: list[Tensor]) -> Tr
         state[f"{feed_forward}.expand.weight"] = state[f"{feed_forward}.expand.weight"][kept_neurons]
         state[f"{feed_forward}.expand.bias"] = state[f"{feed_forward}.expand.bias"][kept_neurons]
         state[f"{feed_forward}.contract.weight"] = state[f"{feed_forward}.contract.weight"][:, kept_neurons]
-    return rebuilt(config, state)
+    return rebuild(dataclasses.replace(network.config, layers=tuple(layers)), state)
 
 
 def keep_layers(network: Transformer, layers: list[int]) -> Transformer:
@@ -53,24 +53,17 @@ def keep_layers(network: Transformer, layers: list[int]) -> Transformer:
     layers : list of int
         Indices to keep, ascending.
     """
-    config = network.config
-    config = dataclasses.replace(
-        config,
-        heads=tuple(config.heads[i] for i in layers),
-        d_ff=tuple(config.d_ff[i] for i in layers),
-        ranks=None if config.ranks is None else tuple(config.ranks[i] for i in layers),
-        reductions=None if config.reductions is None else tuple(config.reductions[i] for i in layers),
-    )
+    config = dataclasses.replace(network.config, layers=tuple(network.config.layers[i] for i in layers))
     state = {name: value for name, value in network.state_dict().items() if not name.startswith("layers.")}
     for index, layer in enumerate(layers):
         state |= {f"layers.{index}.{name}": value for name, value in network.layers[layer].state_dict().items()}
-    return rebuilt(config, state)
+    return rebuild(config, state)
 
 
 def keep_channels(network: Transformer, channels: Tensor) -> Transformer:
     """Rebuild a network with only some channels of its embedding, in everything that writes or reads them.
 
-    The positions keep the same columns of the table that they had. Layer norms are over fewer channels afterwards, so
+    Layer norms are over fewer channels afterwards, so
     their means and deviations are others, even if the lost channels carried nothing.
 
     Parameters
@@ -80,57 +73,22 @@ def keep_channels(network: Transformer, channels: Tensor) -> Transformer:
     channels : Tensor
         Indices to keep, ascending.
     """
-    config, kept = network.config, channels.tolist()
-    columns = config.position_channels or tuple(range(config.d_model))
-    config = dataclasses.replace(
-        config,
-        d_model=len(kept),
-        position_width=config.position_width or config.d_model,
-        position_channels=tuple(columns[i] for i in kept),
-    )
+    embedding, embedding_weights = network.embedding.select_channels(channels)
+    config = dataclasses.replace(network.config, d_model=len(channels), embedding=embedding)
     readers = ("query.weight", "key.weight", "value.weight", "expand.weight", "hidden.weight")
     # The layer norms write too: what they give is the residual stream.
-    writers = ("embed", "out", "contract", "attention_norm", "feed_forward_norm")
+    writers = ("out", "contract", "attention_norm", "feed_forward_norm")
     state = network.state_dict()
     for name, value in state.items():
         if name.endswith(readers):
             state[name] = value[:, channels]
         elif name.rpartition(".")[0].endswith(writers):
             state[name] = value[channels]
-    state["class_token"] = state["class_token"][..., channels]
-    return rebuilt(config, state)
+    state |= {f"embedding.{name}": value for name, value in embedding_weights.items()}
+    return rebuild(config, state)
 
 
-def lengthen_patches(network: Transformer, count: int) -> Transformer:
-    """Rebuild a network with patches that are several times as long.
-
-    A token is, to begin with, the last of those that it stands for, its position included: the kernel has the old
-    weights for the last time steps and zeros for those before, which training fills. So the layers read what they
-    were trained on, only fewer.
-
-    On validation, before training, that lost less accuracy than the mean of the old tokens, scaled or not, and than
-    FlexiViT's resized kernel [1]_, which is meant for images of another resolution: here it looks for the old shapes
-    drawn out in time.
-
-    Parameters
-    ----------
-    network : Transformer
-        Left alone.
-    count : int
-        Old patches in a new one.
-
-    References
-    ----------
-    .. [1] Beyer et al., "FlexiViT: One Model for All Patch Sizes", CVPR 2023.
-    """
-    config = network.config
-    config = dataclasses.replace(config, patch=count * config.patch, position_stride=count * config.position_stride)
-    state = network.state_dict()
-    state["embed.weight"] = F.pad(state["embed.weight"], (config.patch - network.config.patch, 0))
-    return rebuilt(config, state)
-
-
-def rebuilt(config: TransformerConfig, state: dict[str, Tensor]) -> Transformer:
+def rebuild(config: TransformerConfig, state: dict[str, Tensor]) -> Transformer:
     """A network of this shape with these weights."""
     with torch.random.fork_rng(devices=[]):  # what it is initialised with is overwritten
         network = Transformer(config)
@@ -151,7 +109,7 @@ def check_whole(network: Transformer, step: str) -> None:
     UserError
         If the network holds any.
     """
-    if network.config.ranks is not None:
+    if network.config.is_factorised:
         raise UserError(f"{step} needs linear layers of one matrix each; put it before lowrank in the recipe")
 
 

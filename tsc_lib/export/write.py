@@ -18,7 +18,7 @@ from tsc_lib.data import Dataset
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.export.card import model_card
-from tsc_lib.models.transformer import TransformerConfig, length_limits
+from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes.cascade import thresholds_of
 from tsc_lib.study import Study, stages
 from tsc_lib.study.stages import TrainingRun
@@ -88,8 +88,8 @@ def _describe(
     threads: int,
 ) -> Bundle:
     facts = read_json(source / "model.json")
-    config = TransformerConfig(**facts["config"])
-    lengths = length_limits(config)
+    embedding = TransformerConfig.from_json(facts["config"]).embedding
+    lengths = embedding.length_limits
     if dataset.equal_length:
         lengths = (int(dataset.train.lengths[0]),) * 2
     packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
@@ -102,7 +102,7 @@ def _describe(
         number_format=facts["number_format"],
         channels=dataset.channels,
         labels=dataset.classes,
-        patch=config.patch,
+        patch=embedding.stride,
         shortest=lengths[0],
         longest=lengths[1],
         equal_length=dataset.equal_length,

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tsc_lib.core.files import write_bytes
 from tsc_lib.data import Batch
-from tsc_lib.models.early_exit import parts_of
+from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.serialization import load_network, save_network
 from tsc_lib.models.transformer import Transformer
@@ -116,8 +116,8 @@ def macs_by_exit(network: Transformer, length: int) -> list[int]:
     found = []
     # The counter knows the products inside attention only when it is spelled out.
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        for part in parts_of(network.eval(), network.config):
-            _, *rest = part(*state)
+        for stage in split_at_exits(network.eval(), network.config):
+            _, *rest = stage(*state)
             state = tuple(rest)
             found.append(counter.get_total_flops() // 2)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
 
 
 def save_network(network: Transformer, folder: Path, facts: dict[str, Any]) -> None:
-    """Write the weights, and last a description: the network's ``config`` and other JSON-able facts."""
+    """Write the weights, and last a description: the network's ``config``, its ``stride`` and other JSON-able facts."""
     write_bytes(folder / WEIGHTS, save(network.state_dict()))
-    write_json(folder / DESCRIPTION, {"config": dataclasses.asdict(network.config), **facts})
+    write_json(
+        folder / DESCRIPTION, {"config": network.config.to_json(), "stride": network.config.embedding.stride, **facts}
+    )
 
 
 def load_network(folder: Path) -> tuple[Transformer, dict[str, Any]]:
@@ -32,11 +33,11 @@ def load_network(folder: Path) -> tuple[Transformer, dict[str, Any]]:
     """
     facts = read_json(folder / DESCRIPTION)
     try:
-        network = Transformer(TransformerConfig(**facts["config"]))
+        network = Transformer(TransformerConfig.from_json(facts["config"]))
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder / DESCRIPTION} and {WEIGHTS} do not describe a network ({one_line(error)}); "
+            f"{folder / DESCRIPTION} and {WEIGHTS} do not describe a network as this version does ({one_line(error)}); "
             "copy the folder again, or make the model again"
         ) from None
     return network.eval(), facts

@@ -12,6 +12,8 @@ References
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,33 +23,48 @@ from tsc_lib.core.errors import UserError
 METHODS = ("merge", "drop")
 
 
-def check_share(method: str, keep: float) -> None:
-    """Refuse a method that there is not, or a share of tokens that it cannot keep.
+@dataclass(frozen=True)
+class TokenReduction:
+    """How the tokens of an encoder layer become fewer after its attention.
+
+    Attributes
+    ----------
+    method : {"merge", "drop"}
+        Whether similar tokens are merged, or those dropped that the class token attends to least.
+    keep : float
+        The share that stays; the class token is not counted and always does.
 
     Raises
     ------
     UserError
+        If there is no such method, or it cannot keep that share.
     """
-    if method not in METHODS:
-        raise UserError(f"unknown reduction of tokens {method!r}; use {' or '.join(METHODS)}")
-    least = 0.5 if method == "merge" else 0.001
-    if not least <= keep < 1:
-        more = "; merge again in a later layer to keep less" if method == "merge" else ""
-        raise UserError(f"{method} keeps a share of at least {least:g} and less than 1, not {keep:g}{more}")
 
+    method: str
+    keep: float
 
-def kept(tokens: int, keep: float) -> int:
-    """How many of so many tokens stay, the class token not counted: the share, to a thousandth, rounded up."""
-    return (tokens * round(1000 * keep) + 999) // 1000
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UserError(f"unknown reduction of tokens {self.method!r}; use {' or '.join(METHODS)}")
+        least = 0.5 if self.method == "merge" else 0.001
+        if not least <= self.keep < 1:
+            more = "; merge again in a later layer to keep less" if self.method == "merge" else ""
+            raise UserError(
+                f"{self.method} keeps a share of at least {least:g} and less than 1, not {self.keep:g}{more}"
+            )
+
+    def count_kept(self, tokens: int) -> int:
+        """How many of so many tokens stay, the class token not counted: the share, to a thousandth, rounded up."""
+        return (tokens * round(1000 * self.keep) + 999) // 1000
 
 
 def _stays(rank: Tensor, tokens: Tensor, keep: float) -> Tensor:
-    """Whether a token of this rank, from 0, is `kept`: without a division, which runtimes round differently."""
+    """Whether a token of this rank, from 0, is kept: without a division, which runtimes round differently."""
     return 1000 * rank < round(1000 * keep) * tokens
 
 
-def reduced(
-    x: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, scale: float, reduction: tuple[str, float]
+def reduce_tokens(
+    x: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, scale: float, reduction: TokenReduction
 ) -> tuple[Tensor, Tensor | None]:
     """Fewer tokens, the class token first among them.
 
@@ -61,8 +78,8 @@ def reduced(
         Queries and keys (n, heads, tokens, head_dim) of that attention; only the class token's query is used.
     scale : float
         What their products are multiplied by.
-    reduction : (str, float)
-        One of `METHODS`, and the share of tokens to keep.
+    reduction : TokenReduction
+        What is done, and how many tokens it keeps.
 
     Returns
     -------
@@ -70,19 +87,18 @@ def reduced(
         The same of the tokens that stay; the mask is then the logarithm of the patches that each stands for, so that
         attention counts a merged token as often as what it was made of [1]_.
     """
-    method, keep = reduction
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
-    if method == "merge":
-        return _merged(x, mask, k.transpose(1, 2).flatten(2), keep)
+    if reduction.method == "merge":
+        return _merge(x, mask, k.transpose(1, 2).flatten(2), reduction)
     scores = q[:, :, :1] @ k.transpose(2, 3) * scale  # (n, heads, 1, tokens)
     attention = torch.softmax(scores if mask is None else scores + mask, dim=-1)
-    return _dropped(x, mask, attention.mean(1)[:, 0], keep)
+    return _drop(x, mask, attention.mean(1)[:, 0], reduction)
 
 
-def _dropped(x: Tensor, mask: Tensor | None, attention: Tensor, keep: float) -> tuple[Tensor, Tensor | None]:
+def _drop(x: Tensor, mask: Tensor | None, attention: Tensor, reduction: TokenReduction) -> tuple[Tensor, Tensor | None]:
     """The tokens with the most attention (n, tokens) of the class token, in its order."""
-    count = kept(x.shape[1] - 1, keep)
+    count = reduction.count_kept(x.shape[1] - 1)
     attention = attention[:, 1:]
     if mask is not None:
         weights = mask[:, 0, 0, 1:]
@@ -91,19 +107,19 @@ def _dropped(x: Tensor, mask: Tensor | None, attention: Tensor, keep: float) -> 
     order = attention.argsort(dim=1, descending=True)[:, :count]
     x = torch.cat([x[:, :1], _rows(x[:, 1:], order)], dim=1)
     if mask is not None:
-        stays = _stays(torch.arange(count, device=x.device), real.sum(1, keepdim=True), keep)
+        stays = _stays(torch.arange(count, device=x.device), real.sum(1, keepdim=True), reduction.keep)
         weights = torch.where(stays, weights.gather(1, order), -torch.inf)
         mask = torch.cat([mask[..., :1], weights[:, None, None]], dim=-1)
     return x, mask
 
 
-def _merged(x: Tensor, mask: Tensor | None, keys: Tensor, keep: float) -> tuple[Tensor, Tensor]:
+def _merge(x: Tensor, mask: Tensor | None, keys: Tensor, reduction: TokenReduction) -> tuple[Tensor, Tensor]:
     """Every other token is merged into the one of the rest whose keys (n, tokens, width) are most alike [1]_.
 
     Of those that may be merged the least similar stay. The mean is weighted by the patches that tokens stand for.
     """
     n, tokens, _ = x.shape
-    count = kept(tokens - 1, keep)
+    count = reduction.count_kept(tokens - 1)
     sizes = x.new_ones(n, tokens) if mask is None else mask[:, 0, 0].exp()  # 0 for padding
     keys = F.normalize(keys, dim=2)
     takers, givers = torch.arange((tokens + 1) // 2, device=x.device), torch.arange(tokens // 2, device=x.device)
@@ -114,7 +130,7 @@ def _merged(x: Tensor, mask: Tensor | None, keys: Tensor, keep: float) -> tuple[
     order = torch.where(giving > 0, similarity, 3.0).argsort(dim=1)  # padding last
     given, giving, target = _rows(x[:, 1::2], order), giving.gather(1, order), target.gather(1, order)
     rank = givers + (taking[:, 1:] > 0).sum(1, keepdim=True)  # all that take stay, and come first
-    moved = torch.where(_stays(rank, (sizes[:, 1:] > 0).sum(1, keepdim=True), keep), 0.0, giving)
+    moved = torch.where(_stays(rank, (sizes[:, 1:] > 0).sum(1, keepdim=True), reduction.keep), 0.0, giving)
     shares = (target[:, None] == takers[:, None]) * moved[:, None]  # (n, takers, givers)
     total = taking + shares.sum(2)
     taken = (taking[..., None] * x[:, ::2] + shares @ given) / total.clamp(min=0.5)[..., None]  # padding has 0

@@ -1,35 +1,90 @@
-"""The study's transformer: patches, a class token, a post-norm encoder and a two-layer classifier.
+"""The study's transformer: tokens of a series, a post-norm encoder and a two-layer classifier.
 
-The widths of every layer are part of the configuration, so a model whose heads and neurons were removed is described,
+The sizes of every layer are part of the configuration, so a model whose heads and neurons were removed is described,
 stored and rebuilt exactly like an uncompressed one.
 
 References
 ----------
 .. [1] Kermani et al., "Energy-Efficient Transformer Inference: Optimization Strategies for Time Series
        Classification", arXiv:2502.16627, 2025.
-.. [2] Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (post-norm layers, sinusoidal positions).
-.. [3] Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (patch embedding, class token).
+.. [2] Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (post-norm layers).
 """
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
+from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.token_reduction import check_share, kept, reduced
+from tsc_lib.models.embedding import EmbeddingConfig, read_embedding
+from tsc_lib.models.token_reduction import TokenReduction, reduce_tokens
 
-MAX_TOKENS = 1024
-"""Longest series, in patches, that the fixed positions are tabulated for."""
 
-LINEARS = ("query", "key", "value", "out", "expand", "contract")
-"""The linear layers of an encoder layer, in the order of `TransformerConfig.ranks`."""
+@dataclass(frozen=True)
+class Ranks:
+    """The rank of every linear layer of an encoder layer; 0 for one that is a single matrix."""
+
+    query: int = 0
+    key: int = 0
+    value: int = 0
+    out: int = 0
+    expand: int = 0
+    contract: int = 0
+
+
+WHOLE = Ranks()
+"""Of an encoder layer that nothing is factorised in."""
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """Sizes of one encoder layer.
+
+    Attributes
+    ----------
+    heads, d_ff : int
+        Attention heads and feed-forward neurons.
+    ranks : Ranks
+        Of its linear layers.
+    reduction : TokenReduction, optional
+        How its tokens become fewer after attention.
+    """
+
+    heads: int
+    d_ff: int
+    ranks: Ranks = WHOLE
+    reduction: TokenReduction | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.heads, self.d_ff) < 1 or min(dataclasses.astuple(self.ranks)) < 0:
+            raise ValueError(f"every size of a layer must be at least 1, and a rank at least 0: {self}")
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The layer that a stored configuration holds; errors as of `TransformerConfig.from_json`."""
+        reduction = content["reduction"] and TokenReduction(**content["reduction"])
+        return cls(**{**content, "ranks": Ranks(**content["ranks"]), "reduction": reduction})
+
+
+@dataclass(frozen=True)
+class EarlyExit:
+    """Where series may leave a network.
+
+    Attributes
+    ----------
+    layer : int
+        After how many encoder layers.
+    threshold : float
+        The confidence above which a series leaves.
+    """
+
+    layer: int
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -40,113 +95,80 @@ class TransformerConfig:
     ----------
     channels, classes : int
         Width of the input and of the output.
-    patch : int
-        Time steps per token: kernel and stride of the patch embedding.
+    embedding : PatchEmbeddingConfig
+        How series become tokens.
     d_model : int
         Embedding width.
     head_dim : int
         Width of one attention head.
-    heads, d_ff : tuple of int
-        Attention heads and feed-forward neurons of each layer.
+    layers : tuple of LayerConfig
+        The encoder layers, in order.
     d_hidden : int
         Width of the classifier's hidden layer.
     dropout : float
         Probability, in training, with which outputs of sublayers and hidden neurons are dropped.
-    position_width : int, optional
-        Embedding width that the positions are tabulated for, where it is no longer the model's own.
-    position_channels : tuple of int, optional
-        Columns of that table that the model still has, one for each of its `d_model` channels.
-    ranks : tuple of tuple of int, optional
-        For each layer the rank of each of `LINEARS`, 0 for one that is a single matrix; None if all are.
-    position_stride : int
-        Steps in that table from one token to the next, where patches are longer than those that it was made for.
-    reductions : tuple of (str, float) or None, optional
-        For each layer how its tokens become fewer after attention, "merge" or "drop", and the share that stays; None
-        for a layer that keeps all.
-    exits : tuple of (int, float), optional
-        Early exits, ascending: after how many layers, and the confidence above which a series leaves there.
+    exits : tuple of EarlyExit
+        Early exits, ascending.
     """
 
     channels: int
     classes: int
-    patch: int
+    embedding: EmbeddingConfig
     d_model: int
     head_dim: int
-    heads: tuple[int, ...]
-    d_ff: tuple[int, ...]
+    layers: tuple[LayerConfig, ...]
     d_hidden: int
     dropout: float = 0.1
-    position_width: int | None = None
-    position_channels: tuple[int, ...] | None = None
-    ranks: tuple[tuple[int, ...], ...] | None = None
-    position_stride: int = 1
-    reductions: tuple[tuple[str, float] | None, ...] | None = None
-    exits: tuple[tuple[int, float], ...] | None = None
+    exits: tuple[EarlyExit, ...] = ()
 
     def __post_init__(self) -> None:
-        # JSON has no tuples: accept the lists that it gives back.
-        object.__setattr__(self, "heads", tuple(self.heads))
-        object.__setattr__(self, "d_ff", tuple(self.d_ff))
-        if self.position_channels is not None:
-            object.__setattr__(self, "position_channels", tuple(self.position_channels))
-        if self.ranks is not None:
-            object.__setattr__(self, "ranks", tuple(tuple(ranks) for ranks in self.ranks))
-        if self.reductions is not None:
-            reductions = tuple(r if r is None else (str(r[0]), float(r[1])) for r in self.reductions)
-            object.__setattr__(self, "reductions", reductions)
-        if self.exits is not None:
-            object.__setattr__(self, "exits", tuple((int(e[0]), float(e[1])) for e in self.exits))
-        if len(self.heads) != len(self.d_ff):
-            raise ValueError(f"heads names {len(self.heads)} layers and d_ff {len(self.d_ff)}; they must agree")
-        sizes = (self.channels, self.classes, self.patch, self.d_model, self.head_dim, self.d_hidden)
-        if min(*sizes, *self.heads, *self.d_ff, self.position_stride) < 1:
-            raise ValueError(f"every size of a transformer must be at least 1: {self}")
-        if (self.position_width is None) != (self.position_channels is None):
-            raise ValueError("position_width and position_channels come together or not at all")
-        if self.position_channels is not None and len(self.position_channels) != self.d_model:
-            raise ValueError(f"{len(self.position_channels)} columns of positions do not fit {self.d_model} channels")
-        if self.ranks is not None and [len(ranks) for ranks in self.ranks] != [len(LINEARS)] * len(self.heads):
-            raise ValueError(f"ranks must name {len(LINEARS)} ranks for each of {len(self.heads)} layers")
-        if self.reductions is not None and len(self.reductions) != len(self.heads):
-            raise ValueError(f"reductions must name one for each of {len(self.heads)} layers, or None")
-        for reduction in filter(None, self.reductions or ()):
-            check_share(*reduction)
-        if any(a >= b for a, b in pairwise([0, *self.places])):
+        if not self.layers or min(self.channels, self.classes, self.d_model, self.head_dim, self.d_hidden) < 1:
+            raise ValueError(f"a transformer needs a layer, and every size must be at least 1: {self}")
+        columns = self.embedding.position_channels
+        if columns is not None and len(columns) != self.d_model:
+            raise ValueError(f"{len(columns)} columns of positions do not fit {self.d_model} channels")
+        if any(a >= b for a, b in pairwise([0, *self.stage_ends])):
             raise ValueError(f"exits must come after different layers, ascending and before the last: {self.exits}")
 
-    def ranks_of(self, layer: int) -> dict[str, int]:
-        """The rank of every linear layer of an encoder layer, 0 for a single matrix."""
-        return dict(zip(LINEARS, self.ranks[layer] if self.ranks else (0,) * len(LINEARS), strict=True))
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The configuration that `to_json` described.
+
+        Raises
+        ------
+        LookupError, TypeError, ValueError
+            If it lacks something, or holds what `to_json` never gave.
+        """
+        parts = {
+            "embedding": read_embedding(content["embedding"]),
+            "layers": tuple(map(LayerConfig.from_json, content["layers"])),
+            "exits": tuple(EarlyExit(**each) for each in content["exits"]),
+        }
+        return cls(**{**content, **parts})
 
     @property
-    def places(self) -> tuple[int, ...]:
+    def stage_ends(self) -> tuple[int, ...]:
         """After how many layers series may leave: at each early exit, and at the end."""
-        return (*(layers for layers, _ in self.exits or ()), len(self.heads))
+        return (*(each.layer for each in self.exits), len(self.layers))
 
-    def reduction_of(self, layer: int) -> tuple[str, float] | None:
-        """How the tokens of an encoder layer become fewer."""
-        return self.reductions[layer] if self.reductions else None
+    @property
+    def is_factorised(self) -> bool:
+        """Whether a linear layer of the encoder is the product of two."""
+        return any(layer.ranks != WHOLE for layer in self.layers)
 
-    def tokens_of(self, length: int) -> tuple[int, ...]:
+    def count_tokens(self, length: int) -> tuple[int, ...]:
         """Tokens of a series of so many steps before the first layer and after each, the class token not counted."""
-        tokens = [max(1, length // self.patch)]
-        for layer in range(len(self.heads)):
-            reduction = self.reduction_of(layer)
-            tokens.append(tokens[-1] if reduction is None else kept(tokens[-1], reduction[1]))
+        tokens = [self.embedding.count_tokens(length)]
+        for layer in self.layers:
+            tokens.append(tokens[-1] if layer.reduction is None else layer.reduction.count_kept(tokens[-1]))
         return tuple(tokens)
 
 
-def sinusoidal_positions(tokens: int, d_model: int) -> Tensor:
-    """Fixed position encoding of [2]_, section 3.5, shaped (tokens, d_model)."""
-    position = torch.arange(tokens).unsqueeze(1)
-    frequency = torch.exp(torch.arange(0, d_model, 2) * (-math.log(10_000.0) / d_model))
-    table = torch.zeros(tokens, d_model)
-    table[:, 0::2] = torch.sin(position * frequency)
-    table[:, 1::2] = torch.cos(position * frequency)[:, : d_model // 2]
-    return table
-
-
-def linear(inputs: int, outputs: int, rank: int) -> nn.Linear | nn.Sequential:
+def make_linear(inputs: int, outputs: int, rank: int) -> nn.Linear | nn.Sequential:
     """A linear layer: one matrix, or with a `rank` above 0 the product of two thinner ones."""
     if rank == 0:
         return nn.Linear(inputs, outputs)
@@ -156,13 +178,13 @@ def linear(inputs: int, outputs: int, rank: int) -> nn.Linear | nn.Sequential:
 class Attention(nn.Module):
     """Multi-head self-attention whose heads are contiguous slices of four plain linear layers."""
 
-    def __init__(self, d_model: int, heads: int, head_dim: int, ranks: dict[str, int]) -> None:
+    def __init__(self, d_model: int, heads: int, head_dim: int, ranks: Ranks = WHOLE) -> None:
         super().__init__()
         self.heads, self.head_dim = heads, head_dim
-        self.query = linear(d_model, heads * head_dim, ranks["query"])
-        self.key = linear(d_model, heads * head_dim, ranks["key"])
-        self.value = linear(d_model, heads * head_dim, ranks["value"])
-        self.out = linear(heads * head_dim, d_model, ranks["out"])
+        self.query = make_linear(d_model, heads * head_dim, ranks.query)
+        self.key = make_linear(d_model, heads * head_dim, ranks.key)
+        self.value = make_linear(d_model, heads * head_dim, ranks.value)
+        self.out = make_linear(heads * head_dim, d_model, ranks.out)
         # As `torch.nn.MultiheadAttention` starts, which holds the three projections as one matrix: hence the gain.
         # What is factorised is never trained from scratch, and gets its weights from elsewhere.
         for projection in (self.query, self.key, self.value):
@@ -172,32 +194,29 @@ class Attention(nn.Module):
         if isinstance(self.out, nn.Linear):
             nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.mix(*self.project(x), mask)
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What attention adds to tokens x (n, tokens, d_model), and its queries and keys (n, heads, tokens, head_dim).
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (n, heads, tokens, head_dim), of tokens x (n, tokens, d_model)."""
-        shape = (*x.shape[:2], self.heads, self.head_dim)
-        q = self.query(x).view(shape).transpose(1, 2)
-        k = self.key(x).view(shape).transpose(1, 2)
-        v = self.value(x).view(shape).transpose(1, 2)
-        return q, k, v
-
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """What attention adds to the tokens, (n, tokens, d_model)."""
+        The mask (n, 1, 1, tokens) tells which tokens are no padding, or is what to add to their scores.
+        """
+        n, tokens, _ = x.shape
+        q, k, v = (
+            projection(x).view(n, tokens, self.heads, self.head_dim).transpose(1, 2)
+            for projection in (self.query, self.key, self.value)
+        )
         # No dropout on the weights: the fused kernel has none, and training would take up to four times as long.
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(y.transpose(1, 2).reshape(y.shape[0], -1, self.heads * self.head_dim))
+        return self.out(y.transpose(1, 2).reshape(n, tokens, self.heads * self.head_dim)), q, k
 
 
 class FeedForward(nn.Module):
     """Two linear layers with a ReLU between them, as in [2]_."""
 
-    def __init__(self, d_model: int, d_ff: int, dropout: float, ranks: dict[str, int]) -> None:
+    def __init__(self, d_model: int, d_ff: int, dropout: float, ranks: Ranks = WHOLE) -> None:
         super().__init__()
-        self.expand = linear(d_model, d_ff, ranks["expand"])
+        self.expand = make_linear(d_model, d_ff, ranks.expand)
         self.dropout = nn.Dropout(dropout)
-        self.contract = linear(d_ff, d_model, ranks["contract"])
+        self.contract = make_linear(d_ff, d_model, ranks.contract)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.contract(self.dropout(F.relu(self.expand(x))))
@@ -206,37 +225,22 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.Module):
     """Attention and feed-forward, each with a residual and a layer norm after it (post-norm)."""
 
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
+    def __init__(self, config: TransformerConfig, layer: LayerConfig) -> None:
         super().__init__()
-        ranks = config.ranks_of(layer)
-        self.reduction = config.reduction_of(layer)
-        self.attention = Attention(config.d_model, config.heads[layer], config.head_dim, ranks)
+        self.reduction = layer.reduction
+        self.attention = Attention(config.d_model, layer.heads, config.head_dim, layer.ranks)
         self.attention_norm = nn.LayerNorm(config.d_model)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff[layer], config.dropout, ranks)
+        self.feed_forward = FeedForward(config.d_model, layer.d_ff, config.dropout, layer.ranks)
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
-        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
-
-    def reducing(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The same of fewer tokens after attention, and their mask; see `tsc_lib.models.token_reduction.reduced`."""
-        assert self.reduction is not None
-        q, k, v = self.attention.project(x)
-        x = self.attention_norm(x + self.dropout(self.attention.mix(q, k, v, mask)))
-        x, mask = reduced(x, mask, q, k, self.attention.head_dim**-0.5, self.reduction)
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Tokens (n, tokens, d_model) and their mask (n, 1, 1, tokens), fewer where the layer reduces them."""
+        added, q, k = self.attention(x, mask)
+        x = self.attention_norm(x + self.dropout(added))
+        if self.reduction is not None:
+            x, mask = reduce_tokens(x, mask, q, k, self.attention.head_dim**-0.5, self.reduction)
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), mask
-
-
-def encoded(layers: nn.ModuleList, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Tokens after some encoder layers, in their own form or the lean one, and their mask."""
-    for layer in cast("list[EncoderLayer]", layers):
-        if layer.reduction is None:
-            x = layer(x, mask)
-        else:
-            x, mask = layer.reducing(x, mask)
-    return x, mask
 
 
 class Transformer(nn.Module):
@@ -246,66 +250,38 @@ class Transformer(nn.Module):
     ----------
     config : TransformerConfig
         Sizes of every part.
-
-    Notes
-    -----
-    The patch embedding drops a remainder shorter than a patch, as a strided convolution does. With `lengths`, tokens
-    that lie wholly or partly in a series' padding are masked out, so a padded series has the logits that it has alone.
     """
-
-    positions: Tensor
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch)
-        self.class_token = nn.Parameter(torch.randn(1, 1, config.d_model))
-        stride = config.position_stride
-        positions = sinusoidal_positions(stride * MAX_TOKENS + 1, config.position_width or config.d_model)[::stride]
-        if config.position_channels is not None:
-            positions = positions[:, list(config.position_channels)]
-        self.register_buffer("positions", positions, persistent=False)
-        self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in range(len(config.heads)))
+        self.embedding = config.embedding.build(config.channels, config.d_model)
+        self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in config.layers)
         self.hidden = nn.Linear(config.d_model, config.d_hidden)
         self.classify = nn.Linear(config.d_hidden, config.classes)
-        self.exits = nn.ModuleList(nn.Linear(config.d_model, config.classes) for _ in config.exits or ())
+        self.exits = nn.ModuleList(nn.Linear(config.d_model, config.classes) for _ in config.exits)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given.
 
         No series leaves early: `tsc_lib.models.early_exit` has what runs up to an exit.
         """
-        x, mask = self.tokens(x, lengths)
-        x, _ = self.encode(x, mask, 0, len(self.layers))
-        return self.answer(x)
-
-    def tokens(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Tokens (n, tokens, d_model), the class token first, and a mask (n, 1, 1, tokens) of those not padded."""
-        x = self.embed(filled(x, self.config.patch)).transpose(1, 2)  # (n, patches, d_model)
-        n, patches, _ = x.shape
-        x = torch.cat([self.class_token.expand(n, -1, -1), x], dim=1) + self.positions[: patches + 1]
-        if lengths is None:
-            return x, None
-        valid = (lengths // self.config.patch).clamp(min=1)  # whole patches; the class token comes before them
-        return x, (torch.arange(patches + 1, device=x.device) <= valid.unsqueeze(1))[:, None, None, :]
+        x, mask = self.embedding(x, lengths)
+        return self.classify_tokens(*self.encode(x, mask, 0, len(self.layers)))
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
-        """Tokens after the layers from `first` to before `last`, and their mask."""
-        return encoded(self.layers[first:last], x, mask)
+        """Tokens and their mask after the layers from `first` to before `last`."""
+        for layer in self.layers[first:last]:
+            x, mask = layer(x, mask)
+        return x, mask
 
-    def answer(self, x: Tensor) -> Tensor:
-        """Logits from the tokens after the last layer."""
-        return self.classify(F.relu(self.hidden(x[:, 0])))
+    def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What classifiers read (n, d_model) of tokens and their mask."""
+        return self.embedding.pool(x, mask)
 
-
-def filled(x: Tensor, patch: int) -> Tensor:
-    """Series (n, channels, length) with zeros after them, if they are shorter than a patch, that fill it."""
-    return F.pad(x, (0, patch - x.shape[2])) if x.shape[2] < patch else x
-
-
-def length_limits(config: TransformerConfig) -> tuple[int, int]:
-    """The shortest and the longest series, in time steps, that the model can place: part of a patch, all positions."""
-    return 1, config.patch * (MAX_TOKENS + 1) - 1
+    def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Logits from the tokens after the last layer and their mask."""
+        return self.classify(F.relu(self.hidden(self.pool(x, mask))))
 
 
 def check_length(config: TransformerConfig, length: int, what: str = "the series") -> None:
@@ -314,9 +290,9 @@ def check_length(config: TransformerConfig, length: int, what: str = "the series
     Raises
     ------
     UserError
-        If `length` time steps are none, or make more than ``MAX_TOKENS`` tokens.
+        If `length` time steps are none, or make too many tokens.
     """
-    shortest, longest = length_limits(config)
+    shortest, longest = config.embedding.length_limits
     if not shortest <= length <= longest:
         raise UserError(
             f"{what} has {length} time steps, but the model reads between {shortest} and {longest}; "

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.models.token_reduction import reduced
+from tsc_lib.models.token_reduction import reduce_tokens
 from tsc_lib.models.transformer import Attention, EncoderLayer
 from tsc_lib.runtimes.linear_ops import affine, joined, scaled
 
@@ -123,7 +123,7 @@ class MatmulLayer(nn.Module):
         q, k, v = self.attention.project(rows, tokens)
         rows = self.attention_norm(rows + self.attention.mix(q, k, v, mask))
         x = rows.reshape(-1, tokens, rows.shape[1])
-        x, mask = reduced(x, mask, q.transpose(2, 3), k.transpose(2, 3), 1.0, self.reduction)
+        x, mask = reduce_tokens(x, mask, q.transpose(2, 3), k.transpose(2, 3), 1.0, self.reduction)
         return self._fed(x.reshape(-1, x.shape[2])), x.shape[1], mask
 
     def _fed(self, rows: Tensor) -> Tensor:

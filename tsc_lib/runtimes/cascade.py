@@ -62,7 +62,7 @@ def confidence(logits: np.ndarray) -> np.ndarray:
 
 def thresholds_of(facts: dict[str, Any]) -> list[float]:
     """The thresholds of the model that a ``model.json`` describes; empty without early exits."""
-    return [threshold for _, threshold in facts["config"].get("exits") or ()]
+    return [each["threshold"] for each in facts["config"]["exits"]]
 
 
 def part_names(name: str, exits: int) -> list[str]:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.models.token_reduction import reduced
-from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer, encoded, filled
+from tsc_lib.models.embedding import PatchEmbedding, fill_patch
+from tsc_lib.models.token_reduction import reduce_tokens
+from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
 from tsc_lib.runtimes.attention_elementwise import FP32, WIDEST_HEAD, Spelling, summed
 from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, MatmulLayer, largest_score, spelled
 from tsc_lib.runtimes.linear_ops import joined, scaled
@@ -58,10 +59,6 @@ class InferenceAttention(nn.Module):
         else:
             self.query_key_value = joined(attention.query, attention.key, attention.value)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What attention adds to tokens x (n, tokens, d_model), or to the first of them (n, d_model)."""
-        return self.mix(*self.project(x), mask)
-
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (n, heads, tokens, head_dim)."""
         if self.first_only:
@@ -95,18 +92,49 @@ class InferenceLayer(nn.Module):
         self.feed_forward = layer.feed_forward
         self.reduction = None if first_only else layer.reduction
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        asked = x[:, 0] if self.attention.first_only else x
-        x = self.attention_norm(asked + self.attention(x, mask))
-        return self.feed_forward_norm(x + self.feed_forward(x))
-
-    def reducing(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The same of fewer tokens after attention, and their mask."""
-        assert self.reduction is not None
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Tokens (n, tokens, d_model) and their mask, or the first of the tokens (n, d_model)."""
         q, k, v = self.attention.project(x)
-        x = self.attention_norm(x + self.attention.mix(q, k, v, mask))
-        x, mask = reduced(x, mask, q, k, self.attention.scale, self.reduction)
+        asked = x[:, 0] if self.attention.first_only else x
+        x = self.attention_norm(asked + self.attention.mix(q, k, v, mask))
+        if self.reduction is not None:
+            x, mask = reduce_tokens(x, mask, q, k, self.attention.scale, self.reduction)
         return self.feed_forward_norm(x + self.feed_forward(x)), mask
+
+
+class InferenceEmbedding(nn.Module):
+    """A patch embedding whose positions and bias are one table.
+
+    Parameters
+    ----------
+    embedding : PatchEmbedding
+        Whose weights to take; left alone.
+    """
+
+    table: Tensor
+    class_row: Tensor
+
+    def __init__(self, embedding: PatchEmbedding) -> None:
+        super().__init__()
+        old = embedding.convolution
+        self.patch = embedding.config.patch
+        self.convolution = nn.Conv1d(old.in_channels, old.out_channels, self.patch, stride=self.patch, bias=False)
+        self.convolution.weight.copy_(old.weight)
+        assert old.bias is not None
+        self.register_buffer("table", embedding.positions[1:] + old.bias, persistent=False)
+        self.register_buffer("class_row", embedding.class_token[0] + embedding.positions[:1], persistent=False)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Tokens (n, tokens, d_model), the class token first, and what is added to their scores (n, 1, 1, tokens)."""
+        x = self.convolution(fill_patch(x, self.patch)).transpose(1, 2)  # (n, patches, d_model)
+        patches = x.shape[1]
+        x = x + self.table[:patches]
+        x = torch.cat([self.class_row.expand(x.shape[0], 1, -1), x], dim=1)
+        if lengths is None:
+            return x, None
+        valid = torch.arange(patches + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
+        mask = torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
+        return x, mask if mask.dtype == x.dtype else mask.to(x.dtype)  # a graph of fp32 would hold the operator, too
 
 
 class InferenceTransformer(nn.Module):
@@ -122,20 +150,12 @@ class InferenceTransformer(nn.Module):
         How "sums" are spelled; other forms are the same for every number format.
     """
 
-    table: Tensor
-    class_row: Tensor
-
     def __init__(self, network: Transformer, *, attention: Form, sums: Spelling = FP32) -> None:
         super().__init__()
-        config = network.config
-        self.patch, self.attention = config.patch, attention
+        self.attention, self.pool = attention, network.embedding.pool
         self.sums = sums if attention == "sums" else None
         with torch.no_grad():
-            self.embed = nn.Conv1d(config.channels, config.d_model, config.patch, stride=config.patch, bias=False)
-            self.embed.weight.copy_(network.embed.weight)
-            assert network.embed.bias is not None
-            self.register_buffer("table", network.positions[1:] + network.embed.bias, persistent=False)
-            self.register_buffer("class_row", network.class_token[0] + network.positions[:1], persistent=False)
+            self.embedding = InferenceEmbedding(network.embedding)
             self.layers = self._form(cast("list[EncoderLayer]", list(network.layers)))
         self.hidden, self.classify, self.exits = network.hidden, network.classify, network.exits
 
@@ -148,28 +168,19 @@ class InferenceTransformer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
-        x, mask = self.tokens(x, lengths)
-        x, _ = self.encode(x, mask, 0, len(self.layers))
-        return self.answer(x)
-
-    def tokens(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Tokens (n, tokens, d_model), the class token first, and what is added to their scores (n, 1, 1, tokens)."""
-        x = self.embed(filled(x, self.patch)).transpose(1, 2)  # (n, patches, d_model)
-        patches = x.shape[1]
-        x = x + self.table[:patches]
-        x = torch.cat([self.class_row.expand(x.shape[0], 1, -1), x], dim=1)
-        if lengths is None:
-            return x, None
-        valid = torch.arange(patches + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
-        mask = torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
-        return x, mask if mask.dtype == x.dtype else mask.to(x.dtype)  # a graph of fp32 would hold the operator, too
+        x, mask = self.embedding(x, lengths)
+        return self.classify_tokens(*self.encode(x, mask, 0, len(self.layers)))
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
-        return (spelled if self.attention == "products" else encoded)(self.layers[first:last], x, mask)
+        if self.attention == "products":
+            return spelled(self.layers[first:last], x, mask)
+        for layer in self.layers[first:last]:
+            x, mask = layer(x, mask)
+        return x, mask
 
-    def answer(self, x: Tensor) -> Tensor:
-        """Logits from the class token (n, d_model) after the last layer."""
+    def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Logits from the class token (n, d_model) after the last layer, which alone is computed there."""
         return self.classify(F.relu(self.hidden(x)))
 
 

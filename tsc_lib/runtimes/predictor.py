@@ -53,16 +53,18 @@ def description_of(folder: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it is damaged, or has no sound ``config.patch`` (time steps in a patch) or ``number_format``.
+        If it is damaged, of another version, or has no sound ``stride`` (time steps per token) or ``number_format``.
     """
     path = folder / "model.json"
     facts = read_json(path)
     try:
-        patch, number_format = facts["config"]["patch"], facts["number_format"]
+        stride, number_format, _ = facts["stride"], facts["number_format"], facts["config"]["exits"]
     except (LookupError, TypeError):
-        patch = number_format = None
-    if type(patch) is not int or patch < 1 or number_format not in NUMBER_FORMATS:
-        raise UserError(f"{path} does not describe a model; copy the folder again, or make the model again")
+        stride = number_format = None
+    if type(stride) is not int or stride < 1 or number_format not in NUMBER_FORMATS:
+        raise UserError(
+            f"{path} does not describe a model as this version does; copy the folder again, or make the model again"
+        )
     return facts
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Batch
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.early_exit import parts_of
-from tsc_lib.models.transformer import MAX_TOKENS
+from tsc_lib.models.early_exit import split_at_exits
+from tsc_lib.models.embedding import MAX_TOKENS
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.runtimes.predictor import graph_inputs
 
@@ -27,9 +27,10 @@ def example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, .
     if equal_length:
         return (torch.zeros(n, config.channels, length),), ({0: batch},)
     tokens = torch.export.Dim("tokens", min=1, max=MAX_TOKENS)
-    whole = max(2, length // config.patch) * config.patch
+    stride = config.embedding.stride
+    whole = max(2, length // stride) * stride
     inputs = (torch.zeros(n, config.channels, whole), torch.full((n,), whole))
-    return inputs, ({0: batch, 2: config.patch * tokens}, {0: batch})
+    return inputs, ({0: batch, 2: stride * tokens}, {0: batch})
 
 
 def layer_of(weight: np.ndarray, network: nn.Module) -> str | None:
@@ -58,9 +59,9 @@ def graphs(model: CompressedModel, equal_length: bool, *, attention: Form) -> li
     found = []
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if config.exits is None:
+        if not config.exits:
             return [traced(network, inputs, shapes)]
-        for part in parts_of(network, config):
+        for part in split_at_exits(network, config):
             found.append(traced(part, inputs, shapes))
             inputs, batch = part(*inputs)[1:], shapes[0][0]
             if equal_length:
@@ -87,4 +88,4 @@ def calibration_of(model: CompressedModel) -> tuple[np.ndarray, ...]:
     batch: Batch | None = model.calibration
     if batch is None:
         raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
-    return graph_inputs(batch.x, batch.lengths, model.network.config.patch)
+    return graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)

@@ -13,7 +13,8 @@ from typing import Any
 from optuna import Trial
 
 from tsc_lib.compress import Recipe
-from tsc_lib.models.transformer import MAX_TOKENS, TransformerConfig
+from tsc_lib.models.embedding import MAX_TOKENS
+from tsc_lib.models.transformer import TransformerConfig
 
 PATCHES = (4, 8, 16, 32)
 
@@ -44,7 +45,7 @@ class Limits:
     def patches(self) -> list[int]:
         """Patches that leave the shortest series at least two tokens and the longest no more than the model places."""
         fit = [p for p in PATCHES if 2 * p <= self.shortest and self.longest < p * (MAX_TOKENS + 1)]
-        return fit or [self.config.patch]
+        return fit or [self.config.embedding.stride]
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _student(trial: Trial, limits: Limits) -> str:
 
 
 def _student_starts(limits: Limits) -> list[dict[str, Any]]:
-    near = min(limits.patches, key=lambda patch: abs(patch - limits.config.patch))
+    near = min(limits.patches, key=lambda patch: abs(patch - limits.config.embedding.stride))
     longer = min((p for p in limits.patches if p > near), default=near)
     sizes = [(2, 2, 64, 32, near), (2, 4, 64, 32, longer), (1, 8, 128, 32, near), (2, 4, 64, 32, near)]
     sizes += [(1, 4, 64, 32, near), (2, 4, 64, 24, longer)]
@@ -126,7 +127,7 @@ def _student_starts(limits: Limits) -> list[dict[str, Any]]:
 
 def _cut(trial: Trial, limits: Limits) -> str:
     config = limits.config
-    steps = [f"layers({trial.suggest_int('cut.layers', 1, min(4, len(config.heads) - 1))})"]
+    steps = [f"layers({trial.suggest_int('cut.layers', 1, min(4, len(config.layers) - 1))})"]
     steps.append(f"prune(taylor, {trial.suggest_categorical('cut.ratio', [0.25, 0.5, 0.75])})")
     width = trial.suggest_categorical("cut.width", [1.0, 0.75, 0.5])
     if width < 1:

@@ -43,8 +43,8 @@ class Exits:
         config, macs = model.network.config, macs_by_exit(model.network, model.reference_length)
         shares = left / left.sum()
         return cls(
-            layers=list(config.places),
-            thresholds=[*(threshold for _, threshold in config.exits or ()), None],
+            layers=list(config.stage_ends),
+            thresholds=[*(each.threshold for each in config.exits), None],
             left=shares.tolist(),
             macs=macs,
             macs_mean=float(shares @ macs),

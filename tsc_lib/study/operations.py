@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Sequence
 
@@ -40,9 +41,9 @@ def operations(
     list of Operation
         Whose MACs add up to what `count_macs` counts on the operators that run, times the batch size.
     """
-    patches, *after = config.tokens_of(length)
+    patches, *after = config.count_tokens(length)
     tokens, going = patches + 1, 1.0
-    exits = dict(zip(config.places[:-1], left or itertools.repeat(0.0), strict=False))
+    exits = dict(zip((e.layer for e in config.exits), left or itertools.repeat(0.0), strict=False))
 
     def operation(macs: int, number_format: NumberFormat, weights: int, activations: int) -> Operation:
         series = batch_size * going
@@ -59,23 +60,23 @@ def operations(
             return [product(name, rows, inputs, outputs, outputs)]
         return [product(f"{name}.0", rows, inputs, rank, 0), product(f"{name}.1", rows, rank, outputs, outputs)]
 
-    window, d_model = config.channels * config.patch, config.d_model
+    window, d_model = config.channels * config.embedding.patch, config.d_model
     found = [operation(patches * window * d_model, NumberFormat.FP32, (window + 1) * d_model, patches * d_model)]
-    for layer, (heads, d_ff) in enumerate(zip(config.heads, config.d_ff, strict=True)):
-        width, ranks = heads * config.head_dim, config.ranks_of(layer)
+    for layer, sizes in enumerate(config.layers):
+        width, ranks = sizes.heads * config.head_dim, dataclasses.asdict(sizes.ranks)
         attention, feed_forward = f"layers.{layer}.attention", f"layers.{layer}.feed_forward"
         for name in ("query", "key", "value"):
             found += linear(f"{attention}.{name}", tokens, d_model, width, ranks[name])
         found.append(operation(2 * tokens**2 * width, NumberFormat.FP32, 0, tokens * width))
         found += linear(f"{attention}.out", tokens, width, d_model, ranks["out"])
-        if reduction := config.reduction_of(layer):
+        if sizes.reduction is not None:
             # The class token's attention once more; or how alike tokens are, and the sum of those that are merged.
             pairs = (tokens + 1) // 2 * (tokens // 2)
-            macs = tokens * width if reduction[0] == "drop" else pairs * (width + d_model)
+            macs = tokens * width if sizes.reduction.method == "drop" else pairs * (width + d_model)
             tokens = after[layer] + 1
             found.append(operation(macs, NumberFormat.FP32, 0, tokens * d_model))
-        found += linear(f"{feed_forward}.expand", tokens, d_model, d_ff, ranks["expand"])
-        found += linear(f"{feed_forward}.contract", tokens, d_ff, d_model, ranks["contract"])
+        found += linear(f"{feed_forward}.expand", tokens, d_model, sizes.d_ff, ranks["expand"])
+        found += linear(f"{feed_forward}.contract", tokens, sizes.d_ff, d_model, ranks["contract"])
         if layer + 1 in exits:
             found += linear(f"exits.{list(exits).index(layer + 1)}", 1, d_model, config.classes)
             going -= exits[layer + 1]

@@ -213,7 +213,7 @@ def modelled_energy(evaluation: Evaluation, batch_size: int) -> Reading:
     """
     model = read_json(evaluation.folder / "model.json")
     counted = operations(
-        TransformerConfig(**model["config"]),
+        TransformerConfig.from_json(model["config"]),
         model["reference_length"],
         batch_size,
         evaluation.number_format,

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.models.early_exit import parts_of
+from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.conversion import Conversion
@@ -49,7 +49,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
     x = torch.zeros(1, model.network.config.channels, model.reference_length, dtype=dtype)
     given = [x]
     with torch.inference_mode(), OperatorCounter() as operators:
-        for part in parts_of(network, model.network.config):  # a network alone would not run its exits
+        for part in split_at_exits(network, model.network.config):  # a network alone would not run its exits
             _, *given = part(*given)
     details: dict[str, float | int | str | bool] = {}
     if model.number_format == "int8 dynamic":

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tsc_lib.models.early_exit import Part, parts_of
+from tsc_lib.models.early_exit import Stage, split_at_exits
 from tsc_lib.models.serialization import load_network
 from tsc_lib.runtimes.cascade import CascadePredictor, thresholds_of
 from tsc_lib.runtimes.predictor import Predictor, description_of
@@ -40,12 +40,12 @@ def load(folder: Path, threads: int) -> Predictor:
     facts = description_of(folder)
     network, _ = load_network(folder)
     if thresholds := thresholds_of(facts):
-        parts = [partial(_run, part) for part in parts_of(network, network.config)]  # fp32, as exits are
-        return CascadePredictor(parts, thresholds, network.config.patch)
+        parts = [partial(_run, part) for part in split_at_exits(network, network.config)]  # fp32, as exits are
+        return CascadePredictor(parts, thresholds, network.config.embedding.stride)
     return EagerPredictor(executable(network, facts["number_format"]))
 
 
-def _run(part: Part, *given: np.ndarray) -> list[np.ndarray]:
+def _run(part: Stage, *given: np.ndarray) -> list[np.ndarray]:
     with torch.inference_mode():
         return [output.numpy() for output in part(*map(torch.from_numpy, given))]
 

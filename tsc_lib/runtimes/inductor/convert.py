@@ -81,7 +81,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
     RuntimeUnavailable
         If there is no C++ compiler, the processor lacks instructions for the format, or the model has early exits.
     """
-    if model.network.config.exits is not None:
+    if model.network.config.exits:
         raise RuntimeUnavailable(
             "inductor compiles a network as one program, without early exits; use eager, onnxruntime or openvino"
         )

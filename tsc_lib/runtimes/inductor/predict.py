@@ -47,4 +47,4 @@ def load(folder: Path, threads: int) -> InductorPredictor:
     torch.set_num_threads(threads)
     facts = description_of(folder)
     program = torch._inductor.aoti_load_package(str(folder / PROGRAM), run_single_threaded=True)
-    return InductorPredictor(program, facts["config"]["patch"], TOKENS.get(facts["number_format"], OTHER_TOKENS))
+    return InductorPredictor(program, facts["stride"], TOKENS.get(facts["number_format"], OTHER_TOKENS))

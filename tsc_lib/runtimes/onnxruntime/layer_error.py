@@ -130,7 +130,7 @@ def _compare(
         module.register_forward_hook(partial(keep, name))
     energies = {output: np.zeros(2) for output in layers}  # of the signal and of the noise
     for batch in batches(series, 1, equal_length=equal_length):
-        given = graph_inputs(batch.x, batch.lengths, model.network.config.patch)
+        given = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)
         with torch.inference_mode():
             network(*map(torch.from_numpy, given))
         outputs = running.run(list(layers), dict(zip(names, given, strict=True)))

@@ -51,7 +51,7 @@ class OnnxRuntimePredictor:
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the graph in `folder`, or of its graphs, where the model has early exits."""
     facts = description_of(folder)
-    patch, thresholds = facts["config"]["patch"], thresholds_of(facts)
+    patch, thresholds = facts["stride"], thresholds_of(facts)
     names = part_names(MODEL, len(thresholds))
     parts = [OnnxRuntimePredictor(session(folder / name, threads), patch, threads) for name in names]
     return CascadePredictor([part.run for part in parts], thresholds, patch) if thresholds else parts[0]

@@ -41,7 +41,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
         raise RuntimeUnavailable(processor.NO_BF16)
     paths = [folder / name for name in part_names(MODEL, len(model.network.exits))]
     executed: Counter[str] = Counter()
-    model_bytes, positions = 0, InferenceTransformer(model.network, attention="operator").table.numpy()
+    model_bytes, positions = 0, InferenceTransformer(model.network, attention="operator").embedding.table.numpy()
     for path, program in zip(paths, graphs(model, equal_length, attention="operator"), strict=True):
         with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")

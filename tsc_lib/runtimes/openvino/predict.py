@@ -64,7 +64,7 @@ class OpenVinoPredictor:
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the model in `folder`, or of its parts, where it has early exits."""
     facts = description_of(folder)
-    patch, thresholds = facts["config"]["patch"], thresholds_of(facts)
+    patch, thresholds = facts["stride"], thresholds_of(facts)
     names = part_names(MODEL, len(thresholds))
     parts = [
         OpenVinoPredictor(partial(compiled, folder / name, threads, facts["number_format"]), patch) for name in names

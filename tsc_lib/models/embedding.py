@@ -1,0 +1,168 @@
+"""How series become tokens: what is known of it from the sizes alone, and the module that does it.
+
+Whatever depends on the kind of embedding is here: how many tokens a series has, which lengths can be placed, which
+tokens are padding, and what classifiers read of the tokens after the encoder. A new kind is a configuration with
+``kind``, ``build``, ``count_tokens``, ``stride`` and ``length_limits``, entered in `EMBEDDINGS`, and a module like
+`PatchEmbedding`.
+
+References
+----------
+.. [1] Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (sinusoidal positions).
+.. [2] Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (patch embedding, class token).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MAX_TOKENS = 1024
+"""Longest series, in tokens, that the fixed positions are tabulated for."""
+
+
+@dataclass(frozen=True)
+class PatchEmbeddingConfig:
+    """Sizes of a `PatchEmbedding`.
+
+    Attributes
+    ----------
+    patch : int
+        Time steps per token: kernel and stride of the convolution.
+    position_stride : int
+        Steps in the table of positions from one token to the next, where patches are longer than those that it was
+        made for.
+    position_width : int, optional
+        Embedding width that the positions are tabulated for, where it is no longer the model's own.
+    position_channels : tuple of int, optional
+        Columns of that table that the model still has, one for each of its channels.
+    kind : str
+        The name of this kind in `EMBEDDINGS`.
+    """
+
+    patch: int
+    position_stride: int = 1
+    position_width: int | None = None
+    position_channels: tuple[int, ...] | None = None
+    kind: str = "patches"
+
+    def __post_init__(self) -> None:
+        if self.position_channels is not None:
+            object.__setattr__(self, "position_channels", tuple(self.position_channels))  # JSON gives a list back
+        if min(self.patch, self.position_stride) < 1:
+            raise ValueError(f"every size of an embedding must be at least 1: {self}")
+        if (self.position_width is None) != (self.position_channels is None):
+            raise ValueError("position_width and position_channels come together or not at all")
+
+    @property
+    def stride(self) -> int:
+        """Time steps from one token to the next; a remainder that is shorter makes no token."""
+        return self.patch
+
+    @property
+    def length_limits(self) -> tuple[int, int]:
+        """The shortest and the longest series, in time steps: part of a patch, and all positions."""
+        return 1, self.patch * (MAX_TOKENS + 1) - 1
+
+    def count_tokens(self, length: int) -> int:
+        """Tokens of a series of so many time steps, the class token not counted."""
+        return max(1, length // self.patch)
+
+    def build(self, channels: int, d_model: int) -> PatchEmbedding:
+        """The module, for series of so many channels and tokens of this width."""
+        return PatchEmbedding(self, channels, d_model)
+
+
+EMBEDDINGS = {"patches": PatchEmbeddingConfig}
+"""Every kind of embedding by the name that stored configurations give it."""
+
+EmbeddingConfig = PatchEmbeddingConfig
+
+
+def read_embedding(content: dict[str, Any]) -> EmbeddingConfig:
+    """The configuration that a stored model holds.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        If there is no such kind, or it has other sizes.
+    """
+    return EMBEDDINGS[content["kind"]](**content)
+
+
+class PatchEmbedding(nn.Module):
+    """Patches of a series as tokens, with a class token before them and fixed positions [2]_.
+
+    Parameters
+    ----------
+    config : PatchEmbeddingConfig
+        Length of a patch, and which positions the tokens have.
+    channels, d_model : int
+        Width of the series and of the tokens.
+
+    Notes
+    -----
+    A remainder shorter than a patch is dropped, as a strided convolution does. With `lengths`, tokens that lie wholly
+    or partly in a series' padding are masked out, so a padded series has the logits that it has alone.
+    """
+
+    positions: Tensor
+
+    def __init__(self, config: PatchEmbeddingConfig, channels: int, d_model: int) -> None:
+        super().__init__()
+        self.config = config
+        self.convolution = nn.Conv1d(channels, d_model, config.patch, stride=config.patch)
+        self.class_token = nn.Parameter(torch.randn(1, 1, d_model))
+        stride = config.position_stride
+        positions = sinusoidal_positions(stride * MAX_TOKENS + 1, config.position_width or d_model)[::stride]
+        if config.position_channels is not None:
+            positions = positions[:, list(config.position_channels)]
+        self.register_buffer("positions", positions, persistent=False)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Tokens (n, tokens, d_model), the class token first, and a mask (n, 1, 1, tokens) of those not padded."""
+        x = self.convolution(fill_patch(x, self.config.patch)).transpose(1, 2)  # (n, patches, d_model)
+        n, patches, _ = x.shape
+        x = torch.cat([self.class_token.expand(n, -1, -1), x], dim=1) + self.positions[: patches + 1]
+        if lengths is None:
+            return x, None
+        valid = (lengths // self.config.patch).clamp(min=1)  # whole patches; the class token comes before them
+        return x, (torch.arange(patches + 1, device=x.device) <= valid.unsqueeze(1))[:, None, None, :]
+
+    @staticmethod
+    def pool(x: Tensor, mask: Tensor | None) -> Tensor:
+        """What classifiers read (n, d_model) of tokens and their mask: the class token, which is no padding."""
+        return x[:, 0]
+
+    def channel_weights(self) -> Tensor:
+        """The weights (d_model, any) that write each channel of the tokens."""
+        return self.convolution.weight.detach().flatten(1)
+
+    def select_channels(self, channels: Tensor) -> tuple[PatchEmbeddingConfig, dict[str, Tensor]]:
+        """Configuration and weights of this embedding with some of its channels, which keep their positions."""
+        width = self.config.position_width or self.positions.shape[1]
+        columns = self.config.position_channels or range(width)
+        kept = tuple(columns[i] for i in channels.tolist())
+        config = dataclasses.replace(self.config, position_width=width, position_channels=kept)
+        weights = {name: value[channels] for name, value in self.convolution.state_dict(prefix="convolution.").items()}
+        return config, {**weights, "class_token": self.class_token.detach()[..., channels]}
+
+
+def sinusoidal_positions(tokens: int, d_model: int) -> Tensor:
+    """Fixed position encoding of [1]_, section 3.5, shaped (tokens, d_model)."""
+    position = torch.arange(tokens).unsqueeze(1)
+    frequency = torch.exp(torch.arange(0, d_model, 2) * (-math.log(10_000.0) / d_model))
+    table = torch.zeros(tokens, d_model)
+    table[:, 0::2] = torch.sin(position * frequency)
+    table[:, 1::2] = torch.cos(position * frequency)[:, : d_model // 2]
+    return table
+
+
+def fill_patch(x: Tensor, patch: int) -> Tensor:
+    """Series (n, channels, length) with zeros after them, if they are shorter than a patch, that fill it."""
+    return F.pad(x, (0, patch - x.shape[2])) if x.shape[2] < patch else x
