@@ -30,7 +30,7 @@ class Stage:
 
 
 STAGES = {
-    "train": Stage(3, ("data", "series", "models", "training", "study.stages:train")),
+    "train": Stage(4, ("data", "series", "models", "training", "study.stages:train")),
     "compress": Stage(
         1,
         ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),
