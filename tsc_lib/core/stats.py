@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # loads `scipy.stats`, which takes a second, when it is used
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 RESAMPLES = 4000
 
@@ -62,15 +62,14 @@ def ratio_interval(variant: ArrayLike, reference: ArrayLike, *, level: float = 0
         raise ValueError(f"one cost per block is needed on both sides, not shapes {a.shape} and {b.shape}")
     if not (np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)).all():
         raise ValueError("costs must be positive and finite")
-    logs = np.sort(np.log(a / b))
-    n, cut = logs.size, int(TRIMMED * logs.size)
-    kept = logs[cut : n - cut]
-    mean, h = kept.mean(), kept.size
+    logs = np.log(a / b)
+    n = logs.size
+    h = n - 2 * int(TRIMMED * n)
+    mean = scipy.stats.trim_mean(logs, TRIMMED)
     if h < 2:
         return Interval(float(np.exp(mean)), float("nan"), float("nan"))
-    winsorized = logs.clip(kept[0], kept[-1])
-    error = np.sqrt(winsorized.var(ddof=1) * (n - 1) / (h * (h - 1)))
-    half = special.stdtrit(h - 1, (1 + level) / 2) * error
+    spread = scipy.stats.mstats.winsorize(logs, (TRIMMED, TRIMMED)).std(ddof=1)
+    half = scipy.special.stdtrit(h - 1, (1 + level) / 2) * spread * np.sqrt((n - 1) / (h * (h - 1)))
     return Interval(*np.exp([mean, mean - half, mean + half]).tolist())
 
 
@@ -83,7 +82,7 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     mean = float(x.mean())
     if x.size < 2:
         return Interval(mean, float("nan"), float("nan"))
-    half = float(special.stdtrit(x.size - 1, (1 + level) / 2) * x.std(ddof=1) / np.sqrt(x.size))
+    half = float(scipy.special.stdtrit(x.size - 1, (1 + level) / 2) * x.std(ddof=1) / np.sqrt(x.size))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -110,7 +109,7 @@ def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval
     if not variances.any():
         return Interval(mean, mean, mean)
     freedom = variances.sum() ** 2 / sum(v**2 / (m.size - 1) for v, m in zip(variances, means, strict=True))
-    half = float(special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variances.sum()))
+    half = float(scipy.special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variances.sum()))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -134,10 +133,8 @@ def proportion_interval(successes: int, n: int, *, level: float = 0.95) -> Inter
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is not a proportion")
-    p, z = successes / n, float(special.ndtri((1 + level) / 2))
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
-    return Interval(p, max(0.0, centre - half), min(1.0, centre + half))
+    ends = scipy.stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(successes / n, float(ends.low), float(ends.high))
 
 
 def paired_difference_interval(
