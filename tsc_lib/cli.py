@@ -36,8 +36,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    import fcntl  # of Unix alone, and predict works elsewhere
-
     from tsc_lib.core import store
     from tsc_lib.study import Study
 
@@ -48,11 +46,8 @@ def _report(options: argparse.Namespace) -> None:
         profile = str(Path(profile).resolve())
     _ = Study.open(profile).runs  # a wrong profile or a missing data set is told before anything starts
     store.OUTPUTS.mkdir(parents=True, exist_ok=True)
-    with (store.OUTPUTS / "report.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another report is being made in {store.OUTPUTS}; wait for it, or end it first") from None
+    running = f"another report is being made in {store.OUTPUTS}; wait for it, or end it first"
+    with store.hold_lock(store.OUTPUTS / "report.lock", running) as lock:
         if store.forget_failures():
             shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped("workflow") / "Snakefile")]
@@ -63,7 +58,7 @@ def _report(options: argparse.Namespace) -> None:
         environment = os.environ | {
             "TSC_OUTPUTS": str(store.OUTPUTS)
         }  # the engine's jobs have another working directory
-        code = subprocess.run(command, pass_fds=(lock.fileno(),), env=environment).returncode
+        code = subprocess.run(command, pass_fds=(lock,), env=environment).returncode
     if code:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")
 

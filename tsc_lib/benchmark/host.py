@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import sys
@@ -14,6 +13,8 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from tsc_lib.core.cpus import CPUINFO, facts, usable_cpus
 from tsc_lib.core.spec import Spec
@@ -68,27 +69,27 @@ def environment_of_child(threads: int) -> dict[str, str]:
 def host_lock(announce: Callable[[str], None]) -> Iterator[None]:
     """Hold this host's benchmark lock; if another process has it, announce which and wait.
 
-    The operating system releases the lock when its holder ends, however that happens; the file itself stays.
+    The operating system releases the lock when its holder ends, however that happens; the file itself stays, and every
+    user of the machine may lock it.
     """
     path = Path(tempfile.gettempdir()) / "tsc_lib-benchmark.lock"
+    lock = FileLock(path, mode=0o666, poll_interval=0.5, fallback_to_soft=False, on_acquired=_sign)
     try:
-        lock = os.open(path, os.O_RDWR)  # not O_CREAT: kernels refuse that on another user's file in /tmp
-    except FileNotFoundError:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        with suppress(PermissionError):
-            os.fchmod(lock, 0o666)  # other users wait on the same file, whatever this one's umask
+        lock.acquire(blocking=False)
+    except Timeout:
+        holder = path.read_text().strip() or "unknown"
+        announce(f"waiting for another benchmark on this host to end (process {holder}, lock {path})")
+        lock.acquire()
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode().strip() or "unknown"
-            announce(f"waiting for another benchmark on this host to end (process {holder}, lock {path})")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
-        os.close(lock)
+        lock.release()
+
+
+def _sign(lock: int) -> None:
+    """Write into a lock's file who holds it."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
 
 def pin(threads: int) -> None:

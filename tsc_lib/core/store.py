@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.core.files import PACKAGE, read_json, write_json
 from tsc_lib.core.spec import Spec, digest
@@ -42,6 +44,29 @@ def only_loading() -> Iterator[None]:
         yield
     finally:
         _only_loading.reset(token)
+
+
+@contextmanager
+def hold_lock(path: Path, refusal: str) -> Iterator[int]:
+    """Hold a lock, which the operating system releases when its holder ends; gives its file descriptor.
+
+    A child that is started with the descriptor holds the lock too, until both have ended.
+
+    Raises
+    ------
+    UserError
+        With the text `refusal`, if another process holds it.
+    """
+    held: list[int] = []
+    lock = FileLock(path, fallback_to_soft=False, on_acquired=held.append)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(refusal) from None
+    try:
+        yield held[0]
+    finally:
+        lock.release()
 
 
 def folder_of(stage: str, version: tuple[int, ...], label: str, job: Spec) -> Path:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +93,8 @@ def optimize(
     label = f"{spec.data.name}-{spec.model}-{spec.objective}-{spec.key()}"
     folder = (output or store.OUTPUTS / "search" / label).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    running = f"the same search is running already, in {folder}; wait for it, or end it first"
+    with store.hold_lock(folder / "search.lock", running):
         _claim(folder, spec)
         for run in search.runs:
             try:
@@ -135,16 +133,6 @@ def optimize(
         pick = _pick(search, request, best)
         write_json(folder / "pick.json", pick)
     return Outcome(final, pick, folder)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / "search.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"the same search is running already, in {folder}; wait for it, or end it first") from None
-        yield
 
 
 def _claim(folder: Path, spec: SearchSpec) -> None:
