@@ -81,19 +81,19 @@ def points_lost(results: pd.DataFrame, points: float, high: float) -> pd.DataFra
 
 def test_the_headline_is_judged_by_its_intervals(results: pd.DataFrame) -> None:
     sure = points_lost(results, 0.3, 0.9)
-    assert findings.headline(results, sure, VARIANT).count("**reached**") == 8
+    assert findings.combined_savings(results, sure, VARIANT).count("**reached**") == 8
     short = results.copy()
     short.loc[short.recipe == RECIPE, "cpu_ratio"] = 0.06
-    said = findings.headline(short, sure, VARIANT)
+    said = findings.combined_savings(short, sure, VARIANT)
     assert said.count("**not reached** (less than 20 times)") == 4
-    said = findings.headline(results, points_lost(results, 1.5, 1.9), VARIANT)
+    said = findings.combined_savings(results, points_lost(results, 1.5, 1.9), VARIANT)
     assert said.count("(more than 1 point)") == 8
-    said = findings.headline(results, points_lost(results, 0.3, 1.1), VARIANT)
+    said = findings.combined_savings(results, points_lost(results, 0.3, 1.1), VARIANT)
     assert said.count("0.3 [-0.5, 1.1]") == said.count("not beyond doubt in accuracy") == 8
 
 
 def test_savings_multiply_or_not(results: pd.DataFrame) -> None:
-    assert "0.80 of the product" in findings.multiplied(results, VARIANT)
+    assert "0.80 of the product" in findings.product_of_savings(results, VARIANT)
     assert "without the teacher" in findings.ablation(results, VARIANT).lower()
     assert "2.0 times less" in findings.savings_by_step(results, VARIANT)
 
@@ -101,22 +101,22 @@ def test_savings_multiply_or_not(results: pd.DataFrame) -> None:
 def test_a_profile_without_a_recipe_says_so(results: pd.DataFrame) -> None:
     nothing = REFERENCE
     for text in (
-        findings.taken_apart(nothing),
-        findings.headline(results, points_lost(results, 0.0, 0.0), nothing),
-        findings.multiplied(results, nothing),
+        findings.ablated_variant(nothing),
+        findings.combined_savings(results, points_lost(results, 0.0, 0.0), nothing),
+        findings.product_of_savings(results, nothing),
         findings.savings_by_step(results, nothing),
         findings.ablation(results, nothing),
     ):
         assert text.startswith("This profile names no recipe")
     way, parts = ablation.ways_to(results, nothing), ablation.without_each(results, nothing)
-    for figure in (figures.savings_by_step(way), figures.left_out(parts)):
+    for figure in (figures.savings_by_step(way), figures.ablation(parts)):
         assert "does not run the recipe" in figure.texts[0].get_text()
 
 
 def test_figures_show_every_data_set_and_model(results: pd.DataFrame) -> None:
     drawn = (
         figures.savings_by_step(ablation.ways_to(results, VARIANT)),
-        figures.left_out(ablation.without_each(results, VARIANT)),
+        figures.ablation(ablation.without_each(results, VARIANT)),
         figures.importance_criteria(ablation.criteria(results)),
         figures.front_beside_study(results),
     )

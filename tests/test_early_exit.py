@@ -286,11 +286,11 @@ def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
     assert summary.loc[RECIPE, "eager"]["mean"] == pytest.approx(100 * exits.macs_mean / 673_024, abs=0.06)
     merged = summary.loc["merge(0.5) > finetune(1)", "eager"]
     assert merged["mean"] == merged.worst < 100 and merged.left_early_test == 0
-    figure = figures.series_left(table)
+    figure = figures.exit_shares(table)
     figure.draw_without_rendering()
     words = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert any(" / " in word for word in words)
-    assert "this profile has no early exits" in figures.series_left(table.iloc[:0]).texts[0].get_text()
+    assert "this profile has no early exits" in figures.exit_shares(table.iloc[:0]).texts[0].get_text()
 
 
 def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> None:

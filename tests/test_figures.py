@@ -14,11 +14,12 @@ from tsc_lib import figures
 from tsc_lib.analysis import data_tables, findings, tables
 from tsc_lib.analysis.claims import judge
 from tsc_lib.analysis.references import reference_accuracies
-from tsc_lib.analysis.strategies import FAMILIES, annotate, strategy_of
+from tsc_lib.analysis.rows import annotate
+from tsc_lib.compress import Family, Variant
 from tsc_lib.data import Dataset, Split
 from tsc_lib.energy import SourceMismatchError
-from tsc_lib.figures.common import change, plain_log
-from tsc_lib.figures.palette import STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
+from tsc_lib.figures.draw import format_change, plain_log
+from tsc_lib.figures.palette import LOOKS, WIDTH
 
 RECIPE = "prune(l1, 0.5)"
 
@@ -33,9 +34,9 @@ def of_results(results: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
         "cost": lambda: figures.model_cost(results),
         "accuracy_against_ratio": lambda: figures.accuracy_against_ratio(results),
         "speed_against_ratio": lambda: figures.speed_against_ratio(results),
-        "removed": lambda: figures.removed_structure(synthetic.removed(results), RECIPE),
-        "quantized_accuracy": lambda: figures.quantized_accuracy(results),
-        "quantized_cost": lambda: figures.quantized_cost(results, "cpu_ms_per_sample", "CPU ms/series"),
+        "removed": lambda: figures.kept_structure(synthetic.removed(results), RECIPE),
+        "quantized_accuracy": lambda: figures.int8_accuracy(results),
+        "quantized_cost": lambda: figures.int8_cost(results, "cpu_ms_per_sample", "CPU ms/series"),
         "energy": lambda: figures.energy_by_strategy(results),
         "views": lambda: figures.energy_beside_model(results),
         "saving": lambda: figures.saving_against_loss(results),
@@ -139,12 +140,12 @@ def test_axes_carry_units(results):
 
 def test_a_cost_in_joules_names_its_source(results):
     counted = results.assign(energy_source="measured")
-    words = " ".join(texts(figures.quantized_cost(counted, "energy_mj_per_sample", "mJ/series")))
+    words = " ".join(texts(figures.int8_cost(counted, "energy_mj_per_sample", "mJ/series")))
     assert "mJ/series (measured)" in words
 
 
 def test_intervals_fit_above_the_bars(results):
-    for ax in figures.quantized_cost(results, "cpu_ms_per_sample", "CPU ms/series").axes:
+    for ax in figures.int8_cost(results, "cpu_ms_per_sample", "CPU ms/series").axes:
         low, high = ax.get_ylim()
         assert low == 0 and all(patch.get_height() < high for patch in ax.patches)
 
@@ -160,14 +161,14 @@ def test_a_logarithmic_axis_has_few_round_ticks(low, high):
 
 
 def test_a_change_of_nothing_has_no_sign():
-    assert [change(ratio) for ratio in (0.46, 1.17, 1.002, 0.998)] == ["−54 %", "+17 %", "0 %", "0 %"]
+    assert [format_change(ratio) for ratio in (0.46, 1.17, 1.002, 0.998)] == ["−54 %", "+17 %", "0 %", "0 %"]
 
 
 def test_energies_of_two_sources_are_not_drawn_together(results):
     mixed = results.assign(energy_source=results.model.map({"T1": "estimated", "T2": "measured"}))
 
     def quantized(table: pd.DataFrame) -> Figure:
-        return figures.quantized_cost(table, "energy_mj_per_sample", "mJ/series")
+        return figures.int8_cost(table, "energy_mj_per_sample", "mJ/series")
 
     for draw in (figures.energy_by_strategy, figures.main_bars, figures.model_cost, quantized):
         with pytest.raises(SourceMismatchError):
@@ -175,8 +176,9 @@ def test_energies_of_two_sources_are_not_drawn_together(results):
 
 
 def test_every_strategy_has_its_own_colour_and_marker():
-    for looks in (STRATEGY_COLOURS, STRATEGY_MARKERS):
-        assert set(looks) == set(FAMILIES) and len(set(looks.values())) == len(FAMILIES)
+    assert set(LOOKS) == set(Family)
+    for trait in ("color", "marker"):
+        assert len({looks[trait] for looks in LOOKS.values()}) == len(Family)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +212,8 @@ def test_every_strategy_has_its_own_colour_and_marker():
     ],
 )
 def test_names_of_strategies(recipe, runtime, family, label):
-    strategy = strategy_of(recipe, runtime)
-    assert (strategy.family, strategy.label) == (family, label)
+    variant = Variant.parse(recipe, runtime)
+    assert (variant.family, variant.label) == (family, label)
 
 
 def test_annotated_results_keep_every_row(results):
@@ -257,12 +259,12 @@ def test_a_recipe_in_two_runtimes_is_told_once_for_each() -> None:
     of_inductor = results[(results.recipe == "baseline") & (results.runtime == "inductor")]
     other = of_inductor.assign(runtime="onnxruntime", cpu_ratio=0.2, energy_ratio=0.2)
     results = pd.concat([results[results.recipe == "baseline"], other], ignore_index=True)
-    table = tables.energy_table(results).set_index("label")
+    table = tables.representatives(results).set_index("label")
     assert table.energy_ratio["fp32, onnxruntime"] == pytest.approx(0.2)
     assert table.energy_ratio["fp32, inductor"] == pytest.approx(0.76, abs=0.03)
-    assert (table.source_low < table.energy_mj_per_sample).all()
-    assert tables.energy_table(synthetic.results()).family.cat.categories.tolist() == list(FAMILIES)
-    for said in (findings.energy(results), findings.views(results)):
+    assert (table.energy_low_mj_per_sample < table.energy_mj_per_sample).all()
+    assert tables.representatives(synthetic.results()).family.cat.categories.tolist() == list(Family)
+    for said in (findings.energy(results), findings.energy_and_model(results)):
         assert "**fp32, onnxruntime**: saves 80.0 %" in said and "**fp32, inductor**: saves 2" in said
 
 
@@ -304,7 +306,7 @@ def test_int8_is_compared_with_fp32_of_its_own_runtime() -> None:
     assert "**static int8 in inductor, batches of 1**: 2.50" not in said
     assert findings.int8_accuracy(results).count("**static int8 in ") == 2
 
-    figure = figures.quantized_cost(results, "cpu_ms_per_sample", "CPU ms/series")
+    figure = figures.int8_cost(results, "cpu_ms_per_sample", "CPU ms/series")
     assert [tick.get_text() for tick in figure.axes[-1].get_xticklabels()] == ["inductor", "onnxruntime"]
     assert list(texts(figure)).count("×2.50") == 2
-    assert "T1, static int8, onnxruntime" in texts(figures.quantized_accuracy(results))
+    assert "T1, static int8, onnxruntime" in texts(figures.int8_accuracy(results))

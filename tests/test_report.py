@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tsc_lib.analysis.summary import answer
+from tsc_lib.analysis.summary import summarise
 from tsc_lib.core.errors import UserError
 from tsc_lib.energy import SourceMismatchError
 from tsc_lib.report import build as report
@@ -36,7 +36,13 @@ def row(ratio=1.0, **values):
     usual |= {"cpu_ratio": ratio, "cpu_ratio_low": ratio - 0.02, "cpu_ratio_high": ratio + 0.02}
     usual |= {"energy_ratio": ratio, "energy_ratio_low": ratio - 0.02, "energy_ratio_high": ratio + 0.02}
     usual |= {"energy_mj_per_sample": 2 * ratio, "energy_source": "estimated"}
-    usual |= {"energy_low_mj_per_sample": ratio, "energy_high_mj_per_sample": 4 * ratio}
+    usual |= {
+        "energy_low_mj_per_sample": ratio,
+        "energy_high_mj_per_sample": 4 * ratio,
+        "energy_net_mj_per_sample": None,
+    }
+    usual |= {"aa_ratio_low": 0.99, "aa_ratio_high": 1.02, "cpu_ms_per_sample": ratio, "f1_macro": 0.9}
+    usual |= {"energy_modelled_mj_per_sample": 0.1, "model_bytes": 4000, "macs": 1000, "int8_ops": 0, "fp32_ops": 9}
     return usual | values
 
 
@@ -53,52 +59,52 @@ RESULTS = pd.DataFrame(
 )
 
 
-def test_answer_names_the_cheapest_strategy_that_keeps_accuracy():
-    text = answer(RESULTS).replace("\u00a0", " ")
+def test_summary_names_the_cheapest_strategy_that_keeps_accuracy():
+    text = summarise(RESULTS).replace("\u00a0", " ")
     assert "**2 mJ** (T1 on A)" in text and "from 1 mJ to 4 mJ" in text and "*estimated*" in text
     assert (
         "**60 %** of it can be saved with T1 on A, by Remove L1 50 %, tuned (`prune(l1, 0.5) > finetune(4)` in eager)"
         in text
     )
-    assert "| A | T1 | 1 | 0.900 | 2 | Remove L1 50 %, tuned | 60 % (58 to 62) | 0.4 |" in text
+    assert "| A | T1 | 1 | 90.0 | 2 | Remove L1 50 %, tuned | 60 % (58 to 62) | 0.4 |" in text
     assert "dynamic int8 25 % more" in text and "masks no change" in text
     assert "at most 1.0 %" in text, "the A/A control of the large batch only"
     assert "1 of 7 rows" in text
 
 
-def test_answer_averages_over_seeds():
+def test_summary_averages_over_seeds():
     two = pd.concat([RESULTS, RESULTS.assign(seed=1, accuracy_drop=RESULTS.accuracy_drop * 4)])
-    assert "No strategy saved energy" not in answer(two)
+    assert "No strategy surely saved energy" not in summarise(two)
     three_points_lost = two[two.recipe.isin(["baseline", "prune(l1, 0.5)"])]
-    assert "No strategy saved energy while losing at most 1 point" in answer(three_points_lost)
+    assert "No strategy surely saved energy while losing at most 1 point" in summarise(three_points_lost)
 
 
-def test_answer_names_a_model_that_collapsed_and_leaves_it_out():
+def test_summary_names_a_model_that_collapsed_and_leaves_it_out():
     collapsed = pd.DataFrame(
         [
             row(model="T2", seed=1, accuracy=0.25, classes_predicted=1),
             row(model="T2", seed=1, recipe="prune(l1, 0.5)", ratio=0.1, accuracy=0.25, classes_predicted=1),
         ]
     )
-    text = answer(pd.concat([RESULTS, collapsed]))
+    text = summarise(pd.concat([RESULTS, collapsed]))
     assert "T2 on A (seed 1) gives every test series the same class" in text and "90\u00a0%" not in text
-    assert "No model learned" in answer(collapsed)
+    assert "No model learned" in summarise(collapsed)
 
 
-def test_answer_without_results():
-    assert "no results yet" in answer(pd.DataFrame())
-    assert "1 of 1 rows" in answer(pd.DataFrame([row(status="failed: killed")]))
+def test_summary_without_results():
+    assert "no results yet" in summarise(pd.DataFrame())
+    assert "1 of 1 rows" in summarise(pd.DataFrame([row(status="failed: killed")]))
 
 
-def test_answer_counts_the_verdicts():
+def test_summary_counts_the_verdicts():
     claims = pd.DataFrame({"claim": ["a", "b", "c"], "verdict": ["reproduced", "not reproduced", "reproduced"]})
-    assert "3 claims" in answer(RESULTS, claims) and "reproduced: 2, not reproduced: 1" in answer(RESULTS, claims)
+    assert "3 claims" in summarise(RESULTS, claims) and "reproduced: 2, not reproduced: 1" in summarise(RESULTS, claims)
 
 
-def test_answer_refuses_two_energy_sources():
+def test_summary_refuses_two_energy_sources():
     mixed = RESULTS.assign(energy_source=["measured"] + ["estimated"] * (len(RESULTS) - 1))
     with pytest.raises(SourceMismatchError):
-        answer(mixed)
+        summarise(mixed)
 
 
 def test_notebook_runs_with_its_parameters(tmp_path):

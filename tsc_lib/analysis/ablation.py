@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.quantities import UNIT
-from tsc_lib.analysis.strategies import rows_of
-from tsc_lib.analysis.tables import CELL, at_batch, batches, over_seeds, succeeded
+from tsc_lib.analysis.quantities import POINTS_LOST, over_seeds
+from tsc_lib.analysis.rows import CASE_KEYS, RUN_KEYS, batch_kinds, drop_failures, select_batch, select_variant
 from tsc_lib.compress import BASELINE, REFERENCE, Family, Recipe, Step, Variant
 from tsc_lib.compress.distillation import Distill
 from tsc_lib.compress.finetuning import FineTune
@@ -47,28 +46,29 @@ def way_to(results: pd.DataFrame, variant: Variant, which: str = "large") -> pd.
     # In the reference runtime the way begins where it would otherwise come second.
     recipe = variant.recipe
     places = dict.fromkeys([REFERENCE, *(Variant(recipe[:n], variant.runtime) for n in range(len(recipe) + 1))])
-    rows = succeeded(at_batch(results, which))
+    rows = drop_failures(select_batch(results, which))
     parts: list[pd.DataFrame] = []
     named = 0  # steps of the recipe that an earlier place has
     for position, place in enumerate(places):
-        part = rows_of(rows, place)
+        part = select_variant(rows, place)
         if part.empty:
             continue
         step = ", ".join(each.label for each in place.recipe[named:]) or f"fp32, {place.runtime}"
         named = len(place.recipe)
         part = part.assign(position=position, step=step, factor=1.0)
         if parts:
-            earlier = part[UNIT].merge(parts[-1][[*UNIT, "cpu_ratio"]], how="left", on=UNIT).cpu_ratio
+            earlier = part[RUN_KEYS].merge(parts[-1][[*RUN_KEYS, "cpu_ratio"]], how="left", on=RUN_KEYS).cpu_ratio
             part["factor"] = part.cpu_ratio / earlier.to_numpy()
         parts.append(part)
     if not named:
         return pd.DataFrame()
-    return _summary(pd.concat(parts, ignore_index=True), [*CELL, "position", "step", "recipe", "runtime", "batch_size"])
+    by = [*CASE_KEYS, "position", "step", "recipe", "runtime", "batch_size"]
+    return _over_seeds(pd.concat(parts, ignore_index=True), by, "cpu_ratio", "factor")
 
 
 def ways_to(results: pd.DataFrame, variant: Variant) -> pd.DataFrame:
     """`way_to` at every kind of batch size, one below the other."""
-    return pd.concat([way_to(results, variant, which) for which in batches(results)], ignore_index=True)
+    return pd.concat([way_to(results, variant, which) for which in batch_kinds(results)], ignore_index=True)
 
 
 def without_each(results: pd.DataFrame, variant: Variant, which: str = "large") -> pd.DataFrame:
@@ -91,25 +91,19 @@ def without_each(results: pd.DataFrame, variant: Variant, which: str = "large") 
             tuned = Recipe((FineTune(step.epochs, step.learning_rate),))
             wanted[Variant(before + tuned + after, runtime)] = "the teacher"
     wanted.setdefault(Variant(recipe, REFERENCE.runtime), f"{runtime}, in eager")
-    rows = succeeded(at_batch(results, which))
+    rows = drop_failures(select_batch(results, which))
     names = [wanted.get(Variant.parse(*each)) for each in zip(rows.recipe, rows.runtime, strict=True)]
-    rows = rows.assign(left_out=names, factor=1.0).dropna(subset="left_out")
+    rows = rows.assign(left_out=names).dropna(subset="left_out")
     if rows.empty or recipe == BASELINE:
         return pd.DataFrame()
-    table = _summary(rows, [*CELL, "left_out", "recipe", "runtime"]).drop(
-        columns=["factor", "factor_low", "factor_high"]
-    )
+    table = _over_seeds(rows, [*CASE_KEYS, "left_out", "recipe", "runtime"], "cpu_ratio")
     order = list(wanted.values())
     return table.sort_values("left_out", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
-def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    table = over_seeds(rows, "cpu_ratio", by, geometric=True)
-    table = table.rename(columns={"low": "cpu_ratio_low", "high": "cpu_ratio_high"})
-    for name, value, geometric in (("factor", "factor", True), ("points_lost", "accuracy_drop", False)):
-        part = over_seeds(rows, value, by, geometric=geometric).drop(columns="seeds")
-        ends = {value: name, "low": f"{name}_low", "high": f"{name}_high"}
-        table = table.merge(part.rename(columns=ends), on=by, how="left")
+def _over_seeds(rows: pd.DataFrame, by: list[str], *ratios: str) -> pd.DataFrame:
+    """Means over the seeds of points lost, of some ratios and of the multiply-accumulates."""
+    table = over_seeds(rows, by, means=["accuracy_drop"], ratios=ratios).rename(columns=POINTS_LOST)
     return table.merge(rows.groupby(by, sort=False, as_index=False).macs.mean(), on=by)
 
 
@@ -122,17 +116,15 @@ def criteria(results: pd.DataFrame) -> pd.DataFrame:
         Columns `dataset`, `model`, `ratio`, `criterion`, `training` (one of `TRAININGS`), `points_lost` with its
         interval over the seeds, `macs` and `seeds`; of the ratio at which random removal was run.
     """
-    rows = succeeded(at_batch(results))
+    rows = drop_failures(select_batch(results))
     rows = rows[rows.runtime == REFERENCE.runtime]
     found = [_removal(recipe) for recipe in rows.recipe]
-    rows = rows.assign(
-        criterion=[f[0] for f in found], ratio=[f[1] for f in found], training=[f[2] for f in found], factor=1.0
-    ).dropna(subset="criterion")
+    names = pd.DataFrame(found, rows.index, ["criterion", "ratio", "training"])
+    rows = rows.join(names).dropna(subset="criterion")
     rows = rows[rows.ratio.isin(rows.loc[rows.criterion == "random", "ratio"])]
     if rows.empty:
         return pd.DataFrame()
-    table = _summary(rows, [*CELL, "ratio", "criterion", "training"])
-    return table.drop(columns=[name for name in table if str(name).startswith(("factor", "cpu_ratio"))])
+    return _over_seeds(rows, [*CASE_KEYS, "ratio", "criterion", "training"])
 
 
 def _removal(text: str) -> tuple[str | None, float, str]:

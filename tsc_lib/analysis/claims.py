@@ -1,10 +1,11 @@
 """The study's claims as data, and the verdict on each by rules that are written down here.
 
-Every variant is compared with the uncompressed model *on its own runtime*, of the same data set, model and seed, at the
+Every variant is compared with the uncompressed model *in its own runtime*, of the same data set, model and seed, at the
 large batch: so static int8 that is compiled is compared with compiled fp32, and what the compiler saves is not credited
-to the number format. Pruning is judged at the ratio nearest to the study's own 0.2, as pruned, without fine-tuning.
-Each claim gets one number for each data set, the mean over its models and seeds, which share its series; ours is the
-mean over the data sets, with Student's 95 % interval over them. With one data set the interval is over its seeds; with
+to the number format. A saving is judged in every runtime by itself, because an average over two would describe neither.
+Pruning is judged at the ratio nearest to the study's own 0.2, as pruned, without fine-tuning. Each number is the mean
+over the data sets, of the mean over their models and seeds, with Student's 95 % interval over the data sets: geometric
+means of ratios of cost, arithmetic ones of points of accuracy. With one data set the interval is over its seeds; with
 one seed it is that run's own.
 
 The verdicts:
@@ -29,7 +30,7 @@ run failed, cannot be tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,9 @@ import pandas as pd
 
 from tsc_lib.analysis import quantities
 from tsc_lib.analysis.references import STUDY_DATASETS
-from tsc_lib.analysis.strategies import COMBINED, DYNAMIC, MASKS, REMOVAL, STATIC, annotate
+from tsc_lib.analysis.rows import RUN_KEYS, annotate, drop_failures, find_collapsed, name_batches, select_batch
+from tsc_lib.analysis.wording import name_runs
+from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.core.stats import Interval
 
 REPRODUCED, SAME, NOT = "reproduced", "same direction", "not reproduced"
@@ -46,6 +49,42 @@ UNTESTED = "cannot be tested on this machine"
 ABSTRACT = "arXiv:2502.16627, abstract"
 SECONDARY = "arXiv:2502.16627, as summarised elsewhere"
 EARLIER = "the authors' earlier report, UniMiB SHAR"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a claim is about.
+
+    Attributes
+    ----------
+    unit : str
+        Of the published value and ours.
+    value : str
+        The column that is averaged: a ratio of costs or points of accuracy.
+    percent : callable or None
+        How a ratio of costs, averaged geometrically, is shown; None of points, averaged arithmetically.
+    """
+
+    unit: str
+    value: str
+    percent: Callable[[float], float] | None = None
+
+    def pool(self, rows: pd.DataFrame) -> quantities.Pooled:
+        """The mean of some rows in the claim's unit; see `tsc_lib.analysis.quantities.pool`."""
+        found = quantities.pool(rows, self.value, geometric=self.percent is not None)
+        if self.percent is None:
+            return found
+        ends = sorted(map(self.percent, found.interval[1:]))
+        interval = Interval(self.percent(found.interval.estimate), *ends)
+        return quantities.Pooled(interval, found.cases.map(self.percent), found.repeats)
+
+
+ENERGY = Quantity("% of energy", "energy_ratio_to_fp32", quantities.percent_saved)
+TIME = Quantity("% of CPU time", "cpu_ratio_to_fp32", quantities.percent_saved)
+FASTER = Quantity("% more series per CPU second", "cpu_ratio_to_fp32", quantities.percent_faster)
+LOST = Quantity("points lost", "accuracy_drop")
+GAINED = Quantity("points gained", "points_gained")
+DEARER = Quantity("% more CPU time", "cpu_ms_per_sample", quantities.percent_more)
 
 
 @dataclass(frozen=True)
@@ -58,14 +97,12 @@ class Claim:
         What is claimed, in our words, and where.
     published : float
         The published value.
-    unit : str
-        TrainingRun of the published value and ours.
-    quantity : callable
-        What is computed from the results, from `tsc_lib.analysis.quantities`.
+    quantity : Quantity
+        What is computed from the results.
     rule : {"gain", "limit", "direction"}
         How the verdict is found; see the module's documentation.
-    families : tuple of str
-        Families of strategies that the claim is about.
+    families : tuple of Family
+        Families of strategies that the claim is about; none if it is about T1 and T2.
     norm : str or None
         The pruning norm.
     caveat : str
@@ -75,47 +112,37 @@ class Claim:
     claim: str
     source: str
     published: float
-    unit: str
-    quantity: Callable[[pd.DataFrame, tuple[str, ...], str | None], quantities.Samples]
+    quantity: Quantity
     rule: str
-    families: tuple[str, ...] = ()
+    families: tuple[Family, ...] = ()
     norm: str | None = None
     caveat: str = ""
 
-
-ENERGY, TIME, FASTER, LOST = "% of energy", "% of CPU time", "% more series per CPU second", "points lost"
 
 STAND_IN = "CPU time stands in for energy here, which says nothing about joules."
 OTHER_DATA = "The value was published for another data set."
 SMALL_LOSS = 1.8
 """Points: the largest loss by 8-bit quantization that the study reports and calls small."""
 
+STATIC, DYNAMIC, MASKS, REMOVAL = Family.STATIC, Family.DYNAMIC, Family.MASKS, Family.REMOVAL
+
 CLAIMS = (
-    Claim("Static int8 saves energy", ABSTRACT, 29.14, ENERGY, quantities.energy_saved, "gain", (STATIC,)),
-    Claim("Static int8 saves CPU time", ABSTRACT, 29.14, TIME, quantities.time_saved, "gain", (STATIC,),
+    Claim("Static int8 saves energy", ABSTRACT, 29.14, ENERGY, "gain", (STATIC,)),
+    Claim("Static int8 saves CPU time", ABSTRACT, 29.14, TIME, "gain", (STATIC,), caveat=STAND_IN),
+    Claim("Static int8 keeps the accuracy", ABSTRACT, SMALL_LOSS, LOST, "limit", (STATIC,)),
+    Claim("8-bit quantization, static or dynamic, loses at most 1.8 points", SECONDARY, SMALL_LOSS, LOST, "limit",
+          (STATIC, DYNAMIC)),
+    Claim("Dynamic int8 saves time", EARLIER, 38.8, TIME, "gain", (DYNAMIC,), caveat=OTHER_DATA),
+    Claim("L1 pruning, as masks, makes inference faster", ABSTRACT, 63, FASTER, "gain", (MASKS,), "l1"),
+    Claim("L1 pruning, as removal, makes inference faster", ABSTRACT, 63, FASTER, "gain", (REMOVAL,), "l1"),
+    Claim("L1 pruning, as masks, hardly loses accuracy", ABSTRACT, SMALL_LOSS, LOST, "limit", (MASKS,), "l1"),
+    Claim("L1 pruning, as removal, hardly loses accuracy", ABSTRACT, SMALL_LOSS, LOST, "limit", (REMOVAL,), "l1"),
+    Claim("L1 pruning saves energy", SECONDARY, 37.08, ENERGY, "gain", (REMOVAL,), "l1"),
+    Claim("Pruning and quantization together save energy", SECONDARY, 45.7, ENERGY, "gain", (Family.COMBINED,)),
+    Claim("Pruning and quantization together save CPU time", SECONDARY, 45.7, TIME, "gain", (Family.COMBINED,),
           caveat=STAND_IN),
-    Claim("Static int8 keeps the accuracy", ABSTRACT, SMALL_LOSS, LOST, quantities.points_lost, "limit", (STATIC,)),
-    Claim("8-bit quantization, static or dynamic, loses at most 1.8 points", SECONDARY, SMALL_LOSS, LOST,
-          quantities.points_lost, "limit", (STATIC, DYNAMIC)),
-    Claim("Dynamic int8 saves time", EARLIER, 38.8, TIME, quantities.time_saved, "gain", (DYNAMIC,),
-          caveat=OTHER_DATA),
-    Claim("L1 pruning, as masks, makes inference faster", ABSTRACT, 63, FASTER, quantities.speed_up, "gain",
-          (MASKS,), "l1"),
-    Claim("L1 pruning, as removal, makes inference faster", ABSTRACT, 63, FASTER, quantities.speed_up, "gain",
-          (REMOVAL,), "l1"),
-    Claim("L1 pruning, as masks, hardly loses accuracy", ABSTRACT, SMALL_LOSS, LOST, quantities.points_lost, "limit",
-          (MASKS,), "l1"),
-    Claim("L1 pruning, as removal, hardly loses accuracy", ABSTRACT, SMALL_LOSS, LOST, quantities.points_lost, "limit",
-          (REMOVAL,), "l1"),
-    Claim("L1 pruning saves energy", SECONDARY, 37.08, ENERGY, quantities.energy_saved, "gain", (REMOVAL,), "l1"),
-    Claim("Pruning and quantization together save energy", SECONDARY, 45.7, ENERGY, quantities.energy_saved, "gain",
-          (COMBINED,)),
-    Claim("Pruning and quantization together save CPU time", SECONDARY, 45.7, TIME, quantities.time_saved, "gain",
-          (COMBINED,), caveat=STAND_IN),
-    Claim("T2 is more accurate than T1", EARLIER, 5.2, "points gained", quantities.accuracy_between_models,
-          "direction"),
-    Claim("T2 is more expensive than T1", EARLIER, 18.2, "% more CPU time", quantities.time_between_models,
-          "direction"),
+    Claim("T2 is more accurate than T1", EARLIER, 5.2, GAINED, "direction"),
+    Claim("T2 is more expensive than T1", EARLIER, 18.2, DEARER, "direction"),
 )  # fmt: skip
 """What is judged. "Minimal" loss has no published number: the largest that the study calls small stands for it."""
 
@@ -133,35 +160,93 @@ def judge(results: pd.DataFrame, claims: Iterable[Claim] = CLAIMS) -> pd.DataFra
     Returns
     -------
     DataFrame
-        Columns `claim`, `source`, `published`, `ours`, `ours_low`, `ours_high`, `unit`, `verdict` and `why`.
+        Columns `claim`, `runtime`, `source`, `published`, `ours`, `ours_low`, `ours_high`, `unit`, `verdict` and `why`:
+        a row for each claim, and of claims on costs one for every runtime in which the strategy was run.
     """
-    return pd.DataFrame([_judged(claim, results) for claim in claims])
+    return pd.DataFrame([row for claim in claims for row in _judge(claim, results)])
 
 
-def _judged(claim: Claim, results: pd.DataFrame) -> dict[str, object]:
-    samples, remarks = claim.quantity(results, claim.families, claim.norm)
-    if samples.empty:
-        ours, verdict, reasons = Interval(np.nan, np.nan, np.nan), UNTESTED, [_absence(claim, results)]
-    else:
-        ours, repeats = quantities.pooled(samples)
+def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[dict[str, object]]:
+    rows = _rows(claim, results)
+    if rows.empty:
+        nothing = Interval(np.nan, np.nan, np.nan)
+        yield _verdict(claim, "", nothing, UNTESTED, [_absence(claim, results)])
+        return
+    for runtime, part in rows.groupby("runtime", sort=False) if claim.rule == "gain" else [("", rows)]:
+        ours, cases, repeats = claim.quantity.pool(part)
         verdict, why = _RULES[claim.rule](claim.published, ours)
         caveats = [claim.caveat] if claim.caveat else []
         if not set(results.dataset) <= set(STUDY_DATASETS):
             caveats.append("These are not the study's data sets.")
         if caveats and verdict == REPRODUCED:
             verdict = SAME
-        reasons = [why, *caveats, repeats]
+        if len(cases) > 1:
+            repeats += f"; {int((cases > 0).sum())} of {len(cases)} pairs of data set and model are above 0"
+        remarks = _remarks(claim, results, part)
+        yield _verdict(claim, str(runtime), ours, verdict, [why, *caveats, f"{repeats}.", *remarks])
+
+
+def _verdict(claim: Claim, runtime: str, ours: Interval, verdict: str, reasons: list[str]) -> dict[str, object]:
     return {
         "claim": claim.claim,
+        "runtime": runtime,
         "source": claim.source,
         "published": claim.published,
         "ours": ours.estimate,
         "ours_low": ours.low,
         "ours_high": ours.high,
-        "unit": claim.unit,
+        "unit": claim.quantity.unit,
         "verdict": verdict,
-        "why": " ".join(filter(None, [*reasons, remarks])),
+        "why": " ".join(filter(None, reasons)),
     }
+
+
+def _rows(claim: Claim, results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
+    """The rows that a claim is judged by; none of energy unless a counter measured it."""
+    if not claim.families:
+        return quantities.pair_models(results, which)
+    rows = quantities.select_for_claim(results, claim.families, claim.norm, which)
+    if claim.quantity is ENERGY and set(drop_failures(results).energy_source.dropna()) != {"measured"}:
+        return rows.iloc[:0]
+    if claim.quantity is LOST:
+        out = rows[RUN_KEYS].merge(find_collapsed(results), how="left", on=RUN_KEYS).accuracy.notna()
+        return rows[~out.to_numpy()]
+    return rows
+
+
+def _remarks(claim: Claim, results: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
+    """What else is to be known of the rows of a verdict."""
+    collapsed = find_collapsed(results)
+    if not claim.families:
+        if claim.quantity is GAINED and len(collapsed):
+            yield f"Counted, though collapsed to one class: {name_runs(collapsed)}."
+        return
+    same = results[results.recipe.isin(rows.recipe) & (results.status != "ok")].drop_duplicates([*RUN_KEYS, "recipe"])
+    if len(same):
+        yield f"{len(same)} failed run{'s' if len(same) > 1 else ''} left out."
+    if claim.quantity is LOST:
+        if len(collapsed):
+            yield f"Left out, having collapsed to one class: {name_runs(collapsed)}."
+        return
+    runtime = rows.runtime.iloc[0]
+    small = _rows(claim, results, "small")
+    small = small[small.runtime == runtime]
+    if len(small) and name_batches(small) != name_batches(rows):
+        yield f"In {name_batches(small)}: {_percent(claim, small)}."
+    if runtime != REFERENCE.runtime:
+        value = claim.quantity.value.removesuffix("_to_fp32")
+        yield f"Against fp32 in eager: {_percent(claim, rows.assign(**{claim.quantity.value: rows[value]}))}."
+    if claim.norm:
+        share, theirs = 100 * rows.ratio.iloc[0], 100 * quantities.STUDY_PRUNING
+        yield f"Pruned by {share:g} % (the authors pruned by {theirs:g} % earlier)."
+        others = quantities.pair_with_fp32(annotate(drop_failures(select_batch(results))))
+        others = others[others.family.isin(claim.families) & (others.norm == claim.norm) & ~others.tuned]
+        for ratio, part in others[others.ratio != rows.ratio.iloc[0]].groupby("ratio"):
+            yield f"By {100 * ratio:g} %: {_percent(claim, part)}."
+
+
+def _percent(claim: Claim, rows: pd.DataFrame) -> str:
+    return f"{claim.quantity.pool(rows).interval.estimate:.1f} %"
 
 
 def _gain(published: float, ours: Interval) -> tuple[str, str]:
@@ -215,6 +300,6 @@ def _absence(claim: Claim, results: pd.DataFrame) -> str:
     done = rows[rows.status == "ok"]
     if done.empty:
         return f"Every run of {kind} failed ({rows.status.iloc[0].removeprefix('failed: ')})."
-    if claim.unit == ENERGY and "measured" not in set(done.energy_source):
+    if claim.quantity is ENERGY and "measured" not in set(done.energy_source):
         return "No energy was measured: it is estimated here as CPU time times watts, which says nothing about joules."
     return f"The runs of {kind} have no uncompressed model on their own runtime to be compared with, or all collapsed."

@@ -1,162 +1,261 @@
-"""What a claim is judged by: one number for every data set, model and seed, computed from the results table.
+"""Quantities that several texts, tables and figures show: one function for each, which says how it averages.
 
-A sample table has the columns `dataset`, `model`, `seed`, `value`, `low` and `high` (NaN where a single run has no
-interval of its own).
+Ratios of costs are averaged geometrically (twice and half the cost balance to 1), percentage points arithmetically.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.strategies import REFERENCE_RUNTIME, annotate, nearest_ratio
-from tsc_lib.analysis.tables import CELL, STUDY_PRUNING, at_batch, batch_name, collapsed, reference_rows, succeeded
-from tsc_lib.core.stats import Interval, mean_interval
+from tsc_lib.analysis.rows import (
+    CASE_KEYS,
+    RUN_KEYS,
+    annotate,
+    drop_failures,
+    nearest_ratio,
+    select_batch,
+    select_reference,
+)
+from tsc_lib.compress import Family
+from tsc_lib.core.stats import Interval, geometric_mean_interval, mean_interval
 
-UNIT = [*CELL, "seed"]
-Samples = tuple[pd.DataFrame, str]
-Change = Callable[[pd.Series], pd.Series]
+STUDY_PRUNING = 0.2
+"""Share that the study's authors pruned (their earlier report on UniMiB SHAR)."""
 
+PERMITTED_LOSS = 1.0
+"""Percentage points of accuracy that may be lost before a saving is no longer "without losing accuracy"."""
 
-def pooled(samples: pd.DataFrame) -> tuple[Interval, str]:
-    """The mean over the data sets, its interval, and a sentence on what that is over.
+TARGETS = {"large": 20, "small": 12}
+"""How many times less CPU time than eager fp32 is aimed at, by kind of batch."""
 
-    Models of one data set share its series and its seeds, so they are averaged first and count as one repeat.
-    """
-    units = samples.groupby(UNIT, as_index=False)[["value", "low", "high"]].mean()
-    pairs = units.groupby(CELL).value.mean()
-    datasets = pairs.groupby("dataset").mean()
-    seeds = units.groupby("seed").value.mean()
-    if len(datasets) > 1:
-        above = f"{int((pairs > 0).sum())} of {len(pairs)} pairs of data set and model are above 0"
-        return mean_interval(datasets), f"Interval over {len(datasets)} data sets; {above}."
-    if len(seeds) > 1:
-        return mean_interval(seeds), f"One data set; interval over {len(seeds)} seeds."
-    only = units[["value", "low", "high"]].mean()
-    return Interval(only.value, only.low, only.high), "One data set and seed; interval of that run alone."
-
-
-def chosen(results: pd.DataFrame, families: tuple[str, ...], norm: str | None, which: str = "large") -> pd.DataFrame:
-    """The successful rows of some strategies, each beside the uncompressed model on the same runtime.
-
-    Of several pruning ratios the one nearest to the study's is taken, and of a model pruned alone the one that was not
-    fine-tuned; a combination of steps is taken as it is. The columns of the uncompressed model end in "_reference".
-    """
-    rows = annotate(succeeded(at_batch(results, which)))
-    wanted = rows[rows.family.isin(families)]
-    if norm:
-        alone = wanted[(wanted.norm == norm) & ~wanted.tuned]
-        wanted = alone[alone.ratio == nearest_ratio(alone, STUDY_PRUNING)]
-    reference = rows[rows.recipe == "baseline"]
-    return wanted.merge(reference, on=[*UNIT, "runtime"], suffixes=("", "_reference"))
+SHARES = ("accuracy", "f1_macro")
+POINTS_LOST = {f"accuracy_drop{end}": f"points_lost{end}" for end in ("", "_low", "_high")}
+"""What tables over seeds call the points of accuracy lost, by what the results call them."""
 
 
-def time_saved(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
-    """CPU time saved, in % of the uncompressed model's."""
-    return _cost(results, families, norm, _saved)
-
-
-def speed_up(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
-    """Series classified in a second of CPU time, in % more than by the uncompressed model."""
-    return _cost(results, families, norm, lambda ratio: 100 * (1 / ratio - 1))
-
-
-def energy_saved(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
-    """Energy saved, in % of the uncompressed model's; nothing unless energy was measured by a counter."""
-    if set(succeeded(results).energy_source.dropna()) != {"measured"}:
-        return pd.DataFrame(), ""
-    return _cost(results, families, norm, _saved, "energy")
-
-
-def points_lost(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
-    """Percentage points of accuracy lost; models that had collapsed to one class are left out."""
-    rows = chosen(results, families, norm)
-    nothing_to_lose = collapsed(results)
-    out = rows[UNIT].merge(nothing_to_lose, how="left", on=UNIT).accuracy.notna().to_numpy()
-    samples = _samples(rows, rows.accuracy_drop, rows.accuracy_drop_low, rows.accuracy_drop_high)[~out]
-    remarks = [_failures(results, rows)]
-    if out.any():
-        remarks.append(f"Left out, having collapsed to one class: {named(nothing_to_lose)}.")
-    return samples, " ".join(filter(None, remarks))
-
-
-def accuracy_between_models(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
-    """Percentage points by which T2 is more accurate than T1 trained with the same seed."""
-    rows = _both_models(results)
-    counted = collapsed(results)
-    remark = f"Counted, though collapsed to one class: {named(counted)}." if len(counted) else ""
-    return _samples(rows, 100 * (rows.accuracy_second - rows.accuracy)), remark
-
-
-def time_between_models(results: pd.DataFrame, families: tuple[str, ...], norm: str | None) -> Samples:
-    """CPU time that T2 needs more than T1, in %."""
-    rows = _both_models(results)
-    return _samples(rows, 100 * (rows.cpu_ms_per_sample_second / rows.cpu_ms_per_sample - 1)), ""
-
-
-def named(units: pd.DataFrame) -> str:
-    """Trained models as prose: "T2 on PLAID (seed 0), ..."."""
-    return ", ".join(f"{unit.model} on {unit.dataset} (seed {unit.seed})" for unit in units.itertuples())
-
-
-def _samples(
-    rows: pd.DataFrame, value: pd.Series, low: pd.Series | float = np.nan, high: pd.Series | float = np.nan
+def over_seeds(
+    table: pd.DataFrame, by: Sequence[str], *, means: Sequence[str] = (), ratios: Sequence[str] = ()
 ) -> pd.DataFrame:
-    return rows[UNIT].assign(value=value, low=low, high=high).dropna(subset=["value"])
+    """Means over the seeds with 95 % intervals: arithmetic ones of `means`, geometric ones of `ratios`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row for each seed in every group.
+    by : sequence of str
+        Columns that name a group.
+    means, ratios : sequence of str
+        Columns to average; ``<value>_low`` and ``<value>_high``, where there are any, are one row's own interval.
+
+    Returns
+    -------
+    DataFrame
+        Columns `by`, `seeds`, and for each value its mean and the ends of its interval, ``<value>_low`` and
+        ``<value>_high``: Student's over the seeds; a group of one seed has the interval of its row, or none (NaN).
+        Groups in which the first value is missing everywhere are left out.
+    """
+    rows = []
+    first = next(iter((*means, *ratios)))
+    for group, part in table.groupby(list(by), sort=False, observed=True, dropna=False):
+        row = dict(zip(by, group, strict=True)) | {"seeds": int(part[first].count())}
+        for value in (*means, *ratios):
+            ends = _over_rows(part, value, geometric=value in ratios)
+            row |= dict(zip((value, f"{value}_low", f"{value}_high"), ends, strict=True))
+        if row["seeds"]:
+            rows.append(row)
+    columns = [f"{value}{end}" for value in (*means, *ratios) for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=[*by, "seeds", *columns])
 
 
-def _saved(ratio: pd.Series) -> pd.Series:
+def _over_rows(rows: pd.DataFrame, value: str, *, geometric: bool) -> Interval:
+    values = rows[value].dropna()
+    if len(values) > 1:
+        mean, low, high = (geometric_mean_interval if geometric else mean_interval)(values.to_numpy(float))
+        # Student's interval knows no bounds, a share has two.
+        return Interval(mean, max(low, 0.0), min(high, 1.0)) if value in SHARES else Interval(mean, low, high)
+    if values.empty:
+        return Interval(np.nan, np.nan, np.nan)
+    row = rows.loc[values.index[0]]
+    return Interval(row[value], row.get(f"{value}_low", np.nan), row.get(f"{value}_high", np.nan))
+
+
+class Pooled(NamedTuple):
+    """A mean over data sets.
+
+    Attributes
+    ----------
+    interval : Interval
+        The mean with its 95 % interval.
+    cases : Series
+        The mean of every pair of data set and model.
+    repeats : str
+        What the interval is over, in words.
+    """
+
+    interval: Interval
+    cases: pd.Series
+    repeats: str
+
+
+def pool(rows: pd.DataFrame, value: str, *, geometric: bool) -> Pooled:
+    """Mean over the data sets of the means over their models of the means over their seeds, with a 95 % interval.
+
+    Models of one data set share its series and its seeds, so they are averaged first and count as one repeat. With one
+    data set the interval is over its seeds, with one seed it is that run's own (``<value>_low``, ``<value>_high``).
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns `dataset`, `model`, `value` and, unless it is over the seeds already, `seed`.
+    value : str
+        What to average.
+    geometric : bool
+        Of ratios: average their logarithms at every step.
+    """
+    keys = RUN_KEYS if "seed" in rows else CASE_KEYS
+    ends = [name for name in (value, f"{value}_low", f"{value}_high") if name in rows]
+    scaled = rows[keys].join(np.log(rows[ends].astype(float)) if geometric else rows[ends])
+    runs = scaled.dropna(subset=value).groupby(keys, as_index=False)[ends].mean()
+    cases = runs.groupby(CASE_KEYS)[value].mean()
+    datasets = cases.groupby("dataset").mean()
+    if len(datasets) > 1:
+        found, repeats = mean_interval(datasets), f"Interval over {len(datasets)} data sets"
+    elif "seed" in runs and len(seeds := runs.groupby("seed")[value].mean()) > 1:
+        found, repeats = mean_interval(seeds), f"One data set; interval over {len(seeds)} seeds"
+    else:
+        found = Interval(*(float(runs[name].mean()) if name in runs else np.nan for name in _ends(value)))
+        repeats = "One data set and seed; interval of that run alone"
+    if geometric:
+        return Pooled(Interval(*np.exp(found).tolist()), np.exp(cases), repeats)
+    return Pooled(found, cases, repeats)
+
+
+def _ends(value: str) -> tuple[str, str, str]:
+    return value, f"{value}_low", f"{value}_high"
+
+
+def average(rows: pd.DataFrame, value: str) -> float:
+    """Arithmetic mean, e.g. of points lost, over data sets, each the mean of its models and seeds."""
+    return pool(rows, value, geometric=False).interval.estimate
+
+
+def average_ratio(rows: pd.DataFrame, value: str) -> float:
+    """Geometric mean, e.g. of ratios of CPU time, over data sets, each that of its models and seeds."""
+    return pool(rows, value, geometric=True).interval.estimate
+
+
+def percent_saved(ratio: float) -> float:
+    """A ratio of costs as the saving that it is, in % of the reference."""
     return 100 * (1 - ratio)
 
 
-def _cost(
-    results: pd.DataFrame, families: tuple[str, ...], norm: str | None, change: Change, of: str = "cpu"
-) -> Samples:
-    """A change of a cost, "cpu" or "energy", with remarks on the other batch size, runtime and ratios."""
-    rows = _costs(chosen(results, families, norm), of)
-    if rows.empty:
-        return rows, ""
-    remarks = [_failures(results, rows)]
-    small = _costs(chosen(results, families, norm, "small"), of)
-    if len(small) and batch_name(small) != batch_name(rows):
-        remarks.append(f"In {batch_name(small)}: {_mean(small, change, small.cost_reference)}.")
-    if (rows.runtime != REFERENCE_RUNTIME).any():
-        remarks.append(f"Against fp32 in eager: {_mean(rows, change, 1.0)}.")
-    by_runtime = rows.groupby("runtime")
-    if len(by_runtime) > 1:
-        remarks += [f"In {name}: {_mean(part, change, part.cost_reference)}." for name, part in by_runtime]
+def percent_faster(ratio: float) -> float:
+    """A ratio of times as a gain of speed: more series in a second, in %."""
+    return 100 * (1 / ratio - 1)
+
+
+def percent_more(ratio: float) -> float:
+    """A ratio of costs as what the first costs more, in % of the second."""
+    return 100 * (ratio - 1)
+
+
+def pair_with_fp32(rows: pd.DataFrame) -> pd.DataFrame:
+    """Variants beside the uncompressed model in the same runtime, of the same training run and batch size.
+
+    Both ratios to the reference come from one session, so their quotient is paired within it.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Annotated results at one kind of batch size, without failures, uncompressed models among them.
+
+    Returns
+    -------
+    DataFrame
+        The rows that have such a partner, with ``cpu_ratio_to_fp32`` and ``energy_ratio_to_fp32`` and their ends.
+    """
+    ratios = ["cpu_ratio", "energy_ratio"]
+    keys = [*RUN_KEYS, "runtime"]
+    fp32 = rows.loc[rows.recipe == "baseline", [*keys, *(end for name in ratios for end in _ends(name))]]
+    both = rows.merge(fp32, on=keys, suffixes=("", "_fp32"))
+    for name in ratios:
+        middle, low, high = _ends(name)
+        both[f"{name}_to_fp32"] = both[middle] / both[f"{middle}_fp32"]
+        both[f"{name}_to_fp32_low"] = both[low] / both[f"{high}_fp32"]
+        both[f"{name}_to_fp32_high"] = both[high] / both[f"{low}_fp32"]
+    return both
+
+
+def pair_models(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
+    """T2 beside T1, both uncompressed in the reference runtime, trained with the same seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns `dataset`, `model` ("T2"), `seed`, `points_gained`, and for `params`, `macs` and `cpu_ms_per_sample` the
+        ratio of T2's to T1's under the same name.
+    """
+    rows, costs = select_reference(select_batch(results, which)), ["params", "macs", "cpu_ms_per_sample"]
+    first, second = (rows[rows.model == model].set_index(["dataset", "seed"]) for model in ("T1", "T2"))
+    both = (second[costs] / first[costs]).assign(points_gained=100 * (second.accuracy - first.accuracy), model="T2")
+    return both.dropna(subset="points_gained").reset_index()
+
+
+def select_for_claim(
+    results: pd.DataFrame, families: Sequence[Family], norm: str | None, which: str = "large"
+) -> pd.DataFrame:
+    """The successful rows of some families, each beside the uncompressed model in the same runtime.
+
+    Of several pruning ratios the one nearest to the study's is taken, and of a model pruned alone the one that was not
+    trained further; a combination of steps is taken as it is.
+    """
+    rows = pair_with_fp32(annotate(drop_failures(select_batch(results, which))))
+    rows = rows[rows.family.isin(families)]
     if norm:
-        others = _costs(annotate(succeeded(at_batch(results))), of)
-        others = others[others.family.isin(families) & (others.norm == norm) & ~others.tuned]
-        share = rows.ratio.iloc[0]
-        remarks.append(f"Pruned by {100 * share:g} % (the authors pruned by {100 * STUDY_PRUNING:g} % earlier).")
-        others = others[others.ratio != share]
-        remarks += [f"By {100 * r:g} %: {_mean(more, change, 1.0)}." for r, more in others.groupby("ratio")]
-    low, high = rows.cost_low / rows.cost_high_reference, rows.cost_high / rows.cost_low_reference
-    # The ends swap, because what is gained grows as the ratio falls.
-    samples = _samples(rows, change(rows.cost / rows.cost_reference), change(high), change(low))
-    return samples, " ".join(filter(None, remarks))
+        rows = rows[(rows.norm == norm) & ~rows.tuned]
+        rows = rows[rows.ratio == nearest_ratio(rows, STUDY_PRUNING)]
+    return rows
 
 
-def _costs(rows: pd.DataFrame, of: str) -> pd.DataFrame:
-    """The rows with one kind of ratio to eager fp32, of CPU time or of energy, under the name `cost`."""
-    ends = [f"{end}{reference}" for end in ("", "_low", "_high") for reference in ("", "_reference")]
-    return rows.rename(columns={f"{of}_ratio{end}": f"cost{end}" for end in ends})
+def best_within(table: pd.DataFrame, points: float = PERMITTED_LOSS) -> pd.DataFrame:
+    """For each case, the variant that saves most energy while it loses at most some points on average over the seeds.
+
+    Only savings that are certain count: those whose 95 % interval lies above nothing. Cases in which nothing does, or
+    that have no uncompressed model in eager beside them, are left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `tsc_lib.analysis.tables.strategy_table`.
+    points : float
+        Percentage points of accuracy that may be lost.
+    """
+    reference = table.family == Family.BASELINE
+    kept = table[~reference & (table.points_lost <= points) & (table.energy_ratio < 1)]
+    kept = kept[~(kept.energy_ratio_high >= 1)]
+    best = kept.loc[kept.groupby(CASE_KEYS, sort=False).energy_ratio.idxmin()]
+    return best.merge(table.loc[reference, CASE_KEYS])
 
 
-def _mean(rows: pd.DataFrame, change: Change, reference: pd.Series | float) -> str:
-    return f"{pooled(_samples(rows, change(rows.cost / reference)))[0].estimate:.1f} %"
+def control_deviations(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
+    """How far the reference came out from itself in every session at one kind of batch size (the A/A control).
+
+    Returns
+    -------
+    DataFrame
+        One row per session with `percent` (distance of the ratio from 1) and `holds` (whether its interval holds 1).
+    """
+    sessions = drop_failures(select_batch(results, which)).drop_duplicates(RUN_KEYS).dropna(subset="aa_ratio")
+    return sessions.assign(
+        percent=100 * (sessions.aa_ratio - 1).abs(),
+        holds=(sessions.aa_ratio_low <= 1) & (sessions.aa_ratio_high >= 1),
+    )
 
 
-def _both_models(results: pd.DataFrame) -> pd.DataFrame:
-    rows = reference_rows(at_batch(results))
-    first, second = (rows[rows.model == model] for model in ("T1", "T2"))
-    return first.merge(second, on=["dataset", "seed"], suffixes=("", "_second"))
-
-
-def _failures(results: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """A remark on runs of the same recipes that failed."""
-    same = results[results.recipe.isin(rows.recipe) & (results.status != "ok")].drop_duplicates([*UNIT, "recipe"])
-    return f"{len(same)} failed run{'s' if len(same) > 1 else ''} left out." if len(same) else ""
+def int8_share(rows: pd.DataFrame) -> pd.Series:
+    """Linear layers that run in int8, in % of all."""
+    return 100 * rows.int8_ops / (rows.int8_ops + rows.fp32_ops)

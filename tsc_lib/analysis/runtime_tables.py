@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.tables import CELL, succeeded
+from tsc_lib.analysis.rows import CASE_KEYS, drop_failures
 
-KIND = ["runtime", "number_format"]
+EXECUTION_KEYS = ["runtime", "number_format"]
 """What a line or bar of the comparison stands for."""
 
 
 def one_thread(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that were measured on the fewest threads, without those that failed."""
-    rows = succeeded(table) if "status" in table else table
+    rows = drop_failures(table) if "status" in table else table
     return rows[rows.threads == rows.threads.min()]
 
 
@@ -27,9 +27,9 @@ def speed_up_by_threads(table: pd.DataFrame) -> pd.DataFrame:
 
     Empty if only one number of threads was measured.
     """
-    rows = succeeded(table)
+    rows = drop_failures(table)
     fewest, most = rows.threads.min(), rows.threads.max()
-    keys = [*CELL, *KIND, "recipe", "batch_size"]
+    keys = [*CASE_KEYS, *EXECUTION_KEYS, "recipe", "batch_size"]
     if not fewest < most:
         return rows.iloc[:0].assign(speed_up=[])
     alone = rows[rows.threads == fewest][[*keys, "latency_p50_ms"]]
@@ -62,9 +62,9 @@ def preparation(table: pd.DataFrame) -> pd.DataFrame:
         Columns `dataset`, `model`, `recipe`, `runtime`, `number_format`, `prepare_seconds`, `prepare_peak_mb`,
         `model_bytes`, `int8_ops`, `fp32_ops`, `accuracy` and `agreement` (%).
     """
-    columns = [*CELL, "recipe", *KIND, "prepare_seconds", "prepare_peak_mb"]
+    columns = [*CASE_KEYS, "recipe", *EXECUTION_KEYS, "prepare_seconds", "prepare_peak_mb"]
     columns += ["model_bytes", "int8_ops", "fp32_ops", "accuracy", "agreement"]
-    rows = succeeded(table)[columns].drop_duplicates([*CELL, "recipe", "runtime"], ignore_index=True)
+    rows = drop_failures(table)[columns].drop_duplicates([*CASE_KEYS, "recipe", "runtime"], ignore_index=True)
     shares = ["accuracy", "agreement"]
     return rows.assign(**{name: (100 * rows[name]).round(2) for name in shares}).round(
         {"prepare_seconds": 1, "prepare_peak_mb": 0}

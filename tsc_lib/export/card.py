@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number
+from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, join_items, pluralize
 from tsc_lib.benchmark.host import Host
 from tsc_lib.compress import Recipe
 from tsc_lib.data import Dataset
@@ -66,7 +66,7 @@ def model_card(
         "## What it costs",
         _cost(bundle, rows, host, evaluation),
         "## Intended use and limits",
-        bullets(_limits(bundle, rows.iloc[0], host)),
+        bullet_list(_limits(bundle, rows.iloc[0], host)),
         "## How to run it",
         _run(bundle),
     ]
@@ -81,26 +81,26 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
 
 def _what(bundle: Bundle) -> str:
     return (
-        f"A transformer that classifies time series. It takes series of {counted(bundle.channels, 'channel')} and "
+        f"A transformer that classifies time series. It takes series of {pluralize(bundle.channels, 'channel')} and "
         f"{bundle.lengths} time steps, and gives each one of {len(bundle.labels)} labels with a probability for every "
-        f"label: {listed(bundle.labels)}. Its linear layers run in {bundle.number_format}."
+        f"label: {join_items(bundle.labels)}. Its linear layers run in {bundle.number_format}."
     )
 
 
 def _made(bundle: Bundle, run: TrainingRun, dataset: Dataset) -> str:
     size, train = ARCHITECTURES[run.model], run.train
-    return bullets(
+    return bullet_list(
         [
             f"Data: {_source(run)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
             f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
             f"Model before compression: {run.model}, {size['layers']} layers of {size['heads']} heads, embedding "
             f"{size['d_model']}, feed-forward {size['d_ff']}, patches of {size['patch']} time steps "
             "(arXiv:2502.16627).",
-            f"Training: {counted(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
+            f"Training: {pluralize(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
             f"batches of {train.batch_size}, seed {run.seed}; the epoch was chosen on the validation series.",
             f"Preprocessing: {SCALING[bundle.scaling['kind']]}{GAPS[bundle.gaps]}.",
             f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
-            f"{listed(f'{name} {version}' for name, version in bundle.versions.items())}.",
+            f"{join_items(f'{name} {version}' for name, version in bundle.versions.items())}.",
         ]
     )
 
@@ -128,7 +128,7 @@ def _steps(evaluation: Evaluation) -> str:
 
 def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Series) -> str:
     def accuracy(of: pd.Series) -> str:
-        return interval(of.accuracy, of.accuracy_low, of.accuracy_high, 4)
+        return format_interval(of.accuracy, of.accuracy_low, of.accuracy_high, 4)
 
     count = len(bundle.labels)
     text = table(
@@ -137,10 +137,10 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
             ["accuracy", accuracy(row), accuracy(reference)],
             [
                 "points of accuracy lost",
-                interval(row.accuracy_drop, row.accuracy_drop_low, row.accuracy_drop_high, 2),
+                format_interval(row.accuracy_drop, row.accuracy_drop_low, row.accuracy_drop_high, 2),
                 "",
             ],
-            ["macro F1", number(row.f1_macro, 4), number(reference.f1_macro, 4)],
+            ["macro F1", format_number(row.f1_macro, 4), format_number(reference.f1_macro, 4)],
             ["classes predicted", *(f"{of.classes_predicted:.0f} of {count}" for of in (row, reference))],
         ],
     )
@@ -162,21 +162,21 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: Host, evaluation: Evaluation
         [
             f"{row.batch_size}",
             f"{row.cpu_ms_per_sample:.4g}",
-            interval(row.cpu_ratio, row.cpu_ratio_low, row.cpu_ratio_high, 3),
+            format_interval(row.cpu_ratio, row.cpu_ratio_low, row.cpu_ratio_high, 3),
             f"{row.latency_p50_ms:.4g} / {row.latency_p95_ms:.4g}",
             _energy(row),
-            interval(row.aa_ratio, row.aa_ratio_low, row.aa_ratio_high, 3),
+            format_interval(row.aa_ratio, row.aa_ratio_low, row.aa_ratio_high, 3),
         ]
         for row in rows.itertuples()
     ]
     heads = ["batch size", "CPU ms per series", "÷ uncompressed eager fp32", "call p50 / p95, ms"]
     heads += [f"energy per series, mJ ({first.energy_source})", "A/A control"]
     warnings = "".join(f" Warning: {text}." for text in sorted(set(rows.energy_warning.dropna()) - {""}))
-    libraries = listed(f"{name} {version}" for name, version in host.versions.items())
+    libraries = join_items(f"{name} {version}" for name, version in host.versions.items())
     return (
         f"{sizes}\n\n{_exits(evaluation.exits)}{table(heads, cells)}\n\n"
         f"Measured on {host.date[:10]} on {host.cpu_model} ({host.system}), "
-        f"{counted(bundle.threads, 'thread')}, with Python {host.python} and {libraries}. Ratios are paired, with "
+        f"{pluralize(bundle.threads, 'thread')}, with Python {host.python} and {libraries}. Ratios are paired, with "
         "95 % intervals over blocks, and below 1 where this model is cheaper. The A/A control is the uncompressed "
         "model against itself: how far it is from 1 is what the session cannot tell apart.\n\n"
         f"Energy is {first.energy_source} ({first.energy_backend}); brackets are the bounds of that source. "
@@ -188,7 +188,7 @@ def executed(conversion: Conversion) -> str:
     """How many linear layers run in which number format."""
     counts = {"bf16": conversion.details.get("bf16_ops"), "fp32": conversion.fp32_ops}
     others = [f"{count} in {kind}" for kind, count in counts.items() if count is not None]
-    return f"{conversion.int8_ops} linear layers run in {listed(['int8', *others])}"
+    return f"{conversion.int8_ops} linear layers run in {join_items(['int8', *others])}"
 
 
 def _exits(exits: Exits | None) -> str:
@@ -196,7 +196,7 @@ def _exits(exits: Exits | None) -> str:
     if exits is None:
         return ""
     places = zip(exits.layers, exits.left, exits.macs, strict=True)
-    leaves = listed(f"{share:.1%} after layer {layers} ({macs:,})" for layers, share, macs in places)
+    leaves = join_items(f"{share:.1%} after layer {layers} ({macs:,})" for layers, share, macs in places)
     return (
         f"That is the mean over the test series, which leave the network at different places: {leaves}. The 95th "
         f"percentile is {exits.macs_p95:,}, the worst {exits.macs_worst:,}. A call takes as long as its series "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tsc_lib import data, runtimes
-from tsc_lib.analysis.strategies import rows_of
+from tsc_lib.analysis.rows import select_variant
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import cpus
 from tsc_lib.core.errors import UserError, one_line
@@ -52,7 +52,7 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
     _check_place(target)
     _check_target(target)
     rows = study.run_results(run)
-    chosen = rows_of(rows, variant)
+    chosen = select_variant(rows, variant)
     for status in sorted(set(chosen.status) - {"ok"}):
         raise UserError(f"{variant} cannot be exported, because it {status}")
     evaluation = stages.evaluate(run, variant)
@@ -60,7 +60,7 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
     dataset = data.load(run.data)
     needed = _instructions(variant.runtime, evaluation.conversion.details)
     described = _describe(run, variant, source, dataset, needed, int(chosen.threads.iloc[0]))
-    reference = rows_of(rows, REFERENCE)
+    reference = select_variant(rows, REFERENCE)
     card = model_card(described, run, dataset, evaluation, chosen, reference, study.host(run))
     try:
         _write(target, source, described, card)

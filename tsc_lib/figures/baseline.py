@@ -9,24 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from tsc_lib.analysis.quantities import over_seeds
 from tsc_lib.analysis.references import class_name
-from tsc_lib.analysis.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows
+from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, name_batches, select_batch, select_reference
 from tsc_lib.data.preprocess import natural_key
 from tsc_lib.energy import same_source
-from tsc_lib.figures.common import (
-    bars,
-    cell,
-    drawing,
-    grid,
-    handle,
-    interval_handle,
-    legend_below,
-    mark,
-    name_rows,
-    panels,
-    unique,
-)
-from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS, styled
+from tsc_lib.figures import draw
+from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS
 
 COSTS = {
     "params": ("Parameters", 1),
@@ -38,7 +27,7 @@ COSTS = {
 """Columns of the results that are costs: their title with the unit, and the factor to that unit."""
 
 
-@styled
+@draw.with_style
 def learning_curves(histories: pd.DataFrame) -> Figure:
     """Loss and validation accuracy by epoch, one thin line for each seed, the chosen epoch marked.
 
@@ -53,10 +42,11 @@ def learning_curves(histories: pd.DataFrame) -> Figure:
         One column of panels per data set; for every model a row of losses and a row of accuracies.
     """
     shown = {"loss": "cross-entropy", "accuracy": "valid accuracy, %"}
-    lines = {(model, what): f"{model}\n{title}" for model in unique(histories.model) for what, title in shown.items()}
-    fig, cells = grid(unique(histories.dataset), lines, 1.55, xlabel="epoch", sharex="col")
+    models = draw.unique(histories.model)
+    lines = {(model, what): f"{model}\n{title}" for model in models for what, title in shown.items()}
+    fig, cells = draw.grid(draw.unique(histories.dataset), lines, 1.55, xlabel="epoch", sharex="col")
     for ax, dataset, (model, what) in cells:
-        for _, run in cell(histories, dataset, model).groupby("seed"):
+        for _, run in draw.select_case(histories, dataset, model).groupby("seed"):
             value, factor = ("valid_loss", 1) if what == "loss" else ("valid_accuracy", 100)
             if what == "loss":
                 ax.plot(run.epoch, run.train_loss, color=SPLIT_COLOURS["train"], linewidth=1)
@@ -66,12 +56,12 @@ def learning_curves(histories: pd.DataFrame) -> Figure:
         if what == "loss":
             ax.set_ylim(bottom=0)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    handles = [handle(color=SPLIT_COLOURS[s], linestyle="-", label=s) for s in ("train", "valid")]
-    legend_below(fig, [*handles, handle(color=SPLIT_COLOURS["valid"], marker="o", label="chosen epoch")])
+    handles = [draw.handle(color=SPLIT_COLOURS[s], linestyle="-", label=s) for s in ("train", "valid")]
+    draw.legend_below(fig, [*handles, draw.handle(color=SPLIT_COLOURS["valid"], marker="o", label="chosen epoch")])
     return fig
 
 
-@styled
+@draw.with_style
 def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) -> Figure:
     """Test accuracy and macro-F1 of the models, beside what others published on the same split.
 
@@ -87,53 +77,40 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
     Figure
         One panel per data set: small dots are seeds with Wilson intervals, large ones their mean with Student's.
     """
-    rows = reference_rows(at_batch(results))
-    datasets, models = unique(rows.dataset), unique(rows.model)
+    rows = select_reference(select_batch(results))
+    table = over_seeds(rows, CASE_KEYS, means=["accuracy", "f1_macro"])
+    datasets, models = draw.unique(rows.dataset), draw.unique(rows.model)
     references = references[references.dataset.isin(datasets)]
     order = references.groupby("method").accuracy.mean().sort_values(ascending=False)
-    lines = [(model, value) for model in models for value in ("accuracy", "f1_macro")]
-    names = [f"{model} {'accuracy' if value == 'accuracy' else 'macro-F1'}" for model, value in lines]
+    titles = {"accuracy": "accuracy", "f1_macro": "macro-F1"}
+    lines = [(model, value) for model in models for value in titles]
     height = 0.27 * (len(lines) + len(order)) + 0.7
-    fig, cells = grid(datasets, {None: ""}, height, xlabel="test set, %", sharey=True)
+    fig, cells = draw.grid(datasets, {None: ""}, height, xlabel="test set, %", sharey=True)
     for ax, dataset, _ in cells:
         for y, (model, value) in enumerate(lines):
-            of_model = cell(rows, dataset, model)
-            _seeds_and_mean(ax, of_model, value, y, MODEL_COLOURS[0], MODEL_MARKERS[models.index(model)])
-        for method, accuracy, version in _of(references, dataset):
-            face = "white" if version else QUIET
-            position = len(lines) + order.index.get_loc(method)
-            mark(ax, 100 * accuracy, position, marker="d", color=QUIET, markerfacecolor=face)
+            runs = draw.select_case(rows, dataset, model)
+            draw.spread(ax, runs, value, y, 100, marker=".", color=QUIET, markersize=4, elinewidth=0.7)
+            mean = 100 * draw.select_case(table, dataset, model)[[value, f"{value}_low", f"{value}_high"]]
+            draw.mark(ax, mean[value], [y - 0.1] * len(mean), across=True, low=mean[f"{value}_low"],
+                      high=mean[f"{value}_high"], marker=MODEL_MARKERS[models.index(model)], color=MODEL_COLOURS[0],
+                      elinewidth=1.6)  # fmt: skip
+        for other in references[references.dataset == dataset].itertuples():
+            face = "white" if other.version else QUIET
+            place = len(lines) + order.index.get_loc(other.method)
+            draw.mark(ax, 100 * other.accuracy, place, marker="d", color=QUIET, markerfacecolor=face)
         ax.axhline(len(lines) - 0.5, color=QUIET, linewidth=0.8)
-    name_rows(cells[0][0], [*names, *order.index])
-    handles = [handle(color=MODEL_COLOURS[0], marker="o", label="ours: mean and 95 % interval, seeds small")]
+    draw.name_rows(cells[0][0], [*(f"{model} {titles[value]}" for model, value in lines), *order.index])
+    handles = [draw.handle(color=MODEL_COLOURS[0], marker="o", label="ours: mean and 95 % interval, seeds small")]
     if len(order):
-        handles.append(handle(color=QUIET, marker="d", label="published, same data"))
+        handles.append(draw.handle(color=QUIET, marker="d", label="published, same data"))
     if references.version.any():
         label = "published, padded to one length"
-        handles.append(handle(color=QUIET, marker="d", markerfacecolor="white", label=label))
-    legend_below(fig, handles, columns=3)
+        handles.append(draw.handle(color=QUIET, marker="d", markerfacecolor="white", label=label))
+    draw.legend_below(fig, handles, columns=3)
     return fig
 
 
-def _of(references: pd.DataFrame, dataset: str) -> list[tuple[str, float, str]]:
-    part = references[references.dataset == dataset]
-    return list(part[["method", "accuracy", "version"]].itertuples(index=False, name=None))
-
-
-def _seeds_and_mean(ax: Axes, rows: pd.DataFrame, value: str, y: float, colour: str, marker: str) -> None:
-    if rows.empty:
-        return
-    summary = over_seeds(rows, value, CELL).iloc[0]
-    if len(rows) > 1:
-        spread = y + np.linspace(0.12, 0.34, len(rows))
-        low, high = (100 * rows[f"{value}_{end}"] if f"{value}_{end}" in rows else None for end in ("low", "high"))
-        mark(ax, 100 * rows[value], spread, across=True, low=low, high=high, marker=".", color=QUIET, markersize=4,
-             elinewidth=0.7)  # fmt: skip
-    mark(ax, 100 * summary[value], y - 0.1, across=True, low=100 * summary.low, high=100 * summary.high, marker=marker,
-         color=colour, elinewidth=1.6)  # fmt: skip
-
-
-@styled
+@draw.with_style
 def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
     """Of each true class, the share (%) that was given every class; all seeds together.
 
@@ -150,12 +127,12 @@ def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
         One panel per model.
     """
     part = predictions[predictions.dataset == dataset]
-    models = unique(part.model)
-    classes = unique(pd.concat([part.true, part.predicted]))
+    models = draw.unique(part.model)
+    classes = draw.unique(pd.concat([part.true, part.predicted]))
     classes.sort(key=natural_key)
     names = [class_name(dataset, label) for label in classes]
     size, widest = len(classes), max(map(len, names))
-    fig = drawing(0.9 + 0.26 * max(size, 4) + 0.07 * widest)
+    fig = draw.new_figure(0.9 + 0.26 * max(size, 4) + 0.07 * widest)
     axes = fig.subplots(1, len(models), squeeze=False, sharey=True)[0]
     for ax, model in zip(axes, models, strict=True):
         of_model = part[part.model == model]
@@ -173,7 +150,7 @@ def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
     return fig
 
 
-@styled
+@draw.with_style
 def model_cost(results: pd.DataFrame) -> Figure:
     """What the uncompressed models cost: parameters, multiply-adds, bytes, CPU time and energy.
 
@@ -187,21 +164,21 @@ def model_cost(results: pd.DataFrame) -> Figure:
     Figure
         One panel per cost; time at every batch size, energy at the largest, with 95 % intervals over the seeds.
     """
-    rows = reference_rows(results)
-    datasets, models, kinds = unique(rows.dataset), unique(rows.model), batches(results)
+    rows = select_reference(results)
+    datasets, models, kinds = draw.unique(rows.dataset), draw.unique(rows.model), batch_kinds(results)
     source = str(same_source(rows.energy_source)).capitalize()
     wanted = [(column, "") for column in ("params", "macs", "model_bytes")]
     wanted += [("cpu_ms_per_sample", kind) for kind in kinds] + [("energy_mj_per_sample", "large")]
-    fig, axes = panels(-(-len(wanted) // 3), 3, 1.9)
+    fig, axes = draw.panels(-(-len(wanted) // 3), 3, 1.9)
     for ax, (column, kind) in zip(axes.flat, wanted, strict=False):
-        chosen = reference_rows(at_batch(results, kind or "large"))
+        chosen = select_reference(select_batch(results, kind or "large"))
         _cost_bars(ax, chosen, column, datasets, models)
         title = COSTS[column][0].format(source=source)
-        ax.set_title(f"{title}\n{batch_name(chosen)}" if kind else title, fontsize=8)
+        ax.set_title(f"{title}\n{name_batches(chosen)}" if kind else title, fontsize=8)
     for ax in axes.flat[len(wanted) :]:
         ax.set_axis_off()
-    handles = [handle(color=MODEL_COLOURS[i], marker="s", label=m) for i, m in enumerate(models)]
-    legend_below(fig, [*handles, interval_handle()])
+    handles = [draw.handle(color=MODEL_COLOURS[i], marker="s", label=m) for i, m in enumerate(models)]
+    draw.legend_below(fig, [*handles, draw.interval_handle()])
     return fig
 
 
@@ -209,9 +186,11 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, column: str, datasets: list[str], m
     factor = COSTS[column][1]
     width = 0.8 / len(models)
     for i, model in enumerate(models):
-        summary = over_seeds(rows[rows.model == model], column, CELL).set_index("dataset").reindex(datasets)
+        summary = (
+            over_seeds(rows[rows.model == model], CASE_KEYS, means=[column]).set_index("dataset").reindex(datasets)
+        )
         x = np.arange(len(datasets)) + (i - (len(models) - 1) / 2) * width
-        bars(ax, x, summary, column, width * 0.92, MODEL_COLOURS[i], factor)
+        draw.bars(ax, x, summary, column, width * 0.92, MODEL_COLOURS[i], factor)
     ax.set_xticks(range(len(datasets)), [_short(name) for name in datasets], fontsize=7.5)
     if column in ("params", "macs"):
         ax.yaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))

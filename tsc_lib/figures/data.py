@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.figures.common import drawing, grid, handle, legend_below, panels, unique
-from tsc_lib.figures.palette import QUIET, SEQUENCE, SPLIT_COLOURS, SPLIT_MARKERS, styled
+from tsc_lib.figures import draw
+from tsc_lib.figures.palette import QUIET, SEQUENCE, SPLIT_COLOURS, SPLIT_MARKERS
 
 MOST_CHANNELS = 6
 """Channels of a multivariate series that are drawn."""
 
 
-@styled
+@draw.with_style
 def class_balance(counts: pd.DataFrame) -> Figure:
     """Share of every class in train, validation and test, with the numbers of series.
 
@@ -31,13 +31,13 @@ def class_balance(counts: pd.DataFrame) -> Figure:
     Figure
         One panel per data set.
     """
-    datasets = unique(counts.dataset)
+    datasets = draw.unique(counts.dataset)
     sizes = [counts[counts.dataset == d]["class"].nunique() for d in datasets]
-    fig = drawing(0.6 * len(datasets) + 0.27 * sum(sizes) + 0.4)
+    fig = draw.new_figure(0.6 * len(datasets) + 0.27 * sum(sizes) + 0.4)
     axes = fig.subplots(len(datasets), 1, squeeze=False, height_ratios=[size + 1.2 for size in sizes], sharex=True)
     for ax, dataset in zip(axes[:, 0], datasets, strict=True):
         part = counts[counts.dataset == dataset]
-        names = unique(part["class"])
+        names = draw.unique(part["class"])
         for offset, (split, colour) in zip((-0.2, 0, 0.2), SPLIT_COLOURS.items(), strict=True):
             share = part[part.split == split].set_index("class").share.loc[names]
             ax.plot(share, np.arange(len(names)) + offset, SPLIT_MARKERS[split], color=colour, markersize=4.5)
@@ -51,11 +51,12 @@ def class_balance(counts: pd.DataFrame) -> Figure:
         ax.text(1.01, 1.02, "train / valid / test", transform=ax.transAxes, va="bottom", fontsize=8, color=QUIET)
     axes[-1, 0].set_xlim(0, 1.05 * counts.share.max())
     axes[-1, 0].set_xlabel("share of the split, % of series")
-    legend_below(fig, _split_handles())
+    handles = [draw.handle(color=colour, marker=SPLIT_MARKERS[s], label=s) for s, colour in SPLIT_COLOURS.items()]
+    draw.legend_below(fig, handles)
     return fig
 
 
-@styled
+@draw.with_style
 def example_series(examples: pd.DataFrame, dataset: str) -> Figure:
     """A few training series of every class, as the model receives them.
 
@@ -71,10 +72,10 @@ def example_series(examples: pd.DataFrame, dataset: str) -> Figure:
     Figure
         One panel per class: several series if they have one channel, else the channels of one series.
     """
-    classes = unique(examples["class"])
+    classes = draw.unique(examples["class"])
     columns = min(4, len(classes))
     rows = math.ceil(len(classes) / columns)
-    fig, axes = panels(rows, columns, 1.35, sharey=True, sharex=True)
+    fig, axes = draw.panels(rows, columns, 1.35, sharey=True, sharex=True)
     several = examples.channel.max() > 0
     for ax, name in zip(axes.flat, classes, strict=False):
         part = examples[examples["class"] == name]
@@ -97,7 +98,7 @@ def example_series(examples: pd.DataFrame, dataset: str) -> Figure:
     return fig
 
 
-@styled
+@draw.with_style
 def series_lengths(lengths: pd.DataFrame) -> Figure:
     """How long the series are, in train (with validation) and in test.
 
@@ -112,11 +113,11 @@ def series_lengths(lengths: pd.DataFrame) -> Figure:
         One panel per data set.
     """
     lines = {None: "share of the split, %"}
-    fig, cells = grid(unique(lengths.dataset), lines, 2.0, xlabel="length, time steps")
+    fig, cells = draw.grid(draw.unique(lengths.dataset), lines, 2.0, xlabel="length, time steps")
     for ax, dataset, _ in cells:
         _length_panel(ax, lengths[lengths.dataset == dataset])
     if lengths.groupby("dataset").length.nunique().max() > 1:
-        legend_below(fig, [handle(color=SPLIT_COLOURS[s], marker="s", label=s) for s in ("train", "test")])
+        draw.legend_below(fig, [draw.handle(color=SPLIT_COLOURS[s], marker="s", label=s) for s in ("train", "test")])
     return fig
 
 
@@ -135,7 +136,3 @@ def _length_panel(ax: Axes, lengths: pd.DataFrame) -> None:
         weights = np.full(len(values), 100 / len(values))
         ax.hist(values, edges, weights=weights, histtype="stepfilled", color=SPLIT_COLOURS[split], alpha=0.25)
         ax.hist(values, edges, weights=weights, histtype="step", color=SPLIT_COLOURS[split], linewidth=1.3)
-
-
-def _split_handles() -> list:
-    return [handle(color=colour, marker=SPLIT_MARKERS[s], label=s) for s, colour in SPLIT_COLOURS.items()]

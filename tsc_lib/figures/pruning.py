@@ -8,34 +8,32 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from tsc_lib.analysis.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL, annotate
-from tsc_lib.analysis.tables import CELL, at_batch, batch_name, batches, over_seeds, reference_rows, succeeded
-from tsc_lib.figures.common import (
-    cell,
-    grid,
-    guide,
-    handle,
-    interval_handle,
-    legend_below,
-    mark,
-    nothing,
-    panels,
-    unique,
+from tsc_lib.analysis.quantities import over_seeds
+from tsc_lib.analysis.rows import (
+    CASE_KEYS,
+    annotate,
+    batch_kinds,
+    drop_failures,
+    name_batches,
+    select_batch,
+    select_reference,
 )
-from tsc_lib.figures.palette import MODEL_LINES, MODEL_MARKERS, QUIET, STRATEGY_COLOURS, styled
+from tsc_lib.compress import REFERENCE, Family
+from tsc_lib.figures import draw
+from tsc_lib.figures.palette import COLOURS, MODEL_LINES, MODEL_MARKERS, QUIET
 
 NORM_LINES = {"l1": "-", "l2": "--", "taylor": "-.", "activation": (0, (5, 1, 1, 1, 1, 1)), "random": ":"}
 NORM_MARKERS = {"l1": "o", "l2": "s", "taylor": "^", "activation": "D", "random": "x"}
 NORM_NAMES = {"l1": "L1", "l2": "L2", "taylor": "Taylor"}
-PRUNING = [*CELL, "family", "norm", "ratio", "tuned"]
+PRUNING = [*CASE_KEYS, "family", "norm", "ratio", "tuned"]
 
 
 def _pruned(results: pd.DataFrame) -> pd.DataFrame:
-    rows = annotate(succeeded(results))
-    return rows[rows.family.isin([MASKS, REMOVAL]) & (rows.runtime == REFERENCE_RUNTIME)]
+    rows = annotate(drop_failures(results))
+    return rows[rows.family.isin([Family.MASKS, Family.REMOVAL]) & (rows.runtime == REFERENCE.runtime)]
 
 
-@styled
+@draw.with_style
 def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
     """Test accuracy against the pruned share, masks beside removal, L1 beside L2, before and after fine-tuning.
 
@@ -49,25 +47,32 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
     Figure
         One column of panels per data set; for every model a row as pruned and, if there is any, a row fine-tuned.
     """
-    rows = _pruned(at_batch(results))
+    rows = _pruned(select_batch(results))
     if rows.empty:
-        return nothing("nothing was pruned in this profile")
-    baseline = over_seeds(reference_rows(at_batch(results)), "accuracy", CELL)
-    table = over_seeds(rows, "accuracy", PRUNING)
+        return draw.empty_figure("nothing was pruned in this profile")
+    baseline = over_seeds(select_reference(select_batch(results)), CASE_KEYS, means=["accuracy"])
+    table = over_seeds(rows, PRUNING, means=["accuracy"])
     lines = {
         (model, tuned): f"{model}, {'fine-tuned' if tuned else 'as pruned'}\naccuracy, %"
         for model, tuned in rows.groupby(["model", "tuned"]).groups
     }
-    fig, cells = grid(unique(results.dataset), lines, 1.65, xlabel="pruned share, %", sharex=True, sharey="col")
+    fig, cells = draw.grid(
+        draw.unique(results.dataset), lines, 1.65, xlabel="pruned share, %", sharex=True, sharey="col"
+    )
     for ax, dataset, (model, tuned) in cells:
-        for level in cell(baseline, dataset, model).itertuples():
-            ax.axhspan(100 * level.low, 100 * level.high, color=QUIET, alpha=0.15, linewidth=0)
-            guide(ax, y=100 * level.accuracy)
-        part = cell(table, dataset, model)
+        for level in draw.select_case(baseline, dataset, model).itertuples():
+            ax.axhspan(100 * level.accuracy_low, 100 * level.accuracy_high, color=QUIET, alpha=0.15, linewidth=0)
+            draw.guide(ax, y=100 * level.accuracy)
+        part = draw.select_case(table, dataset, model)
         _accuracy_lines(ax, part[part.tuned == tuned])
         _ratio_axis(ax, table)  # the panels share it, though not every ratio is in each
-    unpruned = handle(color=QUIET, linestyle="-", label="unpruned")
-    legend_below(fig, [*_strategy_norm_handles(table), unpruned, interval_handle()], columns=6)
+    unpruned = draw.handle(color=QUIET, linestyle="-", label="unpruned")
+    lines = [
+        draw.handle(color=COLOURS[family], marker=NORM_MARKERS[norm], linestyle=NORM_LINES[norm],
+                    label=f"{family}, {NORM_NAMES.get(norm, norm)}")
+        for family, norm in table[["family", "norm"]].drop_duplicates().itertuples(index=False)
+    ]  # fmt: skip
+    draw.legend_below(fig, [*lines, unpruned, draw.interval_handle()], columns=6)
     return fig
 
 
@@ -76,9 +81,10 @@ def _accuracy_lines(ax: Axes, table: pd.DataFrame) -> None:
     for i, ((family, norm), line) in enumerate(lines):
         line = line.sort_values("ratio")
         x = 100 * line.ratio + 1.6 * (i - (len(lines) - 1) / 2)  # side by side, so that intervals stay apart
-        colour = STRATEGY_COLOURS[family]
-        mark(ax, x, 100 * line.accuracy, low=100 * line.low, high=100 * line.high, color=colour, linewidth=1.2,
-             linestyle=NORM_LINES[norm], marker=NORM_MARKERS[norm], markersize=4.5)  # fmt: skip
+        colour = COLOURS[family]
+        low, high = 100 * line.accuracy_low, 100 * line.accuracy_high
+        draw.mark(ax, x, 100 * line.accuracy, low=low, high=high, color=colour, linewidth=1.2,
+                  linestyle=NORM_LINES[norm], marker=NORM_MARKERS[norm], markersize=4.5)  # fmt: skip
 
 
 def _ratio_axis(ax: Axes, table: pd.DataFrame) -> None:
@@ -88,20 +94,7 @@ def _ratio_axis(ax: Axes, table: pd.DataFrame) -> None:
         ax.set_xlim(shares[0] - 8, shares[-1] + 8)
 
 
-def _strategy_norm_handles(table: pd.DataFrame) -> list:
-    pairs = table[["family", "norm"]].drop_duplicates().itertuples(index=False)
-    return [
-        handle(
-            color=STRATEGY_COLOURS[f],
-            marker=NORM_MARKERS[n],
-            linestyle=NORM_LINES[n],
-            label=f"{f}, {NORM_NAMES.get(n, n)}",
-        )
-        for f, n in pairs
-    ]
-
-
-@styled
+@draw.with_style
 def speed_against_ratio(results: pd.DataFrame) -> Figure:
     """CPU time relative to the unpruned model against the pruned share, masks beside removal.
 
@@ -118,45 +111,42 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
     """
     rows = _pruned(results)
     if rows.empty:
-        return nothing("nothing was pruned in this profile")
-    models, sized = unique(rows.model), {which: at_batch(results, which) for which in batches(results)}
-    lines = {which: f"{batch_name(table)}\nCPU time ÷ unpruned" for which, table in sized.items()}
-    fig, cells = grid(unique(results.dataset), lines, 2.1, xlabel="pruned share, %", sharex=True, sharey=True)
+        return draw.empty_figure("nothing was pruned in this profile")
+    models, sized = draw.unique(rows.model), {which: select_batch(results, which) for which in batch_kinds(results)}
+    lines = {which: f"{name_batches(table)}\nCPU time ÷ unpruned" for which, table in sized.items()}
+    fig, cells = draw.grid(draw.unique(results.dataset), lines, 2.1, xlabel="pruned share, %", sharex=True, sharey=True)
     for ax, dataset, which in cells:
         here = sized[which][sized[which].dataset == dataset]
         ax.axhspan(here.aa_ratio_low.min(), here.aa_ratio_high.max(), color=QUIET, alpha=0.25, linewidth=0)
-        guide(ax, y=1)
+        draw.guide(ax, y=1)
         _speed_lines(ax, _pruned(here), models)
     cells[0][0].set_ylim(0, 1.1 * max(rows.cpu_ratio.max(), 1.05))  # wide intervals may run out at the top
     handles = [
-        handle(color=STRATEGY_COLOURS[f], marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], label=f"{f}, {m}")
-        for f in (MASKS, REMOVAL)
+        draw.handle(color=COLOURS[f], marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], label=f"{f}, {m}")
+        for f in (Family.MASKS, Family.REMOVAL)
         for i, m in enumerate(models)
     ]
-    noise = handle(color=QUIET, alpha=0.4, marker="s", markersize=9, label="A/A control")
-    legend_below(fig, [*handles, interval_handle(), noise], columns=6)
+    noise = draw.handle(color=QUIET, alpha=0.4, marker="s", markersize=9, label="A/A control")
+    draw.legend_below(fig, [*handles, draw.interval_handle(), noise], columns=6)
     return fig
 
 
 def _speed_lines(ax: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     by = ["model", "family", "ratio"]
     ratios = ["cpu_ratio", "cpu_ratio_low", "cpu_ratio_high"]
-    per_seed = rows.groupby([*by, "seed"], observed=True, as_index=False)[ratios].agg(_geometric)
-    table = over_seeds(per_seed, "cpu_ratio", by, geometric=True)
+    logs = np.log(rows[ratios]).join(rows[[*by, "seed"]])
+    per_seed = np.exp(logs.groupby([*by, "seed"], observed=True)[ratios].mean()).reset_index()
+    table = over_seeds(per_seed, by, ratios=["cpu_ratio"])
     for (family, model), line in table.groupby(["family", "model"], observed=True):
         i = models.index(model)
         x = 100 * line.ratio + 1.6 * (i - (len(models) - 1) / 2)
-        mark(ax, x, line.cpu_ratio, low=line.low, high=line.high, color=STRATEGY_COLOURS[family], linewidth=1.2,
-             marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], markersize=4.5)  # fmt: skip
+        draw.mark(ax, x, line.cpu_ratio, low=line.cpu_ratio_low, high=line.cpu_ratio_high, color=COLOURS[family],
+                  linewidth=1.2, marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], markersize=4.5)  # fmt: skip
     _ratio_axis(ax, rows)
 
 
-def _geometric(ratios: pd.Series) -> float:
-    return float(np.exp(np.log(ratios).mean()))
-
-
-@styled
-def removed_structure(removed: pd.DataFrame, recipe: str) -> Figure:
+@draw.with_style
+def kept_structure(removed: pd.DataFrame, recipe: str) -> Figure:
     """Which heads and feed-forward neurons a removal kept in every layer of one seed's models.
 
     Parameters
@@ -173,12 +163,12 @@ def removed_structure(removed: pd.DataFrame, recipe: str) -> Figure:
     """
     part = removed[removed.recipe == recipe] if len(removed) else removed
     if part.empty:
-        return nothing(f"{recipe} was not run in this profile")
+        return draw.empty_figure(f"{recipe} was not run in this profile")
     seed = part.seed.min()
     part = part[part.seed == seed]
-    units = list(part.groupby(CELL, sort=False))
-    colours = ListedColormap(["#E8E8E8", STRATEGY_COLOURS[REMOVAL]])
-    fig, axes = panels(len(units), 2, 1.15, width_ratios=[1, 3.2])
+    units = list(part.groupby(CASE_KEYS, sort=False))
+    colours = ListedColormap(["#E8E8E8", COLOURS[Family.REMOVAL]])
+    fig, axes = draw.panels(len(units), 2, 1.15, width_ratios=[1, 3.2])
     for row, ((dataset, model), of_unit) in enumerate(units):
         for ax, kind in zip(axes[row], ("heads", "neurons"), strict=True):
             kept = of_unit[of_unit.part == kind].astype({"kept": float}).pivot_table("kept", "layer", "index")
@@ -192,6 +182,6 @@ def removed_structure(removed: pd.DataFrame, recipe: str) -> Figure:
     axes[-1, 0].set_xlabel("attention head")
     axes[-1, 1].set_xlabel("feed-forward neuron")
     fig.suptitle(f"Kept by {recipe}, seed {seed}", fontsize=9.5, fontweight="bold")
-    kinds = [handle(color=colours(i), marker="s", markersize=8, label=t) for i, t in ((1, "kept"), (0, "removed"))]
-    legend_below(fig, kinds)
+    kinds = [draw.handle(color=colours(i), marker="s", markersize=8, label=t) for i, t in ((1, "kept"), (0, "removed"))]
+    draw.legend_below(fig, kinds)
     return fig

@@ -10,10 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tsc_lib.analysis.runtime_tables import KIND, beside_fp32, effective_rates, one_thread, speed_up_by_threads
-from tsc_lib.analysis.tables import succeeded
-from tsc_lib.figures.common import cell, grid, guide, handle, legend_below, mark, name_rows, nothing, plain_log, unique
-from tsc_lib.figures.palette import QUIET, SEQUENCE, styled
+from tsc_lib.analysis.rows import drop_failures
+from tsc_lib.analysis.runtime_tables import (
+    EXECUTION_KEYS,
+    beside_fp32,
+    effective_rates,
+    one_thread,
+    speed_up_by_threads,
+)
+from tsc_lib.figures import draw
+from tsc_lib.figures.palette import QUIET, SEQUENCE
 
 RUNTIME_COLOURS = {"eager": "#222222", **dict(zip(("inductor", "onnxruntime", "openvino"), SEQUENCE, strict=False))}
 FORMAT_MARKERS = {
@@ -27,7 +33,7 @@ PEAK_LINES = {"fp32": "-", "bf16": "-.", "int8": "--"}
 EMPTY = "this profile compares no runtimes"
 
 
-@styled
+@draw.with_style
 def runtime_cost(table: pd.DataFrame) -> Figure:
     """CPU time of every runtime and number format relative to eager fp32, by batch size, on one thread.
 
@@ -45,18 +51,18 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
     return _by_batch(rows, "cpu_ratio", "CPU time ÷ eager fp32", intervals=True)
 
 
-@styled
+@draw.with_style
 def int8_beside_fp32(table: pd.DataFrame) -> Figure:
     """CPU time of int8 relative to fp32 in the same runtime, by batch size, on one thread; above 1 int8 loses."""
     return _by_batch(beside_fp32(table), "fp32_ratio", "CPU time ÷ fp32,\nsame runtime", intervals=True)
 
 
-@styled
+@draw.with_style
 def second_thread(table: pd.DataFrame) -> Figure:
     """How many times shorter a call becomes with the most threads, by batch size; medians of separate sessions."""
     rows = speed_up_by_threads(table)
     if rows.empty:
-        return nothing("this profile measures one number of threads")
+        return draw.empty_figure("this profile measures one number of threads")
     return _by_batch(rows, "speed_up", f"latency, 1 thread ÷ {rows.threads.max():g}", logarithmic=False)
 
 
@@ -64,33 +70,34 @@ def _by_batch(
     rows: pd.DataFrame, value: str, title: str, *, intervals: bool = False, logarithmic: bool = True
 ) -> Figure:
     if rows.empty:
-        return nothing(EMPTY)
-    models = {model: f"{model}\n{title}" for model in unique(rows.model)}
-    fig, cells = grid(unique(rows.dataset), models, 2.5, xlabel="series per call", sharey="row")
-    for ax, dataset, model in cells:
-        guide(ax, y=1)
-        for (runtime, number_format), line in cell(rows, dataset, model).groupby(KIND, sort=False):
+        return draw.empty_figure(EMPTY)
+    fig, cells = draw.case_grid(rows, title, 2.5, xlabel="series per call", sharey="row")
+    for ax, _, _, part in cells:
+        draw.guide(ax, y=1)
+        for (runtime, number_format), line in part.groupby(EXECUTION_KEYS, sort=False):
             style: dict[str, Any] = {
                 "color": RUNTIME_COLOURS[runtime],
                 "marker": FORMAT_MARKERS[number_format],
                 "markersize": 4.5,
             }
             low, high = (line[f"{value}_low"], line[f"{value}_high"]) if intervals else (None, None)
-            mark(ax, line.batch_size, line[value], low=low, high=high, **style)
+            draw.mark(ax, line.batch_size, line[value], low=low, high=high, **style)
             ax.plot(line.batch_size, line[value], FORMAT_LINES[number_format], color=style["color"], linewidth=1.1)
         ax.set_xscale("log", base=2)
-        sizes = unique(rows.batch_size)
+        sizes = draw.unique(rows.batch_size)
         ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
         if logarithmic:
             ax.set_yscale("log", base=2)
             ax.yaxis.set_major_formatter("{x:g}")
-    legend_below(fig, _handles(rows[KIND].drop_duplicates().itertuples(index=False, name=None)), columns=4)
+    draw.legend_below(
+        fig, _handles(rows[EXECUTION_KEYS].drop_duplicates().itertuples(index=False, name=None)), columns=4
+    )
     return fig
 
 
 def _handles(kinds: Iterable[tuple[str, str]]) -> list[Line2D]:
     return [
-        handle(
+        draw.handle(
             color=RUNTIME_COLOURS[runtime],
             marker=FORMAT_MARKERS[number_format],
             linestyle=FORMAT_LINES[number_format],
@@ -101,7 +108,7 @@ def _handles(kinds: Iterable[tuple[str, str]]) -> list[Line2D]:
     ]
 
 
-@styled
+@draw.with_style
 def latency_distribution(latencies: pd.DataFrame, formats: pd.DataFrame) -> Figure:
     """How long single calls take at the smallest batch, on one thread: wall time, from its middle to its tail.
 
@@ -119,15 +126,15 @@ def latency_distribution(latencies: pd.DataFrame, formats: pd.DataFrame) -> Figu
         at the median and ticks at the 95th and the 99th.
     """
     if latencies.empty:
-        return nothing(EMPTY)
-    rows = one_thread(latencies).merge(formats[["recipe", *KIND]].drop_duplicates(), on=["recipe", "runtime"])
+        return draw.empty_figure(EMPTY)
+    rows = one_thread(latencies).merge(formats[["recipe", *EXECUTION_KEYS]].drop_duplicates(), on=["recipe", "runtime"])
     fig, panels = _lines_by_kind(rows, "wall time of a call, ms")
     for ax, lines in panels:
         for y, runtime, part in lines:
             _distribution(ax, y, part.set_index("percentile").latency_ms, RUNTIME_COLOURS[runtime])
-        plain_log(ax)
+        draw.plain_log(ax)
     texts = {"o": "median (thick: 25 to 75 %)", "|": "95th and 99th percentile (thin: from the 1st)"}
-    legend_below(fig, [handle(color=QUIET, marker=marker, label=text) for marker, text in texts.items()])
+    draw.legend_below(fig, [draw.handle(color=QUIET, marker=marker, label=text) for marker, text in texts.items()])
     return fig
 
 
@@ -135,15 +142,13 @@ def _lines_by_kind(
     rows: pd.DataFrame, xlabel: str, **options: Any
 ) -> tuple[Figure, list[tuple[Axes, list[tuple[int, str, pd.DataFrame]]]]]:
     """Panels with a named line for every runtime and number format: each panel's heights, runtimes and rows."""
-    kinds = list(rows[KIND].drop_duplicates().itertuples(index=False, name=None))
-    models = {model: model for model in unique(rows.model)}
-    height = 0.24 * len(kinds) + 0.7
-    fig, cells = grid(unique(rows.dataset), models, height, xlabel=xlabel, sharey=True, **options)
+    kinds = list(rows[EXECUTION_KEYS].drop_duplicates().itertuples(index=False, name=None))
+    fig, cells = draw.case_grid(rows, "", 0.24 * len(kinds) + 0.7, xlabel=xlabel, sharey=True, **options)
     panels = []
-    for ax, dataset, model in cells:
-        groups = dict(list(cell(rows, dataset, model).groupby(KIND, sort=False)))
+    for ax, _, _, part in cells:
+        groups = dict(list(part.groupby(EXECUTION_KEYS, sort=False)))
         panels.append((ax, [(y, kind[0], groups[kind]) for y, kind in enumerate(kinds) if kind in groups]))
-    name_rows(cells[0][0], [", ".join(kind) for kind in kinds])
+    draw.name_rows(cells[0][0], [", ".join(kind) for kind in kinds])
     return fig, panels
 
 
@@ -154,7 +159,7 @@ def _distribution(ax: Axes, y: float, at: pd.Series, colour: str) -> None:
     ax.plot([at[95], at[99]], [y, y], "|", color=colour, markersize=8)
 
 
-@styled
+@draw.with_style
 def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
     """The uncompressed model's arithmetic over the CPU time of each runtime, beside what the core computes at most.
 
@@ -173,7 +178,7 @@ def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
     """
     rows = effective_rates(table)
     if rows.empty:
-        return nothing(EMPTY)
+        return draw.empty_figure(EMPTY)
     fig, panels = _lines_by_kind(rows, "GFLOP/s of CPU time", sharex=True)
     known = peaks.dropna(subset="gflops")
     for ax, lines in panels:
@@ -181,17 +186,17 @@ def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
             ax.hlines(y, part.gflops_low, part.gflops_high, color=QUIET, linewidth=1.5)
             ax.plot(part.gflops, [y] * len(part), "o", color=RUNTIME_COLOURS[runtime], markersize=6)
         for peak in known.itertuples():
-            guide(ax, x=peak.gflops, linestyle=PEAK_LINES[peak.number_format], linewidth=1.2)
-        plain_log(ax)
+            draw.guide(ax, x=peak.gflops, linestyle=PEAK_LINES[peak.number_format], linewidth=1.2)
+        draw.plain_log(ax)
     entries = [
-        handle(color=QUIET, marker="", linestyle=PEAK_LINES[p.number_format], label=f"peak, {p.number_format}")
+        draw.handle(color=QUIET, marker="", linestyle=PEAK_LINES[p.number_format], label=f"peak, {p.number_format}")
         for p in known.itertuples()
     ]
-    legend_below(fig, [*entries, handle(color=QUIET, marker="_", markersize=10, label="95 % interval")])
+    draw.legend_below(fig, [*entries, draw.handle(color=QUIET, marker="_", markersize=10, label="95 % interval")])
     return fig
 
 
-@styled
+@draw.with_style
 def operator_shares(table: pd.DataFrame) -> Figure:
     """What part of its time the uncompressed model spends in each kind of operator, in the runtime that tells.
 
@@ -205,13 +210,13 @@ def operator_shares(table: pd.DataFrame) -> Figure:
     Figure
         One bar per kind with its 95 % interval over sweeps; beside products the rate of their arithmetic.
     """
-    rows = succeeded(table)
+    rows = drop_failures(table)
     if rows.empty:
-        return nothing("no runtime tells the time of its operators")
-    kinds, models = unique(rows.kind), {model: model for model in unique(rows.model)}
-    fig, cells = grid(unique(rows.dataset), models, 1.9, xlabel="% of the time", sharey=True, sharex=True)
-    for ax, dataset, model in cells:
-        part = cell(rows, dataset, model).set_index("kind").reindex(kinds)
+        return draw.empty_figure("no runtime tells the time of its operators")
+    kinds = draw.unique(rows.kind)
+    fig, cells = draw.case_grid(rows, "", 1.9, xlabel="% of the time", sharey=True, sharex=True)
+    for ax, _, _, part in cells:
+        part = part.set_index("kind").reindex(kinds)
         ax.barh(range(len(kinds)), part.share, 0.6, color=RUNTIME_COLOURS[rows.runtime.iloc[0]])
         ax.hlines(range(len(kinds)), part.share_low, part.share_high, color=QUIET, linewidth=1.5)
         for y, (end, rate) in enumerate(zip(part.share_high, part.gflops, strict=True)):
@@ -219,5 +224,5 @@ def operator_shares(table: pd.DataFrame) -> Figure:
                 ax.text(end + 1.5, y, f"{rate:.{0 if rate >= 10 else 1}f} GFLOP/s", va="center", fontsize=8)
         ax.set_xlim(0, 1.45 * rows.share_high.max())
         ax.grid(axis="y", visible=False)
-    name_rows(cells[0][0], kinds)
+    draw.name_rows(cells[0][0], kinds)
     return fig

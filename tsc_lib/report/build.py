@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib.analysis.summary import answer
+from tsc_lib.analysis.summary import summarise
 from tsc_lib.core.errors import UserError, exit_code
 from tsc_lib.core.files import shipped
 from tsc_lib.core.store import OUTPUTS
@@ -46,7 +46,7 @@ MODULES = (
     "study.profiles",
     "study.runtime_comparison",
     "study.schema",
-    "analysis.strategies",
+    "analysis.rows",
     "analysis.data_tables",
     "analysis.tables",
     "analysis.runtime_tables",
@@ -194,7 +194,7 @@ def _generate(folder: Path, profile: str, results: pd.DataFrame, claims: pd.Data
     """Write the parts of the pages that are computed."""
     folder.mkdir()
     pages = {
-        "answer.md": f"{answer(results, claims)}\n\nThis report shows the profile *{profile}*.",
+        "summary.md": f"{summarise(results, claims)}\n\nThis report shows the profile *{profile}*.",
         "results.md": _sections(results),
         "claims.md": "This profile checked no claims.",
         "api.md": "\n".join(f"## tsc_lib.{m}\n\n```{{eval-rst}}\n.. automodule:: tsc_lib.{m}\n```\n" for m in MODULES),

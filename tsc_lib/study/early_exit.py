@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.tables import CELL
+from tsc_lib.analysis.rows import CASE_KEYS
 from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.study import Study
 from tsc_lib.study.evaluation import Evaluation, Failure
 
-VARIANT = [*CELL, "seed", "recipe", "runtime"]
+VARIANT = [*CASE_KEYS, "seed", "recipe", "runtime"]
 
 TAIL = ("macs_mean", "macs_p95", "macs_worst")
 

@@ -6,10 +6,26 @@ Each takes tables and returns Markdown.
 from __future__ import annotations
 
 from tsc_lib.analysis.findings.baseline import accuracy, confusion, cost, learning
-from tsc_lib.analysis.findings.combining import ablation, criteria, headline, multiplied, savings_by_step, taken_apart
+from tsc_lib.analysis.findings.combining import (
+    ablation,
+    criteria,
+    combined_savings,
+    ablated_variant,
+    product_of_savings,
+    savings_by_step,
+)
 from tsc_lib.analysis.findings.data import balance, lengths, overview
-from tsc_lib.analysis.findings.energy import claims, claims_table, control, energy, front, study_table, trade, views
-from tsc_lib.analysis.findings.pruning import masks_and_removal, pruned_accuracy, pruned_time, removal
+from tsc_lib.analysis.findings.energy import (
+    best_within_a_point,
+    claims,
+    claims_table,
+    control,
+    energy,
+    energy_and_model,
+    pareto_members,
+    study_table,
+)
+from tsc_lib.analysis.findings.pruning import masks_and_removal, pruning_accuracy, pruning_time, removal
 from tsc_lib.analysis.findings.quantization import (
     int8_accuracy,
     int8_operators,
@@ -27,44 +43,3 @@ from tsc_lib.analysis.findings.runtimes import (
     tail,
     threads,
 )
-
-__all__ = [
-    "ablation",
-    "accuracy",
-    "availability",
-    "balance",
-    "claims",
-    "claims_table",
-    "confusion",
-    "control",
-    "cost",
-    "criteria",
-    "energy",
-    "front",
-    "headline",
-    "int8_accuracy",
-    "int8_losses",
-    "int8_operators",
-    "int8_size",
-    "int8_time",
-    "layer_errors",
-    "learning",
-    "lengths",
-    "masks_and_removal",
-    "multiplied",
-    "overview",
-    "pruned_accuracy",
-    "pruned_time",
-    "rate",
-    "rate_bound",
-    "removal",
-    "runtime_saving",
-    "savings_by_step",
-    "sensitivity",
-    "study_table",
-    "tail",
-    "taken_apart",
-    "threads",
-    "trade",
-    "views",
-]

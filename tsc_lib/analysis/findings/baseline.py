@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, span
-from tsc_lib.analysis.quantities import named
+from tsc_lib.analysis.quantities import over_seeds, pair_models
 from tsc_lib.analysis.references import class_name
-from tsc_lib.analysis.tables import CELL, accuracy_table, at_batch, batch_name, batches, collapsed, reference_rows
+from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, find_collapsed, name_batches, select_batch, select_reference
+from tsc_lib.analysis.tables import accuracy_table
+from tsc_lib.analysis.wording import bullet_list, format_interval, format_range, join_items, name_runs, pluralize
 
 
 def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
     """Which epochs were chosen, and how far validation flatters the test set."""
     best = histories[histories.best]
-    rows = reference_rows(at_batch(results))[[*CELL, "seed", "accuracy"]]
-    joined = best.merge(rows, on=[*CELL, "seed"])
+    rows = select_reference(select_batch(results))[[*CASE_KEYS, "seed", "accuracy"]]
+    joined = best.merge(rows, on=[*CASE_KEYS, "seed"])
     joined["gap"] = 100 * (joined.valid_accuracy - joined.accuracy)
     last = histories.groupby("dataset").epoch.max()
     lines = [
-        f"**{dataset}**: chosen at epoch {span(part.epoch, 0)} of {last[dataset]}; accuracy at that epoch "
-        f"{span(100 * part.valid_accuracy)} % on validation and {span(100 * part.accuracy)} % on test, "
+        f"**{dataset}**: chosen at epoch {format_range(part.epoch, 0)} of {last[dataset]}; accuracy at that epoch "
+        f"{format_range(100 * part.valid_accuracy)} % on validation and {format_range(100 * part.accuracy)} % on test, "
         f"{part.gap.mean():.1f} points apart on average."
         for dataset, part in joined.groupby("dataset", sort=False)
     ]
-    return bullets(lines)
+    return bullet_list(lines)
 
 
 def accuracy(results: pd.DataFrame, references: pd.DataFrame) -> str:
@@ -31,9 +32,8 @@ def accuracy(results: pd.DataFrame, references: pd.DataFrame) -> str:
     table = accuracy_table(results)
     lines = []
     for dataset, part in table.groupby("dataset", sort=False):
-        text = listed(
-            f"{row.model} {interval(row.accuracy, row.accuracy_low, row.accuracy_high)} %" for row in part.itertuples()
-        )
+        ends = part[["model", "accuracy", "accuracy_low", "accuracy_high"]].itertuples(index=False)
+        text = join_items(f"{model} {format_interval(*accuracy)} %" for model, *accuracy in ends)
         published = references[references.dataset == dataset].sort_values("accuracy")
         if len(published):
             beaten = published[100 * published.accuracy < part.accuracy.max()]
@@ -42,14 +42,14 @@ def accuracy(results: pd.DataFrame, references: pd.DataFrame) -> str:
             text += f", the best of which is {top.method} with {100 * top.accuracy:.1f} %"
             text += f" (on the {top.version} version)" if top.version else ""
         lines.append(f"**{dataset}**: {text}.")
-    lost = collapsed(results)
+    lost = find_collapsed(results)
     if len(lost):
         lines.append(
-            f"**Collapsed**: {named(lost)} answer (nearly) one class for every series. A deep post-norm transformer "
-            "trained without warm-up can do that; such models stay in every table, and are left out where accuracy "
-            "lost to compression is judged."
+            f"**Collapsed**: {name_runs(lost)} answer (nearly) one class for every series. A deep post-norm "
+            "transformer trained without warm-up can do that; such models stay in every table, and are left out where "
+            "accuracy lost to compression is judged."
         )
-    return bullets(lines)
+    return bullet_list(lines)
 
 
 def confusion(predictions: pd.DataFrame) -> str:
@@ -68,28 +68,30 @@ def confusion(predictions: pd.DataFrame) -> str:
             f"**{dataset}**: best recognised is {right.idxmax()} ({100 * right.max():.0f} %); most often mistaken is "
             f"{worst.true} for {worst.predicted} ({share:.0f} % of its series), all models and seeds together."
         )
-    return bullets(lines)
+    return bullet_list(lines)
 
 
 def cost(results: pd.DataFrame) -> str:
     """What T2 costs more than T1, and what batching saves."""
-    rows = reference_rows(at_batch(results))
-    large = rows.groupby(CELL, as_index=False)[["params", "macs", "cpu_ms_per_sample"]].mean()
-    lines = []
-    if {"T1", "T2"} <= set(large.model):
-        first, second = (large[large.model == model].set_index("dataset") for model in ("T1", "T2"))
-        times = {name: second[name] / first[name] for name in ("params", "macs", "cpu_ms_per_sample")}
+    rows, lines = select_reference(select_batch(results)), []
+    pairs = pair_models(results)
+    if len(pairs):
+        costs = over_seeds(pairs, ["dataset"], ratios=["params", "macs", "cpu_ms_per_sample"])
         lines.append(
-            f"T2 has {span(times['params'], 2)} times the parameters of T1, does {span(times['macs'], 2)} times the "
-            f"multiply-adds and takes {span(times['cpu_ms_per_sample'], 2)} times the CPU time."
+            f"T2 has {format_range(costs.params, 2)} times the parameters of T1, does {format_range(costs.macs, 2)} "
+            f"times the multiply-adds and takes {format_range(costs.cpu_ms_per_sample, 2)} times the CPU time "
+            "(geometric means over the seeds, by data set)."
         )
-    if len(batches(results)) > 1:
-        single = reference_rows(at_batch(results, "small"))
-        ratio = single.groupby(CELL).cpu_ms_per_sample.mean() / large.set_index(CELL).cpu_ms_per_sample
+    if len(batch_kinds(results)) > 1:
+        single = select_reference(select_batch(results, "small"))
+        keys = [*CASE_KEYS, "seed"]
+        both = single.merge(rows, on=keys, suffixes=("", "_large"))
+        both["times"] = both.cpu_ms_per_sample / both.cpu_ms_per_sample_large
+        times = format_range(over_seeds(both, CASE_KEYS, ratios=["times"]).times)
         lines.append(
-            f"In {batch_name(single)} a series takes {span(ratio)} times the CPU time that it takes in "
-            f"{batch_name(rows)}: part of every call is overhead, which a larger batch shares out."
+            f"In {name_batches(single)} a series takes {times} times the CPU time that it takes in "
+            f"{name_batches(rows)}: part of every call is overhead, which a larger batch shares out."
         )
-    seeds = rows.seed.nunique()
-    lines.append(f"Means over {counted(seeds, 'seed')}; the energy is CPU time times stated watts, not a measurement.")
-    return bullets(lines)
+    seeds = pluralize(rows.seed.nunique(), "seed")
+    lines.append(f"Means over {seeds}; the energy is CPU time times stated watts, not a measurement.")
+    return bullet_list(lines)

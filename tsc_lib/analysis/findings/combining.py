@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from tsc_lib.analysis.ablation import way_to, without_each
-from tsc_lib.analysis.findings.wording import bullets, interval, number, span
-from tsc_lib.analysis.quantities import UNIT
-from tsc_lib.analysis.strategies import rows_of
-from tsc_lib.analysis.tables import CELL, PERMITTED_LOSS, at_batch, batch_name, batches, strategy_table, succeeded
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS, average, average_ratio
+from tsc_lib.analysis.rows import (
+    CASE_KEYS,
+    RUN_KEYS,
+    batch_kinds,
+    drop_failures,
+    name_batches,
+    select_batch,
+    select_variant,
+)
+from tsc_lib.analysis.tables import strategy_table
+from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, format_range, markdown_table
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
-
-TARGETS = {"large": 20, "small": 12}
-"""How many times less CPU time than eager fp32 is aimed at, by kind of batch."""
 
 UNRUN = "This profile names no recipe to take apart, or it failed."
 
 
-def taken_apart(variant: Variant) -> str:
-    """Which recipe the other functions are about."""
+def ablated_variant(variant: Variant) -> str:
+    """Which variant the other functions are about."""
     if variant.recipe == BASELINE:
         return UNRUN
     return f"The recipe that is taken apart below is `{variant.recipe}` in {variant.runtime}."
 
 
-def headline(results: pd.DataFrame, lost: pd.DataFrame, variant: Variant) -> str:
+def combined_savings(results: pd.DataFrame, lost: pd.DataFrame, variant: Variant) -> str:
     """How far the recipe comes on every data set and model, and whether that is the aim, as a Markdown table.
 
     Parameters
@@ -39,100 +43,91 @@ def headline(results: pd.DataFrame, lost: pd.DataFrame, variant: Variant) -> str
     variant : Variant
         Which.
     """
-    lines = []
-    for which in batches(results) if variant.recipe != BASELINE else ():
-        rows = at_batch(results, which)
+    rows = []
+    for which in batch_kinds(results) if variant.recipe != BASELINE else ():
+        sized = select_batch(results, which)
         table = strategy_table(results, which)
-        table = table.drop(columns=[name for name in lost if name not in CELL]).merge(lost, on=CELL)
-        for row in rows_of(table, variant).itertuples():
-            times = interval(1 / row.cpu_ratio, 1 / row.cpu_ratio_high, 1 / row.cpu_ratio_low)
-            points = interval(row.points_lost, row.points_lost_low, row.points_lost_high)
-            size = batch_name(rows[rows.dataset == row.dataset])
-            aim = f"{TARGETS[which]}, at most {PERMITTED_LOSS:g}"
-            lines.append(
-                f"| {row.dataset} | {row.model} | {size} | {times} | {points} | {aim} | {_verdict(row, which)} |"
-            )
-    if not lines:
-        return UNRUN
-    head = "| data set | model | batch | times less CPU time [95 %] | points lost [95 %] | aim | verdict |"
-    return "\n".join([head, "| --- | --- | --- | ---: | ---: | ---: | --- |", *lines])
+        table = table.drop(columns=[name for name in lost if name not in CASE_KEYS]).merge(lost, on=CASE_KEYS)
+        for row in select_variant(table, variant).itertuples():
+            points = _Ends(row.points_lost, row.points_lost_low, row.points_lost_high)
+            times = _Ends(1 / row.cpu_ratio, 1 / row.cpu_ratio_high, 1 / row.cpu_ratio_low)
+            size, aim = name_batches(sized[sized.dataset == row.dataset]), TARGETS[which]
+            found = [format_interval(*times), format_interval(*points), f"{aim}, at most {PERMITTED_LOSS:g}"]
+            rows.append([row.dataset, row.model, size, *found, _verdict(times, points, aim)])
+    head = "data set | model | batch | times less CPU time [95 %]: | points lost [95 %]: | aim: | verdict"
+    return markdown_table(head, rows) if rows else UNRUN
 
 
-def _verdict(row: Any, which: str) -> str:
-    times = TARGETS[which]
-    fast, sure_fast = row.cpu_ratio <= 1 / times, row.cpu_ratio_high <= 1 / times
-    kept, sure_kept = row.points_lost <= PERMITTED_LOSS, row.points_lost_high <= PERMITTED_LOSS
+class _Ends(NamedTuple):
+    estimate: float
+    low: float
+    high: float
+
+
+def _verdict(times: _Ends, points: _Ends, aim: int) -> str:
+    fast, kept = times.estimate >= aim, points.estimate <= PERMITTED_LOSS
     if fast and kept:
-        doubts = [name for name, sure in (("saving", sure_fast), ("accuracy", sure_kept)) if not sure]
+        sure = {"saving": times.low >= aim, "accuracy": points.high <= PERMITTED_LOSS}
+        doubts = [name for name, holds in sure.items() if not holds]
         return f"reached on average, though not beyond doubt in {' and '.join(doubts)}" if doubts else "**reached**"
-    missed = [
-        text
-        for text, holds in ((f"less than {times} times", fast), (f"more than {PERMITTED_LOSS:g} point", kept))
-        if not holds
-    ]
-    return f"**not reached** ({' and '.join(missed)})"
+    held = {f"less than {aim} times": fast, f"more than {PERMITTED_LOSS:g} point": kept}
+    return f"**not reached** ({' and '.join(text for text, holds in held.items() if not holds)})"
 
 
-def multiplied(results: pd.DataFrame, variant: Variant) -> str:
+def product_of_savings(results: pd.DataFrame, variant: Variant) -> str:
     """Whether the savings of the runtime and of the recipe, each by itself, multiply to what both save together."""
-    rows = succeeded(at_batch(results)).set_index(UNIT)
+    rows = drop_failures(select_batch(results)).set_index(RUN_KEYS)
     recipe, runtime = variant.recipe, variant.runtime
     alone = {"runtime": Variant(BASELINE, runtime), "recipe": Variant(recipe, REFERENCE.runtime)}
-    ratios = {name: rows_of(rows, each).cpu_ratio for name, each in {**alone, "both": variant}.items()}
+    ratios = {name: select_variant(rows, each).cpu_ratio for name, each in {**alone, "both": variant}.items()}
     together = pd.DataFrame(ratios).dropna()
     if together.empty or recipe == BASELINE:
         return UNRUN
-    expected = together.runtime * together.recipe
-    share = np.exp(np.log(together.both / expected).groupby(CELL).mean())
+    together["share"] = together.both / (together.runtime * together.recipe)
+    share = average_ratio(together.reset_index(), "share")
     return (
-        f"{runtime} alone leaves {span(together.runtime, 2)} of the CPU time, the recipe alone in eager "
-        f"{span(together.recipe, 3)}, both {span(together.both, 3)}: {span(share, 2)} of the product of the two, "
-        f"{'less than' if share.mean() < 1 else 'more than'} independent savings would leave."
+        f"{runtime} alone leaves {format_range(together.runtime, 2)} of the CPU time, the recipe alone in eager "
+        f"{format_range(together.recipe, 3)}, both {format_range(together.both, 3)}: {format_number(share, 2)} of the "
+        f"product of the two in the geometric mean ({format_range(together.share, 2)}), "
+        f"{'less than' if share < 1 else 'more than'} independent savings would leave."
     )
 
 
 def savings_by_step(results: pd.DataFrame, variant: Variant) -> str:
-    """By which factor each step divides CPU time at the large batch, over data sets and models."""
+    """By which factor each step divides CPU time at the large batch: geometric means over data sets and models."""
     table = way_to(results, variant)
     if table.empty:
         return UNRUN
-    lines = []
-    for step, part in table[table.position > 0].groupby("step", sort=False):
-        factor = 1 / np.exp(np.log(part.factor).mean())
-        lines.append(f"**{step}**: {number(factor)} times less ({span(1 / part.factor)}).")
-    return bullets(lines)
+    return bullet_list(
+        f"**{step}**: {format_number(1 / average_ratio(part, 'factor'))} times less ({format_range(1 / part.factor)})."
+        for step, part in table[table.position > 0].groupby("step", sort=False)
+    )
 
 
 def ablation(results: pd.DataFrame, variant: Variant) -> str:
-    """What is lost without each step, in points and in CPU time, on average over data sets and models."""
+    """What is lost without each step: the mean of points, the geometric mean of CPU time, over data sets and models."""
     table = without_each(results, variant)
     if table.empty:
         return UNRUN
-    whole = table[table.left_out == "nothing"].set_index(CELL)
-    lines = []
-    for name, part in table[table.left_out != "nothing"].groupby("left_out", sort=False):
-        both = part.set_index(CELL).join(whole, rsuffix="_whole", how="inner")
-        points, factor = both.points_lost - both.points_lost_whole, both.cpu_ratio / both.cpu_ratio_whole
-        lines.append(
-            f"**Without {name}**: {number(points.mean())} points more lost ({span(points)}) and "
-            f"{number(np.exp(np.log(factor).mean()))} times the CPU time."
-        )
-    return bullets(lines) or "Nothing of the recipe was left out in this profile."
+    both = table.merge(table[table.left_out == "nothing"], on=CASE_KEYS, suffixes=("", "_whole"))
+    both = both.assign(points=both.points_lost - both.points_lost_whole, factor=both.cpu_ratio / both.cpu_ratio_whole)
+    lines = [
+        f"**Without {name}**: {format_number(average(part, 'points'))} points more lost ({format_range(part.points)}) "
+        f"and {format_number(average_ratio(part, 'factor'))} times the CPU time."
+        for name, part in both[both.left_out != "nothing"].groupby("left_out", sort=False)
+    ]
+    return bullet_list(lines) or "Nothing of the recipe was left out in this profile."
 
 
 def criteria(table: pd.DataFrame) -> str:
-    """How much less accuracy each criterion costs than removal at random, on average over data sets and models."""
+    """How much less accuracy each criterion costs than removal at random, mean over data sets and models."""
     if table.empty:
         return "This profile does not compare criteria of importance."
-    keys = [*CELL, "training"]
-    random = table[table.criterion == "random"].set_index(keys).points_lost
-    lines = []
-    for (training, criterion), part in table[table.criterion != "random"].groupby(
-        ["training", "criterion"], sort=False
-    ):
-        gain = random.reindex(part.set_index(keys).index) - part.set_index(keys).points_lost
-        if gain.notna().any():
-            lines.append(
-                f"**{criterion}, {training}**: {number(gain.mean())} points better than random ({span(gain)})."
-            )
-    return bullets(lines)
+    keys = [*CASE_KEYS, "training"]
+    both = table.merge(table[table.criterion == "random"], on=keys, suffixes=("", "_random"))
+    both = both[both.criterion != "random"].assign(gain=lambda rows: rows.points_lost_random - rows.points_lost)
+    return bullet_list(
+        f"**{criterion}, {training}**: {format_number(average(part, 'gain'))} points better than random "
+        f"({format_range(part.gain)})."
+        for (training, criterion), part in both.dropna(subset="gain").groupby(["training", "criterion"], sort=False)
+    )

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.findings.wording import bullets, counted
+from tsc_lib.analysis.wording import bullet_list, pluralize
 
 
 def overview(table: pd.DataFrame) -> str:
     """Size, chance level and duplicates of every data set, from rows of `tsc_lib.data.describe`."""
-    return bullets(
+    return bullet_list(
         f"**{row.dataset}**: {row.train} series to train on, {row.valid} held out of the training file to choose the "
         f"epoch, {row.test} to test on; always answering its largest class is right for "
-        f"{100 * row.largest_class_share:.0f} % of the training file. {_copies(row)}"
+        f"{100 * row.largest_class_share:.0f} % of the training file. {_copies(row.test_in_train, row.test)}"
         for row in table.itertuples()
     )
 
 
-def _copies(row) -> str:
-    if not row.test_in_train:
+def _copies(repeated: int, test: int) -> str:
+    if not repeated:
         return "No test series is also a training series."
-    share = 100 * row.test_in_train / row.test
-    verb = "is" if row.test_in_train == 1 else "are"
-    return (
-        f"{counted(row.test_in_train, 'test series', 'test series')} ({share:.1f} %) {verb} also in the training file."
-    )
+    count, verb = pluralize(repeated, "test series", "test series"), "is" if repeated == 1 else "are"
+    return f"{count} ({100 * repeated / test:.1f} %) {verb} also in the training file."
 
 
 def balance(counts: pd.DataFrame) -> str:
@@ -39,7 +36,7 @@ def balance(counts: pd.DataFrame) -> str:
             f"the share of a class differs between train and test by at most {shift.max():.1f} points"
             + (f" (class {shift.idxmax()})." if shift.max() >= 0.05 else ".")
         )
-    return bullets(lines)
+    return bullet_list(lines)
 
 
 def lengths(table: pd.DataFrame) -> str:
@@ -55,4 +52,4 @@ def lengths(table: pd.DataFrame) -> str:
                 f"longest would make {100 * (1 - part.length.mean() / longest):.0f} % of the input padding; series of "
                 "similar length are batched together, padded to the longest of their batch, and the padding is masked."
             )
-    return bullets(lines)
+    return bullet_list(lines)

@@ -5,98 +5,105 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.findings.wording import bullets, counted, interval, listed, number, saving, span
-from tsc_lib.analysis.strategies import BASELINE
-from tsc_lib.analysis.tables import (
-    CELL,
+from tsc_lib.analysis.quantities import (
     PERMITTED_LOSS,
-    at_batch,
-    batch_name,
-    batches,
-    energy_table,
-    learned,
-    main_table,
-    representatives,
-    strategy_table,
-    succeeded,
+    average,
+    average_ratio,
+    best_within,
+    control_deviations,
+    percent_saved,
 )
+from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_collapsed, drop_failures, name_batches, select_batch
+from tsc_lib.analysis.tables import main_table, representatives, strategy_table
+from tsc_lib.analysis.wording import (
+    bullet_list,
+    format_interval,
+    format_number,
+    format_range,
+    format_saving,
+    join_items,
+    markdown_table,
+    pluralize,
+)
+from tsc_lib.compress import Family
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.energy import MEANING, same_source
 
 
 def energy(results: pd.DataFrame) -> str:
-    """Energy of an inference uncompressed, and its change by the representatives of every family."""
-    table = energy_table(results)
-    source = same_source(table.energy_source)
-    base = table[table.family == BASELINE]
+    """Energy of an inference uncompressed, and its change by the representatives of every family (geometric means)."""
+    table = representatives(results)
+    base = table[table.family == Family.BASELINE]
     lines = [
-        f"Uncompressed, one inference takes {span(base.energy_mj_per_sample, 2)} mJ ({source}), by data set and model."
+        f"Uncompressed, one inference takes {format_range(base.energy_mj_per_sample, 2)} mJ "
+        f"({same_source(table.energy_source)}), by data set and model."
     ]
-    for label, part in table[table.family != BASELINE].groupby("label", sort=False):
-        saved = 100 * (1 - part.energy_ratio)
-        lines.append(f"**{label}**: {saving(saved.mean())} on average (saved: {span(saved)} %).")
-    net = base.net.dropna()
+    for label, part in table[table.family != Family.BASELINE].groupby("label", sort=False):
+        saved = percent_saved(average_ratio(part, "energy_ratio"))
+        each = format_range(percent_saved(part.energy_ratio))
+        lines.append(f"**{label}**: {format_saving(saved)} in the geometric mean (saved: {each} %).")
+    net = base.energy_net_mj_per_sample.dropna()
     if len(net):
-        lines.append(f"Net of the idle machine's power, one uncompressed inference takes {span(net, 2)} mJ.")
-    return bullets([*lines, *_warnings(representatives(results))])
+        lines.append(f"Net of the idle machine's power, one uncompressed inference takes {format_range(net, 2)} mJ.")
+    doubts = drop_failures(select_batch(results)).energy_warning.fillna("")
+    counts = doubts[doubts != ""].value_counts()
+    return bullet_list([*lines, *(f"{pluralize(int(n), 'row')}: {warning}." for warning, n in counts.items())])
 
 
-def _warnings(rows: pd.DataFrame) -> list[str]:
-    """What is to be doubted about the energies of some sessions."""
-    said = rows.energy_warning.fillna("")
-    return [f"{counted(int(n), 'variant')}: {warning}." for warning, n in said[said != ""].value_counts().items()]
-
-
-def views(results: pd.DataFrame) -> str:
+def energy_and_model(results: pd.DataFrame) -> str:
     """What the source's energy and the modelled one can and cannot show, and how far apart their verdicts are."""
-    rows = representatives(results)
-    source = str(same_source(rows.energy_source))
+    table = representatives(results)
+    source = str(same_source(table.energy_source))
     lines = [
         f"**{name.capitalize()}** energy is {MEANING[name].origin}. {MEANING[name].limits}"
         for name in (source, "modelled")
     ]
-    fp32 = rows[rows.family == BASELINE].groupby([*CELL, "seed"]).energy_modelled_mj_per_sample.mean().rename("fp32")
-    joined = rows.join(fp32, on=[*CELL, "seed"])
-    for label, part in joined[joined.family != BASELINE].groupby("label", sort=False):
-        ours = 100 * (1 - np.exp(np.log(part.energy_ratio).mean()))
-        theirs = 100 * (1 - np.exp(np.log(part.energy_modelled_mj_per_sample / part.fp32).mean()))
-        lines.append(f"**{label}**: {saving(ours)} {source}, {saving(theirs)} modelled.")
-    return bullets(lines)
+    lines.append("The savings below are geometric means over data sets, models and seeds.")
+    for label, part in table[table.family != Family.BASELINE].groupby("label", sort=False):
+        ours, theirs = (percent_saved(average_ratio(part, name)) for name in ("energy_ratio", "modelled_ratio"))
+        lines.append(f"**{label}**: {format_saving(ours)} {source}, {format_saving(theirs)} modelled.")
+    return bullet_list(lines)
 
 
-def trade(results: pd.DataFrame) -> str:
+def best_within_a_point(results: pd.DataFrame) -> str:
     """For every data set and model that learned, the variant that saves most while losing hardly any accuracy."""
-    table = strategy_table(learned(results))
+    table = strategy_table(drop_collapsed(results))
+    found, source = best_within(table), same_source(table.energy_source)
+    best = {(row.dataset, row.model): row for row in found.itertuples()}
     lines = []
-    for (dataset, model), part in table.groupby(CELL, sort=False):
-        kept = part[(part.points_lost <= PERMITTED_LOSS) & (part.family != BASELINE) & (part.cpu_ratio < 1)]
-        if kept.empty:
-            lines.append(f"**{dataset}, {model}**: nothing saves time within {PERMITTED_LOSS:g} point of accuracy.")
+    for dataset, model in table.groupby(CASE_KEYS, sort=False).groups:
+        if (dataset, model) not in best:
+            bound = f"within {PERMITTED_LOSS:g} point of accuracy"
+            lines.append(f"**{dataset}, {model}**: nothing surely saves energy {bound}.")
             continue
-        best = kept.loc[kept.cpu_ratio.idxmin()]
-        low, high = (100 * (1 - best[end]) for end in ("cpu_ratio_high", "cpu_ratio_low"))
-        saved = interval(100 * (1 - best.cpu_ratio), low, high)
-        lost = interval(best.points_lost, best.points_lost_low, best.points_lost_high)
-        lines.append(f"**{dataset}, {model}**: {best.label} saves {saved} % of the CPU time and loses {lost} points.")
-    return bullets(lines) + "\n\nThe best is picked with hindsight among many, so expect a little less of it elsewhere."
+        row = best[dataset, model]
+        ratios = (row.energy_ratio, row.energy_ratio_high, row.energy_ratio_low)
+        saved = format_interval(*map(percent_saved, ratios))
+        lost = format_interval(row.points_lost, row.points_lost_low, row.points_lost_high)
+        lines.append(
+            f"**{dataset}, {model}**: {row.label} saves {saved} % of the energy ({source}) and loses {lost} points."
+        )
+    return bullet_list(lines) + (
+        "\n\nThe best is picked with hindsight among many, so expect a little less of it elsewhere. Savings are "
+        "geometric means over the seeds, points arithmetic ones."
+    )
 
 
 def control(results: pd.DataFrame) -> str:
     """How far the A/A control is from 1."""
     lines = []
-    for which in batches(results):
-        part = succeeded(at_batch(results, which)).drop_duplicates([*CELL, "seed"])
-        off = 100 * (part.aa_ratio - 1).abs()
-        holds = ((part.aa_ratio_low <= 1) & (part.aa_ratio_high >= 1)).mean()
+    for which in batch_kinds(results):
+        off = control_deviations(results, which)
         lines.append(
-            f"**{batch_name(part).capitalize()}**: the model measured against itself is off by at most "
-            f"{off.max():.1f} % (median {off.median():.1f} %) over {counted(len(part), 'session')}, and "
-            f"{100 * holds:.0f} % of the intervals hold 1; {counted(int((off > 3).sum()), 'session')} beyond 3 %."
+            f"**{name_batches(off).capitalize()}**: the model measured against itself is off by at most "
+            f"{off.percent.max():.1f} % (median {off.percent.median():.1f} %) over {pluralize(len(off), 'session')}, "
+            f"and {100 * off.holds.mean():.0f} % of the intervals hold 1; "
+            f"{pluralize(int((off.percent > 3).sum()), 'session')} beyond 3 %."
         )
-    return bullets(lines)
+    return bullet_list(lines)
 
 
-def front(results: pd.DataFrame) -> str:
+def pareto_members(results: pd.DataFrame) -> str:
     """Which strategies make up the fronts."""
     table = strategy_table(results)
     on = np.concatenate(
@@ -104,40 +111,42 @@ def front(results: pd.DataFrame) -> str:
     )
     members = table[on]
     counts = members.family.value_counts()
-    names = listed(f"{family} {n}" for family, n in counts[counts > 0].items())
-    plain = members[members.family == BASELINE]
-    text = (
-        f"{counted(len(members), 'variant')} on the fronts of {counted(table.dataset.nunique(), 'data set')}: {names}."
-    )
+    names = join_items(f"{family} {n}" for family, n in counts[counts > 0].items())
+    plain = members[members.family == Family.BASELINE]
+    sets = pluralize(table.dataset.nunique(), "data set")
+    text = f"{pluralize(len(members), 'variant')} on the fronts of {sets}: {names}."
     if plain.empty:
         return f"{text} Uncompressed eager fp32 is on none: something is always both cheaper and at least as accurate."
-    return f"{text} Uncompressed eager fp32 is on the front of {listed(plain.dataset.unique())}."
+    return f"{text} Uncompressed eager fp32 is on the front of {join_items(plain.dataset.unique())}."
 
 
 def study_table(results: pd.DataFrame) -> str:
     """The main table in words: average loss and saving of each of the study's strategies."""
     table = main_table(results)
-    table = table[table.family != BASELINE]
-    return bullets(
-        f"**{label}**: {number(part.points_lost.mean())} points lost, "
-        f"{saving(100 * (1 - part.cpu_ratio.mean()))} in CPU time, "
-        f"on average over {counted(len(part), 'pair')} of data set and model."
-        for label, part in table.groupby("label", sort=False)
+    return bullet_list(
+        f"**{label}**: {format_number(average(part, 'points_lost'))} points lost (mean), "
+        f"{format_saving(percent_saved(average_ratio(part, 'cpu_ratio')))} in CPU time (geometric mean), "
+        f"over {pluralize(len(part), 'pair')} of data set and model."
+        for label, part in table[table.family != Family.BASELINE].groupby("label", sort=False)
     )
 
 
 def claims(judged: pd.DataFrame) -> str:
     """How many claims got which verdict."""
-    counts = judged.verdict.value_counts()
-    tested = listed(f"{n} {verdict}" for verdict, n in counts.items())
-    return f"Of {counted(len(judged), 'claim')}: {tested}."
+    found = join_items(f"{n} {verdict}" for verdict, n in judged.verdict.value_counts().items())
+    return f"{pluralize(judged.claim.nunique(), 'claim')}, those on costs judged in every runtime by itself: {found}."
 
 
 def claims_table(judged: pd.DataFrame) -> str:
     """The claims, the published values and ours, the verdicts and why, as a Markdown table."""
-    lines = ["| claim | published | ours [95 %] | verdict | why |", "| --- | ---: | ---: | --- | --- |"]
-    for row in judged.itertuples():
-        ours = "-" if np.isnan(row.ours) else interval(row.ours, row.ours_low, row.ours_high)
-        published = f"{row.published:g} {row.unit}"
-        lines.append(f"| {row.claim} ({row.source}) | {published} | {ours} | **{row.verdict}** | {row.why} |")
-    return "\n".join(lines)
+    rows = [
+        (
+            f"{row.claim}{f', in {row.runtime}' if row.runtime else ''} ({row.source})",
+            f"{row.published:g} {row.unit}",
+            "-" if np.isnan(row.ours) else format_interval(row.ours, row.ours_low, row.ours_high),
+            f"**{row.verdict}**",
+            row.why,
+        )
+        for row in judged.itertuples()
+    ]
+    return markdown_table("claim | published: | ours [95 %]: | verdict | why", rows)

@@ -4,76 +4,73 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.findings.wording import bullets, counted, number, span
-from tsc_lib.analysis.strategies import MASKS, REFERENCE_RUNTIME, REMOVAL
-from tsc_lib.analysis.tables import learned, strategy_table
+from tsc_lib.analysis.quantities import average
+from tsc_lib.analysis.rows import drop_collapsed
+from tsc_lib.analysis.tables import strategy_table
+from tsc_lib.analysis.wording import bullet_list, format_number, format_range, pluralize
+from tsc_lib.compress import REFERENCE, Family
 
 NOTHING = "This profile prunes nothing."
 
 
-def _pruned(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
-    table = strategy_table(results, which)
-    return table[table.family.isin([MASKS, REMOVAL]) & (table.runtime == REFERENCE_RUNTIME)]
+def _pruned(results: pd.DataFrame) -> pd.DataFrame:
+    table = strategy_table(results)
+    return table[table.family.isin([Family.MASKS, Family.REMOVAL]) & (table.runtime == REFERENCE.runtime)]
 
 
-def pruned_accuracy(results: pd.DataFrame) -> str:
-    """Points lost at every ratio, as pruned and after fine-tuning."""
-    table = _pruned(learned(results))
+def pruning_accuracy(results: pd.DataFrame) -> str:
+    """Points lost at every ratio, as pruned and after fine-tuning: means over data sets and models."""
+    table = _pruned(drop_collapsed(results))
     if table.empty:
         return NOTHING
     lines = []
     for (family, ratio), part in table.groupby(["family", "ratio"], observed=True):
-        text = f"**{family}, {100 * ratio:g} %**: "
         pieces = []
         for tuned, name in ((False, "as pruned"), (True, "after fine-tuning")):
-            lost = part.loc[part.tuned == tuned, "points_lost"]
-            if len(lost):
-                pieces.append(f"{number(lost.mean())} points lost on average {name} ({span(lost)})")
-        lines.append(text + "; ".join(pieces) + ".")
-    return bullets([*lines, *_norms(table)])
-
-
-def _norms(table: pd.DataFrame) -> list[str]:
+            rows = part[part.tuned == tuned]
+            if len(rows):
+                lost = format_number(average(rows, "points_lost"))
+                pieces.append(f"{lost} points lost on average {name} ({format_range(rows.points_lost)})")
+        lines.append(f"**{family}, {100 * ratio:g} %**: {'; '.join(pieces)}.")
     keys = ["dataset", "model", "family", "ratio", "tuned"]
     both = table[table.norm == "l1"].merge(table[table.norm == "l2"], on=keys, suffixes=("", "_l2"))
-    if both.empty:
-        return []
-    gap = both.points_lost - both.points_lost_l2
-    return [
-        f"**L1 against L2**: L1 loses {number(gap.mean())} points more on average ({span(gap)}), "
-        f"over {counted(len(gap), 'comparison')}."
-    ]
+    if len(both):
+        both["gap"] = both.points_lost - both.points_lost_l2
+        lines.append(
+            f"**L1 against L2**: L1 loses {format_number(average(both, 'gap'))} points more on average "
+            f"({format_range(both.gap)}), over {pluralize(len(both), 'comparison')}."
+        )
+    return bullet_list(lines)
 
 
-def pruned_time(results: pd.DataFrame) -> str:
+def pruning_time(results: pd.DataFrame) -> str:
     """CPU time relative to the unpruned model, masks and removal."""
     table = _pruned(results)
     if table.empty:
         return NOTHING
     lines = []
     for (family, ratio), part in table.groupby(["family", "ratio"], observed=True):
-        text = f"**{family}, {100 * ratio:g} %**: {span(part.cpu_ratio, 2)} of the CPU time at the large batch"
-        if family == REMOVAL:
-            text += f", that is {span(1 / part.cpu_ratio)} times as fast"
-        lines.append(f"{text}.")
-    return bullets(lines)
+        left = format_range(part.cpu_ratio, 2)
+        fast = f", that is {format_range(1 / part.cpu_ratio)} times as fast" if family == Family.REMOVAL else ""
+        lines.append(f"**{family}, {100 * ratio:g} %**: {left} of the CPU time at the large batch{fast}.")
+    return bullet_list(lines)
 
 
 def masks_and_removal(evidence: pd.DataFrame) -> str:
     """What the two strategies changed, from the evidence that every step leaves."""
     lines = []
-    for name, family in (("mask", MASKS), ("prune", REMOVAL)):
+    for name, family in (("mask", Family.MASKS), ("prune", Family.REMOVAL)):
         steps = evidence[evidence.step.str.startswith(f"{name}(")]
-        if steps.empty:
-            continue
-        zeros = 100 * (1 - steps.nonzero_after / steps.nonzero_before)
-        params = 100 * (1 - steps.params_after / steps.params_before)
-        macs = 100 * (1 - steps.macs_after / steps.macs_before)
-        lines.append(
-            f"**{family}**: {span(zeros)} % fewer non-zero parameters, {span(params)} % fewer parameters, "
-            f"{span(macs)} % fewer multiply-adds."
-        )
-    return bullets(lines) or NOTHING
+        if len(steps):
+            fewer = {
+                what: format_range(100 * (1 - steps[f"{what}_after"] / steps[f"{what}_before"]))
+                for what in ("nonzero", "params", "macs")
+            }
+            lines.append(
+                f"**{family}**: {fewer['nonzero']} % fewer non-zero parameters, {fewer['params']} % fewer parameters, "
+                f"{fewer['macs']} % fewer multiply-adds."
+            )
+    return bullet_list(lines) or NOTHING
 
 
 def removal(removed: pd.DataFrame, recipe: str) -> str:
@@ -81,10 +78,8 @@ def removal(removed: pd.DataFrame, recipe: str) -> str:
     part = removed[removed.recipe == recipe] if len(removed) else removed
     if part.empty:
         return f"This profile does not run `{recipe}`."
-    kept = part.groupby(["dataset", "model", "seed", "part", "layer"]).kept.mean()
-    shares = kept.groupby("part").agg(["min", "max"])
+    kept = 100 * part.groupby(["dataset", "model", "seed", "part", "layer"]).kept.mean()
     text = "; ".join(
-        f"{span(pd.Series([100 * row['min'], 100 * row['max']]), 0)} % of the {name} of every layer are kept"
-        for name, row in shares.iterrows()
+        f"{format_range(shares, 0)} % of the {name} of every layer are kept" for name, shares in kept.groupby("part")
     )
     return f"{text[0].upper()}{text[1:]}: each layer is pruned by itself, so that none disappears."

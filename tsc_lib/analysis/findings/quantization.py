@@ -4,94 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.findings.wording import bullets, interval, listed, number, span
-from tsc_lib.analysis.quantities import UNIT, pooled
-from tsc_lib.analysis.strategies import BASELINE, DYNAMIC, STATIC, annotate
-from tsc_lib.analysis.tables import at_batch, batch_name, batches, failures, learned, strategy_table, succeeded
+from tsc_lib.analysis.quantities import average_ratio, int8_share, over_seeds, pair_with_fp32, pool
+from tsc_lib.analysis.rows import (
+    CASE_KEYS,
+    annotate,
+    batch_kinds,
+    drop_collapsed,
+    drop_failures,
+    list_failures,
+    name_batches,
+    select_batch,
+)
+from tsc_lib.analysis.tables import strategy_table
+from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, format_range, join_items
+from tsc_lib.compress import Family
 
 NOTHING = "This profile quantizes nothing."
 
 
-def _by_runtime(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """The rows of dynamic and of static int8, runtime by runtime, with both names."""
-    for family in (DYNAMIC, STATIC):
+def _by_runtime(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of dynamic and of static int8, runtime by runtime, with the name of both."""
+    for family in (Family.DYNAMIC, Family.STATIC):
         for runtime, part in rows[rows.family == family].groupby("runtime", sort=False):
-            yield family, str(runtime), part
+            yield f"{family} in {runtime}", part
 
 
 def int8_accuracy(results: pd.DataFrame) -> str:
     """Points lost, mean over pairs of data set and model, with interval."""
-    rows = annotate(succeeded(at_batch(learned(results))))
     lines = []
-    columns = {"accuracy_drop": "value", "accuracy_drop_low": "low", "accuracy_drop_high": "high"}
-    for family, runtime, part in _by_runtime(rows):
-        mean, repeats = pooled(part.rename(columns=columns)[[*UNIT, "value", "low", "high"]])
-        lines.append(f"**{family} in {runtime}**: {interval(*mean)} points lost. {repeats}")
-    return bullets(lines) or NOTHING
+    for name, part in _by_runtime(annotate(drop_failures(select_batch(drop_collapsed(results))))):
+        lost = pool(part, "accuracy_drop", geometric=False)
+        lines.append(f"**{name}**: {format_interval(*lost.interval)} points lost. {lost.repeats}.")
+    return bullet_list(lines) or NOTHING
 
 
 def int8_size(results: pd.DataFrame) -> str:
     """Bytes of the quantized models relative to fp32."""
     table = strategy_table(results)
-    keys = ["dataset", "model"]
-    full = table[table.family == BASELINE].set_index(keys).model_bytes
+    fp32 = table[table.family == Family.BASELINE].set_index(CASE_KEYS).model_bytes
     lines = []
-    for family, runtime, part in _by_runtime(table):
-        size = part.set_index(keys).model_bytes
-        share = 100 * size / full.reindex(size.index)
-        lines.append(f"**{family} in {runtime}**: {span(share, 0)} % of the bytes of fp32.")
-    return bullets(lines) or NOTHING
+    for name, part in _by_runtime(table):
+        share = 100 * (part.set_index(CASE_KEYS).model_bytes / fp32).dropna()
+        lines.append(f"**{name}**: {format_range(share, 0)} % of the bytes of fp32.")
+    return bullet_list(lines) or NOTHING
 
 
 def int8_time(results: pd.DataFrame) -> str:
-    """CPU time of int8 over fp32 on the same runtime, at the smallest and the largest batch."""
+    """CPU time of int8 over fp32 on the same runtime, at the smallest and the largest batch: geometric means."""
     lines = []
-    for which in batches(results):
-        rows = annotate(succeeded(at_batch(results, which)))
-        fp32 = rows[rows.recipe == BASELINE]
-        for family, runtime, part in _by_runtime(rows):
-            both = part.merge(fp32[fp32.runtime == runtime], on=UNIT, suffixes=("", "_fp32"))
-            if len(both):
-                logs = both.assign(log=np.log(both.cpu_ratio / both.cpu_ratio_fp32))
-                ratio = np.exp(logs.groupby(["dataset", "model"]).log.mean())
-                lines.append(
-                    f"**{family} in {runtime}, {batch_name(rows)}**: {ratio.mean():.2f} of the CPU time of fp32 there "
-                    f"({span(ratio, 2)}), so int8 {'saves' if ratio.mean() < 1 else 'costs'} time on average."
-                )
-    return bullets(lines) or NOTHING
+    for which in batch_kinds(results):
+        rows = annotate(drop_failures(select_batch(results, which)))
+        for name, part in _by_runtime(pair_with_fp32(rows)):
+            ratio = average_ratio(part, "cpu_ratio_to_fp32")
+            each = over_seeds(part, CASE_KEYS, ratios=["cpu_ratio_to_fp32"]).cpu_ratio_to_fp32
+            lines.append(
+                f"**{name}, {name_batches(rows)}**: {ratio:.2f} of the CPU time of fp32 there in the geometric mean "
+                f"({format_range(each, 2)}), so int8 {'saves' if ratio < 1 else 'costs'} time on average."
+            )
+    return bullet_list(lines) or NOTHING
 
 
 def int8_operators(results: pd.DataFrame) -> str:
     """How many linear layers run in int8."""
-    rows = succeeded(at_batch(results))
-    rows = rows[rows.int8_ops > 0]
-    if rows.empty:
-        return NOTHING
+    rows = drop_failures(select_batch(results))
     lines = []
-    for recipe, part in rows.groupby("recipe", sort=False):
-        whole = part.int8_ops + part.fp32_ops
-        share = 100 * part.int8_ops / whole
-        lines.append(f"`{recipe}`: {span(part.int8_ops, 0)} linear layers in int8, {span(share, 0)} % of all.")
-    return bullets(lines)
+    for recipe, part in rows[rows.int8_ops > 0].groupby("recipe", sort=False):
+        layers, share = format_range(part.int8_ops, 0), format_range(int8_share(part), 0)
+        lines.append(f"`{recipe}`: {layers} linear layers in int8, {share} % of all.")
+    return bullet_list(lines) or NOTHING
 
 
 def layer_errors(table: pd.DataFrame) -> str:
     """Where the graphs that run in static int8 are noisiest, and which runtimes do not tell."""
     lines = []
-    for (dataset, model, recipe, runtime), part in succeeded(table).groupby(
+    for (dataset, model, recipe, runtime), part in drop_failures(table).groupby(
         ["dataset", "model", "recipe", "runtime"], sort=False
     ):
         worst, median = part.loc[part.sqnr_db.idxmin()], part.sqnr_db.median()
         lines.append(
-            f"**{model} on {dataset}**, `{recipe}` in {runtime}: the signal is {number(median)} dB above the noise in "
-            f"the median of {len(part)} layers, and {number(worst.sqnr_db)} dB in `{worst.layer}`."
+            f"**{model} on {dataset}**, `{recipe}` in {runtime}: the signal is {format_number(median)} dB above the "
+            f"noise in the median of {len(part)} layers, and {format_number(worst.sqnr_db)} dB in `{worst.layer}`."
         )
-    for status, part in failures(table).groupby("status", sort=False):
-        lines.append(f"{listed(part.runtime.unique())}: {status.removeprefix('failed: ')}.")
-    return bullets(lines) or NOTHING
+    for status, part in list_failures(table).groupby("status", sort=False):
+        lines.append(f"{join_items(part.runtime.unique())}: {status.removeprefix('failed: ')}.")
+    return bullet_list(lines) or NOTHING
 
 
 def sensitivity(table: pd.DataFrame) -> str:
@@ -100,6 +98,8 @@ def sensitivity(table: pd.DataFrame) -> str:
     for (dataset, model), part in table.groupby(["dataset", "model"], sort=False):
         ranked = part.sort_values("divergence", ascending=False)
         share = 100 * ranked.divergence.head(3).sum() / ranked.divergence.sum()
-        worst = listed(f"`{name}`" for name in ranked.layer.head(3))
-        lines.append(f"**{model} on {dataset}**: {worst} make {number(share, 0)} % of the divergence of all layers.")
-    return bullets(lines) or NOTHING
+        worst = join_items(f"`{name}`" for name in ranked.layer.head(3))
+        lines.append(
+            f"**{model} on {dataset}**: {worst} make {format_number(share, 0)} % of the divergence of all layers."
+        )
+    return bullet_list(lines) or NOTHING

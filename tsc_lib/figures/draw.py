@@ -1,12 +1,14 @@
-"""What several figures share: grids of panels, marks and bars with intervals, axes, legends."""
+"""What several figures share: the style, grids of panels, marks and bars with intervals, axes, legends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from io import BytesIO
 from textwrap import fill
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,10 +17,35 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import Locator, LogLocator, NullFormatter, StrMethodFormatter
 
-from tsc_lib.analysis.strategies import FAMILIES, TITLES
-from tsc_lib.figures.palette import INTERVAL, QUIET, STRATEGY_COLOURS, STRATEGY_MARKERS, WIDTH
+from tsc_lib.compress import Family
+from tsc_lib.figures.palette import INTERVAL, LOOKS, QUIET, STYLE, TITLES, WIDTH
 
+P = ParamSpec("P")
 Line = TypeVar("Line")
+
+
+def with_style(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure in the project's style, name its empty panels, and leave the reader's settings alone."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            figure = function(*args, **kwargs)
+            for ax in figure.axes:
+                # Lines across a whole panel, such as guides, leave its limits open.
+                if ax.axison and not ax.texts and not np.isfinite(ax.dataLim.get_points()).all():
+                    explain_empty(ax, "not run")
+            return figure
+
+    return wrapper
+
+
+def explain_empty(ax: Axes, why: str) -> None:
+    """Words in a panel that has nothing to show, without ticks unless other panels share them."""
+    ax.text(0.5, 0.6, why, transform=ax.transAxes, ha="center", color=QUIET)
+    for axis, shared in ((ax.xaxis, ax.get_shared_x_axes()), (ax.yaxis, ax.get_shared_y_axes())):
+        if len(shared.get_siblings(ax)) == 1:
+            axis.set_ticks([])
 
 
 class Drawing(Figure):
@@ -30,14 +57,14 @@ class Drawing(Figure):
         return content.getvalue(), {"width": round(self.get_figwidth() * self.dpi)}  # sharp on dense screens
 
 
-def drawing(height: float) -> Drawing:
+def new_figure(height: float) -> Drawing:
     """An empty figure of the report's width and of `height` inches."""
     return Drawing(figsize=(WIDTH, height), layout="constrained")
 
 
 def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
     """An empty figure of the report's width with panels (rows, columns) of `height` inches each."""
-    fig = drawing(height * rows + 0.4)
+    fig = new_figure(height * rows + 0.4)
     return fig, fig.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -73,7 +100,7 @@ def grid(
         The figure, and each panel with its data set and line.
     """
     heights = np.broadcast_to(height, len(lines)).tolist()
-    fig = drawing(sum(heights) + 0.4 + below)
+    fig = new_figure(sum(heights) + 0.4 + below)
     axes = fig.subplots(len(lines), len(datasets), squeeze=False, height_ratios=heights, **options)
     for ax, dataset in zip(axes[0], datasets, strict=True):
         ax.set_title(dataset)
@@ -86,7 +113,44 @@ def grid(
     return fig, [(ax, dataset, line) for ax, (dataset, line) in zip(axes.flat, cells, strict=True)]
 
 
-def cell(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
+class Panel(NamedTuple):
+    """A panel of `case_grid`: the axes, what they are about, and its rows of the table."""
+
+    ax: Axes
+    dataset: str
+    model: str
+    rows: pd.DataFrame
+
+
+def case_grid(
+    table: pd.DataFrame,
+    title: str,
+    height: float | Sequence[float],
+    *,
+    datasets: Sequence[str] | None = None,
+    **options: Any,
+) -> tuple[Figure, list[Panel]]:
+    """A `grid` with a column for every data set of a table and a row for every model.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns `dataset` and `model`.
+    title : str
+        What the vertical axes show, under the model's name; none if it is empty.
+    height : float or sequence of float
+        Inches of a panel, or of those of each model.
+    datasets : sequence of str, optional
+        The columns, if not only those of the table.
+    **options
+        Of `grid`.
+    """
+    models = {model: f"{model}\n{title}" if title else model for model in unique(table.model)}
+    fig, cells = grid(unique(table.dataset) if datasets is None else datasets, models, height, **options)
+    return fig, [Panel(ax, dataset, model, select_case(table, dataset, model)) for ax, dataset, model in cells]
+
+
+def select_case(table: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
     """The rows of one model on one data set."""
     return table[(table.dataset == dataset) & (table.model == model)]
 
@@ -96,10 +160,10 @@ def unique(column: pd.Series) -> list[Any]:
     return list(column.dropna().unique())
 
 
-def families_in(table: pd.DataFrame) -> list[str]:
+def families_in(table: pd.DataFrame) -> list[Family]:
     """The families of strategies that an annotated table holds, in the order of legends."""
     present = set(table.family)
-    return [family for family in FAMILIES if family in present]
+    return [family for family in Family if family in present]
 
 
 def mark(ax: Axes, x: Any, y: Any, *, across: bool = False, low: Any = None, high: Any = None, **options: Any) -> None:
@@ -118,8 +182,25 @@ def bars(ax: Axes, x: Any, table: pd.DataFrame, value: str, width: float, colour
     """Bars of a table from `over_seeds`, each with its 95 % interval."""
     ax.bar(x, factor * table[value], width, color=colour)
     outline = [withStroke(linewidth=3, foreground="white")]  # to be seen on dark bars too
-    ax.vlines(x, factor * table.low, factor * table.high, color=INTERVAL, linewidth=1.5, path_effects=outline)
+    low, high = factor * table[f"{value}_low"], factor * table[f"{value}_high"]
+    ax.vlines(x, low, high, color=INTERVAL, linewidth=1.5, path_effects=outline)
     ax.grid(axis="x", visible=False)
+
+
+def spread(ax: Axes, rows: pd.DataFrame, value: str, y: float, factor: float = 1, **looks: Any) -> None:
+    """One run's values with their own intervals side by side, small, below the height `y`."""
+    if len(rows) > 1:
+        ends = {end: factor * rows[f"{value}_{end}"] for end in ("low", "high") if f"{value}_{end}" in rows}
+        heights = y + np.linspace(0.12, 0.34, len(rows))
+        mark(ax, factor * rows[value], heights, across=True, **ends, **looks)
+
+
+def crosses(ax: Axes, table: pd.DataFrame, x: str, y: str, width: float, alpha: float) -> None:
+    """The 95 % intervals of both coordinates of variants, as thin crosses in the colours of their families."""
+    for row in table.to_dict("records"):
+        style: dict[str, Any] = {"color": LOOKS[row["family"]]["color"], "linewidth": width, "alpha": alpha}
+        ax.hlines(row[y], row[f"{x}_low"], row[f"{x}_high"], **style)
+        ax.vlines(row[x], row[f"{y}_low"], row[f"{y}_high"], **style)
 
 
 def name_rows(ax: Axes, names: Sequence[str], width: int = 40) -> None:
@@ -128,17 +209,16 @@ def name_rows(ax: Axes, names: Sequence[str], width: int = 40) -> None:
     ax.set_ylim(len(names) - 0.5, -0.6)
 
 
-def rows_by_model(
-    datasets: Sequence[str], names: Mapping[str, Sequence[str]], height: float, *, xlabel: str = "", **options: Any
-) -> tuple[Figure, list[tuple[Axes, str, str]]]:
-    """A `grid` with a line of panels for each model; each of the model's names has a row of `height` inches in it."""
-    heights = [height * len(of_model) + 0.5 for of_model in names.values()]
-    models = {model: model for model in names}
-    fig, cells = grid(datasets, models, heights, xlabel=xlabel, sharey="row", **options)
-    for ax, dataset, model in cells:
-        ax.yaxis.label.set_fontweight("bold")
-        if dataset == datasets[0]:
-            name_rows(ax, names[model], 26)
+def named_rows(
+    table: pd.DataFrame, names: Mapping[str, Sequence[str]], height: float, **options: Any
+) -> tuple[Figure, list[Panel]]:
+    """A `case_grid` in whose panels each of the model's names has a row of `height` inches."""
+    heights = [height * len(names[model]) + 0.5 for model in unique(table.model)]
+    fig, cells = case_grid(table, "", heights, sharey="row", **options)
+    for panel in cells:
+        panel.ax.yaxis.label.set_fontweight("bold")
+        if panel.dataset == cells[0].dataset:
+            name_rows(panel.ax, names[panel.model], 26)
     return fig, cells
 
 
@@ -170,10 +250,15 @@ def plain_log(ax: Axes) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def change(ratio: float) -> str:
+def format_change(ratio: float) -> str:
     """A ratio as the change it is, in whole per cent: 0.46 as −54 %."""
     percent = round(100 * (ratio - 1))
     return f"{percent:+d} %".replace("-", "\N{MINUS SIGN}") if percent else "0 %"
+
+
+def note(ax: Axes, text: str, at: tuple[Any, Any], shift: tuple[float, float], **options: Any) -> None:
+    """Small words beside a mark, `shift` points away from it."""
+    ax.annotate(text, at, xytext=shift, textcoords="offset points", **{"fontsize": 7.5, **options})
 
 
 def handle(**options: Any) -> Line2D:
@@ -181,12 +266,9 @@ def handle(**options: Any) -> Line2D:
     return Line2D([], [], **{"linestyle": "none", "markersize": 6, **options})
 
 
-def strategy_handles(families: Iterable[str], marker: str | None = None) -> list[Line2D]:
-    """Legend entries in the colours of strategies, and in their markers unless told another."""
-    return [
-        handle(color=STRATEGY_COLOURS[f], marker=marker or STRATEGY_MARKERS[f], label=TITLES.get(f, f))
-        for f in families
-    ]
+def family_handles(families: Iterable[Family], **looks: Any) -> list[Line2D]:
+    """Legend entries in the colours of families of strategies, and in their markers unless told another."""
+    return [handle(**{**LOOKS[family], **looks}, label=TITLES.get(family, str(family))) for family in families]
 
 
 def interval_handle() -> Line2D:
@@ -215,8 +297,8 @@ def guide(ax: Axes, *, x: float | None = None, y: float = 0, **options: Any) -> 
         ax.axvline(x, **style)
 
 
-def nothing(message: str) -> Figure:
+def empty_figure(message: str) -> Figure:
     """A figure that says why there is nothing to draw."""
-    fig = drawing(1.2)
+    fig = new_figure(1.2)
     fig.text(0.5, 0.5, message, ha="center", va="center", color=QUIET, fontsize=10)
     return fig

@@ -1,0 +1,181 @@
+"""Figures of strategies together: what each step contributes, what is removed by which criterion, and early exits."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from tsc_lib.analysis.ablation import CRITERIA, TRAININGS
+from tsc_lib.analysis.rows import select_batch, select_variant
+from tsc_lib.compress import Variant
+from tsc_lib.figures import draw
+from tsc_lib.figures.palette import INTERVAL, QUIET, SEQUENCE
+
+TRAINING_MARKERS = dict(zip(TRAININGS, ("x", "o", "D"), strict=True))
+TRAINING_COLOURS = dict(zip(TRAININGS, (QUIET, SEQUENCE[0], SEQUENCE[2]), strict=True))
+THE_END = "#D9D9D9"
+"""Grey of series that leave at no exit."""
+
+
+@draw.with_style
+def savings_by_step(ways: pd.DataFrame) -> Figure:
+    """CPU time on the way to a recipe, step by step.
+
+    Parameters
+    ----------
+    ways : DataFrame
+        From `tsc_lib.analysis.ablation.ways_to`.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; every step multiplies what the one before it left, so the
+        axis is logarithmic and equal factors are equally long. Hollow marks are the small batch.
+    """
+    if ways.empty:
+        return draw.empty_figure("this profile does not run the recipe")
+    way, small = select_batch(ways), select_batch(ways, "small")
+    ordered = way.sort_values("position", kind="stable")
+    names = {model: draw.unique(part.step) for model, part in ordered.groupby("model")}
+    fig, cells = draw.named_rows(way, names, 0.32, xlabel="CPU time \N{DIVISION SIGN} eager fp32", sharex=True)
+    for ax, dataset, model, large in cells:
+        ax.margins(x=0.12)
+        single = draw.select_case(small, dataset, model)
+        for part, shift, face in ((single, 0.2, "white"), (large, -0.1, SEQUENCE[0])):
+            draw.mark(ax, part.cpu_ratio, part.step.map(names[model].index) + shift, across=True,
+                      low=part.cpu_ratio_low, high=part.cpu_ratio_high, marker="o", color=SEQUENCE[0],
+                      markerfacecolor=face, linestyle="-", linewidth=0.7)  # fmt: skip
+        for line in large[large.position > 0].itertuples():
+            at = (line.cpu_ratio, names[model].index(line.step) - 0.1)
+            draw.note(ax, f"\N{DIVISION SIGN}{1 / line.factor:.2g}", at, (6, 3))
+        draw.plain_log(ax)
+    looks = {"color": SEQUENCE[0], "linestyle": "-"}
+    handles = [
+        draw.handle(**looks, marker="o", label="large batch, factor of the step"),
+        draw.handle(**looks, marker="o", markerfacecolor="white", label="batch of 1"),
+        draw.handle(**looks, label="95 % interval over seeds"),
+    ]
+    draw.legend_below(fig, handles)
+    return fig
+
+
+@draw.with_style
+def ablation(table: pd.DataFrame) -> Figure:
+    """Accuracy lost by a recipe and by what is left of it without one of its steps.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tsc_lib.analysis.ablation.without_each`.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model, with 95 % intervals over the seeds; beside each mark how
+        many times less CPU time it takes than eager fp32.
+    """
+    if table.empty:
+        return draw.empty_figure("this profile does not run the recipe")
+    said = table.left_out.map(lambda name: f"without {name}" if name != "nothing" else "the recipe")
+    table = table.assign(left_out=said)
+    names = {model: draw.unique(part.left_out) for model, part in table.groupby("model", sort=False)}
+    fig, cells = draw.named_rows(table, names, 0.32, xlabel="accuracy lost, points", sharex="col")
+    for ax, _, model, part in cells:
+        ax.margins(x=0.12)
+        draw.guide(ax, x=0)
+        y = part.left_out.map(names[model].index)
+        draw.mark(ax, part.points_lost, y, across=True, low=part.points_lost_low, high=part.points_lost_high,
+                  marker="o", color=SEQUENCE[0])  # fmt: skip
+        for line in part.itertuples():
+            at = (line.points_lost, names[model].index(line.left_out))
+            draw.note(ax, f"1/{1 / line.cpu_ratio:.0f}", at, (0, 5), ha="center")
+    handles = [
+        draw.handle(color=SEQUENCE[0], marker="o", linestyle="-", label="mean, 95 % interval over seeds"),
+        draw.handle(color="k", marker="$1/n$", markersize=16, label="share of the CPU time of eager fp32"),
+    ]
+    draw.legend_below(fig, handles)
+    return fig
+
+
+@draw.with_style
+def importance_criteria(table: pd.DataFrame) -> Figure:
+    """Accuracy lost by removal according to each criterion, beside removal at random, at equal multiply-adds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `tsc_lib.analysis.ablation.criteria`.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; as pruned, fine-tuned and distilled, with 95 % intervals
+        over the seeds.
+    """
+    if table.empty:
+        return draw.empty_figure("this profile does not compare criteria of importance")
+    names = [name for name in CRITERIA if name in set(table.criterion)]
+    fig, cells = draw.case_grid(table, "accuracy lost, points", 2.0, sharex=True, sharey="row", below=0.3)
+    for ax, _, _, part in cells:
+        draw.guide(ax, y=0)
+        for place, training in enumerate(TRAININGS):
+            line = part[part.training == training]
+            x = line.criterion.map(names.index) + 0.2 * (place - 1)
+            draw.mark(ax, x, line.points_lost, low=line.points_lost_low, high=line.points_lost_high,
+                      marker=TRAINING_MARKERS[training], color=TRAINING_COLOURS[training], markersize=5)  # fmt: skip
+        ax.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        ax.grid(axis="x", visible=False)
+    present = [training for training in TRAININGS if training in set(table.training)]
+    handles = [draw.handle(color=TRAINING_COLOURS[t], marker=TRAINING_MARKERS[t], label=t) for t in present]
+    interval = draw.handle(color=QUIET, marker="|", markersize=10, label="95 % interval over seeds")
+    draw.legend_below(fig, [*handles, interval])
+    return fig
+
+
+@draw.with_style
+def exit_shares(places: pd.DataFrame) -> Figure:
+    """Shares of the test series that leave at each exit, mean over the seeds, one bar for every variant.
+
+    Parameters
+    ----------
+    places : DataFrame
+        Of `tsc_lib.study.early_exit.places_left`.
+
+    Returns
+    -------
+    Figure
+        Each part of a bar says after how many layers series leave; right of the bars are the mean and the 95th
+        percentile of a series' multiply-accumulates, relative to the uncompressed model.
+    """
+    rows = places[places.threshold.notna().groupby([places.recipe, places.runtime]).transform("any")]
+    if rows.empty:
+        return draw.empty_figure("this profile has no early exits")
+    names = rows[["recipe", "runtime"]].drop_duplicates().itertuples(index=False, name=None)
+    variants = [Variant.parse(*name) for name in names]
+    options = {"xlabel": "share of the test series, %", "sharex": True, "sharey": True}
+    fig, cells = draw.case_grid(rows, "", 0.7 + 0.4 * len(variants), **options)
+    for ax, _, _, of_case in cells:
+        for y, variant in enumerate(variants):
+            part, start = select_variant(of_case, variant), 0.0
+            for place, group in part.groupby("place"):
+                share, layers = 100 * group.left_test.mean(), group.layers.iloc[0]
+                colour = SEQUENCE[int(place) - 1] if group.threshold.notna().any() else THE_END
+                ax.barh(y, share, 0.6, left=start, color=colour)
+                if share > 12:
+                    shade = "white" if colour != THE_END else "black"
+                    ax.text(start + share / 2, y, f"{layers:g}", ha="center", va="center", color=shade, fontsize=8)
+                start += share
+            if len(part):
+                mean, tail = (100 * (part[f"macs_{name}"] / part.reference_macs).mean() for name in ("mean", "p95"))
+                ax.text(103, y, f"{mean:.0f} / {tail:.0f}", va="center", color=INTERVAL, fontsize=8)
+        ax.set_xlim(0, 138)
+        ax.set_xticks(range(0, 101, 25))
+        ax.grid(axis="y", visible=False)
+        draw.name_rows(ax, [variant.label for variant in variants], width=24)
+    exits = int(rows[rows.threshold.notna()].place.max())
+    handles = [Patch(color=SEQUENCE[i], label=f"leave at exit {i + 1}") for i in range(exits)]
+    handles.append(Patch(color=THE_END, label="go to the end (number: layers executed)"))
+    handles.append(Patch(alpha=0, label="right: MACs, % of uncompressed, mean / 95th percentile"))
+    draw.legend_below(fig, handles, columns=2)
+    return fig

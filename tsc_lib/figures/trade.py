@@ -1,0 +1,220 @@
+"""Figures of cost against accuracy: every strategy, the fronts, and what a search tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from tsc_lib.analysis.quantities import TARGETS, percent_saved
+from tsc_lib.analysis.references import STUDY_SAVINGS
+from tsc_lib.analysis.rows import annotate, drop_collapsed
+from tsc_lib.analysis.tables import strategy_table
+from tsc_lib.compress import Family
+from tsc_lib.core.stats import pareto_front
+from tsc_lib.figures import draw
+from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET
+
+NUMBER_PLACES: tuple[tuple[tuple[int, int], str], ...] = (
+    ((4, -11), "left"),
+    ((-4, 4), "right"),
+    ((4, 4), "left"),
+    ((-4, -11), "right"),
+)
+"""Where numbers stand beside their marks in turn, since neighbours on a front may nearly coincide."""
+
+INTERVALS: dict[str, Any] = {"color": QUIET, "marker": "+", "markersize": 10, "label": "95 % intervals"}
+
+
+@draw.with_style
+def saving_against_loss(results: pd.DataFrame) -> Figure:
+    """CPU time saved against accuracy lost, every variant at the large batch.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; crosses are 95 % intervals. Seeds whose model had
+        collapsed to one class are left out: it has nothing to lose.
+    """
+    table = strategy_table(drop_collapsed(results))
+    ends = {f"saved{end}": percent_saved(table[f"cpu_ratio{end}"]) for end in ("", "_low", "_high")}
+    table = table.assign(**ends)[table.family != Family.BASELINE]
+    lines = {model: f"{model}\nCPU time saved, %" for model in draw.unique(results.model)}
+    xlabel = "accuracy lost, points"
+    fig, cells = draw.grid(draw.unique(results.dataset), lines, 2.4, xlabel=xlabel, sharey=True, sharex="col")
+    for ax, dataset, model in cells:
+        draw.guide(ax, x=0)
+        draw.guide(ax, y=0)
+        part = draw.select_case(table, dataset, model)
+        if part.empty:
+            unrun = draw.select_case(results, dataset, model).empty
+            draw.explain_empty(ax, "not run" if unrun else "collapsed to one class")
+        draw.crosses(ax, part, "points_lost", "saved", 0.6, 0.6)
+        _variants(ax, part, "points_lost", "saved", markersize=5.5)
+        if len(lost := table.loc[table.dataset == dataset, "points_lost"]):
+            ax.set_xlim(*_around(lost))
+    if len(table):
+        cells[0][0].set_ylim(*_around(table.saved))
+    tuned = draw.handle(color=QUIET, marker="o", label="filled: fine-tuned")
+    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), tuned, draw.handle(**INTERVALS)])
+    return fig
+
+
+def _variants(ax: Axes, table: pd.DataFrame, x: str, y: str, **options: Any) -> None:
+    """A mark for each variant in the looks of its family, filled if it was trained further; fp32 on top."""
+    for row in table.sort_values("family", ascending=False, kind="stable").to_dict("records"):
+        looks = LOOKS[row["family"]]
+        face = looks["color"] if row["tuned"] else "white"
+        ax.plot(row[x], row[y], linestyle="none", **{**looks, "markerfacecolor": face, **options})
+
+
+def _around(values: pd.Series) -> tuple[float, float]:
+    """Limits that hold all values and 0; wide intervals may run out of them."""
+    low, high = min(values.min(), 0), max(values.max(), 0)
+    margin = 0.12 * (high - low) + 0.5
+    return low - margin, high + margin
+
+
+@draw.with_style
+def pareto(results: pd.DataFrame) -> Figure:
+    """Accuracy against CPU time, all models and variants, and the front of those that none beats.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+
+    Returns
+    -------
+    Figure
+        One panel per data set, means over the seeds at the large batch; the members of the front have their 95 %
+        intervals over the seeds, are numbered in the panel and named at its right.
+    """
+    table = strategy_table(results)
+    datasets, models = draw.unique(results.dataset), draw.unique(results.model)
+    fig = draw.new_figure(2.7 * len(datasets) + 0.5)
+    axes = fig.subplots(len(datasets), 2, squeeze=False, width_ratios=[1.7, 1])
+    faces = {model: {"markerfacecolor": "white"} if number else {} for number, model in enumerate(models)}
+    for (ax, key), dataset in zip(axes, datasets, strict=True):
+        part = table[table.dataset == dataset]
+        front = part[pareto_front(part.cpu_ms_per_sample, part.accuracy)].sort_values("cpu_ms_per_sample")
+        ax.vlines(front.cpu_ms_per_sample, front.accuracy_low, front.accuracy_high, color="#C8C8C8", zorder=0)
+        ax.step(front.cpu_ms_per_sample, front.accuracy, where="post", color=QUIET, linewidth=1, zorder=1)
+        for row in part.sort_values("family", ascending=False, kind="stable").itertuples():  # fp32 on top
+            looks = {**LOOKS[row.family], **faces[row.model]}
+            ax.plot(row.cpu_ms_per_sample, row.accuracy, linestyle="none", markersize=5.5, **looks)
+        _name_front(ax, key, front)
+        draw.plain_log(ax)
+        ax.margins(y=0.12)
+        ax.set_title(dataset, loc="left")
+        ax.set_ylabel("accuracy, %")
+    axes[-1, 0].set_xlabel("CPU time, ms per series")
+    kinds = [draw.handle(color="k", marker="o", label=model, **faces[model]) for model in models]
+    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), *kinds, draw.interval_handle()])
+    return fig
+
+
+def _name_front(ax: Axes, key: Axes, front: pd.DataFrame) -> None:
+    key.set_axis_off()
+    lines = []
+    halo = [withStroke(linewidth=2, foreground="w")]
+    for number, line in enumerate(front.itertuples(), 1):
+        shift, side = NUMBER_PLACES[number % len(NUMBER_PLACES)]
+        draw.note(ax, str(number), (line.cpu_ms_per_sample, line.accuracy), shift, ha=side, fontsize=8.5,
+                  fontweight="bold", path_effects=halo)  # fmt: skip
+        lines.append(f"{number}  {line.model}, {line.label}: {line.accuracy:.1f} %")
+    key.text(0, 1, "\n".join(lines), va="top", fontsize=7.5, linespacing=1.5, transform=key.transAxes)
+
+
+@draw.with_style
+def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
+    """Accuracy lost against CPU time relative to eager fp32, the front, and what the study reports.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table.
+    which : {"large", "small"}
+        At which batch size.
+
+    Returns
+    -------
+    Figure
+        One column of panels per data set, one row per model; the members of the front have their 95 % intervals over
+        the seeds. The dotted lines are the energy that the study states to be left, which is not CPU time.
+    """
+    table = strategy_table(drop_collapsed(results), which)
+    options = {"xlabel": "CPU time \N{DIVISION SIGN} eager fp32", "sharex": True, "sharey": "row"}
+    datasets = draw.unique(results.dataset)
+    fig, cells = draw.case_grid(table, "accuracy lost, points", 2.6, datasets=datasets, **options)
+    for panel in cells:
+        ax, part = panel.ax, panel.rows
+        draw.guide(ax, y=1, linestyle="--")
+        for saved in STUDY_SAVINGS.values():
+            draw.guide(ax, x=1 - saved / 100, linestyle=":")
+        if part.empty:
+            draw.explain_empty(ax, "not run")
+        else:
+            front = part[pareto_front(part.cpu_ratio, -part.points_lost)].sort_values("cpu_ratio")
+            ax.step(front.cpu_ratio, front.points_lost, where="post", color=QUIET, linewidth=1, zorder=1)
+            draw.crosses(ax, front, "cpu_ratio", "points_lost", 0.8, 0.7)
+            _variants(ax, part, "cpu_ratio", "points_lost", markersize=5)
+        draw.guide(ax, x=1 / TARGETS[which], color="k")
+        draw.plain_log(ax)
+        ax.set_ylim(max(-8, table.points_lost.min() - 1), min(15, table.points_lost.max() + 1))
+    handles = [
+        *draw.family_handles(draw.families_in(table)),
+        draw.handle(color=QUIET, linestyle=":", label="the study, energy"),
+        draw.handle(color="k", linestyle="-", label=f"1/{TARGETS[which]}"),
+        draw.handle(color=QUIET, linestyle="--", label="1 point"),
+        draw.handle(**INTERVALS),
+    ]
+    draw.legend_below(fig, handles)
+    return fig
+
+
+@draw.with_style
+def search_plane(trials: pd.DataFrame) -> Figure:
+    """Every recipe that a search trained, by its cost and its validation accuracy, with the Pareto front.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Of `tsc_lib.search.results.searches`.
+
+    Returns
+    -------
+    Figure
+        A panel for every data set, model and objective. Filled marks were measured in a session, the others by the
+        short benchmark; the line joins those that no other beats, by the accuracy that is expected of them.
+    """
+    if trials.empty:
+        return draw.empty_figure("no search has finished yet: python -m tsc_lib optimize")
+    table = annotate(trials)
+    lines = {
+        (model, objective): f"{model}, {objective}\npoints lost on validation"
+        for model, objective in sorted(table.groupby(["model", "objective"]).groups)
+    }
+    xlabel = "cost, share of the uncompressed model's"
+    fig, cells = draw.grid(draw.unique(table.dataset), lines, 2.8, xlabel=xlabel)
+    for ax, dataset, (model, objective) in cells:
+        part = draw.select_case(table, dataset, model)
+        part = part[part.objective == objective]
+        for (family, measured), rows in part.groupby(["family", "measured"], observed=True):
+            face = COLOURS[family] if measured else "none"
+            draw.mark(ax, rows.cost, rows["drop"], **LOOKS[family], markerfacecolor=face)
+        front = part[part.front].sort_values("cost")
+        ax.plot(front.cost, front.expected_drop, color=QUIET, linewidth=0.9, zorder=1, drawstyle="steps-post")
+        draw.plain_log(ax)
+        ax.invert_yaxis()
+    line = draw.handle(color=QUIET, linestyle="-", label="front, expected")
+    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), line])
+    return fig
