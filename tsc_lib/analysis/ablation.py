@@ -103,8 +103,7 @@ def without_each(results: pd.DataFrame, variant: Variant, which: str = "large") 
 
 def _over_seeds(rows: pd.DataFrame, by: list[str], *ratios: str) -> pd.DataFrame:
     """Means over the seeds of points lost, of some ratios and of the multiply-accumulates."""
-    table = over_seeds(rows, by, means=["accuracy_drop"], ratios=ratios).rename(columns=POINTS_LOST)
-    return table.merge(rows.groupby(by, sort=False, as_index=False).macs.mean(), on=by)
+    return over_seeds(rows, by, means=["accuracy_drop"], ratios=ratios, plain=["macs"]).rename(columns=POINTS_LOST)
 
 
 def criteria(results: pd.DataFrame) -> pd.DataFrame:

@@ -38,7 +38,12 @@ POINTS_LOST = {f"accuracy_drop{end}": f"points_lost{end}" for end in ("", "_low"
 
 
 def over_seeds(
-    table: pd.DataFrame, by: Sequence[str], *, means: Sequence[str] = (), ratios: Sequence[str] = ()
+    table: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    means: Sequence[str] = (),
+    ratios: Sequence[str] = (),
+    plain: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Means over the seeds with 95 % intervals: arithmetic ones of `means`, geometric ones of `ratios`.
 
@@ -50,6 +55,8 @@ def over_seeds(
         Columns that name a group.
     means, ratios : sequence of str
         Columns to average; ``<value>_low`` and ``<value>_high``, where there are any, are one row's own interval.
+    plain : sequence of str
+        Columns whose arithmetic mean is wanted without an interval.
 
     Returns
     -------
@@ -64,11 +71,11 @@ def over_seeds(
         row = dict(zip(by, group, strict=True)) | {"seeds": int(part[first].count())}
         for value in (*means, *ratios):
             ends = _over_rows(part, value, geometric=value in ratios)
-            row |= dict(zip((value, f"{value}_low", f"{value}_high"), ends, strict=True))
+            row |= dict(zip(_ends(value), ends, strict=True))
         if row["seeds"]:
-            rows.append(row)
-    columns = [f"{value}{end}" for value in (*means, *ratios) for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=[*by, "seeds", *columns])
+            rows.append(row | part[list(plain)].mean().to_dict())
+    columns = [name for value in (*means, *ratios) for name in _ends(value)]
+    return pd.DataFrame(rows, columns=[*by, "seeds", *columns, *plain])
 
 
 def _over_rows(rows: pd.DataFrame, value: str, *, geometric: bool) -> Interval:

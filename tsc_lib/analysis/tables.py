@@ -41,11 +41,10 @@ def cost_table(results: pd.DataFrame) -> pd.DataFrame:
 
     CPU time and energy have 95 % intervals over the seeds (`..._low`, `..._high`).
     """
-    rows, by = select_reference(results), [*CASE_KEYS, "batch_size"]
-    sizes = ["params", "macs", "model_bytes"]
-    table = rows.groupby(by, sort=False, as_index=False)[[*sizes, "latency_p50_ms"]].mean()
-    costs = over_seeds(rows, by, means=["cpu_ms_per_sample", "energy_mj_per_sample"]).drop(columns="seeds")
-    table = table.merge(costs, on=by).round(3).astype(dict.fromkeys(sizes, "int64"))
+    sizes, means = ["params", "macs", "model_bytes"], ["cpu_ms_per_sample", "energy_mj_per_sample"]
+    plain = [*sizes, "latency_p50_ms"]
+    table = over_seeds(select_reference(results), [*CASE_KEYS, "batch_size"], means=means, plain=plain)
+    table = table.round(3).astype(dict.fromkeys(sizes, "int64"))
     return table.assign(energy_source=same_source(results.energy_source))
 
 
@@ -70,18 +69,16 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     runs = pd.MultiIndex.from_frame(rows[RUN_KEYS])
     rows["modelled_ratio"] = rows.energy_modelled_mj_per_sample / fp32.reindex(runs).to_numpy()
     means = ["accuracy", "accuracy_drop", "cpu_ms_per_sample", "energy_mj_per_sample"]
-    table = over_seeds(rows, VARIANT_KEYS, means=means, ratios=["cpu_ratio", "energy_ratio", "modelled_ratio"])
-    table = table.rename(columns=POINTS_LOST)
+    ratios = ["cpu_ratio", "energy_ratio", "modelled_ratio"]
     plain = ["f1_macro", *COUNTS, "energy_modelled_mj_per_sample", *BANDS, "batch_size"]
-    rest = rows.groupby(VARIANT_KEYS, sort=False, observed=True, dropna=False, as_index=False)[plain].mean()
-    table = table.merge(rest, on=VARIANT_KEYS)
-    table[[*COUNTS, "batch_size"]] = table[[*COUNTS, "batch_size"]].round().astype("Int64")
+    table = over_seeds(rows, VARIANT_KEYS, means=means, ratios=ratios, plain=plain).rename(columns=POINTS_LOST)
+    table[[*COUNTS, "batch_size"]] = table[[*COUNTS, "batch_size"]].astype(float).round().astype("Int64")
     percent = ["accuracy", "accuracy_low", "accuracy_high", "f1_macro"]
     table[percent] = 100 * table[percent]
     order = {case: place for place, case in enumerate(results.groupby(CASE_KEYS, sort=False).groups)}
     places = pd.Series([order[case] for case in zip(table.dataset, table.model, strict=True)], dtype=int)
     table = table.iloc[places.argsort(kind="stable")].reset_index(drop=True)
-    family = pd.Categorical(table.family, list(Family), ordered=True)  # a merge forgets the order
+    family = pd.Categorical(table.family, list(Family), ordered=True)
     return table.assign(family=family, energy_source=same_source(results.energy_source))
 
 
@@ -180,4 +177,4 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 def _bracket(table: pd.DataFrame, value: str, digits: int) -> list[str]:
     columns = table[[value, f"{value}_low", f"{value}_high"]].itertuples(index=False)
-    return [format_interval(*row, digits) for row in columns]
+    return [format_interval(mean, low, high, digits) for mean, low, high in columns]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -153,7 +155,7 @@ def exit_shares(places: pd.DataFrame) -> Figure:
         return draw.empty_figure("this profile has no early exits")
     names = rows[["recipe", "runtime"]].drop_duplicates().itertuples(index=False, name=None)
     variants = [Variant.parse(*name) for name in names]
-    options = {"xlabel": "share of the test series, %", "sharex": True, "sharey": True}
+    options: dict[str, Any] = {"xlabel": "share of the test series, %", "sharex": True, "sharey": True}
     fig, cells = draw.case_grid(rows, "", 0.7 + 0.4 * len(variants), **options)
     for ax, _, _, of_case in cells:
         for y, variant in enumerate(variants):

@@ -67,12 +67,12 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
         _accuracy_lines(ax, part[part.tuned == tuned])
         _ratio_axis(ax, table)  # the panels share it, though not every ratio is in each
     unpruned = draw.handle(color=QUIET, linestyle="-", label="unpruned")
-    lines = [
+    drawn = [
         draw.handle(color=COLOURS[family], marker=NORM_MARKERS[norm], linestyle=NORM_LINES[norm],
                     label=f"{family}, {NORM_NAMES.get(norm, norm)}")
         for family, norm in table[["family", "norm"]].drop_duplicates().itertuples(index=False)
     ]  # fmt: skip
-    draw.legend_below(fig, [*lines, unpruned, draw.interval_handle()], columns=6)
+    draw.legend_below(fig, [*drawn, unpruned, draw.interval_handle()], columns=6)
     return fig
 
 

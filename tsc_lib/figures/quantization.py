@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -53,7 +55,7 @@ def int8_accuracy(results: pd.DataFrame) -> Figure:
     models = draw.unique(rows.model)
     lines = sorted(kinds.itertuples(index=False, name=None), key=lambda kind: models.index(kind[0]))
     table = over_seeds(rows, [*CASE_KEYS, "family", "runtime"], means=["accuracy_drop"])
-    options = {"xlabel": "accuracy lost, points", "sharey": True, "sharex": True}
+    options: dict[str, Any] = {"xlabel": "accuracy lost, points", "sharey": True, "sharex": True}
     fig, cells = draw.grid(draw.unique(results.dataset), {None: ""}, 0.42 * len(lines) + 0.7, **options)
     for ax, dataset, _ in cells:
         draw.guide(ax, x=0)

@@ -152,7 +152,7 @@ def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
         the seeds. The dotted lines are the energy that the study states to be left, which is not CPU time.
     """
     table = strategy_table(drop_collapsed(results), which)
-    options = {"xlabel": "CPU time \N{DIVISION SIGN} eager fp32", "sharex": True, "sharey": "row"}
+    options: dict[str, Any] = {"xlabel": "CPU time \N{DIVISION SIGN} eager fp32", "sharex": True, "sharey": "row"}
     datasets = draw.unique(results.dataset)
     fig, cells = draw.case_grid(table, "accuracy lost, points", 2.6, datasets=datasets, **options)
     for panel in cells:

@@ -77,8 +77,8 @@ def best_within_a_point(results: pd.DataFrame) -> str:
             lines.append(f"**{dataset}, {model}**: nothing surely saves energy {bound}.")
             continue
         row = best[dataset, model]
-        ratios = (row.energy_ratio, row.energy_ratio_high, row.energy_ratio_low)
-        saved = format_interval(*map(percent_saved, ratios))
+        low, high = percent_saved(row.energy_ratio_high), percent_saved(row.energy_ratio_low)
+        saved = format_interval(percent_saved(row.energy_ratio), low, high)
         lost = format_interval(row.points_lost, row.points_lost_low, row.points_lost_high)
         lines.append(
             f"**{dataset}, {model}**: {row.label} saves {saved} % of the energy ({source}) and loses {lost} points."
