@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from tsc_lib.analysis.findings.baseline import accuracy, confusion, cost, learning
 from tsc_lib.analysis.findings.combining import (
-    ablation,
-    criteria,
-    combined_savings,
     ablated_variant,
+    ablation,
+    combined_savings,
+    criteria,
     product_of_savings,
     savings_by_step,
 )
