@@ -5,6 +5,7 @@ After Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. Every numbe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from tsc_lib.compress import Recipe
 from tsc_lib.data import Dataset
 from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
+from tsc_lib.models.compressed import CompressedModel, Evidence
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study.evaluation import Evaluation, Exits
@@ -60,13 +62,32 @@ def model_card(
         _what(bundle),
         "## How it was made",
         _made(bundle, run, dataset),
-        _steps(evaluation),
+        _steps(evaluation.evidence),
         "## How good it is",
         _quality(bundle, dataset, rows.iloc[0], reference.iloc[0]),
         "## What it costs",
         _cost(bundle, rows, host, evaluation),
         "## Intended use and limits",
-        bullet_list(_limits(bundle, rows.iloc[0], host)),
+        bullet_list(_limits(bundle) + _limits_of_measurement(bundle, rows.iloc[0], host)),
+        "## How to run it",
+        _run(bundle),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def unmeasured_card(bundle: Bundle, run: TrainingRun, model: CompressedModel) -> str:
+    """The card of a model that no study tested and measured, as Markdown; it says so."""
+    parts = [
+        f"# {bundle.model} for {bundle.dataset}: {bundle.recipe} in {bundle.runtime}",
+        _what(bundle),
+        "## How it was made",
+        bullet_list(_training(bundle, run)),
+        _steps(model.evidence),
+        "## How good it is, and what it costs",
+        "Neither accuracy nor time nor energy was measured when it was exported; `tsc_lib.compare` measures them on a "
+        "test set.",
+        "## Intended use and limits",
+        bullet_list(_limits(bundle)),
         "## How to run it",
         _run(bundle),
     ]
@@ -88,7 +109,7 @@ def _what(bundle: Bundle) -> str:
 
 
 def _made(bundle: Bundle, run: TrainingRun, dataset: Dataset) -> str:
-    size, train = ARCHITECTURES[run.model], run.train
+    size = ARCHITECTURES[run.model]
     return bullet_list(
         [
             f"Data: {_source(run)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
@@ -96,13 +117,20 @@ def _made(bundle: Bundle, run: TrainingRun, dataset: Dataset) -> str:
             f"Model before compression: {run.model}, {size['layers']} layers of {size['heads']} heads, embedding "
             f"{size['d_model']}, feed-forward {size['d_ff']}, patches of {size['patch']} time steps "
             "(arXiv:2502.16627).",
-            f"Training: {pluralize(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
-            f"batches of {train.batch_size}, seed {run.seed}; the epoch was chosen on the validation series.",
-            f"Preprocessing: {SCALING[bundle.scaling['kind']]}{GAPS[bundle.gaps]}.",
-            f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
-            f"{join_items(f'{name} {version}' for name, version in bundle.versions.items())}.",
+            *_training(bundle, run),
         ]
     )
+
+
+def _training(bundle: Bundle, run: TrainingRun) -> list[str]:
+    train = run.train
+    return [
+        f"Training: {pluralize(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
+        f"batches of {train.batch_size}, seed {run.seed}; the epoch was chosen on the validation series.",
+        f"Preprocessing: {SCALING[bundle.scaling['kind']]}{GAPS[bundle.gaps]}.",
+        f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
+        f"{join_items(f'{name} {version}' for name, version in bundle.versions.items())}.",
+    ]
 
 
 def _source(run: TrainingRun) -> str:
@@ -115,10 +143,10 @@ def _source(run: TrainingRun) -> str:
     return f"{run.data.name} of the UCR and UEA archives ({page}) in its default split, {files}"
 
 
-def _steps(evaluation: Evaluation) -> str:
+def _steps(evidence: Sequence[Evidence]) -> str:
     """The evidence of every step of the recipe."""
     rows = []
-    for step in evaluation.evidence:
+    for step in evidence:
         changes = [
             f"{getattr(step, f'{k}_before'):,} → {getattr(step, f'{k}_after'):,}" for k in ("params", "nonzero", "macs")
         ]
@@ -211,36 +239,42 @@ def _energy(row: Any) -> str:
     return f"{row.energy_mj_per_sample:.4g} [{low:.4g}, {high:.4g}]"
 
 
-def _limits(bundle: Bundle, row: pd.Series, host: Host) -> list[str]:
+def _limits(bundle: Bundle) -> list[str]:
     limits = [
         f"For series recorded like those of {bundle.dataset}: the same quantity, run, sampling rate and order of "
         "channels. Every series gets one of the labels above, even one that belongs to none of them.",
-        "Validated on that data set's test file alone, for one training; not on shifted data, not on other devices or "
-        "people, not against noise or gaps.",
         "The probabilities are a softmax of the logits; whether they are calibrated was not examined.",
         f"Series must have {bundle.lengths} time steps"
         + (", without missing values." if bundle.gaps == "refuse" else "; how many may be missing was not examined.")
         + ("" if bundle.equal_length else " Lengths far from those of the training data were not examined."),
-        f"Time and energy hold for {host.cpu_model} and the batch sizes above; measure again elsewhere.",
     ]
-    if row.classes_predicted < len(bundle.labels):
-        limits.append(
-            f"On the test file it never gives {len(bundle.labels) - int(row.classes_predicted)} of its labels."
-        )
     if bundle.number_format == "int8 dynamic":
         limits.append("Ranges of int8 are taken from every batch, so a probability may depend on the series beside it.")
     if bundle.number_format in ("int8 dynamic", "int8 static"):
         limits.append("Processors differ in how they add int8 products, so the accuracy may differ on another kind.")
     if bundle.runtime == "inductor":
         limits.append(
-            "`program.pt2` is native code, compiled for the kind of processor above: run it from a source you trust."
+            "`program.pt2` is native code, compiled for one kind of processor: run it from a source you trust."
+        )
+    return limits
+
+
+def _limits_of_measurement(bundle: Bundle, row: pd.Series, host: Host) -> list[str]:
+    limits = [
+        "Validated on that data set's test file alone, for one training; not on shifted data, not on other devices or "
+        "people, not against noise or gaps.",
+        f"Time and energy hold for {host.cpu_model} and the batch sizes above; measure again elsewhere.",
+    ]
+    if row.classes_predicted < len(bundle.labels):
+        limits.append(
+            f"On the test file it never gives {len(bundle.labels) - int(row.classes_predicted)} of its labels."
         )
     return limits
 
 
 def _run(bundle: Bundle) -> str:
     return (
-        "```sh\npip install -r FOLDER/requirements.txt\npip install --no-deps TSC_LIB\n"
+        "```sh\npip install TSC_LIB -r FOLDER/requirements.txt\n"
         "python -m tsc_lib predict FOLDER FILE --out predictions.csv\n```\n\n"
         "`TSC_LIB` is the source of tsc_lib, `FOLDER` is this folder, and `FILE` holds series as `.ts`, `.csv` (one "
         "series in each line) or `.npz` (an array `x` of shape series × channels × length). "

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,13 +22,19 @@ from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import longest_first
-from tsc_lib.series.formats import read
+from tsc_lib.series.formats import read, series_of
 from tsc_lib.series.scaling import Scaler, pad
 from tsc_lib.series.values import Series
 
 TOKENS_PER_CALL = 4096
 """Unless a batch size is given, a call has as many series as make so many tokens: more are not faster, and attention
 over a batch of long series would take gigabytes."""
+
+
+def probabilities_of(logits: np.ndarray) -> np.ndarray:
+    """Softmax of logits (n, classes), float64."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,7 @@ class Prediction:
     @cached_property
     def probabilities(self) -> np.ndarray:
         """Softmax of the logits, float64 (n, classes)."""
-        shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True), dtype=np.float64)
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        return probabilities_of(self.logits)
 
     @cached_property
     def predicted(self) -> list[str]:
@@ -98,32 +104,124 @@ def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads:
     UserError
         If the folder is no sound export, its runtime is not installed, or the file holds what the model cannot read.
     """
-    for name, value in (("batch size", batch_size), ("number of threads", threads)):
-        if value is not None and value < 1:
-            raise UserError(f"the {name} must be at least 1, not {value}")
-    model = bundle.read(folder)
-    series = read(file, model.gaps)
-    _check(model, series)
-    calls = calls_of(model, series.x, batch_size)
-    threads = threads or len(usable_cpus())
-    workers = min(threads, len(calls))
-    predictors = [bundle.load(folder, model, threads // workers) for _ in range(workers)]
-    try:
-        logits = logits_of(model, predictors, series.x, calls)
-    except UserError:
-        raise
-    except Exception as error:  # every runtime has errors of its own
-        raise UserError(
-            f"{model.runtime} cannot execute {folder} ({one_line(error)}); if memory is short give a smaller batch "
-            "size, otherwise export the model again"
-        ) from None
-    if not np.isfinite(logits).all():
-        worst = int(np.argmin(np.isfinite(logits).all(axis=1)))
-        raise UserError(
-            f"{series.where(worst)} has values so large that the model has no finite answer; "
-            "give series in the runs of the training data"
-        )
-    return Prediction(model.labels, logits, series.labels)
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"the batch size must be at least 1, not {batch_size}")
+    model = load(folder, threads)
+    series = read(file, model.bundle.gaps)
+    return Prediction(model.bundle.labels, model.logits(series, batch_size), series.labels)
+
+
+def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
+    """Load an exported model.
+
+    Parameters
+    ----------
+    folder : Path or str
+        What ``python -m tsc_lib export`` or `tsc_lib.TransformerClassifier.export` wrote.
+    threads : int, optional
+        Threads to run on; by default one for each CPU that this process may use.
+
+    Raises
+    ------
+    UserError
+        If the folder is no sound export, or there are less than 1 threads.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from aeon.datasets import load_classification
+    >>> import tsc_lib
+    >>> X, y = load_classification("ItalyPowerDemand", split="train")
+    >>> classifier = tsc_lib.TransformerClassifier(epochs=1, random_state=0).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     classifier.export(folder)
+    ...     predicted = tsc_lib.load(folder).predict(X)
+    >>> bool((predicted == classifier.predict(X)).all())
+    True
+    """
+    if threads is not None and threads < 1:
+        raise UserError(f"the number of threads must be at least 1, not {threads}")
+    folder = Path(folder)
+    return ExportedModel(folder, bundle.read(folder), threads or len(usable_cpus()))
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """An exported model that classifies arrays; `load` makes it.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is; its files are read at the first prediction.
+    bundle : Bundle
+        What the folder says of it.
+    threads : int
+        Threads that it runs on.
+    """
+
+    folder: Path
+    bundle: Bundle
+    threads: int
+    _predictors: list[Predictor] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return np.array(self.bundle.labels)
+
+    def predict(self, X: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """The most probable label of each series, str (n,); see `predict_proba`."""
+        return self.classes_[self.logits(series_of(X, self.bundle.gaps)).argmax(axis=1)]
+
+    def predict_proba(self, X: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """Probability of every label for each series.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, length) or (n, length), or sequence of ndarray of shape (channels, length_i)
+            Series as they were recorded: what the model was trained with is done to them.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, classes)
+
+        Raises
+        ------
+        UserError
+            If the runtime is not installed, or a series is none that the model reads.
+        """
+        return probabilities_of(self.logits(series_of(X, self.bundle.gaps)))
+
+    def logits(self, series: Series, batch_size: int | None = None) -> np.ndarray:
+        """The model's output, float32 (n, classes), with so many series in a call.
+
+        Raises
+        ------
+        UserError
+            As `predict_proba`.
+        """
+        model = self.bundle
+        _check(model, series)
+        calls = calls_of(model, series.x, batch_size)
+        workers = min(self.threads, len(calls))
+        if len(self._predictors) != workers:
+            self._predictors[:] = [bundle.load(self.folder, model, self.threads // workers) for _ in range(workers)]
+        try:
+            logits = logits_of(model, self._predictors, series.x, calls)
+        except UserError:
+            raise
+        except Exception as error:  # every runtime has errors of its own
+            raise UserError(
+                f"{model.runtime} cannot execute {self.folder} ({one_line(error)}); if memory is short give a smaller "
+                "batch size, otherwise export the model again"
+            ) from None
+        if not np.isfinite(logits).all():
+            worst = int(np.argmin(np.isfinite(logits).all(axis=1)))
+            raise UserError(
+                f"{series.where(worst)} has values so large that the model has no finite answer; "
+                "give series in the runs of the training data"
+            )
+        return logits
 
 
 def calls_of(model: Bundle, series: list[np.ndarray], batch_size: int | None = None) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from tsc_lib.export.bundle import Bundle
 from tsc_lib.export.card import model_card
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes.cascade import thresholds_of
+from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study import Study, stages
 from tsc_lib.study.stages import TrainingRun
 
@@ -48,9 +49,7 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
     UserError
         If the variant failed, the folder holds anything that no export wrote, or it cannot be written.
     """
-    target = target.resolve()
-    _check_place(target)
-    _check_target(target)
+    check_target(target)
     rows = study.run_results(run)
     chosen = select_variant(rows, variant)
     for status in sorted(set(chosen.status) - {"ok"}):
@@ -58,17 +57,10 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
     evaluation = stages.evaluate(run, variant)
     source = evaluation.folder
     dataset = data.load(run.data)
-    needed = _instructions(variant.runtime, evaluation.conversion.details)
-    described = _describe(run, variant, source, dataset, needed, int(chosen.threads.iloc[0]))
+    described = describe(run, variant, source, dataset, evaluation.conversion, int(chosen.threads.iloc[0]))
     reference = select_variant(rows, REFERENCE)
     card = model_card(described, run, dataset, evaluation, chosen, reference, study.host(run))
-    try:
-        _write(target, source, described, card)
-    except OSError as error:
-        raise UserError(
-            f"{target} cannot be written ({one_line(error)}); mend that or name another folder, and export again: what "
-            "was made and measured is kept"
-        ) from None
+    write(target, source, described, card)
     return described
 
 
@@ -79,19 +71,15 @@ def _instructions(runtime: str, details: dict[str, Any]) -> tuple[str, ...]:
     return tuple(details["instructions"].split()) if "instructions" in details else cpus.instructions()
 
 
-def _describe(
-    run: TrainingRun,
-    variant: Variant,
-    source: Path,
-    dataset: Dataset,
-    instructions: tuple[str, ...],
-    threads: int,
+def describe(
+    run: TrainingRun, variant: Variant, source: Path, dataset: Dataset, conversion: Conversion, threads: int
 ) -> Bundle:
+    """What an exported folder says of the model that was converted into the folder `source`."""
     facts = read_json(source / "model.json")
     embedding = TransformerConfig.from_json(facts["config"]).embedding
     lengths = embedding.length_limits
     if dataset.equal_length:
-        lengths = (int(dataset.train.lengths[0]),) * 2
+        lengths = (facts["reference_length"],) * 2
     packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
     return Bundle(
         dataset=run.data.name,
@@ -109,20 +97,21 @@ def _describe(
         scaling=dataset.scaler.to_json(),
         gaps=run.data.gaps,
         threads=threads,
-        instructions=instructions,
+        instructions=_instructions(variant.runtime, conversion.details),
         versions={name: version(name) for name in packages},
     )
 
 
-def _check_place(target: Path) -> None:
-    """Refuse a folder that could not be made."""
-    above = next(folder for folder in target.parents if os.path.exists(folder))
+def check_target(target: Path) -> None:
+    """Refuse a folder that could not be made, or that holds what no export wrote.
+
+    Raises
+    ------
+    UserError
+    """
+    above = next(folder for folder in target.resolve().parents if os.path.exists(folder))
     if not (os.access(above, os.W_OK | os.X_OK) and above.is_dir()):
         raise UserError(f"{target} cannot be made, because {above} is no folder to write to; name another folder")
-
-
-def _check_target(target: Path) -> None:
-    """Refuse to replace what no export wrote."""
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file; name a folder to export to")
     strangers = bundle.foreign_files(target) if target.is_dir() else []
@@ -130,6 +119,23 @@ def _check_target(target: Path) -> None:
         raise UserError(
             f"{target} holds {strangers[0]}, which no export wrote; name another folder, or move that file away"
         )
+
+
+def write(target: Path, source: Path, described: Bundle, card: str) -> None:
+    """Write a bundle from the folder that the model was converted into; an earlier export is replaced.
+
+    Raises
+    ------
+    UserError
+        If the folder holds anything that no export wrote, or cannot be written.
+    """
+    try:
+        _write(target.resolve(), source, described, card)
+    except OSError as error:
+        raise UserError(
+            f"{target} cannot be written ({one_line(error)}); mend that or name another folder, and export again: what "
+            "was made and measured is kept"
+        ) from None
 
 
 def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
@@ -142,7 +148,7 @@ def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
             write_bytes(new / name, (source / name).read_bytes())
         bundle.write(new, described, card)
         if target.exists():
-            _check_target(target)  # again: making and measuring may have taken hours
+            check_target(target)  # again: making and measuring may have taken hours
             os.rename(target, old)
         try:
             os.rename(new, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,38 @@ def read_npz(content: bytes, path: Path, gaps: str = "refuse") -> Series:
         raise UserError(
             f"{path}: lengths must be {len(x)} whole numbers between 1 and {x.shape[2]}, one for each series"
         )
-    found = Series(path, [one[:, :n].astype(np.float64) for one, n in zip(x, lengths, strict=True)], [], [])
+    return _checked(
+        Series(path, [one[:, :n].astype(np.float64) for one, n in zip(x, lengths, strict=True)], [], []), gaps
+    )
+
+
+def series_of(x: np.ndarray | Sequence[np.ndarray], gaps: str = "refuse", labels: Iterable[object] = ()) -> Series:
+    """Series that are in memory, as a file of them would be read.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, channels, length) or (n, length), or sequence of ndarray of shape (channels, length_i)
+        Missing values are NaN.
+    gaps : {"refuse", "interpolate"}
+        What to do about missing values.
+    labels : iterable, optional
+        The label of each series.
+
+    Raises
+    ------
+    UserError
+        If there is no series, the shapes are others, or a value is infinite, or missing where that is refused.
+    """
+    found = [np.asarray(one, dtype=np.float64) for one in x]
+    if not found or any(one.ndim not in (1, 2) or not one.size for one in found):
+        raise UserError("X must hold series: an array (n, channels, length), or a list of arrays (channels, length)")
+    return _checked(
+        Series(Path("X"), [np.atleast_2d(one) for one in found], [str(label) for label in labels], []), gaps
+    )
+
+
+def _checked(found: Series, gaps: str) -> Series:
+    """The series without gaps, which are refused or filled."""
     for i, one in enumerate(found.x):
         if is_finite(one):
             continue

@@ -47,17 +47,36 @@ COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "statu
 
 def qualities(evaluation: Evaluation, reference: Evaluation | Failure) -> dict[str, float]:
     """The columns `QUALITIES` of a variant: accuracy, its loss against the reference if there is one, and sizes."""
-    correct, size, conversion = evaluation.correct, evaluation.size, evaluation.conversion
-    accuracy = proportion_interval(int(correct.sum()), len(correct))
-    row: dict[str, float] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
-    row["f1_macro"] = float(f1_score(evaluation.true, evaluation.predicted, average="macro", zero_division=0))
-    row["classes_predicted"] = len(np.unique(evaluation.predicted))
-    if isinstance(reference, Evaluation):
-        drop = paired_difference_interval(reference.correct, correct)
-        names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
-        row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
+    size, conversion = evaluation.size, evaluation.conversion
+    row = accuracies(
+        np.asarray(evaluation.true),
+        np.asarray(evaluation.predicted),
+        reference.correct if isinstance(reference, Evaluation) else None,
+    )
     row |= {"params": size.params, "nonzero_params": size.nonzero, "macs": size.macs}
     return row | {name: getattr(conversion, name) for name in ("model_bytes", "int8_ops", "fp32_ops")}
+
+
+def accuracies(true: np.ndarray, predicted: np.ndarray, reference: np.ndarray | None) -> dict[str, float]:
+    """The columns `QUALITIES` that predictions fill.
+
+    Parameters
+    ----------
+    true, predicted : ndarray of shape (n,)
+        Labels of the test series.
+    reference : ndarray of bool, shape (n,), optional
+        Whether the reference was right; without it nothing is said of what was lost.
+    """
+    correct = predicted == true
+    accuracy = proportion_interval(int(correct.sum()), len(correct))
+    row: dict[str, float] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
+    row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
+    row["classes_predicted"] = len(np.unique(predicted))
+    if reference is not None:
+        drop = paired_difference_interval(reference, correct)
+        names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
+        row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
+    return row
 
 
 def costs(measurement: Measurement) -> dict[str, float | str | None]:
