@@ -80,7 +80,8 @@ def test_compression_leaves_the_original_alone(fitted: TransformerClassifier) ->
     smaller = small.compress("int8(dynamic)")
     assert str(smaller.variant_.recipe) == "prune(l1, 0.5) > finetune(1) > int8(dynamic)"
     assert [len(one.model_.evidence) for one in (fitted, small, smaller)] == [0, 2, 3]
-    assert small.model_.network.config.d_ff == (16, 16) and fitted.model_.network.config == SIZE
+    assert [layer.d_ff for layer in small.model_.network.config.layers] == [16, 16]
+    assert fitted.model_.network.config == SIZE
     np.testing.assert_array_equal(fitted.predict_proba(X), before)
     assert not np.allclose(small.predict_proba(X), before)
     assert not small.clone().is_fitted
