@@ -19,26 +19,24 @@ from tsc_lib.benchmark.host import machine
 from tsc_lib.compress import REFERENCE, Recipe
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
-from tsc_lib.data import DataSpec
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import config_of
-from tsc_lib.search import choice, cost, finalists
+from tsc_lib.search import finalists, quick_benchmark, selection
 from tsc_lib.search.optimize import optimize
-from tsc_lib.search.results import searches
-from tsc_lib.search.space import FAMILIES, Limits, starts, suggest
-from tsc_lib.search.trials import Search, SearchSpec, large_batch, storage_of, unfinished
-from tsc_lib.search.worker import Trials, workers
+from tsc_lib.search.request import SearchRequest, large_batch
+from tsc_lib.search.results import load_searches
+from tsc_lib.search.space import FAMILIES, Bounds, list_starts, suggest
+from tsc_lib.search.trials import Search, list_unfinished
+from tsc_lib.search.worker import open_study, run_trials, start_workers
 from tsc_lib.study import stages
 from tsc_lib.study.versions import STAGES
-from tsc_lib.training import TrainSpec
 
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of its own, eager PyTorch alone, and a session of a few blocks."""
     monkeypatch.setattr(store, "OUTPUTS", tmp_path / "outputs")
-    for module in (cost, finalists):
-        monkeypatch.setattr(module, "COMPILED", ())
+    monkeypatch.setattr(quick_benchmark, "COMPILED", ())
     monkeypatch.setattr(finalists, "BLOCKS", 3)
     return tmp_path / "outputs"
 
@@ -61,10 +59,9 @@ def write(folder: Path, *, channels: int = 1, lengths: tuple[int, int] = (24, 24
     return str(folder)
 
 
-def request(dataset: str, **changes) -> dict:
-    """Arguments of a search for few bytes, which no clock disturbs."""
-    plain = {"dataset": dataset, "scaling": "channel", "gaps": "refuse", "model": "T1", "seeds": [0], "epochs": 4}
-    return plain | {"objective": "size", "batch_size": 8, "max_drop": 100.0} | changes
+def request(dataset: str, **changes) -> SearchRequest:
+    """A search for few bytes, which no clock disturbs."""
+    return SearchRequest(dataset, **{"epochs": 4, "objective": "size", "batch_size": 8, "max_drop": 100.0} | changes)
 
 
 def test_a_search_picks_what_the_printed_command_exports(
@@ -132,7 +129,7 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(
     trained = {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")}
     optimize(asked, 10, trials=3, output=folder)
     with pytest.raises(UserError, match="holds another search"):
-        optimize(asked | {"max_drop": 5.0}, 10, trials=3, output=folder)
+        optimize(dataclasses.replace(asked, max_drop=5.0), 10, trials=3, output=folder)
     assert len(calls) == 2
     assert {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")} == trained
 
@@ -141,11 +138,11 @@ def test_finalists_are_made_again_from_the_models_of_further_seeds(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TSC_OUTPUTS", str(outputs))  # for the other process
-    asked = request(write(tmp_path / "waves"), seeds=[0, 1, 2], epochs=1)
-    search = Search.open(**asked)
+    asked = request(write(tmp_path / "waves"), seeds=(0, 1, 2), epochs=1)
+    search = Search(asked)
     for run in search.runs:
         stages.train(run)
-    finalists.repeat(search, asked, ["layers(1)", "student > distill(1)"], 2, print)
+    finalists.make_for_all_seeds(search, ["layers(1)", "student > distill(1)"], 2)
     made = [path.parent.name.rsplit("-", 1)[0] for path in outputs.glob("store/compress/*/model.json")]
     # Each has two recipes, one of which has a beginning of its own.
     assert sorted(made) == ["waves-T1-s1"] * 3 + ["waves-T1-s2"] * 3
@@ -154,23 +151,23 @@ def test_finalists_are_made_again_from_the_models_of_further_seeds(
 def test_another_process_runs_trials(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSC_OUTPUTS", str(outputs))
     asked, journal = request(write(tmp_path / "waves"), epochs=1), tmp_path / "journal.log"
-    run = Search.open(**asked).runs[0]
+    run = Search(asked).runs[0]
     stages.train(run)
     stages.evaluate(run, REFERENCE)
-    with workers(asked, [Trials(str(journal), float("inf"), 1, number=1)]):
+    with start_workers(asked, run_trials, [[journal, float("inf"), 1, 1]]):
         pass
-    assert finalists.trained(journal)["drop"].notna().all()
-    assert len(finalists.trained(journal)) == 1
+    assert finalists.trained_table(journal)["drop"].notna().all()
+    assert len(finalists.trained_table(journal)) == 1
 
 
 def test_no_recipe_is_tried_twice(outputs: Path, tmp_path: Path) -> None:
-    search = Search.open(**request(write(tmp_path / "waves"), epochs=1))
+    search = Search(request(write(tmp_path / "waves"), epochs=1))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    chosen = {**starts(search.limits)[0], "epochs": 1}
+    chosen = {**list_starts(search.bounds)[0], "epochs": 1}
     for _ in range(3):
         study.enqueue_trial(chosen)
     elsewhere = study.ask()  # as by another process, which has begun
-    elsewhere.set_user_attr("recipe", suggest(elsewhere, search.limits).recipe)
+    elsewhere.set_user_attr("recipe", str(suggest(elsewhere, search.bounds).recipe))
     study.optimize(lambda trial: search.run(trial, float("inf")), n_trials=1)
     study.tell(elsewhere, state=optuna.trial.TrialState.FAIL)  # it was killed
     study.optimize(lambda trial: search.run(trial, float("inf")), n_trials=1)
@@ -188,22 +185,22 @@ def test_what_was_cut_short_is_tried_again_once() -> None:
         trial = study.ask()
         trial.suggest_int("x", 1, 3)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    assert unfinished(study.trials) == [{"x": 1}, {"x": 2}]
+    assert list_unfinished(study.trials) == [{"x": 1}, {"x": 2}]
     study.enqueue_trial({"x": 1})
-    assert unfinished(study.trials) == [{"x": 2}]
+    assert list_unfinished(study.trials) == [{"x": 2}]
 
 
 def test_nothing_within_the_drop_is_told_with_the_closest(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = pd.Series([True] * 8)
-    monkeypatch.setattr(Search, "reference_right", lambda self, run: lost.to_numpy())
-    monkeypatch.setattr(Search, "right", lambda self, run, recipe, runtime: ~lost.to_numpy())
+    monkeypatch.setattr(Search, "reference_correct", lambda self, run: lost.to_numpy())
+    monkeypatch.setattr(Search, "correct", lambda self, run, variant: ~lost.to_numpy())
     asked = request(write(tmp_path / "waves"), max_drop=0.0, epochs=1)
     with pytest.raises(UserError, match=r"nothing that was tried keeps within 0 points; the closest is 'student"):
         optimize(asked, 10, trials=1)
     assert not list(outputs.glob("search/*/pick.json"))
-    assert not searches(["waves"]).empty and searches(["other"]).empty
+    assert not load_searches(["waves"]).empty and load_searches(["other"]).empty
 
 
 @pytest.mark.parametrize(
@@ -240,12 +237,12 @@ def candidates(costs, drops, error: float) -> pd.DataFrame:
 
 
 def test_the_pick_is_the_cheapest_that_surely_keeps_to_the_drop() -> None:
-    table = choice.judged(candidates([0.5, 0.2, 0.1, 0.05, 0.02], [-0.5, 0.2, 0.4, 0.95, 9.0], 0.1), 1.0)
-    best = choice.ranked(table).iloc[0]
-    assert (best.recipe, best.verdict) == ("r2", choice.SURE)
+    table = selection.judge(candidates([0.5, 0.2, 0.1, 0.05, 0.02], [-0.5, 0.2, 0.4, 0.95, 9.0], 0.1), 1.0)
+    best = selection.rank(table).iloc[0]
+    assert (best.recipe, best.verdict) == ("r2", selection.SURE)
     assert best.expected_drop + best.expected_error <= 1.0
-    assert table.verdict[3] == choice.LIKELY and table.verdict[4] == choice.MISSED
-    assert choice.ranked(table).recipe.iloc[-1] == "r4"
+    assert table.verdict[3] == selection.LIKELY and table.verdict[4] == selection.MISSED
+    assert selection.rank(table).recipe.iloc[-1] == "r4"
 
 
 def test_luck_is_pulled_back_to_what_the_cost_lets_one_expect() -> None:
@@ -253,38 +250,38 @@ def test_luck_is_pulled_back_to_what_the_cost_lets_one_expect() -> None:
     costs = 2.0 ** -np.linspace(1, 6, 40)
     truth = 2 - 1.5 * np.log2(costs) / 4
     seen = truth + rng.normal(0, 6, 40)
-    drop, error = choice.expected(costs, seen, np.full(40, 6.0))
+    drop, error = selection.shrink_drops(costs, seen, np.full(40, 6.0))
     assert np.abs(drop - truth).mean() < 0.5 * np.abs(seen - truth).mean()
     assert (error < 6).all()
-    exact, _ = choice.expected(costs, seen, np.full(40, 0.01))
+    exact, _ = selection.shrink_drops(costs, seen, np.full(40, 0.01))
     np.testing.assert_allclose(exact, seen, atol=0.01)
 
 
 def test_a_slower_runtime_promises_no_better_network() -> None:
     rows = candidates([0.1, 0.05, 0.02, 0.01, 0.04], [0.0, 1.0, 2.0, 3.0, 3.0], 2.0)
     rows["recipe"] = [*rows.recipe[:4], rows.recipe[3]]
-    table = choice.judged(rows, 1.0)
+    table = selection.judge(rows, 1.0)
     assert table.expected_drop[4] == table.expected_drop[3]
-    np.testing.assert_array_equal(table.expected_drop[:4], choice.judged(rows[:4], 1.0).expected_drop)
+    np.testing.assert_array_equal(table.expected_drop[:4], selection.judge(rows[:4], 1.0).expected_drop)
 
 
 def test_of_equal_costs_the_smaller_loss_is_picked() -> None:
     rows = candidates([0.10, 0.104, 0.2, 0.4], [0.9, 0.1, 0.0, 0.0], 0.01)
-    assert choice.ranked(choice.judged(rows, 1.0)).recipe.tolist() == ["r1", "r0", "r2", "r3"]
-    assert choice.ranked(choice.judged(rows.assign(cost=[0.1, 0.2, 0.3, 0.4]), 1.0)).recipe.iloc[0] == "r0"
+    assert selection.rank(selection.judge(rows, 1.0)).recipe.tolist() == ["r1", "r0", "r2", "r3"]
+    assert selection.rank(selection.judge(rows.assign(cost=[0.1, 0.2, 0.3, 0.4]), 1.0)).recipe.iloc[0] == "r0"
 
 
 def test_the_front_holds_what_nothing_beats() -> None:
-    table = choice.judged(candidates([0.1, 0.2, 0.3], [3.0, 1.0, 2.0], 0.1), 1.0)
+    table = selection.judge(candidates([0.1, 0.2, 0.3], [3.0, 1.0, 2.0], 0.1), 1.0)
     assert table.front.tolist() == [True, True, False]
 
 
 def test_a_drop_is_paired_and_repeats_of_a_series_are_no_new_evidence() -> None:
     reference, candidate = np.array([[1, 1, 1, 0]], bool), np.array([[1, 0, 1, 0]], bool)
-    drop, error = choice.paired_drop(reference, candidate)
+    drop, error = selection.paired_drop(reference, candidate)
     assert drop == 25
-    assert choice.paired_drop(np.repeat(reference, 3, 0), np.repeat(candidate, 3, 0)) == (drop, error)
-    assert choice.paired_drop(reference, reference) == (0, 25)
+    assert selection.paired_drop(np.repeat(reference, 3, 0), np.repeat(candidate, 3, 0)) == (drop, error)
+    assert selection.paired_drop(reference, reference) == (0, 25)
 
 
 # Space
@@ -292,21 +289,21 @@ def test_a_drop_is_paired_and_repeats_of_a_series_are_no_new_evidence() -> None:
 
 @pytest.mark.parametrize(("shortest", "longest", "patches"), [(24, 24, [4, 8]), (8, 9, [4]), (96, 20_000, [32])])
 def test_every_point_of_the_space_is_a_recipe_that_fits(shortest: int, longest: int, patches: list[int]) -> None:
-    limits = Limits(config_of("T1", 1, 2), shortest, longest, epochs=3)
-    assert limits.patches == patches
+    bounds = Bounds(config_of("T1", 1, 2), shortest, longest, epochs=3)
+    assert bounds.patches == patches
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for start in starts(limits):
+    for start in list_starts(bounds):
         study.enqueue_trial(start)
     for number in range(30):
         trial = study.ask()
-        point = suggest(trial, limits)
+        point = suggest(trial, bounds)
         assert Recipe.parse(str(point.recipe)) == point.recipe
-        if number < len(starts(limits)):
-            assert trial.params.items() >= starts(limits)[number].items()
+        if number < len(list_starts(bounds)):
+            assert trial.params.items() >= list_starts(bounds)[number].items()
 
 
 def test_the_journal_is_lines_of_json(tmp_path: Path) -> None:
-    study = optuna.create_study(storage=storage_of(tmp_path / "journal.log"))
+    study = open_study(tmp_path / "journal.log")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=20)
     assert all(json.loads(line) for line in (tmp_path / "journal.log").read_text().splitlines())
     assert [path.name for path in tmp_path.iterdir()] == ["journal.log"]
@@ -325,24 +322,22 @@ def test_of_two_searches_for_the_same_the_latest_counts(outputs: Path) -> None:
         path.parent.mkdir(parents=True)
         path.write_text(f"dataset,model,objective,cost\nwaves,T1,{objective},{share}\n")
         os.utime(path, (number, number))
-    assert dict(searches(["waves"])[["objective", "cost"]].to_numpy()) == {"energy": 0.1, "size": 0.5}
+    assert dict(load_searches(["waves"])[["objective", "cost"]].to_numpy()) == {"energy": 0.1, "size": 0.5}
 
 
 def test_a_search_is_another_once_the_code_or_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spec() -> SearchSpec:
-        return SearchSpec(DataSpec("waves", "0"), "T1", TrainSpec(), (0,), "size", 8, 1.0)
-
-    before = spec()
-    assert spec().key() == before.key()
+    asked = SearchRequest("ItalyPowerDemand", objective="size")
+    before = asked.resolve()
+    assert asked.resolve().key() == before.key()
     monkeypatch.setitem(STAGES, "compress", dataclasses.replace(STAGES["compress"], version=0))
-    assert spec().key() != before.key()
+    assert asked.resolve().key() != before.key()
     monkeypatch.undo()
     other = dataclasses.replace(machine(), cpu_model="another")
     assert dataclasses.replace(before, machine=other).key() != before.key()
 
 
 def test_an_epoch_is_judged_by_the_best_before_it_also_after_a_break(outputs: Path, tmp_path: Path) -> None:
-    search = Search.open(**request(write(tmp_path / "waves")))
+    search = Search(request(write(tmp_path / "waves")))
     told: list[float] = []
 
     class Trial:
@@ -354,19 +349,19 @@ def test_an_epoch_is_judged_by_the_best_before_it_also_after_a_break(outputs: Pa
 
     watch = search._watch(Trial(), 0.5, 0.9, 4, np.inf)  # as it is after a break: it has seen nothing
     watch([{"valid_accuracy": accuracy} for accuracy in (0.6, 0.9, 0.3)])
-    assert told == [search._value(0.5, 0.0, 3 / 4)]
+    assert told == [search._score(0.5, 0.0, 3 / 4)]
 
 
 def test_a_model_that_cannot_be_made_is_told_in_one_sentence(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages.training, "fit", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("not finite")))
+    monkeypatch.setattr(stages.training, "train", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("not finite")))
     with pytest.raises(UserError, match=r"waves-T1-s0, the model to compress, could not be made: .*not finite"):
         optimize(request(write(tmp_path / "waves")), 10, trials=1)
 
 
 def test_the_figure_shows_every_panel() -> None:
-    one = choice.judged(candidates([0.1, 0.05, 0.02], [0.0, 1.0, 3.0], 0.5), 1.0)
+    one = selection.judge(candidates([0.1, 0.05, 0.02], [0.0, 1.0, 3.0], 0.5), 1.0)
     one = one.assign(recipe="student > distill(4)", runtime="openvino", dataset="waves", model="T1", measured=[1, 0, 1])
     one = one.assign(objective="energy")
     figure = search_plane(pd.concat([one, one.assign(model="T2"), one.assign(model="T2", objective="size")]))

@@ -4,4 +4,5 @@ import sys
 
 from tsc_lib.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # and not in a process that a search started
+    sys.exit(main())

@@ -148,16 +148,12 @@ def _is_device(path: Path) -> bool:
 def _optimize(options: argparse.Namespace) -> None:
     from tsc_lib.core import store
     from tsc_lib.search.optimize import optimize
-    from tsc_lib.search.results import front_text, pick_text
+    from tsc_lib.search.request import SearchRequest
 
-    names = ("dataset", "scaling", "gaps", "model", "seeds", "epochs", "objective", "batch_size", "max_drop")
-    request = {name: getattr(options, name) for name in names}
+    options.seeds = tuple(options.seeds)
+    request = SearchRequest(**{name: getattr(options, name) for name in SearchRequest.__dataclass_fields__})
     store.forget_failures()
-    outcome = optimize(request, options.budget, options.jobs, options.trials, options.output)
-    print(front_text(outcome.table))
-    print(
-        f"\n{pick_text(outcome.pick, options.max_drop)}\n\n{outcome.folder} holds front.csv, trials.csv and pick.json"
-    )
+    print(optimize(request, options.budget, options.jobs, options.trials, options.output))
 
 
 def _data(options: argparse.Namespace) -> None:

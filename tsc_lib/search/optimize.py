@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import shlex
-import sys
+import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
 
-from tsc_lib.compress import REFERENCE, Variant
+from tsc_lib.compress import REFERENCE
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import read_json, write_json, write_text
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import pareto_front
-from tsc_lib.search import finalists
-from tsc_lib.search.choice import LIKELY, MISSED, SURE, judged, ranked
-from tsc_lib.search.space import starts
-from tsc_lib.search.trials import Search, SearchSpec, unfinished
-from tsc_lib.search.worker import DONE, Trials, open_study, workers
+from tsc_lib.search.finalists import make_for_all_seeds, measure_finalists, select_finalists, trained_table
+from tsc_lib.search.request import SearchRequest, SearchSpec
+from tsc_lib.search.results import SearchResult, read_test_scores
+from tsc_lib.search.selection import MISSED, judge, rank
+from tsc_lib.search.space import list_starts
+from tsc_lib.search.trials import Search, list_unfinished
+from tsc_lib.search.worker import DONE, open_study, run_trials, start_workers
 from tsc_lib.study import stages
-from tsc_lib.study.schema import qualities
 
 RESERVE_S, RESERVE_SHARE = 120.0, 0.3
 """Seconds of the budget that are kept for the finalists, and the share of it that they are at most."""
@@ -34,40 +31,18 @@ RESERVE_S, RESERVE_SHARE = 120.0, 0.3
 SECONDS = "seconds"
 """Attribute of Optuna's study: how much of the budget is spent."""
 
-VERDICTS = {
-    SURE: "keeps to the permitted drop with a standard error to spare",
-    LIKELY: "keeps to the permitted drop at the expected value alone: the validation series are too few to be surer",
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a search found.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The measured finalists, the best first, as ``front.csv`` holds them; the front is marked.
-    pick : dict
-        As ``pick.json`` holds it.
-    folder : Path
-        Where both are.
-    """
-
-    table: pd.DataFrame
-    pick: dict[str, Any]
-    folder: Path
+logger = logging.getLogger(__name__)
 
 
 def optimize(
-    request: dict[str, Any], minutes: float, jobs: int = 1, trials: int | None = None, output: Path | None = None
-) -> Outcome:
+    request: SearchRequest, minutes: float, jobs: int = 1, trials: int | None = None, output: Path | None = None
+) -> SearchResult:
     """Search, or go on with the same search, and pick.
 
     Parameters
     ----------
-    request : dict
-        Arguments of `Search.open`.
+    request : SearchRequest
+        What to search for.
     minutes : float
         Budget of the trials and the finalists, all runs of the same search together; training the uncompressed models
         comes before it, and making the finalists from the models of further seeds comes after it.
@@ -88,51 +63,36 @@ def optimize(
         raise UserError(f"--budget must be more than 0 minutes, not {minutes:g}")
     if jobs < 1 or (trials is not None and trials < 1):
         raise UserError("--jobs and --trials must be at least 1")
-    search = Search.open(**request)
-    spec = search.spec
-    label = f"{spec.data.name}-{spec.model}-{spec.objective}-{spec.key()}"
-    folder = (output or store.OUTPUTS / "search" / label).resolve()
+    search = Search(request)
+    folder = (output or store.OUTPUTS / "search" / search.spec.label).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     running = f"the same search is running already, in {folder}; wait for it, or end it first"
     with store.hold_lock(folder / "search.lock", running):
-        _claim(folder, spec)
-        for run in search.runs:
-            try:
-                stages.train(run, _say)
-                stages.evaluate(run, REFERENCE, _say)
-            except store.StageFailed as failure:
-                raise UserError(
-                    f"{run.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
-                    "data or --epochs"
-                ) from None
-        _run_trials(search, request, folder / "journal.log", 60 * minutes, jobs, trials)
-        trained = finalists.trained(folder / "journal.log")
-        if trained.empty:
-            raise UserError(
-                f"the budget of {minutes:g} minutes was too small to train one recipe to its end; give --budget more, "
-                "and the same command goes on"
-            )
-        chosen = finalists.chosen(trained, spec.max_drop)
-        finalists.repeat(search, request, list(chosen.recipe), jobs, _say)
-        measured = finalists.measured(search, chosen, _say)
-        if measured.empty:
-            raise UserError("no finalist could be executed and measured; the lines above say why")
-        others = trained[~trained.recipe.isin(measured.recipe)]
-        table = ranked(judged(pd.concat([measured, others], ignore_index=True), spec.max_drop))
-        table = table.assign(dataset=spec.data.name, model=spec.model, objective=spec.objective)
-        write_text(folder / "trials.csv", table.to_csv(index=False))
-        final = table[table.measured].reset_index(drop=True)
-        final["front"] = pareto_front(final.cost, -final.expected_drop)
-        write_text(folder / "front.csv", final.to_csv(index=False))
-        best = final.iloc[0]
-        if best.verdict == MISSED:
-            raise UserError(
-                f"nothing that was tried keeps within {spec.max_drop:g} points; the closest is {best.recipe!r} in "
-                f"{best.runtime} with {best.expected_drop:.1f} expected points lost: raise --max-drop or --budget"
-            )
-        pick = _pick(search, request, best)
-        write_json(folder / "pick.json", pick)
-    return Outcome(final, pick, folder)
+        return _search(search, folder, minutes, jobs, trials)
+
+
+def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int | None) -> SearchResult:
+    _claim(folder, search.spec)
+    _make_references(search)
+    _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials)
+    trained = trained_table(folder / "journal.log")
+    if trained.empty:
+        raise UserError(
+            f"the budget of {minutes:g} minutes was too small to train one recipe to its end; give --budget more, and "
+            "the same command goes on"
+        )
+    selected = select_finalists(trained, search.spec.max_drop)
+    make_for_all_seeds(search, list(selected.recipe), jobs)
+    table = _rank_all(search, folder, measure_finalists(search, selected), trained)
+    best = table.iloc[0]
+    if best.verdict == MISSED:
+        raise UserError(
+            f"nothing that was tried keeps within {search.spec.max_drop:g} points; the closest is {best.recipe!r} in "
+            f"{best.runtime} with {best.expected_drop:.1f} expected points lost: raise --max-drop or --budget"
+        )
+    result = SearchResult(search.request, search.spec, table, read_test_scores(search.runs, best), folder)
+    write_json(folder / "pick.json", result.to_json())
+    return result
 
 
 def _claim(folder: Path, spec: SearchSpec) -> None:
@@ -144,38 +104,48 @@ def _claim(folder: Path, spec: SearchSpec) -> None:
     (folder / "pick.json").unlink(missing_ok=True)
 
 
-def _run_trials(
-    search: Search, request: dict[str, Any], journal: Path, budget_s: float, jobs: int, trials: int | None
-) -> None:
-    study = open_study(journal, [search.spec.seeds[0], 0])
+def _make_references(search: Search) -> None:
+    for run in search.runs:
+        try:
+            stages.train(run, logger.info)
+            stages.evaluate(run, REFERENCE, logger.info)
+        except store.StageFailed as failure:
+            raise UserError(
+                f"{run.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
+                "data or --epochs"
+            ) from None
+
+
+def _run_trials(search: Search, journal: Path, budget_s: float, jobs: int, trials: int | None) -> None:
+    study = open_study(journal, search.runs[0].seed)
     # Nobody else is at work, so what the journal calls running was killed.
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
     known = study.get_trials(deepcopy=False)
-    for parameters in unfinished(known) if known else starts(search.limits):
+    for parameters in list_unfinished(known) if known else list_starts(search.bounds):
         study.enqueue_trial(parameters)
     spent = study.user_attrs.get(SECONDS, 0.0)
     left = budget_s - min(RESERVE_S, RESERVE_SHARE * budget_s) - spent
     if left <= 0:
         return
     began = time.time()
-    shift = Trials(str(journal), began + left, trials)
     told = len(study.get_trials(deepcopy=False, states=DONE))
 
-    def show(study: optuna.Study, _: optuna.trial.FrozenTrial) -> None:
+    def report(study: optuna.Study, _: FrozenTrial) -> None:
         nonlocal told
-        seconds = time.time() - began
-        study.set_user_attr(SECONDS, spent + seconds)
+        seconds = spent + time.time() - began
+        study.set_user_attr(SECONDS, seconds)
         done = study.get_trials(deepcopy=False, states=DONE)
         for number, trial in enumerate(done[told:], told + 1):
-            _say(f"{(spent + seconds) / 60:.1f} of {budget_s / 60:g} min, trial {number}: {_line(trial)}")
+            logger.info(f"{seconds / 60:.1f} of {budget_s / 60:g} min, trial {number}: {_describe(trial)}")
         told = len(done)
 
-    with workers(request, [dataclasses.replace(shift, number=number) for number in range(1, jobs)]):
-        shift.work(search, [show])
+    limits = (journal, began + left, trials)
+    with start_workers(search.request, run_trials, [[*limits, worker] for worker in range(1, jobs)]):
+        run_trials(search, *limits, callbacks=[report])
 
 
-def _line(trial: optuna.trial.FrozenTrial) -> str:
+def _describe(trial: FrozenTrial) -> str:
     facts = trial.user_attrs
     if "why" in facts:
         return f"{facts.get('recipe', 'no recipe')}: ended early, {facts['why']}"
@@ -185,32 +155,16 @@ def _line(trial: optuna.trial.FrozenTrial) -> str:
     )
 
 
-def _pick(search: Search, request: dict[str, Any], best: pd.Series) -> dict[str, Any]:
-    """The pick with the command that exports it; its test score is read here, once, and decides nothing."""
-    spec = search.spec
-    variant = Variant.parse(best.recipe, best.runtime)
-    name = f"{spec.data.name}-{spec.model}-small"
-    command = ["python", "-m", "tsc_lib", "export", name, "--dataset", request["dataset"]]
-    command += ["--scaling", spec.data.scaling, "--gaps", spec.data.gaps, "--model", spec.model]
-    command += ["--recipe", str(variant.recipe), "--runtime", variant.runtime]
-    command += ["--seed", str(spec.seeds[0]), "--epochs", str(spec.train.epochs), "--batch-sizes"]
-    command += [str(size) for size in sorted({1, spec.batch_size})]
-    scores = []
-    for run in search.runs:
-        record, reference = (stages.evaluate(run, each) for each in (variant, REFERENCE))
-        scores.append(qualities(record, reference))
-    names = ("accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
-    facts = json.loads(best.to_json(double_precision=15))
-    return {
-        "search": spec.to_json(),
-        "pick": facts,
-        "meaning": VERDICTS[best.verdict],
-        "export": shlex.join(command),
-        "test_score": [
-            {"seed": run.seed, **{k: score[k] for k in names}} for run, score in zip(search.runs, scores, strict=True)
-        ],
-    }
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _rank_all(search: Search, folder: Path, measured: pd.DataFrame, trained: pd.DataFrame) -> pd.DataFrame:
+    """Write ``trials.csv`` and ``front.csv``, and return the latter's table: the measured finalists, the best first."""
+    if measured.empty:
+        raise UserError("no finalist could be executed and measured; the lines above say why")
+    others = trained[~trained.recipe.isin(measured.recipe)]
+    table = rank(judge(pd.concat([measured, others], ignore_index=True), search.spec.max_drop))
+    run = search.runs[0]
+    table = table.assign(dataset=run.data.name, model=run.model, objective=search.spec.objective)
+    write_text(folder / "trials.csv", table.to_csv(index=False))
+    final = table[table.measured].reset_index(drop=True)
+    final["front"] = pareto_front(final.cost, -final.expected_drop)
+    write_text(folder / "front.csv", final.to_csv(index=False))
+    return final

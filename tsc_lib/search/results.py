@@ -1,13 +1,23 @@
-"""What finished searches left, as one table and as text."""
+"""What a search leaves: its pick, the front as text, and what all finished searches found as one table."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+import json
+import shlex
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
+from tsc_lib.search.request import SearchRequest, SearchSpec
+from tsc_lib.search.selection import MEANINGS
+from tsc_lib.study import stages
+from tsc_lib.study.schema import qualities
+from tsc_lib.study.stages import TrainingRun
 
 SHOWN = {
     "recipe": "recipe",
@@ -22,7 +32,82 @@ SHOWN = {
 }
 
 
-def searches(datasets: Container[str]) -> pd.DataFrame:
+SCORES = ("accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes
+    ----------
+    request, spec : SearchRequest, SearchSpec
+        What was searched for.
+    table : DataFrame
+        The measured finalists, the best first, as ``front.csv`` holds them; the front is marked.
+    scores : DataFrame
+        Of the best, as `read_test_scores` returns them.
+    folder : Path
+        Where ``trials.csv``, ``front.csv`` and ``pick.json`` are.
+    """
+
+    request: SearchRequest
+    spec: SearchSpec
+    table: pd.DataFrame
+    scores: pd.DataFrame
+    folder: Path
+
+    @property
+    def pick(self) -> pd.Series:
+        """The row of the best."""
+        return self.table.iloc[0]
+
+    @property
+    def export_command(self) -> str:
+        """The command that exports it."""
+        run = self.spec.runs[0]
+        options = {"--dataset": self.request.dataset, "--scaling": run.data.scaling, "--gaps": run.data.gaps}
+        options |= {"--model": run.model, "--recipe": self.pick.recipe, "--runtime": self.pick.runtime}
+        options |= {"--seed": str(run.seed), "--epochs": str(run.train.epochs)}
+        command = ["python", "-m", "tsc_lib", "export", f"{run.data.name}-{run.model}-small"]
+        command += [word for option in options.items() for word in option]
+        return shlex.join([*command, "--batch-sizes", *(str(size) for size in sorted({1, self.spec.batch_size}))])
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``pick.json`` holds it."""
+        return {
+            "search": self.spec.to_json(),
+            "pick": json.loads(self.pick.to_json(double_precision=15)),
+            "meaning": MEANINGS[self.pick.verdict],
+            "export": self.export_command,
+            "test_score": self.scores.to_dict("records"),
+        }
+
+    def __str__(self) -> str:
+        """The front, cheapest first; and the pick: what it saves, how sure that is, its test score, how to ship it."""
+        front = self.table[self.table.front].sort_values("cost")[list(SHOWN)].rename(columns=SHOWN)
+        pick, score = self.pick, self.scores.mean()
+        return (
+            f"{front.to_string(index=False, float_format='{:.3g}'.format)}\n\n"
+            f"Pick: {pick.recipe} in {pick.runtime}\n"
+            f"  1/{1 / pick.cost:.1f} of the uncompressed model's {self.spec.objective} in eager PyTorch\n"
+            f"  {pick.expected_drop:.1f} ± {pick.expected_error:.1f} points expected to be lost "
+            f"({pick['drop']:.1f} ± {pick.error:.1f} seen on validation), {self.spec.max_drop:g} permitted:\n"
+            f"  it {MEANINGS[pick.verdict]}\n"
+            f"  test score, which decided nothing: accuracy {score.accuracy:.3f}, {score.accuracy_drop:.1f} points lost"
+            "\n\n"
+            f"  {self.export_command}\n\n{self.folder} holds front.csv, trials.csv and pick.json"
+        )
+
+
+def read_test_scores(runs: Sequence[TrainingRun], pick: pd.Series) -> pd.DataFrame:
+    """`SCORES` of a finalist for each seed, on the test set, which is read for the pick alone and decides nothing."""
+    variants = (Variant.parse(pick.recipe, pick.runtime), REFERENCE)
+    found = [qualities(*(stages.evaluate(run, variant) for variant in variants)) for run in runs]
+    return pd.DataFrame(found)[list(SCORES)].assign(seed=[run.seed for run in runs])
+
+
+def load_searches(datasets: Container[str]) -> pd.DataFrame:
     """One row for every trained recipe of the finished searches under the outputs; empty if there are none.
 
     Of several searches for the same objective on the same data set and model the latest counts.
@@ -35,35 +120,11 @@ def searches(datasets: Container[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of ``trials.csv``: dataset, model, objective, recipe, runtime, macs and cost (shares of the
-        uncompressed model's), valid_accuracy, drop and error (points on validation), expected_drop, expected_error,
-        verdict, front, and measured (in a session, not by the short benchmark).
+        The columns of ``trials.csv``: dataset, model, objective, the fields of a `TrainedRecipe`, expected_drop,
+        expected_error, verdict, front, and measured (in a session, not by the short benchmark).
     """
     found = sorted((store.OUTPUTS / "search").glob("*/trials.csv"), key=lambda path: path.stat().st_mtime)
     tables = [pd.read_csv(path) for path in found]
     latest = {(*table.loc[0, ["dataset", "model", "objective"]],): table for table in tables}
     wanted = [latest[key] for key in sorted(latest) if key[0] in datasets]
     return pd.concat(wanted, ignore_index=True) if wanted else pd.DataFrame()
-
-
-def front_text(table: pd.DataFrame) -> str:
-    """The Pareto front among the measured finalists, cheapest first, as lines of text."""
-    front = table[table.front].sort_values("cost")[list(SHOWN)].rename(columns=SHOWN)
-    return front.to_string(index=False, float_format="{:.3g}".format)
-
-
-def pick_text(pick: dict[str, Any], max_drop: float) -> str:
-    """The pick in a few lines: what it is, what it saves, how sure that is, how to ship it, and its test score."""
-    facts, scores = pick["pick"], pick["test_score"]
-    accuracy, drop = (sum(score[name] for score in scores) / len(scores) for name in ("accuracy", "accuracy_drop"))
-    lines = [
-        f"Pick: {facts['recipe']} in {facts['runtime']}",
-        f"  1/{1 / facts['cost']:.1f} of the uncompressed model's {pick['search']['objective']} in eager PyTorch",
-        f"  {facts['expected_drop']:.1f} ± {facts['expected_error']:.1f} points expected to be lost "
-        f"({facts['drop']:.1f} ± {facts['error']:.1f} seen on validation), {max_drop:g} permitted:",
-        f"  it {pick['meaning']}",
-        f"  test score, which decided nothing: accuracy {accuracy:.3f}, {drop:.1f} points lost",
-        "",
-        f"  {pick['export']}",
-    ]
-    return "\n".join(lines)

@@ -1,14 +1,14 @@
 """What a search may try: families of recipes, each with sizes to choose from and points to begin with.
 
-A new step joins the search as another `Family` in `FAMILIES`, or as a line in the function of one that is there. Number
-formats are no part of the space: they need no training, so they are tried on what has proved good.
+A new step joins the search as another `SearchFamily` in `FAMILIES`, or as a line in the function of one that is there.
+Number formats are no part of the space: they need no training, so they are tried on what has proved good.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from optuna import Trial
 
@@ -21,9 +21,12 @@ PATCHES = (4, 8, 16, 32)
 FORMATS = ("int8(dynamic)", "int8(static)", "bf16")
 """Steps that may follow a trained recipe."""
 
+Parameters = dict[str, str | int | float]
+"""What Optuna chose for a trial, by name."""
+
 
 @dataclass(frozen=True)
-class Limits:
+class Bounds:
     """What bounds the choices: the uncompressed model, the data and the settings of its training.
 
     Attributes
@@ -48,18 +51,12 @@ class Limits:
         return fit or [self.config.embedding.stride]
 
 
-@dataclass(frozen=True)
-class Point:
-    """A recipe in two parts: what decides on the cost, and the training after it.
-
-    Attributes
-    ----------
-    structure, training : Recipe
-        Neither is empty.
-    """
+class Proposal(NamedTuple):
+    """A recipe in two parts, neither empty: what decides on the cost, and the distillation after it."""
 
     structure: Recipe
     training: Recipe
+    epochs: int
 
     @property
     def recipe(self) -> Recipe:
@@ -68,65 +65,64 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Family:
+class SearchFamily:
     """Recipes that are alike.
 
     Attributes
     ----------
-    structure : callable
-        Takes a trial and the limits, asks the trial for sizes, and returns steps that need no training.
+    suggest : callable
+        Takes a trial and the bounds, asks the trial for sizes, and returns steps that need no training.
     learning_rates : tuple of float
         For the distillation after them.
     starts : callable
-        Takes the limits and returns the parameters to try before the sampler decides.
+        Takes the bounds and returns the parameters to try before the sampler decides.
     """
 
-    structure: Callable[[Trial, Limits], str]
+    suggest: Callable[[Trial, Bounds], str]
     learning_rates: tuple[float, ...]
-    starts: Callable[[Limits], list[dict[str, Any]]]
+    starts: Callable[[Bounds], list[Parameters]]
 
 
-def suggest(trial: Trial, limits: Limits) -> Point:
-    """The point that a trial chooses."""
+def suggest(trial: Trial, bounds: Bounds) -> Proposal:
+    """The recipe that a trial chooses."""
     name = trial.suggest_categorical("family", list(FAMILIES))
-    family = FAMILIES[name]
-    structure = family.structure(trial, limits)
-    epochs = limits.epochs * trial.suggest_categorical("epochs", [1, 2, 4])
+    structure = FAMILIES[name].suggest(trial, bounds)
+    epochs = bounds.epochs * trial.suggest_categorical("epochs", [1, 2, 4])
     temperature = trial.suggest_categorical("temperature", [2, 4])
     weight = trial.suggest_categorical("weight", [0.5, 0.9])
-    rate = trial.suggest_categorical(f"{name}.learning_rate", family.learning_rates)
+    rate = trial.suggest_categorical(f"{name}.learning_rate", FAMILIES[name].learning_rates)
     training = f"distill({epochs}, {temperature}, {weight}, {rate})"
-    return Point(Recipe.parse(structure), Recipe.parse(training))
+    return Proposal(Recipe.parse(structure), Recipe.parse(training), epochs)
 
 
-def starts(limits: Limits) -> list[dict[str, Any]]:
+def list_starts(bounds: Bounds) -> list[Parameters]:
     """Points to begin with, the most promising first; what one leaves open the sampler fills in."""
-    lists = [[{"family": name, **point} for point in family.starts(limits)] for name, family in FAMILIES.items()]
+    lists = [[{"family": name, **point} for point in family.starts(bounds)] for name, family in FAMILIES.items()]
     longest = max(len(points) for points in lists)
     return [points[i] for i in range(longest) for points in lists if i < len(points)]
 
 
-def _student(trial: Trial, limits: Limits) -> str:
+def _suggest_student(trial: Trial, bounds: Bounds) -> str:
     layers = trial.suggest_int("student.layers", 1, 4)
     heads = trial.suggest_categorical("student.heads", [1, 2, 4, 8])
     d_ff = trial.suggest_categorical("student.d_ff", [32, 64, 128, 256])
     d_model = trial.suggest_categorical("student.d_model", [16, 24, 32, 48])
-    patch = trial.suggest_categorical("student.patch", limits.patches)
+    patch = trial.suggest_categorical("student.patch", bounds.patches)
     return f"student({layers}, {heads}, {d_ff}, {d_model}, {patch})"
 
 
-def _student_starts(limits: Limits) -> list[dict[str, Any]]:
-    near = min(limits.patches, key=lambda patch: abs(patch - limits.config.embedding.stride))
-    longer = min((p for p in limits.patches if p > near), default=near)
+def _student_starts(bounds: Bounds) -> list[Parameters]:
+    near = min(bounds.patches, key=lambda patch: abs(patch - bounds.config.embedding.stride))
+    longer = min((p for p in bounds.patches if p > near), default=near)
     sizes = [(2, 2, 64, 32, near), (2, 4, 64, 32, longer), (1, 8, 128, 32, near), (2, 4, 64, 32, near)]
     sizes += [(1, 4, 64, 32, near), (2, 4, 64, 24, longer)]
     names = [f"student.{name}" for name in ("layers", "heads", "d_ff", "d_model", "patch")]
-    trained = {"epochs": 4, "temperature": 2, "weight": 0.5, "student.learning_rate": 0.001}
+    trained: Parameters = {"epochs": 4, "temperature": 2, "weight": 0.5, "student.learning_rate": 0.001}
     return [dict(zip(names, size, strict=True)) | trained for size in dict.fromkeys(sizes)]
 
 
-def _cut(trial: Trial, limits: Limits) -> str:
-    config = limits.config
+def _suggest_cut(trial: Trial, bounds: Bounds) -> str:
+    config = bounds.config
     steps = [f"layers({trial.suggest_int('cut.layers', 1, min(4, len(config.layers) - 1))})"]
     steps.append(f"prune(taylor, {trial.suggest_categorical('cut.ratio', [0.25, 0.5, 0.75])})")
     width = trial.suggest_categorical("cut.width", [1.0, 0.75, 0.5])
@@ -135,17 +131,13 @@ def _cut(trial: Trial, limits: Limits) -> str:
     return " > ".join(steps)
 
 
-def _cut_starts(limits: Limits) -> list[dict[str, Any]]:
-    trained = {"epochs": 1, "temperature": 2, "weight": 0.5, "cut.learning_rate": 0.001}
-    sizes = [
-        {"cut.layers": 2, "cut.ratio": 0.5, "cut.width": 1.0},
-        {"cut.layers": 1, "cut.ratio": 0.5, "cut.width": 1.0},
-    ]
-    return [size | trained for size in sizes]
+def _cut_starts(bounds: Bounds) -> list[Parameters]:
+    trained: Parameters = {"epochs": 1, "temperature": 2, "weight": 0.5, "cut.learning_rate": 0.001}
+    return [{"cut.layers": layers, "cut.ratio": 0.5, "cut.width": 1.0, **trained} for layers in (2, 1)]
 
 
 FAMILIES = {
-    "student": Family(_student, (0.001, 0.002), _student_starts),
-    "cut": Family(_cut, (0.0005, 0.001), _cut_starts),
+    "student": SearchFamily(_suggest_student, (0.001, 0.002), _student_starts),
+    "cut": SearchFamily(_suggest_cut, (0.0005, 0.001), _cut_starts),
 }
 """Small networks trained anew, and what is left of the model when layers, heads, neurons and channels are removed."""

@@ -55,7 +55,7 @@ STAGES = {
     "operators": Stage(1, ("benchmark.operator_times", "study.operator_shares:times_of"), ("benchmark",)),
     "layer-errors": Stage(1, ("runtimes.onnxruntime.layer_error", "study.layer_sensitivity:errors_of"), ("deploy",)),
     "sensitivity": Stage(1, ("compress.sensitivity", "study.layer_sensitivity:sensitivity_of"), ("compress",)),
-    "shape": Stage(1, ("search.cost",), ("predict",)),
+    "shape": Stage(1, ("search.quick_benchmark",), ("predict",)),
     "search": Stage(2, ("search",), ("benchmark",)),
 }
 

@@ -1,4 +1,4 @@
-"""Choosing on a small validation split without falling for luck.
+"""Selection on a small validation split without falling for luck.
 
 The best of many candidates on a few series is partly the luckiest. Each drop in accuracy is therefore pulled towards
 what its cost lets one expect, a straight line over the logarithm of the cost, by the share of the spread that sampling
@@ -17,11 +17,16 @@ from tsc_lib.core.stats import pareto_front
 FEWEST = 4
 """Candidates below which no line is drawn, and nothing is pulled."""
 
-TIE = 1.05
+EQUAL_COST = 1.05
 """How many times the cost counts as the same: sessions repeat no better, and accuracy is then worth more."""
 
 SURE, LIKELY, MISSED = "sure", "likely", "missed"
 """How a candidate keeps to the permitted drop: with a standard error to spare, at its expected value, or not."""
+
+MEANINGS = {
+    SURE: "keeps to the permitted drop with a standard error to spare",
+    LIKELY: "keeps to the permitted drop at the expected value alone: the validation series are too few to be surer",
+}
 
 
 def paired_drop(reference: ArrayLike, candidate: ArrayLike) -> tuple[float, float]:
@@ -41,7 +46,7 @@ def paired_drop(reference: ArrayLike, candidate: ArrayLike) -> tuple[float, floa
     return float(lost.mean()), float(max(lost.std() / np.sqrt(len(lost)), 100 / len(lost)))
 
 
-def expected(cost: ArrayLike, drop: ArrayLike, error: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def shrink_drops(cost: ArrayLike, drop: ArrayLike, error: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Drops with the winner's luck taken off, and their standard errors, by the model of the module's docstring.
 
     Parameters
@@ -68,7 +73,7 @@ def expected(cost: ArrayLike, drop: ArrayLike, error: ArrayLike) -> tuple[NDArra
     return line + trust * (y - line), np.sqrt(trust * s**2 + (1 - trust) ** 2 * of_line)
 
 
-def judged(candidates: pd.DataFrame, max_drop: float) -> pd.DataFrame:
+def judge(candidates: pd.DataFrame, max_drop: float) -> pd.DataFrame:
     """Candidates with `expected_drop`, `expected_error` and `verdict`, and with `front`: whether no other beats them.
 
     Parameters
@@ -81,19 +86,20 @@ def judged(candidates: pd.DataFrame, max_drop: float) -> pd.DataFrame:
     """
     networks = candidates.assign(cost=candidates.groupby("recipe").cost.transform("min"))
     once = networks.drop_duplicates(["recipe", "drop"])
-    once = once.assign(**dict(zip(("pulled", "left"), expected(once.cost, once["drop"], once.error), strict=True)))
-    found = networks.merge(once[["recipe", "drop", "pulled", "left"]], how="left", on=["recipe", "drop"])
-    drop, error = found.pulled.to_numpy(), found.left.to_numpy()
+    drops, errors = shrink_drops(once.cost, once["drop"], once.error)
+    once = once[["recipe", "drop"]].assign(expected_drop=drops, expected_error=errors)
+    found = networks[["recipe", "drop"]].merge(once, how="left", on=["recipe", "drop"])
+    drop, error = found.expected_drop.to_numpy(), found.expected_error.to_numpy()
     verdict = np.where(drop + error <= max_drop, SURE, np.where(drop <= max_drop, LIKELY, MISSED))
     front = pareto_front(candidates.cost, -drop)
     return candidates.assign(expected_drop=drop, expected_error=error, verdict=verdict, front=front)
 
 
-def ranked(table: pd.DataFrame) -> pd.DataFrame:
+def rank(table: pd.DataFrame) -> pd.DataFrame:
     """Judged candidates, the best first: what is sure before what is likely, and there the cheapest.
 
-    Of those that cost the same as the best, up to `TIE`, the one that is expected to lose least comes first. Those that
-    miss the permitted drop come last, the nearest to it first.
+    Of those that cost the same as the best, up to `EQUAL_COST`, the one that is expected to lose least comes first.
+    Those that miss the permitted drop come last, the nearest to it first.
     """
     tier = table.verdict.map({SURE: 0, LIKELY: 1, MISSED: 2})
     within = table.cost.where(table.verdict != MISSED, table.expected_drop)
@@ -101,6 +107,6 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
     ordered = table.loc[order.index]
     if ordered.empty or ordered.verdict.iloc[0] == MISSED:
         return ordered
-    tied = ordered[(ordered.verdict == ordered.verdict.iloc[0]) & (ordered.cost <= TIE * ordered.cost.iloc[0])]
+    tied = ordered[(ordered.verdict == ordered.verdict.iloc[0]) & (ordered.cost <= EQUAL_COST * ordered.cost.iloc[0])]
     first = tied.expected_drop.idxmin()
     return pd.concat([ordered.loc[[first]], ordered.drop(index=first)])

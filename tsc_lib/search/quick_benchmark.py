@@ -9,15 +9,14 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tsc_lib import data, runtimes
+from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.benchmark.child import Predict, Runner
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, evenly
-from tsc_lib.benchmark.settings import BenchmarkSettings
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import Spec
@@ -38,6 +37,9 @@ QUICK = BenchmarkSettings(warmup_s=0.05, min_window_s=0.01)
 ROUNDS = 7
 SERIES = 8
 
+WORTH = 1.1
+"""A number format that costs less than so many times its fp32 is measured properly: this benchmark tells no tenth."""
+
 
 @dataclass(frozen=True)
 class ShapeJob(Spec):
@@ -45,14 +47,14 @@ class ShapeJob(Spec):
 
     data: DataSpec
     model: str
-    config: dict[str, Any]
+    config: dict[str, object]
     number_format: NumberFormat
     runtime: str
     batch_size: int
     machine: Machine
 
 
-class Gauge:
+class QuickBenchmark:
     """A short benchmark on validation series, in this process and on one thread.
 
     Parameters
@@ -61,13 +63,16 @@ class Gauge:
         Whose uncompressed model is the reference.
     batch_size : int
         Series per call.
+    objective : str
+        Bytes are compared for "size", and CPU time for all others.
     """
 
-    def __init__(self, run: TrainingRun, batch_size: int) -> None:
+    def __init__(self, run: TrainingRun, batch_size: int, objective: str) -> None:
         self.run, self.batch_size = run, batch_size
+        self.ratio = "size_ratio" if objective == "size" else "cpu_ratio"
         self.dataset = data.load(run.data)
 
-    def cheapest(self, model: CompressedModel, objective: str) -> tuple[str, float]:
+    def find_cheapest(self, model: CompressedModel) -> tuple[str, float]:
         """The runtime in which a model costs least, and its cost as a share of the reference's.
 
         Raises
@@ -75,20 +80,34 @@ class Gauge:
         StageFailed
             If no runtime can execute the model.
         """
-        costs: dict[str, float] = {}
-        why = ""
+        costs: list[tuple[float, str]] = []
+        why = StageFailed("there is no runtime")
         for runtime in COMPILED or ("eager",):
             try:
-                costs[runtime] = self.cost(model, runtime, objective)
+                costs.append((self.measure(model, runtime), runtime))
             except StageFailed as failure:
-                why = str(failure)
+                why = failure
         if not costs:
-            raise StageFailed(why)
-        runtime = min(costs, key=costs.__getitem__)
-        return runtime, costs[runtime]
+            raise why
+        cost, runtime = min(costs)
+        return runtime, cost
 
-    def cost(self, model: CompressedModel, runtime: str, objective: str) -> float:
-        """CPU time of a call, or for the objective "size" bytes, as a share of the reference's.
+    def find_alternatives(self, variant: Variant, cost: float) -> list[Variant]:
+        """The recipe in the other runtimes, and followed by each number format that promises to cost no more."""
+        found = [Variant(variant.recipe, runtime) for runtime in COMPILED if runtime != variant.runtime]
+        for step, runtime in itertools.product(FORMATS, COMPILED):
+            longer = variant.recipe + Recipe.parse(step)
+            try:
+                convert.check(runtime, longer.number_format)
+                _, model = stages.compress_model(self.run, longer)
+                if self.measure(model, runtime) < WORTH * cost:
+                    found.append(Variant(longer, runtime))
+            except (UserError, StageFailed):
+                continue
+        return found
+
+    def measure(self, model: CompressedModel, runtime: str) -> float:
+        """A model's cost as a share of the reference's.
 
         Raises
         ------
@@ -101,20 +120,16 @@ class Gauge:
         config = dataclasses.asdict(model.network.config)
         job = ShapeJob(self.run.data, self.run.model, config, model.number_format, runtime, self.batch_size, machine())
 
-        def work(folder: Path) -> dict[str, Any]:
-            return self._measure(model, runtime, folder)
+        def work(folder: Path) -> dict[str, float]:
+            reference, reference_bytes = self._reference
+            with tempfile.TemporaryDirectory(dir=folder) as files:
+                made = convert.convert(model, runtime, Path(files), equal_length=self.dataset.equal_length)
+                cpu_ratio = self._compare(runtimes.load(files, runtime), reference)
+            return {"cpu_ratio": cpu_ratio, "size_ratio": made.model_bytes / reference_bytes}
 
-        _, record = run_or_load("shape", version("shape", runtime), self.run.label, job, work)
-        return record["size_ratio" if objective == "size" else "cpu_ratio"]
+        return run_or_load("shape", version("shape", runtime), self.run.label, job, work)[1][self.ratio]
 
-    def _measure(self, model: CompressedModel, runtime: str, folder: Path) -> dict[str, Any]:
-        reference, reference_bytes = self._reference
-        with tempfile.TemporaryDirectory(dir=folder) as prepared:
-            made = convert.convert(model, runtime, Path(prepared), equal_length=self.dataset.equal_length)
-            predict = runtimes.load(prepared, runtime)
-            return {"cpu_ratio": self._ratio(predict, reference), "size_ratio": made.model_bytes / reference_bytes}
-
-    def _ratio(self, predict: Predict, reference: Predict) -> float:
+    def _compare(self, predict: Predict, reference: Predict) -> float:
         """CPU time of one predictor ÷ another's, turn by turn: the middle of a few rounds."""
         series = evenly(sorted(self.dataset.valid.x, key=lambda x: x.shape[1]), max(SERIES, self.batch_size))
         calls = calls_of(series, self.dataset.equal_length, self.batch_size)
@@ -128,16 +143,3 @@ class Gauge:
     def _reference(self) -> tuple[Predict, int]:
         evaluation = stages.evaluate(self.run, REFERENCE)
         return runtimes.load(evaluation.folder, REFERENCE.runtime), evaluation.conversion.model_bytes
-
-    def formats(self, recipe: Recipe, objective: str) -> list[tuple[Variant, float]]:
-        """A recipe with each number format after it, and its cost, of those that run here."""
-        found = []
-        for step, runtime in itertools.product(FORMATS, COMPILED):
-            longer = recipe + Recipe.parse(step)
-            try:
-                convert.check(runtime, longer.number_format)
-                _, model = stages.compress_model(self.run, longer)
-                found.append((Variant(longer, runtime), self.cost(model, runtime, objective)))
-            except (UserError, StageFailed):
-                continue
-        return found

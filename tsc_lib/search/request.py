@@ -1,0 +1,98 @@
+"""What a search is asked for, and all that its result depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsc_lib import data
+from tsc_lib.benchmark.host import Machine, machine
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import Spec
+from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.search.quick_benchmark import COMPILED
+from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.versions import version
+from tsc_lib.training import TrainSpec
+
+OBJECTIVES = ("energy", "time", "latency", "size")
+
+TOKENS = 3000
+"""Tokens of the uncompressed model in a large batch: as many as fill the caches of a core."""
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What is searched for.
+
+    Attributes
+    ----------
+    dataset, scaling, gaps : str
+        As `tsc_lib.data.resolve` takes them.
+    model : str
+        Name of the architecture that is compressed.
+    seeds : tuple of int
+        Seeds of its training; trials use the first, and the finalists are made and judged on all of them.
+    epochs : int
+        Epochs of its training.
+    objective : {"energy", "time", "latency", "size"}
+        What is to become small.
+    batch_size : int, optional
+        Series per call, for which energy and time are measured; by default a large one, by the series' length.
+    max_drop : float
+        Points of accuracy that may be lost.
+    """
+
+    dataset: str
+    scaling: str = "channel"
+    gaps: str = "refuse"
+    model: str = "T1"
+    seeds: tuple[int, ...] = (0,)
+    epochs: int = 20
+    objective: str = "energy"
+    batch_size: int | None = None
+    max_drop: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.model not in ARCHITECTURES:
+            raise UserError(f"unknown model {self.model!r}; the models are {', '.join(ARCHITECTURES)}")
+        if self.objective not in OBJECTIVES:
+            known = f"{', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}"
+            raise UserError(f"unknown objective {self.objective!r}; use {known}")
+        if not 0 <= self.max_drop <= 100:
+            raise UserError(f"--max-drop is in points of accuracy, from 0 to 100, not {self.max_drop:g}")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"a search needs different seeds, from 0 up, not {list(self.seeds)}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"--batch-size must be at least 1, not {self.batch_size}")
+
+    def resolve(self) -> SearchSpec:
+        """The specification of the search, with the data set's files and the batch size."""
+        found = data.resolve(self.dataset, scaling=self.scaling, gaps=self.gaps)
+        runs = tuple(TrainingRun(found, self.model, TrainSpec(epochs=self.epochs), seed) for seed in self.seeds)
+        size = self.batch_size or large_batch(data.load(found))
+        return SearchSpec(runs, self.objective, size, self.max_drop, version("search", *COMPILED), machine())
+
+
+@dataclass(frozen=True)
+class SearchSpec(Spec):
+    """All that the result of a search depends on: the trained models, what is asked, the code and the machine."""
+
+    runs: tuple[TrainingRun, ...]
+    objective: str
+    batch_size: int
+    max_drop: float
+    version: tuple[int, ...]
+    machine: Machine
+
+    @property
+    def label(self) -> str:
+        """Readable name of the search's folder."""
+        return f"{self.runs[0].data.name}-{self.runs[0].model}-{self.objective}-{self.key()}"
+
+
+def large_batch(dataset: data.Dataset) -> int:
+    """The power of two nearest to `TOKENS` tokens of eight steps, from 1 to 256, for series of the median length."""
+    tokens = max(1.0, float(np.median(dataset.train.lengths)) / ARCHITECTURES["T1"]["patch"])
+    return int(2 ** np.clip(round(np.log2(TOKENS / tokens)), 0, 8))
