@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import INSTALL, parser
-from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.errors import UserError, exit_code, show_messages
 from tsc_lib.core.files import shipped, write_text
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
     options = parser().parse_args(arguments)
+    show_messages()
     try:
         return exit_code(COMMANDS[options.command], options)
     except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
@@ -54,10 +55,8 @@ def _report(options: argparse.Namespace) -> None:
         command += ["--directory", str(store.OUTPUTS), "--cores", str(options.cores), "--config", f"profile={profile}"]
         # Our lock is the one that dies with its holder, as snakemake's does not.
         command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
+        environment = os.environ | {"TSC_OUTPUTS": str(store.OUTPUTS)}  # the jobs' working directory is another
         # The engine holds the lock too, in case this process is killed before it.
-        environment = os.environ | {
-            "TSC_OUTPUTS": str(store.OUTPUTS)
-        }  # the engine's jobs have another working directory
         code = subprocess.run(command, pass_fds=(lock,), env=environment).returncode
     if code:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")

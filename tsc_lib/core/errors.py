@@ -1,7 +1,8 @@
-"""The one exception that is meant for people, and how a command tells it."""
+"""What is meant for people, and how a command tells it: the one exception, and messages."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -26,6 +27,13 @@ def exit_code(command: Callable[..., object], *arguments: object) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def show_messages() -> None:
+    """Write what the library logs to standard error, as plain lines."""
+    logger, handler = logging.getLogger("tsc_lib"), logging.StreamHandler()
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
 
 
 class RuntimeUnavailable(RuntimeError):
