@@ -188,7 +188,7 @@ def search_plane(trials: pd.DataFrame) -> Figure:
     Parameters
     ----------
     trials : DataFrame
-        Of `tsc_lib.search.results.searches`.
+        Of `tsc_lib.search.results.load_searches`.
 
     Returns
     -------
