@@ -35,7 +35,7 @@ from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.transformer import EncoderLayer, LayerConfig, Transformer
 from tsc_lib.study import stages
-from tsc_lib.training import TrainSpec, classify, evaluator
+from tsc_lib.training import TrainSpec, classify, make_predictor
 
 OURS = ("l1", "l2", "taylor", "activation")
 
@@ -121,7 +121,7 @@ def at_macs(prune: Callable[[float], Transformer], macs: int, ratio: float, leng
 
 def accuracy(network: Transformer, split: Split, equal_length: bool) -> float:
     """Share of a split that a network classifies right."""
-    return float(np.mean(classify(evaluator(network), split, equal_length).argmax(axis=1) == split.y))
+    return float(np.mean(classify(make_predictor(network), split, equal_length).argmax(axis=1) == split.y))
 
 
 def compare(run: stages.TrainingRun, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:

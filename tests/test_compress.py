@@ -11,7 +11,7 @@ import torch
 
 from tsc_lib import data
 from tsc_lib.compress import STEPS, NoEffect, Recipe, Step, TrainingContext, apply
-from tsc_lib.compress.importance import head_importance, neuron_importance
+from tsc_lib.compress.importance import measure_heads, measure_neurons
 from tsc_lib.compress.surgery import keep
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
@@ -119,8 +119,8 @@ def test_removal_makes_the_model_smaller(model: CompressedModel, context: Traini
     assert evidence.macs_after < 0.6 * evidence.macs_before
     layer = model.network.layers[3]
     for importance, kept in (
-        (head_importance(layer, int(norm[1])), evidence.details["heads"][3]),
-        (neuron_importance(layer, int(norm[1])), evidence.details["neurons"][3]),
+        (measure_heads(layer, int(norm[1])), evidence.details["heads"][3]),
+        (measure_neurons(layer, int(norm[1])), evidence.details["neurons"][3]),
     ):
         gone = sorted(set(range(len(importance))) - set(kept))
         assert importance[kept].min() >= importance[gone].max()
@@ -148,8 +148,8 @@ def test_importance_of_a_head_is_the_norm_of_all_its_weights(model: CompressedMo
     rows = slice(8, 12)  # head 2 of width 4
     parts = [m.weight[rows].flatten() for m in (attention.query, attention.key, attention.value)]
     expected = torch.cat([*parts, attention.out.weight[:, rows].flatten()])
-    assert head_importance(model.network.layers[0], 1)[2] == pytest.approx(expected.abs().sum().item(), rel=1e-5)
-    assert head_importance(model.network.layers[0], 2)[2] == pytest.approx(expected.norm().item(), rel=1e-5)
+    assert measure_heads(model.network.layers[0], 1)[2] == pytest.approx(expected.abs().sum().item(), rel=1e-5)
+    assert measure_heads(model.network.layers[0], 2)[2] == pytest.approx(expected.norm().item(), rel=1e-5)
 
 
 def test_fine_tuning_keeps_masked_rows_at_zero(model: CompressedModel, context: TrainingContext) -> None:

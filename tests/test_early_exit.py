@@ -12,15 +12,14 @@ import torch
 
 from tsc_lib import data, figures, runtimes
 from tsc_lib.compress import NoEffect, Recipe, TrainingContext, Variant, apply
-from tsc_lib.compress.early_exit import class_tokens, fitted, threshold_for
-from tsc_lib.compress.early_exit import leaving as places
+from tsc_lib.compress.early_exit import choose_threshold, decide_exits, fit_classifier, run_exits
 from tsc_lib.core import store
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import Split
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
-from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, macs_by_exit, save_model
+from tsc_lib.models.compressed import CompressedModel, count_macs, count_macs_by_exit, load_model, save_model
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import EarlyExit, LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
@@ -87,14 +86,14 @@ def test_the_evidence_says_who_leaves_where(early: CompressedModel, context: Tra
     assert details["layers"] == [1, 3] and details["thresholds"] == [
         each.threshold for each in early.network.config.exits
     ]
-    _, logits = class_tokens(early.network, context.valid, False)
-    predicted, left = places(logits, details["thresholds"])
+    _, logits = run_exits(early.network, context.valid, False)
+    predicted, left = decide_exits(logits, details["thresholds"])
     assert details["valid_left"] == pytest.approx(np.bincount(left, minlength=3) / len(left))
     assert details["valid_accuracy"] == (predicted == context.valid.y).mean()
     assert 0 < details["valid_left"][0] < 1
     for step in early.evidence[-2:]:
         assert step.details["valid_accuracy"] >= step.details["valid_accuracy_before"] - 0.05
-    macs = macs_by_exit(early.network, 40)
+    macs = count_macs_by_exit(early.network, 40)
     assert details["macs"] == macs == sorted(macs) and macs[-1] == count_macs(early.network, 40)
     assert details["valid_macs"] == pytest.approx(np.dot(details["valid_left"], macs))
     counted = operations(early.network.config, 40, 1000, left=details["valid_left"])
@@ -113,7 +112,7 @@ def test_an_exit_is_the_classifier_that_logistic_regression_finds() -> None:
         y = rng.integers(0, classes, 200)
         x = rng.normal(size=(200, 4)).astype(np.float32)
         x[:, 0] += y
-        weight, bias = fitted(x, y, classes + 1)  # a class that train lacks is never given
+        weight, bias = fit_classifier(x, y, classes + 1)  # a class that train lacks is never given
         guess = (x @ weight.T + bias).argmax(1)
         assert (guess == y).mean() > 1 / classes + 0.1 and guess.max() < classes
 
@@ -127,12 +126,12 @@ def test_the_lowest_threshold_that_costs_no_more_than_tolerated() -> None:
     reaching = np.array([True, True, True, True, True, False])
 
     def threshold(tolerance: float) -> float:
-        return threshold_for(wrong, before, truth, reaching, tolerance)
+        return choose_threshold(wrong, before, truth, reaching, tolerance)
 
     assert threshold(0) == pytest.approx(0.97, abs=1e-6)  # the second would be wrong
     assert threshold(17) == pytest.approx(0.825, abs=1e-6)  # one in six may be
     assert threshold(34) == pytest.approx(0.65, abs=1e-6)  # half way to what no confidence is below
-    assert threshold_for(wrong[1:2], before[1:2], truth[1:2], reaching[1:2], 0) is None
+    assert choose_threshold(wrong[1:2], before[1:2], truth[1:2], reaching[1:2], 0) is None
 
 
 def test_validation_alone_decides_the_threshold(model: CompressedModel, context: TrainingContext) -> None:
@@ -154,9 +153,9 @@ def test_every_runtime_gives_the_logits_of_where_a_series_leaves(
         series = Split(list(x), context.valid.y[: len(x)])
     else:
         series = Split(context.valid.x[:17], context.valid.y[:17])
-    _, at_exits = class_tokens(early.network, series, equal_length)
+    _, at_exits = run_exits(early.network, series, equal_length)
     thresholds = [each.threshold for each in early.network.config.exits]
-    _, left = places(at_exits, thresholds)
+    _, left = decide_exits(at_exits, thresholds)
     index = np.arange(len(x)) if equal_length else None
     deployed = convert.convert(early, runtime, tmp_path, equal_length=equal_length)
     network = early.network if runtime == "eager" else InferenceTransformer(early.network, attention="operator")
@@ -229,7 +228,7 @@ def test_what_makes_no_sense_is_one_sentence(
 
 
 def test_an_exit_that_nobody_may_take_has_no_effect(model: CompressedModel, context: TrainingContext) -> None:
-    _, logits = class_tokens(model.network, context.valid, False)
+    _, logits = run_exits(model.network, context.valid, False)
     right = Split(context.valid.x, logits[-1].argmax(1))  # the network never errs
     misled = Split(context.train.x, (context.train.y + 1) % 3)  # and the exit learns what is wrong
     with pytest.raises(NoEffect, match="no validation series can leave after layer 3 within 0 points"):

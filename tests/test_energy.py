@@ -22,7 +22,7 @@ from tsc_lib.models.compressed import count_macs
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Ranks, Transformer
-from tsc_lib.models.zoo import config_of
+from tsc_lib.models.zoo import configure
 from tsc_lib.study.operations import operations
 
 
@@ -347,7 +347,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", list(SHAPES))
 @pytest.mark.parametrize("name", ["T1", "T2"])
 def test_operations_are_those_that_run(name, shape):
-    config = config_of(name, 3, 5)
+    config = configure(name, 3, 5)
     first, *others, last = config.layers
     first, last = dataclasses.replace(first, heads=2), dataclasses.replace(last, d_ff=40)
     config = dataclasses.replace(config, layers=(first, *others, last))

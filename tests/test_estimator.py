@@ -22,7 +22,7 @@ from tsc_lib.data import load, resolve
 from tsc_lib.models import zoo
 from tsc_lib.training import TrainSpec, train
 
-SIZE = zoo.config_from({"layers": 2, "heads": 2, "d_model": 16, "d_ff": 32, "patch": 4}, channels=1, classes=2)
+SIZE = zoo.configure_sizes({"layers": 2, "heads": 2, "d_model": 16, "d_ff": 32, "patch": 4}, channels=1, classes=2)
 X, Y = load_classification("ItalyPowerDemand", split="train")
 
 
@@ -45,7 +45,7 @@ def test_aeon_takes_it_for_one_of_its_own() -> None:
 
 def test_it_is_trained_as_the_study_trains() -> None:
     dataset = load(resolve("ItalyPowerDemand"))
-    model, history = train(zoo.config_of("T1", 1, 2), dataset, TrainSpec(epochs=2), 3)
+    model, history = train(zoo.configure("T1", 1, 2), dataset, TrainSpec(epochs=2), 3)
     classifier = TransformerClassifier("T1", epochs=2, random_state=3).fit(X, Y)
     weights = model.network.state_dict()
     for name, values in classifier.model_.network.state_dict().items():

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tsc_lib.compress import NoEffect, TrainingContext, apply
-from tsc_lib.compress import importance as measure
+from tsc_lib.compress import NoEffect, TrainingContext, apply, importance
 from tsc_lib.compress.surgery import keep
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel
@@ -66,7 +65,7 @@ def test_taylor_is_the_weights_times_their_gradients(model: CompressedModel, con
             out, contract = layer.attention.out.weight, layer.feed_forward.contract.weight
             heads[i] += (out * out.grad).detach().sum(0).view(-1, 4).sum(1).abs() / 90
             neurons[i] += (contract * contract.grad).detach().sum(0).abs() / 90
-    found = measure.taylor(network, context)
+    found = importance.measure_taylor(network, context)
     for ours, expected in zip([*found.heads, *found.neurons], [*heads, *neurons], strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-7)
 
@@ -76,7 +75,7 @@ def test_taylor_of_a_channel_is_the_slope_of_turning_it_down_everywhere(
 ) -> None:
     network, gate = model.network, torch.ones(16, requires_grad=True)
     norms = [norm for layer in network.layers for norm in (layer.attention_norm, layer.feed_forward_norm)]
-    found = measure.taylor(network, context).channels
+    found = importance.measure_taylor(network, context).channels
     network.layers[0].register_forward_pre_hook(lambda _, given: (given[0] * gate, *given[1:]))
     for norm in norms:
         norm.register_forward_hook(lambda *given: given[2] * gate)
@@ -91,7 +90,7 @@ def test_activation_is_the_size_of_what_a_part_adds(model: CompressedModel, cont
     """Measured by taking the part away, series by series, in the first layer, where nothing else changes."""
     network = model.network
     first = network.layers[0]
-    found = measure.activation(network, context)
+    found = importance.measure_activation(network, context)
     for module, weight, columns, ours in (
         (first.attention.out, first.attention.out.weight, slice(4, 8), found.heads[0][1]),
         (first.feed_forward, first.feed_forward.contract.weight, slice(7, 8), found.neurons[0][7]),
@@ -121,7 +120,7 @@ def test_influence_is_how_far_a_layer_turns_its_input(model: CompressedModel, co
         for series in context.train.x:
             network(torch.from_numpy(series)[None])
     cosines = torch.cat([F.cosine_similarity(a[0], b[0], dim=1) for a, b in stream])
-    assert measure.influence(network, context)[1] == pytest.approx(1 - cosines.mean().item(), rel=1e-3)
+    assert importance.measure_influence(network, context)[1] == pytest.approx(1 - cosines.mean().item(), rel=1e-3)
 
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "taylor", "activation"])
@@ -134,20 +133,20 @@ def test_what_does_nothing_is_least_important(model: CompressedModel, context: T
         layer.attention.out.weight[:, 4:8] = 0
         layer.feed_forward.expand.weight[3] = 0
         layer.feed_forward.contract.weight[:, 3] = 0
-    found = measure.CRITERIA[criterion](model.network, context)
+    found = importance.CRITERIA[criterion](model.network, context)
     assert found.heads[1].argmin() == 1 and found.heads[1][1] == 0
     assert found.neurons[1].argmin() == 3 and found.neurons[1][3] == 0
     assert found.channels.shape == (16,) and (found.channels > 0).all()
 
 
-@pytest.mark.parametrize("criterion", list(measure.CRITERIA))
+@pytest.mark.parametrize("criterion", list(importance.CRITERIA))
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_removal_keeps_the_most_important(
     model: CompressedModel, context: TrainingContext, criterion: str, scope: str
 ) -> None:
     [evidence] = apply(model, f"prune({criterion}, 0.5, both, {scope})", context).evidence
-    found = measure.CRITERIA[criterion](model.network, context)
-    for part, sizes, importance in (
+    found = importance.CRITERIA[criterion](model.network, context)
+    for part, sizes, measured in (
         ("heads", HEADS, found.heads),
         ("neurons", NEURONS, found.neurons),
     ):
@@ -157,7 +156,7 @@ def test_removal_keeps_the_most_important(
             assert counts == [n - round(n / 2) for n in sizes]
         else:
             assert sum(counts) == sum(sizes) - round(sum(sizes) / 2) and min(counts) >= 1
-        for indices, scores in zip(kept, importance, strict=True):
+        for indices, scores in zip(kept, measured, strict=True):
             gone = sorted(set(range(len(scores))) - set(indices))
             assert not gone or scores[indices].min() >= scores[gone].max()
 
@@ -213,23 +212,23 @@ def test_importance_sees_train_alone_and_only_so_much_of_it(
 ) -> None:
     context = context_of(True)
     poisoned = Split([x * np.float32(np.nan) for x in context.valid.x], context.valid.y)
-    first = measure.CRITERIA[criterion](model.network, context)
-    second = measure.CRITERIA[criterion](model.network, dataclasses.replace(context, valid=poisoned))
+    first = importance.CRITERIA[criterion](model.network, context)
+    second = importance.CRITERIA[criterion](model.network, dataclasses.replace(context, valid=poisoned))
     assert torch.equal(first.channels, second.channels)
-    monkeypatch.setattr(measure, "OBSERVED", 7)
+    monkeypatch.setattr(importance, "OBSERVED", 7)
     seen: list[int] = []
     hook = model.network.embedding.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    few = measure.CRITERIA[criterion](model.network, context)
+    few = importance.CRITERIA[criterion](model.network, context)
     hook.remove()
     assert sum(seen) == 7
     sample, _ = context.sample(7)
-    whole = measure.CRITERIA[criterion](model.network, dataclasses.replace(context, train=sample))
+    whole = importance.CRITERIA[criterion](model.network, dataclasses.replace(context, train=sample))
     torch.testing.assert_close(few.channels, whole.channels)
 
 
 def test_importance_leaves_the_model_as_it_was(model: CompressedModel, context: TrainingContext) -> None:
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
-    measure.taylor(model.network, context)
+    importance.measure_taylor(model.network, context)
     assert all(torch.equal(v, before[k]) for k, v in model.network.state_dict().items())
     assert all(p.grad is None for p in model.network.parameters())
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.network.modules())

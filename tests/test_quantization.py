@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from tsc_lib import data, figures, runtimes
 from tsc_lib.analysis import findings
 from tsc_lib.compress import Recipe, TrainingContext, apply
-from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, linears, put, ranges
-from tsc_lib.compress.sensitivity import calibration_batch, sensitivity
+from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, find_linears, observe_ranges, replace_module
+from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import DataSpec
 from tsc_lib.energy.opcount import model_energy
@@ -38,7 +38,7 @@ from tsc_lib.runtimes.onnxruntime.layer_error import layer_errors
 from tsc_lib.study.layer_sensitivity import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
 from tsc_lib.study.operations import operations
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.training import TrainSpec, classify, evaluator
+from tsc_lib.training import TrainSpec, classify, make_predictor
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
@@ -61,7 +61,7 @@ def context(model: CompressedModel) -> TrainingContext:
 
 
 def logits_of(model: CompressedModel, context: TrainingContext) -> np.ndarray:
-    return classify(evaluator(model.network), context.valid, True)
+    return classify(make_predictor(model.network), context.valid, True)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
         ("int8(dynamic, observer=minmax)", "belong to int8(static)"),
         ("int8(weights, fp32_layers=2)", "belong to int8(static)"),
         ("int4(20)", "a group of 16, 32, 64 or 128 weights, not 20"),
-        ("qat(0)", "needs an epoch"),
+        ("qat(0)", "qat needs at least one epoch"),
         ("qat(1, teacher=2)", "share lies between 0 and 1, not 2"),
     ],
 )
@@ -128,8 +128,8 @@ def test_sources_name_every_linear_layer_once(model: CompressedModel, context: T
         network = apply(model, recipe, context).network
         with torch.no_grad():
             lean = InferenceTransformer(network, attention="operator")
-        named = [source for name in linears(lean) for source in sources(name)]
-        assert sorted(named) == sorted(linears(network))
+        named = [source for name in find_linears(lean) for source in sources(name)]
+        assert sorted(named) == sorted(find_linears(network))
 
 
 def test_sensitivity_sees_series_that_are_shorter_than_a_patch(
@@ -141,19 +141,19 @@ def test_sensitivity_sees_series_that_are_shorter_than_a_patch(
     found = []
     for series in (short, filled):
         split = data.Split(series, np.arange(5) % 2)
-        found.append(sensitivity(model, replace(context, train=split, equal_length=False), 5))
+        found.append(measure_sensitivity(model, replace(context, train=split, equal_length=False), 5))
     assert found[0] == found[1]
 
 
 def test_sensitivity_is_that_of_one_layer_alone(model: CompressedModel, context: TrainingContext) -> None:
-    rows = sensitivity(model, context, 16)
+    rows = measure_sensitivity(model, context, 16)
     assert len(rows) == LINEARS and all(row["divergence"] > 0 for row in rows)
     with torch.no_grad():
         lean = InferenceTransformer(model.network, attention="operator").eval()
-    exact = torch.from_numpy(classify(evaluator(lean), context.train, True)).softmax(1)
-    low, high = ranges(lean, calibration_batch(context, 16)[0])["hidden"]
-    put(lean, "hidden", FakeQuantLinear(lean.hidden, low, high))
-    found = torch.from_numpy(classify(evaluator(lean), context.train, True)).softmax(1)
+    exact = torch.from_numpy(classify(make_predictor(lean), context.train, True)).softmax(1)
+    low, high = observe_ranges(lean, draw_calibration(context, 16)[0])["hidden"]
+    replace_module(lean, "hidden", FakeQuantLinear(lean.hidden, low, high))
+    found = torch.from_numpy(classify(make_predictor(lean), context.train, True)).softmax(1)
     [row] = [row for row in rows if row["layer"] == "hidden"]
     by_hand = (exact * (exact.log() - found.log())).sum(1).mean().item()
     assert row["divergence"] == pytest.approx(by_hand, abs=1e-7)
@@ -186,7 +186,9 @@ def test_layer_errors_are_those_of_the_graph_that_runs(
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
     rows = layer_errors(tmp_path, "onnxruntime", context.valid, True)
     with torch.no_grad():
-        assert {row["layer"] for row in rows} == set(linears(InferenceTransformer(model.network, attention="products")))
+        assert {row["layer"] for row in rows} == set(
+            find_linears(InferenceTransformer(model.network, attention="products"))
+        )
     predicted = classify(runtimes.load(tmp_path, "onnxruntime"), context.valid, True)
     of_logits = next(row["sqnr_db"] for row in rows if row["layer"] == "classify")
     assert of_logits == pytest.approx(sqnr_db(logits_of(model, context), predicted), abs=0.01)
@@ -212,11 +214,11 @@ def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
     convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
     with torch.no_grad():
         lean = InferenceTransformer(model.network, attention="operator").eval()
-    (name,) = set(linears(lean)) - set(made.quantization.fp32_layers)
-    low, high = ranges(lean, calibration_batch(context, 54)[0])[name]
-    put(lean, name, FakeQuantLinear(lean.get_submodule(name), low, high).eval())
+    (name,) = set(find_linears(lean)) - set(made.quantization.fp32_layers)
+    low, high = observe_ranges(lean, draw_calibration(context, 54)[0])[name]
+    replace_module(lean, name, FakeQuantLinear(lean.get_submodule(name), low, high).eval())
     found = classify(runtimes.load(tmp_path, "onnxruntime"), context.valid, True)
-    np.testing.assert_allclose(found, classify(evaluator(lean), context.valid, True), atol=1e-5)
+    np.testing.assert_allclose(found, classify(make_predictor(lean), context.valid, True), atol=1e-5)
     operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert {"QuantizeLinear", "MatMulIntegerToFloat"} <= operators and "DequantizeLinear" not in operators
 
@@ -293,8 +295,8 @@ def test_training_for_int8_chooses_by_the_rounded_network(
     monkeypatch.setattr("tsc_lib.compress.fakequant.AVERAGING", 0.0)
     made = apply(model, "qat(1, 1e-12)", context)
     rounded = apply(model, "finetune(1, 1e-12)", context).network
-    fake_quantize(rounded, calibration_batch(context, 128)[0])
-    logits = torch.from_numpy(classify(evaluator(rounded), context.valid, True))
+    fake_quantize(rounded, draw_calibration(context, 128)[0])
+    logits = torch.from_numpy(classify(make_predictor(rounded), context.valid, True))
     [epoch] = made.evidence[-1].details["history"]
     loss = F.cross_entropy(logits, torch.from_numpy(context.valid.y)).item()
     assert epoch["valid_loss"] == pytest.approx(loss, abs=1e-7)
@@ -321,7 +323,7 @@ def test_masked_rows_stay_zero_under_training_for_int8(model: CompressedModel, c
 
 def test_tables_become_figures_and_findings(model: CompressedModel, context: TrainingContext) -> None:
     run = TrainingRun(DataSpec("Toy", "0"), "T1", TrainSpec(), 0)
-    borne = pd.DataFrame(_placed(run, sensitivity(model, context, 16)), columns=SENSITIVITY_COLUMNS)
+    borne = pd.DataFrame(_placed(run, measure_sensitivity(model, context, 16)), columns=SENSITIVITY_COLUMNS)
     assert borne.block.max() == 3 and set(borne[borne.block == 3].kind) == {"classifier"}
     assert "of the divergence of all layers" in findings.sensitivity(borne)
     rows = [

@@ -20,7 +20,7 @@ from tsc_lib.compress import REFERENCE, Recipe
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.figures import search_plane
-from tsc_lib.models.zoo import config_of
+from tsc_lib.models.zoo import configure
 from tsc_lib.search import finalists, quick_benchmark, selection
 from tsc_lib.search.optimize import optimize
 from tsc_lib.search.request import SearchRequest, large_batch
@@ -289,7 +289,7 @@ def test_a_drop_is_paired_and_repeats_of_a_series_are_no_new_evidence() -> None:
 
 @pytest.mark.parametrize(("shortest", "longest", "patches"), [(24, 24, [4, 8]), (8, 9, [4]), (96, 20_000, [32])])
 def test_every_point_of_the_space_is_a_recipe_that_fits(shortest: int, longest: int, patches: list[int]) -> None:
-    bounds = Bounds(config_of("T1", 1, 2), shortest, longest, epochs=3)
+    bounds = Bounds(configure("T1", 1, 2), shortest, longest, epochs=3)
     assert bounds.patches == patches
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for start in list_starts(bounds):

@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from tsc_lib.compress import NoEffect, TrainingContext, apply
-from tsc_lib.compress.importance import CRITERIA, influence
+from tsc_lib.compress.importance import CRITERIA, measure_influence
 from tsc_lib.compress.lowrank import LINEARS, factorise
-from tsc_lib.compress.surgery import keep_channels, survivors
+from tsc_lib.compress.surgery import keep_channels
+from tsc_lib.compress.survivors import find_survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, Evidence, count_macs, load_model, save_model
@@ -83,7 +84,7 @@ def test_the_layers_that_change_least_go(model: CompressedModel, context: Traini
             norm.bias.zero_()
     [evidence] = apply(model, "layers(3)", context).evidence
     assert evidence.details["layers"] == [0, 1, 3]
-    assert evidence.details["influence"] == influence(model.network, context)
+    assert evidence.details["influence"] == measure_influence(model.network, context)
     assert evidence.details["influence"][2] == pytest.approx(0, abs=1e-5)
 
 
@@ -231,10 +232,10 @@ def test_survivors_are_told_in_the_numbers_of_the_first_model() -> None:
     prune = ("prune(l1, 0.5)", {"heads": [[1], [0]], "neurons": [[0, 1], [1, 2]]})
     whole = ("prune(l1, 0.5)", {"heads": [[1], [0], [1]], "neurons": [[0, 1], [1, 2], [0, 2]]})
     width, tuned = ("width(l1, 16)", {"channels": [0, 1]}), ("finetune(1)", {"history": []})
-    assert survivors(evidence_of(width, tuned), 3, 2, 3) == {}
-    assert survivors(evidence_of(whole, ("student", {})), 3, 2, 3) == {}
-    found = survivors(evidence_of(layers, tuned, prune), 3, 2, 3)
+    assert find_survivors(evidence_of(width, tuned), 3, 2, 3) == {}
+    assert find_survivors(evidence_of(whole, ("student", {})), 3, 2, 3) == {}
+    found = find_survivors(evidence_of(layers, tuned, prune), 3, 2, 3)
     assert found == {"heads": [[1], [], [0]], "neurons": [[0, 1], [], [1, 2]]}
-    assert survivors(evidence_of(whole, layers), 3, 2, 3)["neurons"] == [[0, 1], [], [0, 2]]
+    assert find_survivors(evidence_of(whole, layers), 3, 2, 3)["neurons"] == [[0, 1], [], [0, 2]]
     again = ("gradual(l1, 0.5)", {"heads": [[0], [0], [0]], "neurons": [[1], [0], [1]]})
-    assert survivors(evidence_of(whole, again), 3, 2, 3)["neurons"] == [[1], [1], [2]]
+    assert find_survivors(evidence_of(whole, again), 3, 2, 3)["neurons"] == [[1], [1], [2]]

@@ -15,7 +15,7 @@ from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.training import TrainSpec, best_epoch, fit
+from tsc_lib.training import TrainSpec, find_best_epoch, fit
 
 SPEC = TrainSpec(epochs=4, batch_size=8)
 
@@ -75,7 +75,7 @@ def test_killed_training_goes_on_to_the_same_weights(italy: Dataset, tmp_path: P
 def test_the_best_epoch_by_validation_is_kept(italy: Dataset) -> None:
     model, history = train(italy)
     chosen = next(e for e in history if e["best"])
-    assert chosen["epoch"] == best_epoch(history)
+    assert chosen["epoch"] == find_best_epoch(history)
     with torch.inference_mode():
         logits = model(torch.from_numpy(np.stack(italy.valid.x)))
     assert (logits.argmax(1).numpy() == italy.valid.y).mean() == pytest.approx(chosen["valid_accuracy"])
@@ -84,7 +84,7 @@ def test_the_best_epoch_by_validation_is_kept(italy: Dataset) -> None:
 def test_ties_go_to_the_lower_validation_loss() -> None:
     entries = [(1, 0.5, 0.9), (2, 0.7, 0.8), (3, 0.7, 0.6), (4, 0.7, 0.6)]
     history = [{"epoch": e, "valid_accuracy": a, "valid_loss": x} for e, a, x in entries]
-    assert best_epoch(history) == 3
+    assert find_best_epoch(history) == 3
 
 
 def test_diverging_training_fails(italy: Dataset) -> None:

@@ -238,7 +238,7 @@ class TransformerClassifier(BaseClassifier):
         self.dataset_ = self._prepare(X, y)
         channels, classes = self.dataset_.channels, len(self.dataset_.classes)
         if isinstance(self.model, str):
-            config = zoo.config_of(self.model, channels, classes)
+            config = zoo.configure(self.model, channels, classes)
         else:
             config = dataclasses.replace(self.model, channels=channels, classes=classes)
         with _torch_of_its_own(self._threads):
@@ -300,7 +300,7 @@ class TransformerClassifier(BaseClassifier):
     def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
         """What aeon's checks of estimators set, to be quick."""
         size = {"layers": 1, "heads": 2, "d_model": 8, "d_ff": 16, "patch": 4}
-        return {"model": zoo.config_from(size, channels=1, classes=2), "epochs": 2}
+        return {"model": zoo.configure_sizes(size, channels=1, classes=2), "epochs": 2}
 
 
 @contextmanager

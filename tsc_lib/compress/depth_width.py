@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.importance import CRITERIA, check_criterion, criterion_label, influence
-from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets
+from tsc_lib.compress.importance import CRITERIA, check_criterion, measure_influence
+from tsc_lib.compress.step import Details, Family, NoEffect, Step
 from tsc_lib.compress.surgery import check_whole, keep_channels, keep_layers
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -41,6 +41,9 @@ class Layers(Step):
 
     name: ClassVar[str] = "layers"
     summary: ClassVar[str] = "keeps some encoder layers"
+    title: ClassVar[str] = "{keep} layers"
+    titled: ClassVar[int] = 1
+    family: ClassVar[Family] = Family.SMALLER
     examples: ClassVar[Mapping[str, str]] = {
         "layers(2)": "keep two encoder layers, by influence, or first, last, even or random",
     }
@@ -55,34 +58,32 @@ class Layers(Step):
             raise UserError(f"unknown choice of layers {self.which!r}; use {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
 
     @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.SMALLER
-
-    @property
     def label(self) -> str:
         """See `Step`."""
-        return " ".join([f"{self.keep} layer{'s' * (self.keep != 1)}", *brackets(self, 1)])
+        return super().label if self.keep > 1 else super().label.replace("layers", "layer")
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Remove whole layers; the details tell which were kept, and the influence of every layer."""
         count = len(model.network.layers)
         if self.keep >= count:
             raise NoEffect(f"layers({self.keep}) removes nothing from a model of {count} layers")
-        scores = influence(model.network, context)
+        influence = measure_influence(model.network, context)
+        kept = self._choose(influence, context.seed)
+        changed = dataclasses.replace(model, network=keep_layers(model.network, kept))
+        return changed, {"layers": kept, "influence": influence}
+
+    def _choose(self, influence: list[float], seed: int) -> list[int]:
+        """Indices of the layers to keep, ascending."""
+        layers = torch.arange(len(influence))
         if self.which == "influence":
-            chosen = torch.tensor(scores).topk(self.keep).indices
+            chosen = torch.tensor(influence).topk(self.keep).indices
         elif self.which == "random":
-            chosen = torch.randperm(count, generator=torch.Generator().manual_seed(context.seed))[: self.keep]
+            chosen = torch.randperm(len(influence), generator=torch.Generator().manual_seed(seed))[: self.keep]
         elif self.which == "even":
-            chosen = torch.linspace(0, count - 1, self.keep).round().long()
+            chosen = torch.linspace(0, len(influence) - 1, self.keep).round().long()
         else:
-            chosen = torch.arange(count)[: self.keep] if self.which == "first" else torch.arange(count)[-self.keep :]
-        kept = sorted(chosen.tolist())
-        return dataclasses.replace(model, network=keep_layers(model.network, kept)), {
-            "layers": kept,
-            "influence": scores,
-        }
+            chosen = layers[: self.keep] if self.which == "first" else layers[-self.keep :]
+        return sorted(chosen.tolist())
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,9 @@ class Width(Step):
 
     name: ClassVar[str] = "width"
     summary: ClassVar[str] = "keeps some channels of the embedding"
+    family: ClassVar[Family] = Family.SMALLER
+    title: ClassVar[str] = "width {d_model} {criterion}"
+    titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "width(activation, 16)": "keep 16 channels of the embedding, by a criterion",
     }
@@ -111,20 +115,10 @@ class Width(Step):
         if self.d_model < 1:
             raise UserError(f"an embedding keeps at least 1 channel, not {self.d_model}")
 
-    @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.SMALLER
-
-    @property
-    def label(self) -> str:
-        """See `Step`."""
-        return f"width {self.d_model} {criterion_label(self.criterion)}"
-
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Remove channels; the details list those that were kept.
 
-        The layer norms' statistics change, since they are over fewer channels: expect to train on after this self.
+        The layer norms' statistics change, since they are over fewer channels: expect to train on after this step.
         """
         d_model = model.network.config.d_model
         if self.d_model >= d_model:

@@ -25,11 +25,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets
+from tsc_lib.compress.step import Details, Family, NoEffect, Step
 from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches
-from tsc_lib.models.compressed import CompressedModel, macs_by_exit
+from tsc_lib.models.compressed import CompressedModel, count_macs_by_exit
 from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.transformer import EarlyExit, Transformer
 from tsc_lib.runtimes.cascade import confidence
@@ -54,6 +54,9 @@ class Exits(Step):
 
     name: ClassVar[str] = "exits"
     summary: ClassVar[str] = "lets series leave early that a classifier after some layers is sure of"
+    family: ClassVar[Family] = Family.EARLY
+    title: ClassVar[str] = "exit after {layer}"
+    titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "exits(3)": (
             "let series leave after three layers where a classifier there is sure enough, so that validation "
@@ -69,14 +72,9 @@ class Exits(Step):
             raise UserError(f"an exit comes after at least 1 layer and tolerates at least 0 points, not {self}")
 
     @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.EARLY
-
-    @property
     def label(self) -> str:
         """See `Step`."""
-        return f"exit after {self.layer}" + (f" ({self.tolerance} points)" if brackets(self, 1) else "")
+        return super().label + (f" ({self.tolerance} points)" if self.tolerance != Exits.tolerance else "")
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Add an exit; the details tell its threshold, and who of validation leaves where at which cost."""
@@ -91,27 +89,27 @@ class Exits(Step):
                 + "; choose a layer before the last that has none"
             )
         index = sum(layers < self.layer for layers in places)
-        network = _with_exit(model.network, index, self.layer, 1.0)
+        network = _add_exit(model.network, index, self.layer, 1.0)
         head = network.exits[index]
         assert isinstance(head, torch.nn.Linear)
-        tokens, _ = class_tokens(network, context.train, context.equal_length)
-        weight, bias = fitted(tokens[index], context.train.y, config.classes)
+        tokens, _ = run_exits(network, context.train, context.equal_length)
+        weight, bias = fit_classifier(tokens[index], context.train.y, config.classes)
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(weight))
             head.bias.copy_(torch.from_numpy(bias))
-        _, logits = class_tokens(network, context.valid, context.equal_length)
+        _, logits = run_exits(network, context.valid, context.equal_length)
         thresholds = [each.threshold for each in network.config.exits]
         truth = context.valid.y
-        before, left = leaving(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
-        threshold = threshold_for(logits[index], before, truth, left > index, self.tolerance)
+        before, left = decide_exits(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
+        threshold = choose_threshold(logits[index], before, truth, left > index, self.tolerance)
         if threshold is None:
             raise NoEffect(
                 f"no validation series can leave after layer {self.layer} within {self.tolerance:g} points of accuracy"
             )
         thresholds[index] = threshold
-        network = _at_thresholds(network, thresholds)
-        after, left = leaving(logits, thresholds)
-        macs = macs_by_exit(network, model.reference_length)
+        network = _set_thresholds(network, thresholds)
+        after, left = decide_exits(logits, thresholds)
+        macs = count_macs_by_exit(network, model.reference_length)
         shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
         details = {
             "layers": [each.layer for each in network.config.exits],
@@ -119,13 +117,13 @@ class Exits(Step):
             "valid_left": shares,
             "valid_macs": float(np.dot(shares, macs)),
             "macs": macs,
-            "valid_accuracy_before": _accuracy(before, truth),
-            "valid_accuracy": _accuracy(after, truth),
+            "valid_accuracy_before": _measure_accuracy(before, truth),
+            "valid_accuracy": _measure_accuracy(after, truth),
         }
         return dataclasses.replace(model, network=network), details
 
 
-def class_tokens(network: Transformer, split: Split, equal_length: bool) -> tuple[list[np.ndarray], np.ndarray]:
+def run_exits(network: Transformer, split: Split, equal_length: bool) -> tuple[list[np.ndarray], np.ndarray]:
     """What every series of a split would give at each exit, and at the end, if none left.
 
     Returns
@@ -152,7 +150,7 @@ def class_tokens(network: Transformer, split: Split, equal_length: bool) -> tupl
     return tokens, logits
 
 
-def fitted(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def fit_classifier(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Weight (classes, width) and bias (classes,) of the linear classifier of x (n, width) by logistic regression."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a solution that is not quite reached is judged on validation like any other
@@ -165,13 +163,13 @@ def fitted(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.n
     return weight, bias
 
 
-def leaving(logits: np.ndarray, thresholds: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def decide_exits(logits: np.ndarray, thresholds: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """The class that each series gets, and the exit at which it leaves, as `CascadePredictor` decides it.
 
     Parameters
     ----------
     logits : ndarray of shape (exits + 1, n, classes)
-        Of `class_tokens`.
+        Of `run_exits`.
     thresholds : list of float
         The confidence above which a series leaves, for each exit.
     """
@@ -181,7 +179,7 @@ def leaving(logits: np.ndarray, thresholds: list[float]) -> tuple[np.ndarray, np
     return logits[left, np.arange(len(left))].argmax(axis=1), left
 
 
-def threshold_for(
+def choose_threshold(
     logits: np.ndarray, before: np.ndarray, truth: np.ndarray, reaching: np.ndarray, tolerance: float
 ) -> float | None:
     """The lowest confidence above which series may leave at an exit without costing more accuracy than allowed.
@@ -216,7 +214,7 @@ def threshold_for(
     return float(middle if middle < least else next_one)
 
 
-def _with_exit(network: Transformer, index: int, layer: int, threshold: float) -> Transformer:
+def _add_exit(network: Transformer, index: int, layer: int, threshold: float) -> Transformer:
     """The network with one exit more, whose classifier is all zeros."""
     config = network.config
     found = list(config.exits)
@@ -230,10 +228,10 @@ def _with_exit(network: Transformer, index: int, layer: int, threshold: float) -
     return rebuild(dataclasses.replace(config, exits=tuple(found)), state)
 
 
-def _at_thresholds(network: Transformer, thresholds: list[float]) -> Transformer:
+def _set_thresholds(network: Transformer, thresholds: list[float]) -> Transformer:
     found = tuple(EarlyExit(old.layer, new) for old, new in zip(network.config.exits, thresholds, strict=True))
     return rebuild(dataclasses.replace(network.config, exits=found), network.state_dict())
 
 
-def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
+def _measure_accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float((predicted == truth).mean())

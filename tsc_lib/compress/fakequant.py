@@ -67,19 +67,19 @@ class FakeQuantLinear(nn.Linear):
         return torch.fake_quantize_per_channel_affine(self.weight, scale, zero, 0, -127, 127)
 
 
-def linears(network: nn.Module) -> dict[str, nn.Linear]:
+def find_linears(network: nn.Module) -> dict[str, nn.Linear]:
     """The linear layers of a network, by name."""
     return {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
 
 
-def ranges(network: nn.Module, calibration: Batch) -> dict[str, tuple[float, float]]:
+def observe_ranges(network: nn.Module, calibration: Batch) -> dict[str, tuple[float, float]]:
     """The least and the largest input of every linear layer over some series, by name."""
     found: dict[str, tuple[float, float]] = {}
 
     def observe(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         found[name] = inputs[0].min().item(), inputs[0].max().item()
 
-    hooks = [linear.register_forward_pre_hook(partial(observe, name)) for name, linear in linears(network).items()]
+    hooks = [linear.register_forward_pre_hook(partial(observe, name)) for name, linear in find_linears(network).items()]
     try:
         with torch.inference_mode():
             lengths = None if calibration.lengths is None else torch.from_numpy(calibration.lengths)
@@ -90,7 +90,7 @@ def ranges(network: nn.Module, calibration: Batch) -> dict[str, tuple[float, flo
     return found
 
 
-def put(network: nn.Module, name: str, module: nn.Module) -> None:
+def replace_module(network: nn.Module, name: str, module: nn.Module) -> None:
     """Replace a layer of a network, in place."""
     parent, _, own = name.rpartition(".")
     setattr(network.get_submodule(parent), own, module)
@@ -98,6 +98,6 @@ def put(network: nn.Module, name: str, module: nn.Module) -> None:
 
 def fake_quantize(network: nn.Module, calibration: Batch) -> None:
     """Put a `FakeQuantLinear` in the place of every linear layer, in place, with ranges observed on some series."""
-    observed = ranges(network, calibration)
-    for name, linear in linears(network).items():
-        put(network, name, FakeQuantLinear(linear, *observed[name]))
+    observed = observe_ranges(network, calibration)
+    for name, linear in find_linears(network).items():
+        replace_module(network, name, FakeQuantLinear(linear, *observed[name]))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
-from tsc_lib.training import Loss, classify, evaluator
+from tsc_lib.training import Loss, classify, make_predictor
 
 MAP = "feature_map"
 """Name of the learned map while a network is trained; being its submodule, it is trained and resumed with it."""
@@ -44,9 +44,9 @@ class Features:
         self.state = self._pool(*found)
 
 
-def features_of(model: CompressedModel, context: TrainingContext) -> Tensor:
+def collect_features(model: CompressedModel, context: TrainingContext) -> Tensor:
     """The class token (n, d_model) of every training series."""
-    watched, predict = Features(model.network), evaluator(model.network)
+    watched, predict = Features(model.network), make_predictor(model.network)
 
     def state(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         predict(x, lengths)

@@ -10,9 +10,8 @@ from typing import ClassVar
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.distillation import Distill
 from tsc_lib.compress.finetuning import FineTune
-from tsc_lib.compress.importance import criterion_label
 from tsc_lib.compress.pruning import Prune, remove
-from tsc_lib.compress.step import Details, Family, Step, brackets, percent
+from tsc_lib.compress.step import Details, Family, Step
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
 
@@ -35,6 +34,9 @@ class Gradual(Step):
 
     name: ClassVar[str] = "gradual"
     summary: ClassVar[str] = "removes attention heads and feed-forward neurons in rounds, with training between"
+    family: ClassVar[Family] = Family.SMALLER
+    title: ClassVar[str] = "remove {criterion} {ratio} in rounds"
+    titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "gradual(taylor, 0.5)": (
             "remove half in steps=4 rounds with epochs=1 of training=finetune or distill between them"
@@ -58,22 +60,11 @@ class Gradual(Step):
             )
         if self.training not in ("finetune", "distill"):
             raise UserError(f"gradual trains by finetune or distill, not by {self.training!r}")
-        self.removal(self.steps)
+        self.round(self.steps)
 
-    def removal(self, number: int) -> Prune:
-        """The removal of a round, counted from 1, reckoned of the model before the first."""
+    def round(self, number: int) -> Prune:
+        """The removal of a round, counted from 1, with the share that is gone after it."""
         return Prune(self.criterion, self.ratio * number / self.steps, self.parts, self.scope, self.multiple)
-
-    @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.SMALLER
-
-    @property
-    def label(self) -> str:
-        """See `Step`."""
-        rounds = f"remove {criterion_label(self.criterion)} {percent(self.ratio)} in rounds"
-        return " ".join([rounds, *brackets(self, 2)])
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Remove and train in turn; the details list what was kept in the end, and the histories of the trainings."""
@@ -84,7 +75,7 @@ class Gradual(Step):
         }
         histories = []
         for number in range(1, self.steps + 1):
-            model, found = remove(model, self.removal(number), context, whole)
+            model, found = remove(model, self.round(number), context, whole)
             for part, layers in kept.items():
                 kept[part] = [[own[i] for i in chosen] for own, chosen in zip(layers, found[part], strict=True)]
             if number == self.steps:
@@ -92,9 +83,7 @@ class Gradual(Step):
             # Rounds that a killed run has finished are read from their checkpoints.
             folder = None if context.folder is None else context.folder / f"round-{number}"
             between = dataclasses.replace(context, folder=folder)
-            if self.training == "finetune":
-                model, details = FineTune(self.epochs).apply(model, between)
-            else:
-                model, details = Distill(self.epochs).apply(model, between)
+            training = FineTune(self.epochs) if self.training == "finetune" else Distill(self.epochs)
+            model, details = training.apply(model, between)
             histories.append(details["history"])
         return model, {**kept, "histories": histories}

@@ -48,17 +48,17 @@ class Importance:
     channels: Tensor
 
 
-def l1(network: Transformer, context: TrainingContext) -> Importance:
+def measure_l1(network: Transformer, context: TrainingContext) -> Importance:
     """The sum of the absolute weights that belong to a part."""
-    return _norms(network, 1)
+    return _measure_norms(network, 1)
 
 
-def l2(network: Transformer, context: TrainingContext) -> Importance:
+def measure_l2(network: Transformer, context: TrainingContext) -> Importance:
     """The Euclidean norm of the weights that belong to a part."""
-    return _norms(network, 2)
+    return _measure_norms(network, 2)
 
 
-def random(network: Transformer, context: TrainingContext) -> Importance:
+def draw_random(network: Transformer, context: TrainingContext) -> Importance:
     """A random order, drawn by the seed."""
     generator = torch.Generator().manual_seed(context.seed)
     config = network.config
@@ -69,7 +69,7 @@ def random(network: Transformer, context: TrainingContext) -> Importance:
     )
 
 
-def taylor(network: Transformer, context: TrainingContext) -> Importance:
+def measure_taylor(network: Transformer, context: TrainingContext) -> Importance:
     """How much the loss of a series would change, to first order, if a part gave nothing: the mean over series.
 
     For activations `a` of the part that is ``|sum(a * dL/da)|``, the same as ``|sum(w * dL/dw)|`` over the weights `w`
@@ -77,7 +77,7 @@ def taylor(network: Transformer, context: TrainingContext) -> Importance:
     taken for each series by itself [2]_, so that batches and padding do not matter.
     """
     found, layers = [], len(network.layers)
-    for flow in _flows(network, context, gradients=True):
+    for flow in _observe(network, context, gradients=True):
         parts = [*flow.heads, *flow.neurons, *flow.places]
         gradients = torch.autograd.grad(flow.loss, parts)
         gates = [(a * g).detach().sum(1) for a, g in zip(parts, gradients, strict=True)]  # each (n, width)
@@ -88,16 +88,16 @@ def taylor(network: Transformer, context: TrainingContext) -> Importance:
             Importance([h.abs().sum(0) for h in heads], [n.abs().sum(0) for n in neurons], channels.abs().sum(0))
         )
     series = min(OBSERVED, len(context.train))
-    return _total(found, lambda total: total / series)
+    return _add_up(found, lambda total: total / series)
 
 
-def activation(network: Transformer, context: TrainingContext) -> Importance:
+def measure_activation(network: Transformer, context: TrainingContext) -> Importance:
     """The root mean square, over time steps and series, of what a part adds to the residual stream.
 
     For a channel it is what the residual stream itself carries there, over all its places.
     """
     found, tokens = [], 0
-    for flow in _flows(network, context):
+    for flow in _observe(network, context):
         heads, neurons = [], []
         for layer, y, a in zip(network.layers, flow.heads, flow.neurons, strict=True):
             assert isinstance(layer, EncoderLayer)
@@ -108,22 +108,17 @@ def activation(network: Transformer, context: TrainingContext) -> Importance:
         channels = torch.stack([x[flow.valid].square().sum(0) for x in flow.places]).mean(0)
         found.append(Importance(heads, neurons, channels))
         tokens += int(flow.valid.sum())
-    return _total(found, lambda total: (total / tokens).sqrt())
+    return _add_up(found, lambda total: (total / tokens).sqrt())
 
 
 CRITERIA: dict[str, Callable[[Transformer, TrainingContext], Importance]] = {
-    "l1": l1,
-    "l2": l2,
-    "taylor": taylor,
-    "activation": activation,
-    "random": random,
+    "l1": measure_l1,
+    "l2": measure_l2,
+    "taylor": measure_taylor,
+    "activation": measure_activation,
+    "random": draw_random,
 }
 """What parts may be ranked by, under the names that recipes use."""
-
-
-def criterion_label(name: str) -> str:
-    """What figures call a criterion: "L1" or "Taylor"."""
-    return name.upper() if name in ("l1", "l2") else "Taylor" if name == "taylor" else name
 
 
 def check_criterion(name: str) -> None:
@@ -138,10 +133,10 @@ def check_criterion(name: str) -> None:
         raise UserError(f"unknown criterion {name!r}; use {', '.join(first)} or {last}")
 
 
-def influence(network: Transformer, context: TrainingContext) -> list[float]:
+def measure_influence(network: Transformer, context: TrainingContext) -> list[float]:
     """How much each layer changes the residual stream: 1 minus the mean cosine of a token's input and output [3]_."""
     total, tokens = torch.zeros(len(network.layers)), 0
-    for flow in _flows(network, context):
+    for flow in _observe(network, context):
         inputs, outputs = flow.stream[:-1], flow.stream[1:]
         cosines = [F.cosine_similarity(a, b, dim=2) for a, b in zip(inputs, outputs, strict=True)]
         total += torch.stack([c[flow.valid].sum() for c in cosines])
@@ -149,7 +144,7 @@ def influence(network: Transformer, context: TrainingContext) -> list[float]:
     return (1 - total / tokens).tolist()
 
 
-def head_importance(layer: EncoderLayer, p: int) -> Tensor:
+def measure_heads(layer: EncoderLayer, p: int) -> Tensor:
     """The p-norm (heads,) of all weights that belong to a head: its query, key, value rows and output columns."""
     attention = layer.attention
     shape = (attention.heads, attention.head_dim, -1)
@@ -158,13 +153,13 @@ def head_importance(layer: EncoderLayer, p: int) -> Tensor:
     return torch.cat(parts, dim=2).flatten(1).norm(p, dim=1)
 
 
-def neuron_importance(layer: EncoderLayer, p: int) -> Tensor:
+def measure_neurons(layer: EncoderLayer, p: int) -> Tensor:
     """The p-norm (d_ff,) of all weights that belong to a feed-forward neuron: its row in and its column out."""
     feed_forward = layer.feed_forward
     return torch.cat([_weight(feed_forward.expand), _weight(feed_forward.contract).T], dim=1).norm(p, dim=1)
 
 
-def channel_importance(network: Transformer, p: int) -> Tensor:
+def measure_channels(network: Transformer, p: int) -> Tensor:
     """The p-norm (d_model,) of all weights that write a channel of the embedding or read it."""
     parts = [network.embedding.channel_weights(), _weight(network.hidden).T]
     for layer in network.layers:
@@ -180,12 +175,12 @@ def _weight(linear: nn.Module) -> Tensor:
     return linear.weight.detach()
 
 
-def _norms(network: Transformer, p: int) -> Importance:
+def _measure_norms(network: Transformer, p: int) -> Importance:
     layers = [layer for layer in network.layers if isinstance(layer, EncoderLayer)]
     return Importance(
-        heads=[head_importance(layer, p) for layer in layers],
-        neurons=[neuron_importance(layer, p) for layer in layers],
-        channels=channel_importance(network, p),
+        heads=[measure_heads(layer, p) for layer in layers],
+        neurons=[measure_neurons(layer, p) for layer in layers],
+        channels=measure_channels(network, p),
     )
 
 
@@ -211,7 +206,7 @@ class _Flow:
         return [*self.stream, *self.between]
 
 
-def _flows(network: Transformer, context: TrainingContext, gradients: bool = False) -> Iterator[_Flow]:
+def _observe(network: Transformer, context: TrainingContext, gradients: bool = False) -> Iterator[_Flow]:
     """Send a sample of the training series through a network, without dropout.
 
     Raises
@@ -251,7 +246,7 @@ def _flows(network: Transformer, context: TrainingContext, gradients: bool = Fal
         yield flow
 
 
-def _total(found: list[Importance], finish: Callable[[Tensor], Tensor]) -> Importance:
+def _add_up(found: list[Importance], finish: Callable[[Tensor], Tensor]) -> Importance:
     """The batches' sums added up, and what is made of them."""
 
     def over_batches(tensors: Iterable[Tensor]) -> Tensor:

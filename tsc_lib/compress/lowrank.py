@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Family, NoEffect, Step, percent
+from tsc_lib.compress.step import Details, Family, NoEffect, Step
 from tsc_lib.compress.surgery import check_whole, rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -42,6 +42,9 @@ class LowRank(Step):
 
     name: ClassVar[str] = "lowrank"
     summary: ClassVar[str] = "holds linear layers as two thinner ones, where that is cheaper"
+    family: ClassVar[Family] = Family.SMALLER
+    title: ClassVar[str] = "low rank {energy}"
+    titled: ClassVar[int] = 1
     examples: ClassVar[Mapping[str, str]] = {
         "lowrank(0.9)": (
             "factorise linear layers where that is cheaper, keeping 90 % of their squared singular values"
@@ -54,22 +57,12 @@ class LowRank(Step):
         if not 0 < self.energy < 1:
             raise UserError(f"the energy that a low rank keeps lies between 0 and 1, not {self.energy:g}")
 
-    @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.SMALLER
-
-    @property
-    def label(self) -> str:
-        """See `Step`."""
-        return f"low rank {percent(self.energy)}"
-
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Factorise; the details give the rank of every linear layer, 0 for one that stayed whole."""
         check_whole(model.network, "lowrank")
         state = model.network.state_dict()
         ranks = [
-            Ranks(**{n: cheaper_rank(state[f"layers.{i}.{path}.weight"], self.energy) for n, path in LINEARS.items()})
+            Ranks(**{n: choose_rank(state[f"layers.{i}.{path}.weight"], self.energy) for n, path in LINEARS.items()})
             for i in range(len(model.network.layers))
         ]
         if all(of_layer == WHOLE for of_layer in ranks):
@@ -79,7 +72,7 @@ class LowRank(Step):
         return dataclasses.replace(model, network=network), details
 
 
-def cheaper_rank(weight: Tensor, energy: float) -> int:
+def choose_rank(weight: Tensor, energy: float) -> int:
     """The least rank that holds a share of a weight's squared singular values; 0 if two factors would cost more."""
     squares = torch.linalg.svdvals(weight).square()
     rank = int((squares.cumsum(0) < energy * squares.sum()).sum()) + 1

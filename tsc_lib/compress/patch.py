@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Details, Family, NoEffect, Step
-from tsc_lib.compress.surgery import check_series, rebuild
+from tsc_lib.compress.surgery import check_fp32, check_series, rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
@@ -36,6 +36,9 @@ class Patch(Step):
 
     name: ClassVar[str] = "patch"
     summary: ClassVar[str] = "reads the series in longer patches, so in fewer tokens"
+    family: ClassVar[Family] = Family.SMALLER
+    title: ClassVar[str] = "patches of {size}"
+    titled: ClassVar[int] = 1
     examples: ClassVar[Mapping[str, str]] = {
         "patch(16)": "read the series in patches of 16 time steps, a multiple of the model's; train on after it",
     }
@@ -46,21 +49,10 @@ class Patch(Step):
         if self.size < 1:
             raise UserError(f"a patch has at least 1 time step, not {self.size}")
 
-    @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.SMALLER
-
-    @property
-    def label(self) -> str:
-        """See `Step`."""
-        return f"patches of {self.size}"
-
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Lengthen the patches; the details tell how many of the old ones a new one covers."""
         old = model.network.config.embedding.patch
-        if model.number_format != "fp32":
-            raise UserError(f"patch works on fp32 weights, but the model is {model.number_format}; put it before int8")
+        check_fp32(model, self.name)
         if self.size == old:
             raise NoEffect(f"patch({self.size}) changes nothing in a model whose patches have {old} time steps")
         if self.size % old:

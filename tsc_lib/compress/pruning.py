@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.importance import CRITERIA, check_criterion, criterion_label
-from tsc_lib.compress.step import Details, Family, Step, brackets, percent
-from tsc_lib.compress.surgery import check_whole, keep, zero_rows
+from tsc_lib.compress.importance import CRITERIA, check_criterion
+from tsc_lib.compress.step import Details, Family, Step, write_arguments
+from tsc_lib.compress.surgery import check_whole, find_zero_rows, keep
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import TransformerConfig
@@ -41,6 +41,9 @@ class Mask(Step):
 
     name: ClassVar[str] = "mask"
     summary: ClassVar[str] = "sets the weights of whole rows to zero and removes nothing"
+    family: ClassVar[Family] = Family.MASKS
+    title: ClassVar[str] = "mask {norm} {ratio}"
+    titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "mask(l1, 0.5)": "zero half of the rows of every linear layer; norms are l1 and l2",
     }
@@ -53,16 +56,6 @@ class Mask(Step):
             raise UserError(f"unknown pruning norm {self.norm!r}; use {' or '.join(NORMS)}")
         check_ratio(self.ratio)
 
-    @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.MASKS
-
-    @property
-    def label(self) -> str:
-        """See `Step`."""
-        return f"mask {criterion_label(self.norm)} {percent(self.ratio)}"
-
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Zero rows; shapes, MACs and bytes stay."""
         network = copy.deepcopy(model.network)
@@ -71,7 +64,7 @@ class Mask(Step):
             torch_prune.ln_structured(linear, "weight", amount=self.ratio, n=NORMS[self.norm], dim=0)
             torch_prune.remove(linear, "weight")
         details = {
-            "zero_rows": sum(int(zero_rows(m).sum()) for m in linears),
+            "zero_rows": sum(int(find_zero_rows(m).sum()) for m in linears),
             "rows": sum(m.out_features for m in linears),
         }
         return dataclasses.replace(model, network=network), details
@@ -98,6 +91,8 @@ class Prune(Step):
 
     name: ClassVar[str] = "prune"
     summary: ClassVar[str] = "removes attention heads and feed-forward neurons"
+    title: ClassVar[str] = "remove {criterion} {ratio}"
+    titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "prune(l1, 0.5)": (
             "remove half of the attention heads and feed-forward neurons, those that matter least by a "
@@ -126,12 +121,7 @@ class Prune(Step):
     @property
     def family(self) -> Family:
         """See `Step`."""
-        return Family.SMALLER if brackets(self, 2) else Family.REMOVAL
-
-    @property
-    def label(self) -> str:
-        """See `Step`."""
-        return " ".join([f"remove {criterion_label(self.criterion)} {percent(self.ratio)}", *brackets(self, 2)])
+        return Family.SMALLER if write_arguments(self)[2:] else Family.REMOVAL
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Remove structure; the details list the indices that were kept, per layer."""
@@ -155,32 +145,31 @@ def remove(
     """What `prune` does, with the share reckoned of `whole`, the sizes before any rounds that went ahead."""
     check_whole(model.network, "prune")
     importance = CRITERIA[step.criterion](model.network, context)
-    layers = model.network.config.layers
-    heads = [torch.arange(layer.heads) for layer in layers]
-    neurons = [torch.arange(layer.d_ff) for layer in layers]
+    heads = [torch.arange(layer.heads) for layer in model.network.config.layers]
+    neurons = [torch.arange(layer.d_ff) for layer in model.network.config.layers]
     if step.parts != "neurons":
         width = step.multiple // math.gcd(step.multiple, whole.head_dim)  # heads that are together a multiple wide
-        heads = _strongest(importance.heads, [layer.heads for layer in whole.layers], step, width)
+        heads = _select_strongest(importance.heads, [layer.heads for layer in whole.layers], step, width)
     if step.parts != "heads":
-        neurons = _strongest(importance.neurons, [layer.d_ff for layer in whole.layers], step, step.multiple)
+        neurons = _select_strongest(importance.neurons, [layer.d_ff for layer in whole.layers], step, step.multiple)
     network = keep(model.network, heads, neurons)
     details = {"heads": [k.tolist() for k in heads], "neurons": [k.tolist() for k in neurons]}
     return dataclasses.replace(model, network=network), details
 
 
-def _strongest(importance: list[Tensor], whole: list[int], step: Prune, multiple: int) -> list[Tensor]:
+def _select_strongest(importance: list[Tensor], whole: list[int], step: Prune, multiple: int) -> list[Tensor]:
     """The indices of the most important of each layer, ascending."""
     if step.scope == "layer":
         counts = [max(1, n - round(n * step.ratio)) for n in whole]
     else:
-        counts = _counts_over_layers(importance, sum(whole) - round(sum(whole) * step.ratio))
+        counts = _count_over_layers(importance, sum(whole) - round(sum(whole) * step.ratio))
     return [
         scores.topk(min(len(scores), math.ceil(count / multiple) * multiple)).indices.sort().values
         for scores, count in zip(importance, counts, strict=True)
     ]
 
 
-def _counts_over_layers(importance: list[Tensor], total: int) -> list[int]:
+def _count_over_layers(importance: list[Tensor], total: int) -> list[int]:
     """How many each layer keeps if the `total` most important are kept, wherever they are."""
     scaled = [scores / scores.square().mean().sqrt().clamp_min(torch.finfo().tiny) for scores in importance]
     for scores in scaled:

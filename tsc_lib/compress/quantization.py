@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.sensitivity import calibration_batch, most_sensitive, sensitivity
-from tsc_lib.compress.step import Details, Family, Step, brackets
+from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity, select_most_sensitive
+from tsc_lib.compress.step import Details, Family, Step, write_arguments
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import OBSERVERS, CompressedModel, Quantization
 from tsc_lib.models.number_format import NumberFormat
@@ -42,6 +42,8 @@ class Int8(Step):
 
     name: ClassVar[str] = "int8"
     summary: ClassVar[str] = "lets linear layers run in int8, or holds their weights in it"
+    title: ClassVar[str] = "{mode} int8"
+    titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "int8(dynamic)": "int8 linear layers, ranges taken from every input (eager, onnxruntime)",
         "int8(static)": (
@@ -75,18 +77,14 @@ class Int8(Step):
             raise UserError(f"int8({self.mode}) observes no ranges: observer and fp32_layers belong to int8(static)")
 
     @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return self._family
-
-    @property
     def label(self) -> str:
         """See `Step`."""
-        return "int8 weights" if self.mode == "weights" else " ".join([f"{self.mode} int8", *brackets(self, 2)])
+        return "int8 weights" if self.mode == "weights" else super().label
 
     @property
-    def _family(self) -> Family:
-        if self.mode == "weights" or brackets(self, 2):
+    def family(self) -> Family:
+        """See `Step`."""
+        if self.mode == "weights" or write_arguments(self)[2:]:
             return Family.QUANTIZED
         return Family.DYNAMIC if self.mode == "dynamic" else Family.STATIC
 
@@ -97,17 +95,17 @@ class Int8(Step):
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Choose the number format and, for static int8, the calibration series: drawn at random from train alone."""
-        changed = _with_format(model, self.number_format)
+        changed = _set_format(model, self.number_format)
         if self.mode != "static":
             return changed, {}
-        changed.calibration, chosen = calibration_batch(context, self.calibration)
+        changed.calibration, chosen = draw_calibration(context, self.calibration)
         changed.quantization = Quantization(self.observer, self.percentile)
         details: dict[str, Any] = {"calibration_series": chosen.tolist()}
         if self.fp32_layers:
-            details["sensitivity"] = rows = sensitivity(model, context, self.calibration)
+            details["sensitivity"] = rows = measure_sensitivity(model, context, self.calibration)
             if self.fp32_layers >= len(rows):
                 raise UserError(f"{self.fp32_layers} layers in fp32 leave none in int8; the model has {len(rows)}")
-            details["fp32_layers"] = most_sensitive(rows, self.fp32_layers)
+            details["fp32_layers"] = select_most_sensitive(rows, self.fp32_layers)
             changed.quantization = dataclasses.replace(changed.quantization, fp32_layers=details["fp32_layers"])
         return changed, details
 
@@ -124,6 +122,8 @@ class Int4(Step):
 
     name: ClassVar[str] = "int4"
     summary: ClassVar[str] = "holds the weights of linear layers in int4"
+    family: ClassVar[Family] = Family.QUANTIZED
+    title: ClassVar[str] = "int4 weights"
     examples: ClassVar[Mapping[str, str]] = {
         "int4": "int4 weights, arithmetic in fp32, group=32 weights to a scale (onnxruntime, openvino)",
     }
@@ -135,23 +135,13 @@ class Int4(Step):
             raise UserError(f"int4 takes a group of 16, 32, 64 or 128 weights, not {self.group}")
 
     @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.QUANTIZED
-
-    @property
-    def label(self) -> str:
-        """See `Step`."""
-        return " ".join(["int4 weights", *brackets(self)])
-
-    @property
     def number_format(self) -> NumberFormat:
         """The format that the model is executed in."""
         return NumberFormat.INT4_WEIGHTS
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Choose the number format; the runtime converts the weights."""
-        changed = _with_format(model, self.number_format)
+        changed = _set_format(model, self.number_format)
         changed.quantization = Quantization(group=self.group)
         return changed, {}
 
@@ -167,21 +157,16 @@ class Bf16(Step):
     }
 
     @property
-    def label(self) -> str:
-        """See `Step`."""
-        return "bf16"
-
-    @property
     def number_format(self) -> NumberFormat:
         """The format that the model is executed in."""
         return NumberFormat.BF16
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Choose the number format; the runtime converts the weights."""
-        return _with_format(model, self.number_format), {}
+        return _set_format(model, self.number_format), {}
 
 
-def _with_format(model: CompressedModel, number_format: NumberFormat) -> CompressedModel:
+def _set_format(model: CompressedModel, number_format: NumberFormat) -> CompressedModel:
     if model.number_format != "fp32":
         raise UserError(f"the model is {model.number_format} already; a recipe quantizes once, and last")
     return dataclasses.replace(

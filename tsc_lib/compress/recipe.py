@@ -14,9 +14,9 @@ from typing import Any, Self
 import torch
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import STEPS, Family, NoEffect, Step, signature
+from tsc_lib.compress.step import STEPS, Family, NoEffect, Step, write_signature
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel, Evidence, size_of
+from tsc_lib.models.compressed import CompressedModel, Evidence, measure_size
 from tsc_lib.models.number_format import NumberFormat
 
 
@@ -157,7 +157,7 @@ def apply(model: CompressedModel, recipe: Recipe | str, context: TrainingContext
         changed, details = step.apply(model, context)
         if _is_same(model, changed):
             raise NoEffect(f"{step} changed nothing")
-        before, after = (dataclasses.asdict(size_of(each)) for each in (model, changed))
+        before, after = (dataclasses.asdict(measure_size(each)) for each in (model, changed))
         sizes = {f"{k}_before": before[k] for k in before} | {f"{k}_after": after[k] for k in after}
         changed.evidence = [*model.evidence, Evidence(step=str(step), details=dict(details), **sizes)]
         model = changed
@@ -186,7 +186,7 @@ def _parse_step(part: str, recipe: str) -> Step:
     for position, argument in enumerate(a.strip() for a in given.split(",") if given.strip()):
         key, _, value = (word.strip() for word in argument.rpartition("="))
         if key and key not in [f.name for f in fields]:
-            raise UserError(f"recipe {recipe!r}: {name} has no parameter {key!r}; it is {signature(STEPS[name])}")
+            raise UserError(f"recipe {recipe!r}: {name} has no parameter {key!r}; it is {write_signature(STEPS[name])}")
         if not key and position >= len(fields):
             raise UserError(f"recipe {recipe!r}: {name} takes at most {len(fields)} parameters")
         field = next(f for f in fields if f.name == key) if key else fields[position]

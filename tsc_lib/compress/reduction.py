@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Family, NoEffect, Step, brackets, percent
+from tsc_lib.compress.step import Details, Family, NoEffect, Step
 from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
@@ -31,6 +31,10 @@ class Reduction(Step):
         The layer, counted from 1.
     """
 
+    family: ClassVar[Family] = Family.FEWER
+    title: ClassVar[str] = "{name} tokens to {keep}"
+    titled: ClassVar[int] = 2
+
     keep: float
     layer: int = 2
 
@@ -40,14 +44,9 @@ class Reduction(Step):
             raise UserError(f"layers are counted from 1, so there is no layer {self.layer}")
 
     @property
-    def family(self) -> Family:
-        """See `Step`."""
-        return Family.FEWER
-
-    @property
     def label(self) -> str:
         """See `Step`."""
-        return f"{self.name} tokens to {percent(self.keep)}" + (f" (layer {self.layer})" if brackets(self, 1) else "")
+        return super().label + (f" (layer {self.layer})" if self.layer != Reduction.layer else "")
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Reduce tokens; the details count those of a series of the reference length, before and after every layer."""

@@ -62,6 +62,10 @@ class Step:
         What it does, in a few words that follow "it": "removes attention heads and feed-forward neurons".
     examples : dict of str to str
         Recipes of one step, and what each does, for help texts.
+    title : str
+        The beginning of `label`, with parameters in braces; by default the name.
+    titled : int
+        How many parameters, from the first, the title stands for; the others follow it in brackets.
     trains : bool
         Whether the step trains the network further.
     """
@@ -69,6 +73,8 @@ class Step:
     name: ClassVar[str]
     summary: ClassVar[str]
     examples: ClassVar[Mapping[str, str]] = {}
+    title: ClassVar[str] = "{name}"
+    titled: ClassVar[int] = 0
     trains: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -84,7 +90,10 @@ class Step:
     @property
     def label(self) -> str:
         """A short name for figures, e.g. "remove L1 50 %"."""
-        return " ".join([self.name, *brackets(self)])
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
+        values = {field.name: write_value(getattr(self, field.name)) for field in fields}
+        rest = write_arguments(self)[self.titled :]
+        return self.title.format(name=self.name, **values) + (f" ({', '.join(rest)})" if rest else "")
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """The step's result, a new model, and what evidence is to tell of it; both arguments are left alone.
@@ -100,11 +109,11 @@ class Step:
 
     def __str__(self) -> str:
         """The step as recipes write it: parameters at the end that have their default are left out."""
-        values = arguments(self)
+        values = write_arguments(self)
         return f"{self.name}({', '.join(values)})" if values else self.name
 
 
-def arguments(step: Step) -> list[str]:
+def write_arguments(step: Step) -> list[str]:
     """The parameters of a step as recipes write them, without those at the end that have their default."""
     fields = dataclasses.fields(step)  # type: ignore[arg-type]  # subclasses are dataclasses
     values = [getattr(step, field.name) for field in fields]
@@ -113,24 +122,20 @@ def arguments(step: Step) -> list[str]:
     return [str(value) for value in values]
 
 
-def brackets(step: Step, skip: int = 0) -> list[str]:
-    """The parameters of a step after the first few, in brackets, for labels; empty if all have their default."""
-    rest = arguments(step)[skip:]
-    return [f"({', '.join(rest)})"] if rest else []
-
-
-def percent(share: float) -> str:
-    """A share in per cent, as labels write it.
+def write_value(value: float | str) -> str:
+    """A parameter as labels write it: shares in per cent, names of criteria as the literature has them.
 
     Examples
     --------
-    >>> percent(0.5)
-    '50 %'
+    >>> write_value(0.5), write_value("l1"), write_value(16)
+    ('50 %', 'L1', '16')
     """
-    return f"{share:.0%}".replace("%", " %")
+    if isinstance(value, float):
+        return f"{value:.0%}".replace("%", " %")
+    return {"l1": "L1", "l2": "L2", "taylor": "Taylor"}.get(str(value), str(value))
 
 
-def signature(step: type[Step]) -> str:
+def write_signature(step: type[Step]) -> str:
     """A method with all its parameters and their defaults, e.g. ``finetune(epochs, learning_rate=0.0005)``."""
     fields = dataclasses.fields(step)  # type: ignore[arg-type]  # subclasses are dataclasses
     given = [f.name if f.default is dataclasses.MISSING else f"{f.name}={_short(f.default)}" for f in fields]

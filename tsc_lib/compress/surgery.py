@@ -1,16 +1,16 @@
-"""Rebuilding a network with less structure, the weights of the rest unchanged, and reading what was kept."""
+"""Rebuilding a network with less structure, the weights of the rest unchanged."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import Evidence
+from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
 
 
@@ -96,9 +96,21 @@ def rebuild(config: TransformerConfig, state: dict[str, Tensor]) -> Transformer:
     return network.eval()
 
 
-def zero_rows(module: nn.Linear) -> Tensor:
+def find_zero_rows(module: nn.Linear) -> Tensor:
     """Which outputs (rows of the weight) of a linear layer are zero throughout."""
     return (module.weight == 0).all(dim=1)
+
+
+def check_fp32(model: CompressedModel, step: str) -> None:
+    """Refuse to change weights that are not executed as they are.
+
+    Raises
+    ------
+    UserError
+        If the model's number format is another.
+    """
+    if model.number_format is not NumberFormat.FP32:
+        raise UserError(f"{step} works on fp32 weights, but the model is {model.number_format}; put it before int8")
 
 
 def check_whole(network: Transformer, step: str) -> None:
@@ -121,41 +133,5 @@ def check_series(config: TransformerConfig, context: TrainingContext) -> None:
     UserError
         If one has too many patches.
     """
-    lengths = [length for split in (context.train, context.valid) for length in split.lengths]
-    for length in (min(lengths), max(lengths)):
-        check_length(config, int(length), "a training series")
-
-
-def survivors(evidence: Sequence[Evidence], layers: int, heads: int, neurons: int) -> dict[str, list[list[int]]]:
-    """Which heads and neurons of a model's first shape are left after all steps of a recipe.
-
-    Parameters
-    ----------
-    evidence : sequence of Evidence
-        What every step changed.
-    layers, heads, neurons : int
-        Layers of the uncompressed model, and heads and neurons in each.
-
-    Returns
-    -------
-    dict
-        For "heads" and "neurons" the indices kept in each of the first layers, none for a layer that is gone; empty if
-        no step removed any, or a new network has taken the model's place.
-    """
-    left = list(range(layers))
-    kept = {part: [list(range(n))] * layers for part, n in (("heads", heads), ("neurons", neurons))}
-    removed = False
-    for step in evidence:
-        name, details = step.step.split("(")[0], step.details
-        if name == "student":
-            return {}
-        if name == "layers":
-            left = [left[i] for i in details["layers"]]
-        elif name in ("prune", "gradual"):
-            for part, before in kept.items():
-                for layer, indices in zip(left, details[part], strict=True):
-                    before[layer] = [before[layer][i] for i in indices]
-        removed = removed or name in ("layers", "prune", "gradual")
-    if not removed:
-        return {}
-    return {part: [own if i in left else [] for i, own in enumerate(each)] for part, each in kept.items()}
+    for length in {int(length) for split in (context.train, context.valid) for length in split.lengths}:
+        check_length(config, length, "a training series")

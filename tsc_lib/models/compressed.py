@@ -107,10 +107,10 @@ def count_macs(network: Transformer, length: int) -> int:
     Counted on the operators that run, by `torch.utils.flop_counter`, and therefore blind to zeros. With early exits
     they are those of a series that leaves at none.
     """
-    return macs_by_exit(network, length)[-1]
+    return count_macs_by_exit(network, length)[-1]
 
 
-def macs_by_exit(network: Transformer, length: int) -> list[int]:
+def count_macs_by_exit(network: Transformer, length: int) -> list[int]:
     """The same for series that leave at each early exit, and last for those that do not."""
     state: tuple[torch.Tensor, ...] = (torch.zeros(1, network.config.channels, length),)
     found = []
@@ -143,7 +143,7 @@ class ModelSize:
     bytes: int
 
 
-def size_of(model: CompressedModel) -> ModelSize:
+def measure_size(model: CompressedModel) -> ModelSize:
     """Measure a model's network."""
     parameters = list(model.network.parameters())
     return ModelSize(

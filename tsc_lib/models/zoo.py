@@ -13,7 +13,7 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
 """Sizes as published for T1 and T2 (arXiv:2502.16627)."""
 
 
-def config_of(name: str, channels: int, classes: int) -> TransformerConfig:
+def configure(name: str, channels: int, classes: int) -> TransformerConfig:
     """Configuration of a named architecture for a data set's width and number of classes.
 
     Raises
@@ -25,10 +25,10 @@ def config_of(name: str, channels: int, classes: int) -> TransformerConfig:
         size = ARCHITECTURES[name]
     except KeyError:
         raise UserError(f"unknown model {name!r}; the models are {', '.join(ARCHITECTURES)}") from None
-    return config_from(size, channels, classes)
+    return configure_sizes(size, channels, classes)
 
 
-def config_from(size: dict[str, int], channels: int, classes: int) -> TransformerConfig:
+def configure_sizes(size: dict[str, int], channels: int, classes: int) -> TransformerConfig:
     """Configuration of an architecture like the study's, from sizes like those in `ARCHITECTURES`."""
     return TransformerConfig(
         channels=channels,
@@ -46,4 +46,4 @@ def config_from(size: dict[str, int], channels: int, classes: int) -> Transforme
 
 def build(name: str, channels: int, classes: int) -> Transformer:
     """A freshly initialised model, e.g. ``build("T1", channels=4, classes=9)`` with 180,041 parameters."""
-    return Transformer(config_of(name, channels, classes))
+    return Transformer(configure(name, channels, classes))

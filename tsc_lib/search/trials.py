@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import optuna
@@ -22,7 +21,7 @@ from tsc_lib import data, runtimes, training
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.store import StageFailed
-from tsc_lib.models.compressed import CompressedModel, size_of
+from tsc_lib.models.compressed import CompressedModel, measure_size
 from tsc_lib.search.quick_benchmark import QuickBenchmark
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.selection import paired_drop
@@ -145,7 +144,7 @@ class Search:
         torch.set_num_threads(1)
         run, note = self.runs[0], trial.set_user_attr
         _, shape = stages.compress_model(run, proposal.structure)
-        macs = size_of(shape).macs / size_of(self._baseline).macs
+        macs = measure_size(shape).macs / measure_size(self._baseline).macs
         note("macs", macs)
         safe = self._find_safe(trial.study)
         if safe and self.spec.objective != "size" and macs > HOPELESS_MACS * safe.macs:
@@ -158,7 +157,9 @@ class Search:
         before = self.reference_correct(run)
         watch = self._watch(trial, cost, before.mean(), proposal.epochs, deadline)
         _, model = stages.compress_model(run, proposal.recipe, watch=watch)
-        logits = training.classify(training.evaluator(model.network), self.dataset.valid, self.dataset.equal_length)
+        logits = training.classify(
+            training.make_predictor(model.network), self.dataset.valid, self.dataset.equal_length
+        )
         after = logits.argmax(axis=1) == self.dataset.valid.y
         drop, error = paired_drop([before], [after])
         for name, value in (("valid_accuracy", float(after.mean())), ("drop", drop), ("error", error)):
@@ -171,7 +172,7 @@ class Search:
     def _watch(
         self, trial: optuna.Trial, cost: float, reference: float, epochs: int, deadline: float
     ) -> training.Watch:
-        def watch(history: list[dict[str, Any]]) -> None:
+        def watch(history: list[training.Epoch]) -> None:
             best, done = max(entry["valid_accuracy"] for entry in history), len(history)
             # Small shapes learn more slowly: what is missing counts by the share of the training that is done.
             trial.report(self._score(cost, 100 * (reference - best), done / epochs), done)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tsc_lib.compress import Variant
-from tsc_lib.models.compressed import CompressedModel, Evidence, ModelSize, macs_by_exit
+from tsc_lib.models.compressed import CompressedModel, Evidence, ModelSize, count_macs_by_exit
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.conversion import Conversion
 
@@ -40,7 +40,7 @@ class Exits:
     @classmethod
     def count(cls, model: CompressedModel, left: np.ndarray) -> Self:
         """From how many series left at each exit, and last how many did not: int (exits + 1,)."""
-        config, macs = model.network.config, macs_by_exit(model.network, model.reference_length)
+        config, macs = model.network.config, count_macs_by_exit(model.network, model.reference_length)
         shares = left / left.sum()
         return cls(
             layers=list(config.stage_ends),

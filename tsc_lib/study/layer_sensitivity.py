@@ -13,7 +13,7 @@ import pandas as pd
 from tsc_lib import data
 from tsc_lib.benchmark.host import machine
 from tsc_lib.compress import BASELINE, Variant
-from tsc_lib.compress.sensitivity import sensitivity
+from tsc_lib.compress.sensitivity import measure_sensitivity
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.models.number_format import NumberFormat
@@ -76,7 +76,7 @@ def sensitivity_of(run: TrainingRun) -> list[dict[str, Any]]:
 
     def work(folder: Path) -> dict[str, Any]:
         _, model = stages.compress_model(run, BASELINE)
-        return {"layers": sensitivity(model, stages.context_of(run, data.load(run.data)), CALIBRATION)}
+        return {"layers": measure_sensitivity(model, stages.context_of(run, data.load(run.data)), CALIBRATION)}
 
     job = SensitivityJob(run, CALIBRATION)
     return run_or_load("sensitivity", version("sensitivity"), run.label, job, work)[1]["layers"]

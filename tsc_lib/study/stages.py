@@ -33,7 +33,7 @@ from tsc_lib.data import DataSpec
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models import zoo
-from tsc_lib.models.compressed import CompressedModel, load_model, save_model, size_of
+from tsc_lib.models.compressed import CompressedModel, load_model, measure_size, save_model
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes import graph as lean
@@ -114,7 +114,7 @@ def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, lis
         dataset = data.load(run.data)
         checkpoint = folder / "checkpoint.safetensors"
         model, history = training.train(
-            zoo.config_of(run.model, dataset.channels, len(dataset.classes)),
+            zoo.configure(run.model, dataset.channels, len(dataset.classes)),
             dataset,
             run.train,
             run.seed,
@@ -184,7 +184,7 @@ def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = Non
         logits = training.classify(predictor, dataset.test, dataset.equal_length)
         if not np.isfinite(logits).all():
             raise RuntimeError("the logits of the test set are not finite")
-        size, exits = size_of(model), None
+        size, exits = measure_size(model), None
         if isinstance(predictor, CascadePredictor):
             exits = Exits.count(model, predictor.left)
             size = dataclasses.replace(size, macs=round(exits.macs_mean))

@@ -17,7 +17,7 @@ from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Role, Session
 from tsc_lib.benchmark.host import Host, machine
 from tsc_lib.compress import REFERENCE, Recipe, Variant
-from tsc_lib.compress.surgery import survivors
+from tsc_lib.compress.survivors import find_survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import crossed_mean_interval
@@ -304,7 +304,7 @@ class Study:
         for run, variant, found in self._evaluations():
             size = ARCHITECTURES[run.model]
             counts = {"heads": size["heads"], "neurons": size["d_ff"]}
-            for part, layers in survivors(found.evidence, size["layers"], **counts).items():
+            for part, layers in find_survivors(found.evidence, size["layers"], **counts).items():
                 for layer, kept in enumerate(layers):
                     where = {**run.names, **variant.names, "layer": layer + 1, "part": part}
                     rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(counts[part])]

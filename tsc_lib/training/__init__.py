@@ -1,5 +1,27 @@
 """Training of a network: deterministic, resumable, the best epoch chosen by validation."""
 
-from tsc_lib.training.loop import Loss, TrainSpec, Watch, best_epoch, check_lengths, classify, evaluator, fit, train
+from tsc_lib.training.loop import (
+    Epoch,
+    Loss,
+    TrainSpec,
+    Watch,
+    check_lengths,
+    classify,
+    find_best_epoch,
+    fit,
+    make_predictor,
+    train,
+)
 
-__all__ = ["Loss", "TrainSpec", "Watch", "best_epoch", "check_lengths", "classify", "evaluator", "fit", "train"]
+__all__ = [
+    "Epoch",
+    "Loss",
+    "TrainSpec",
+    "Watch",
+    "check_lengths",
+    "classify",
+    "find_best_epoch",
+    "fit",
+    "make_predictor",
+    "train",
+]

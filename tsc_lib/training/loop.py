@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -25,8 +25,21 @@ from tsc_lib.data import Dataset, Split, batches
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
 
+
+class Epoch(TypedDict):
+    """What is known of an epoch of a training: losses and accuracy of its end, and how long it took."""
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    valid_accuracy: float
+    seconds: float
+    cpu_seconds: float
+    best: NotRequired[bool]
+
+
 Progress = Callable[[str], None]
-Watch = Callable[[list[dict[str, Any]]], None]
+Watch = Callable[[list[Epoch]], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -69,7 +82,7 @@ def classify(
     return np.stack([logits[i] for i in range(len(split))])
 
 
-def evaluator(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+def make_predictor(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
     """What `classify` takes, from a network that may still be in training: without dropout and gradients."""
     model.eval()
 
@@ -88,7 +101,7 @@ def train(
     *,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[CompressedModel, list[dict[str, Any]]]:
+) -> tuple[CompressedModel, list[Epoch]]:
     """Train a new network on a data set.
 
     Parameters
@@ -104,7 +117,7 @@ def train(
     -------
     model : CompressedModel
         As it was in the best epoch.
-    history : list of dict
+    history : list of Epoch
         What `fit` returns.
 
     Raises
@@ -153,7 +166,7 @@ def fit(
     loss: Loss | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Epoch]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
 
     The same seed gives the same weights, bit for bit, on one thread; also when the training was killed and went on
@@ -186,8 +199,8 @@ def fit(
 
     Returns
     -------
-    list of dict
-        One entry per epoch: epoch, train_loss, valid_loss, valid_accuracy, seconds, cpu_seconds, best.
+    list of Epoch
+        One entry per epoch, with `best` among them.
 
     Raises
     ------
@@ -195,7 +208,7 @@ def fit(
         If the loss is no longer finite.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, fused=True)
-    history: list[dict[str, Any]] = []
+    history: list[Epoch] = []
     best = copy.deepcopy(model.state_dict())
     if checkpoint is not None and checkpoint.exists():
         history, best = _resume(checkpoint, model, optimizer)
@@ -204,9 +217,9 @@ def fit(
         torch.manual_seed(seed * 100_003 + epoch)
         rng = np.random.default_rng([seed, epoch])
         train_loss = _train_epoch(model, optimizer, train, spec, epoch, rng, equal_length, after_step, loss)
-        logits = torch.from_numpy(classify(evaluator(model), valid, equal_length))
+        logits = torch.from_numpy(classify(make_predictor(model), valid, equal_length))
         target = torch.from_numpy(valid.y)
-        entry = {
+        entry: Epoch = {
             "epoch": epoch + 1,
             "train_loss": train_loss,
             "valid_loss": F.cross_entropy(logits, target).item(),
@@ -217,7 +230,7 @@ def fit(
         if not np.isfinite([entry["train_loss"], entry["valid_loss"]]).all():
             raise RuntimeError(f"the loss is not finite in epoch {epoch + 1}")
         history.append(entry)
-        if best_epoch(history) == epoch + 1:
+        if find_best_epoch(history) == epoch + 1:
             best = copy.deepcopy(model.state_dict())
         if checkpoint is not None:
             _save(checkpoint, model, optimizer, best, history)
@@ -227,11 +240,11 @@ def fit(
             watch(history)
     model.load_state_dict(best)
     model.eval()
-    chosen = best_epoch(history)
+    chosen = find_best_epoch(history)
     return [{**entry, "best": entry["epoch"] == chosen} for entry in history]
 
 
-def best_epoch(history: list[dict[str, Any]]) -> int:
+def find_best_epoch(history: list[Epoch]) -> int:
     """Epoch, from 1, of the highest validation accuracy; the lowest validation loss breaks ties."""
     return max(history, key=lambda e: (e["valid_accuracy"], -e["valid_loss"]))["epoch"]
 
@@ -273,7 +286,7 @@ def _save(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
-    history: list[dict[str, Any]],
+    history: list[Epoch],
 ) -> None:
     state = {f"model.{k}": v for k, v in model.state_dict().items()}
     state |= {f"best.{k}": v for k, v in best.items()}
@@ -282,9 +295,7 @@ def _save(
     write_bytes(path, save(state, metadata={"history": json.dumps(history)}))
 
 
-def _resume(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[Epoch], dict[str, Tensor]]:
     with safe_open(path, framework="pt") as file:
         history = json.loads(file.metadata()["history"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
