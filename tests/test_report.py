@@ -13,7 +13,7 @@ from tsc_lib.analysis.summary import summarise
 from tsc_lib.core.errors import UserError
 from tsc_lib.energy import SourceMismatchError
 from tsc_lib.report import build as report
-from tsc_lib.report import publish
+from tsc_lib.report import publish, readme
 from tsc_lib.study import Study
 
 PARAMETERS = 'profile: str = "smoke"  # which profile'
@@ -243,3 +243,16 @@ def test_a_profile_is_published_whole_and_others_within_it_stay(tmp_path, monkey
     for folder in (published, published / "quick"):
         assert [path.name for path in (folder / "figures").iterdir()] == ["figure.png"]
         assert (folder / "notebooks" / "01_data_loading.ipynb").is_file()
+
+
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_pages_say_what_the_published_tables_say(page):
+    text = (readme.ROOT / page).read_text()
+    assert readme.render(text, readme.Published()) == text, "python -m tsc_lib.report.readme --write"
+
+
+def test_a_block_of_a_page_needs_a_known_name_and_an_end():
+    with pytest.raises(UserError, match="unknown block 'nothing'; the blocks are provenance"):
+        readme.render("<!-- table: nothing -->\n<!-- end -->", readme.Published())
+    with pytest.raises(UserError, match="block 'steps' has no <!-- end -->"):
+        readme.render("<!-- table: steps -->\n<!-- table: models -->\n<!-- end -->", readme.Published())
