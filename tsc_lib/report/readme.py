@@ -89,8 +89,8 @@ def provenance(published: Published) -> str:
     return _prose(
         "*The numbers below are rendered from [outputs/published](outputs/published/README.md), which was made with an "
         "earlier version of the code on an Intel processor, where inductor's int8 had coarser exponentials and "
-        "products of its own, which are gone: so its inductor int8 rows do not describe today's code, and today's like-for-like "
-        "ratios are in [docs/runtimes.md](docs/runtimes.md).*"
+        "products of its own, which are gone: so its inductor int8 rows do not describe today's code, and today's "
+        "like-for-like ratios are in [docs/runtimes.md](docs/runtimes.md).*"
     )
 
 
@@ -160,8 +160,8 @@ def seeds(published: Published) -> str:
         f"Over [{results.seed.nunique()} seeds](outputs/published/seeds/results.csv) its accuracy is "
         f"{format_number(abs(lost))} points {'better' if lost < 0 else 'worse'} than the model's on average over data "
         f"sets and models. Points lost (negative: gained) with 95 % intervals over the seeds: {cases}. "
-        "What another test set would add to the doubt is in [notebook 06](outputs/published/notebooks/06_combining_strategies.ipynb). The teacher is worth "
-        f"{_signed(format_number(average(gain, 'gain')))} points on average for {names}, within the doubt of "
+        "What another test set would add to the doubt is in [notebook 06](outputs/published/notebooks/06_combining_strategies.ipynb). "
+        f"The teacher is worth {_signed(format_number(average(gain, 'gain')))} points on average for {names}, within the doubt of "
         f"{published.results.seed.nunique()} seeds."
     )
 
@@ -176,8 +176,8 @@ def claims(published: Published) -> str:
     untested = int((published.claims.verdict == UNTESTED).sum())
     notes = (
         f"Of {len(CLAIMS)} claims, {untested} are on joules: they need a counter and *cannot be tested* on this "
-        "machine. A claim on a cost is judged in every runtime by itself; that CPU time is saved, or a value that was published "
-        "for other data, is the *same direction* at most. The rules are written down in "
+        "machine. A claim on a cost is judged in every runtime by itself; that CPU time is saved, or a value that was "
+        "published for other data, is the *same direction* at most. The rules are written down in "
         "[claims.py](tsc_lib/analysis/claims.py), and [claims.csv](outputs/published/claims.csv) has the reason for "
         "each verdict, by the rules of its day: it averages what static int8 saves over two runtimes."
     )
