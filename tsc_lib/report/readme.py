@@ -160,8 +160,9 @@ def seeds(published: Published) -> str:
         f"Over [{results.seed.nunique()} seeds](outputs/published/seeds/results.csv) its accuracy is "
         f"{format_number(abs(lost))} points {'better' if lost < 0 else 'worse'} than the model's on average over data "
         f"sets and models. Points lost (negative: gained) with 95 % intervals over the seeds: {cases}. "
-        "What another test set would add to the doubt is in [notebook 06](outputs/published/notebooks/06_combining_strategies.ipynb). "
-        f"The teacher is worth {_signed(format_number(average(gain, 'gain')))} points on average for {names}, within the doubt of "
+        "What another test set would add to the doubt is in "
+        "[notebook 06](outputs/published/notebooks/06_combining_strategies.ipynb). The teacher is worth "
+        f"{_signed(format_number(average(gain, 'gain')))} points on average for {names}, within the doubt of "
         f"{published.results.seed.nunique()} seeds."
     )
 
