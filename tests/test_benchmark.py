@@ -242,7 +242,7 @@ def test_a_failing_reference_fails_the_session(inputs, fail):
         run_session(candidate("bad", fail=fail), [], inputs, TINY)
 
 
-def test_a_candidate_that_crashes_is_left_out_and_the_others_are_measured(inputs, capfd):
+def test_a_candidate_that_crashes_is_left_out_and_the_others_are_measured(inputs, caplog):
     candidates = [
         candidate("at load", fail="SIGSEGV"),
         candidate("double", seconds=0.002),
@@ -267,7 +267,7 @@ def test_a_candidate_that_crashes_is_left_out_and_the_others_are_measured(inputs
         assert status["broken"] == "failed: ValueError: no luck"
         double = rows[3]
         assert double.cpu_ratio == pytest.approx(2, rel=0.1) and len(double.block_ratios) == 5
-    assert capfd.readouterr().err.count("the session starts again without it") == 4
+    assert caplog.text.count("the session starts again without it") == 4
 
 
 @pytest.mark.parametrize("after", [0, 1, 40])
@@ -301,7 +301,7 @@ def test_a_child_that_fails_by_itself_says_why(tmp_path):
 def test_half_an_answer_is_the_end_of_a_child():
     begun = {"event": "progress", "stage": "batch 1", "done": 0, "total": 5, "name": "", "doing": "measuring"}
     answers = io.StringIO(json.dumps(begun) + '\n{"event": "result", "result": {"hos')
-    assert follow(answers, False) == (None, "measuring", "")
+    assert follow(answers) == (None, "measuring", "")
 
 
 def test_killing_the_child_from_outside(inputs, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors import safe_open
 from test_runtimes import without_the_study
 
 from tsc_lib import cli
@@ -173,10 +175,15 @@ def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(tmp_path: Pat
     profile = tmp_path / "longer.yaml"
     profile.write_text((PROFILES / "smoke.yaml").read_text().replace("epochs: 2,", "epochs: 100,"))
     kill_when(start(tmp_path, profile), tmp_path, "store/train/*.partial/checkpoint.safetensors")
+    [checkpoint] = tmp_path.glob("store/train/*.partial/checkpoint.safetensors")
+    with safe_open(checkpoint, framework="np") as file:
+        begun = json.loads(file.metadata()["history"])
     output = kill_when(start(tmp_path, profile), tmp_path, "store/benchmark/*.partial/inputs.npz")
-    assert "epoch 1/100" not in output and "epoch 100/100" in output
+    assert "epoch 100 of 100" in output
     trained = {p: p.stat().st_mtime_ns for p in tmp_path.glob("store/train/*/record.json")}
-    assert len(trained) == 1  # a seed is measured before the next one begins
+    [record] = trained  # a seed is measured before the next one begins
+    for epoch, before in zip(json.loads(record.read_text())["history"], begun, strict=False):
+        assert epoch["seconds"] == before["seconds"]  # it was not trained again
 
     final = start(tmp_path, profile)
     output = final.communicate()[0]

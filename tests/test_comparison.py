@@ -31,7 +31,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> RuntimeComparison:
     patch = pytest.MonkeyPatch()
     patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
     grid = RuntimeGrid(variants=VARIANTS, batch_sizes=(1, 16), threads=(1,), blocks=5, max_seconds=2.0)
-    yield RuntimeComparison(Study(replace(load_profile("smoke"), seeds=(0,), runtimes=grid), quiet=True))
+    yield RuntimeComparison(Study(replace(load_profile("smoke"), seeds=(0,), runtimes=grid)))
     patch.undo()
 
 
@@ -95,7 +95,7 @@ def test_the_time_of_operators_and_their_arithmetic(comparison: RuntimeCompariso
 
 def test_no_operators_without_the_runtime_that_tells(comparison: RuntimeComparison) -> None:
     grid = replace(comparison.grid, variants={"baseline": ("eager",)})
-    silent = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=grid), quiet=True))
+    silent = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=grid)))
     operators = operator_table(silent)
     assert operators.empty and list(operators.columns) == COLUMNS_OF_OPERATORS
     figures.operator_shares(operators).canvas.draw()
@@ -127,9 +127,9 @@ def test_figures_and_findings(comparison: RuntimeComparison, table: pd.DataFrame
 
 
 def test_a_profile_may_compare_nothing(comparison: RuntimeComparison) -> None:
-    nothing = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=RuntimeGrid()), quiet=True))
+    nothing = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=RuntimeGrid())))
     elsewhere = RuntimeGrid(variants=VARIANTS, datasets=("ACSF1",))
-    assert RuntimeComparison(Study(replace(comparison.study.profile, runtimes=elsewhere), quiet=True)).runs == []
+    assert RuntimeComparison(Study(replace(comparison.study.profile, runtimes=elsewhere))).runs == []
     assert nothing.runs == [] and nothing.table().empty and nothing.latencies().empty
 
 

@@ -251,7 +251,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     train = dataclasses.replace(profile.train, epochs=8, batch_size=16)
     variants = {RECIPE: ("eager", "onnxruntime"), "merge(0.5) > finetune(1)": ("eager",)}
     profile = dataclasses.replace(profile, seeds=(0,), models=("T1",), train=train, variants=variants)
-    yield Study(profile, quiet=True)
+    yield Study(profile)
     patch.undo()
 
 

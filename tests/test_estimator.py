@@ -159,7 +159,7 @@ def test_what_cannot_be_classified_is_told(fitted: TransformerClassifier, tmp_pa
 def test_variants_are_compared_on_a_test_set(fitted: TransformerClassifier) -> None:
     settings = BenchmarkSettings(batch_sizes=(1, 32), series=32, blocks=5, min_window_s=0.005, warmup_s=0.01)
     x, y = load_classification("ItalyPowerDemand", split="test")
-    table = tsc_lib.compare([fitted, fitted.compress("prune(l1, 0.5)")], x, y, settings, progress=False)
+    table = tsc_lib.compare([fitted, fitted.compress("prune(l1, 0.5)")], x, y, settings)
     assert table.name.tolist() == ["baseline in eager"] * 2 + ["prune(l1, 0.5) in eager"] * 2
     assert table.batch_size.tolist() == [1, 32] * 2 and set(table.status) == {"ok"}
     assert table.accuracy[0] == (fitted.predict(x) == y).mean()

@@ -44,7 +44,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     patch.setattr(convert, "convert", broken)
     variants = {RECIPE: ("onnxruntime",), BROKEN[0]: BROKEN[1:]}
     choices = (DataChoice("ItalyPowerDemand", "series"),)
-    yield Study(dataclasses.replace(load_profile("smoke"), datasets=choices, seeds=(0,), variants=variants), quiet=True)
+    yield Study(dataclasses.replace(load_profile("smoke"), datasets=choices, seeds=(0,), variants=variants))
     patch.undo()
 
 
@@ -69,7 +69,7 @@ def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: P
 
 @needs_compiler
 def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path: Path) -> None:
-    compiled = Study(dataclasses.replace(study.profile, variants={RECIPE: ("inductor",)}), quiet=True)
+    compiled = Study(dataclasses.replace(study.profile, variants={RECIPE: ("inductor",)}))
     [run] = compiled.runs
     export(compiled, run, RECIPE, "inductor", tmp_path / "model")
     assert "program.pt2" in files_in(tmp_path / "model")

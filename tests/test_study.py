@@ -36,7 +36,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
     patch.setattr(convert, "convert", broken)
     profile = replace(load_profile("smoke"), seeds=(0,))
-    yield Study(profile, quiet=True)
+    yield Study(profile)
     patch.undo()
 
 
@@ -112,7 +112,7 @@ def test_poisoned_test_labels_change_nothing_but_the_score(
 
 def test_only_what_is_wanted_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "OUTPUTS", tmp_path)
-    study = Study(replace(load_profile("smoke"), seeds=(0,)), quiet=True)
+    study = Study(replace(load_profile("smoke"), seeds=(0,)))
     table = study.results([REFERENCE])
     assert set(zip(table.recipe, table.runtime, table.status, strict=True)) == {("baseline", "eager", "ok")}
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["benchmark", "deploy", "train"]
@@ -149,8 +149,8 @@ def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monke
 
 def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
     [run] = study.runs
-    faster = Study(replace(study.profile, benchmark=replace(study.profile.benchmark, blocks=7)), quiet=True)
-    other = Study(replace(study.profile, variants={"baseline": ("eager",)}), quiet=True)
+    faster = Study(replace(study.profile, benchmark=replace(study.profile.benchmark, blocks=7)))
+    other = Study(replace(study.profile, variants={"baseline": ("eager",)}))
     for stage in ("prepare", "benchmark"):
         assert study.run_of(stage, study.job_name(stage, run)) == run
         assert other.job_name(stage, run) != study.job_name(stage, run)
@@ -162,13 +162,13 @@ def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "paper"])
 def test_every_profile_runs_its_ablation(name: str) -> None:
-    study = Study.open(name, quiet=True)
+    study = Study.open(name)
     assert study.ablated in study.variants and study.ablated.recipe != BASELINE
 
 
 def test_an_ablation_that_is_not_run_is_refused(study: Study) -> None:
     with pytest.raises(UserError, match="its ablation, baseline in openvino, is not among its variants"):
-        _ = Study(replace(study.profile, ablation=Ablation("baseline", "openvino")), quiet=True).ablated
+        _ = Study(replace(study.profile, ablation=Ablation("baseline", "openvino"))).ablated
 
 
 def test_notebook_parameters_narrow_the_study() -> None:
@@ -178,14 +178,14 @@ def test_notebook_parameters_narrow_the_study() -> None:
 
 
 def test_what_is_excluded_is_left_out() -> None:
-    study = Study.open("quick", quiet=True)
+    study = Study.open("quick")
     runs = {(run.data.name, run.model): run for run in study.runs}
     assert set(runs) == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
     assert study.variants_of(runs["ItalyPowerDemand", "T1"]) == study.variants
     compiled = [v for v in study.variants if v.runtime == "inductor"]
     for run in (runs["ItalyPowerDemand", "T2"], runs["ACSF1", "T1"]):
         assert [v for v in study.variants if v not in study.variants_of(run)] == compiled != []
-    asked_for = Study.open("quick", models=["T2"], quiet=True)
+    asked_for = Study.open("quick", models=["T2"])
     assert {(run.data.name, run.model) for run in asked_for.runs} == {("ACSF1", "T2"), ("ItalyPowerDemand", "T2")}
 
 
@@ -198,8 +198,8 @@ def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study
         (Exclusion(dataset="another", recipe="prune(l1, 0.5)"), study.variants),
         (Exclusion(runtime="eager"), [REFERENCE]),
     ]:
-        assert Study(replace(study.profile, exclude=(exclusion,)), quiet=True).variants_of(run) == left
-    assert not Study(replace(study.profile, exclude=(Exclusion(model=run.model),)), quiet=True).runs
+        assert Study(replace(study.profile, exclude=(exclusion,))).variants_of(run) == left
+    assert not Study(replace(study.profile, exclude=(Exclusion(model=run.model),))).runs
 
 
 @pytest.mark.parametrize(
@@ -217,13 +217,13 @@ def test_wrong_notebook_parameters_are_refused(parameters: dict, said: str) -> N
 
 
 def test_a_folder_may_be_given_as_data_set(tmp_path: Path) -> None:
-    study = Study.open("smoke", datasets=[str(tmp_path / "Nowhere")], quiet=True)
+    study = Study.open("smoke", datasets=[str(tmp_path / "Nowhere")])
     with pytest.raises(UserError, match="there is no folder"):
         study.runs  # noqa: B018 - a property that looks for the files
 
 
 def test_without_strategies_there_is_evidence_of_nothing(study: Study) -> None:
-    bare = Study(replace(study.profile, variants={"baseline": ("eager",)}), quiet=True)
+    bare = Study(replace(study.profile, variants={"baseline": ("eager",)}))
     evidence = bare.evidence()
     assert list(evidence.columns) == EVIDENCE and evidence.empty
     assert first_unit(evidence).empty

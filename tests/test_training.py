@@ -34,11 +34,11 @@ def small(seed: int = 0) -> Transformer:
 def train(dataset: Dataset, spec: TrainSpec = SPEC, checkpoint: Path | None = None, stop_after: int | None = None):
     model = small()
 
-    def stop(line: str) -> None:
-        if stop_after is not None and line.startswith(f"epoch {stop_after}/"):
+    def stop(history: list[dict]) -> None:
+        if len(history) == stop_after:
             raise KeyboardInterrupt
 
-    history = fit(model, dataset.train, dataset.valid, spec, 0, equal_length=True, checkpoint=checkpoint, progress=stop)
+    history = fit(model, dataset.train, dataset.valid, spec, 0, equal_length=True, checkpoint=checkpoint, watch=stop)
     return model, history
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import INSTALL, parser
-from tsc_lib.core.errors import UserError, exit_code, show_messages
+from tsc_lib.core.errors import UserError, exit_code
 from tsc_lib.core.files import shipped, write_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
     options = parser().parse_args(arguments)
-    show_messages()
     try:
         return exit_code(COMMANDS[options.command], options)
     except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works

@@ -22,8 +22,6 @@ def compare(
     X: Any,
     y: Any,
     settings: BenchmarkSettings | None = None,
-    *,
-    progress: bool | None = None,
 ) -> pd.DataFrame:
     """Test and measure fitted classifiers on the same series, in one benchmark session.
 
@@ -36,8 +34,6 @@ def compare(
         Test series and their labels, as `TransformerClassifier.predict` takes them.
     settings : BenchmarkSettings, optional
         Batch sizes, repeats and threads of the session.
-    progress : bool, optional
-        Whether to draw progress bars; by default on a terminal only.
 
     Returns
     -------
@@ -62,7 +58,7 @@ def compare(
     >>> X_test, y_test = load_classification("ItalyPowerDemand", split="test")
     >>> variants = [classifier, classifier.compress("prune(l1, 0.5)")]
     >>> quick = BenchmarkSettings(batch_sizes=(64,), blocks=5, min_window_s=0.005, warmup_s=0.01)
-    >>> table = compare(variants, X_test[:100], y_test[:100], quick, progress=False)
+    >>> table = compare(variants, X_test[:100], y_test[:100], quick)
     >>> table[["name", "batch_size", "status"]]
                            name  batch_size status
     0         baseline in eager          64     ok
@@ -90,7 +86,7 @@ def compare(
             folder = stack.enter_context(one.converted())
             options = {"folder": str(folder), "runtime": one.variant_.runtime, "threads": settings.threads}
             candidates.append(Candidate(name, "tsc_lib.runtimes:load", options))
-        session = run_session(candidates[0], candidates[1:], scratch / "inputs.npz", settings, progress=progress)
+        session = run_session(candidates[0], candidates[1:], scratch / "inputs.npz", settings)
     reference = predicted[candidates[0].name] == true
     rows: list[dict[str, Any]] = []
     for name, one in classifiers.items():

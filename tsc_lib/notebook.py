@@ -62,7 +62,7 @@ def open_study(
     for name, value in (("datasets", datasets), ("models", models), ("seeds", seeds)):
         if not isinstance(value, list | tuple):
             raise UserError(f"parameter {name!r} must be a list, not {value!r}")
-    study = NotebookStudy.open(profile, datasets=datasets, models=models, seeds=seeds, quiet=True)
+    study = NotebookStudy.open(profile, datasets=datasets, models=models, seeds=seeds)
     assert isinstance(study, NotebookStudy)
     STATUS.install()
     return study

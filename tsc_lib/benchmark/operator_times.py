@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import sys
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ EVENT = "_kernel_time"
 
 MOST_EVENTS = 1_000_000
 """Events that ONNX Runtime's profiler keeps; it leaves out later ones."""
+
+logger = logging.getLogger(__name__)
 
 
 def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[dict[str, Any]]:
@@ -58,7 +59,7 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
     """
     import onnx
 
-    with tempfile.TemporaryDirectory() as temporary, host_lock(partial(print, file=sys.stderr, flush=True)):
+    with tempfile.TemporaryDirectory() as temporary, host_lock(logger.warning):
         optimized = Path(temporary) / "optimized.onnx"
 
         def told(sweeps: int) -> list[dict[str, Any]]:

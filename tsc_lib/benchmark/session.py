@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -12,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from tqdm import tqdm
-
 from tsc_lib.benchmark.host import ALLOCATOR, Host, environment_of_child
 from tsc_lib.benchmark.measurement import Session, summarise
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
 from tsc_lib.core.cpus import usable_cpus
 from tsc_lib.core.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals by which somebody asks a process to stop; another one is a crash, or the system short of memory."""
@@ -51,8 +52,6 @@ def run_session(
     candidates: list[Candidate],
     inputs: Path,
     settings: BenchmarkSettings | None = None,
-    *,
-    progress: bool | None = None,
 ) -> Session:
     """Measure candidates side by side against a reference, in a process of their own.
 
@@ -68,8 +67,6 @@ def run_session(
     inputs : Path
         The sample that `save_inputs` wrote.
     settings : BenchmarkSettings, optional
-    progress : bool, optional
-        Whether to draw progress bars; by default on a terminal only.
 
     Returns
     -------
@@ -96,31 +93,31 @@ def run_session(
         "inputs": str(inputs.resolve()),
         "settings": settings.to_json(),
     }
-    raw = run_past_crashes(job, progress)
+    raw = run_past_crashes(job)
     for batch in raw["batches"]:
         batch["runners"].sort(key=lambda runner: names.index(runner["name"]))
     return Session(Host(**raw["host"]), settings, raw["energy"], reference.name, summarise(raw))
 
 
-def run_past_crashes(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
+def run_past_crashes(job: dict[str, Any]) -> dict[str, Any]:
     """The result of a child that did not crash, with the candidates that made earlier ones crash added as failed."""
     crashed: list[dict[str, Any]] = []
     while True:
         left = {c["name"]: c for c in job["candidates"] if c["name"] not in [runner["name"] for runner in crashed]}
         try:
-            raw = run_child({**job, "candidates": list(left.values())}, progress)
+            raw = run_child({**job, "candidates": list(left.values())})
         except Crash as crash:
             if crash.name not in left:  # the reference or its control
                 raise
             crashed.append({**NOTHING_MEASURED, "name": crash.name, "failure": crash.why})
-            print(f"{crash.why}; the session starts again without it", file=sys.stderr, flush=True)
+            logger.warning("%s; the session starts again without it", crash.why)
         else:
             for batch in raw["batches"]:
                 batch["runners"] += crashed
             return raw
 
 
-def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
+def run_child(job: dict[str, Any]) -> dict[str, Any]:
     """Start the child, give it the job and return its result."""
     environment = environment_of_child(job["settings"]["threads"])
     if job["settings"]["allocator"] == "kept":
@@ -135,7 +132,7 @@ def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
             # The pipe stays open: its closing, by us or by our death, is what ends the child.
             child.stdin.write(json.dumps(job) + "\n")
             child.stdin.flush()
-            result, doing, name = follow(child.stdout, progress)
+            result, doing, name = follow(child.stdout)
             if result is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(PATIENCE_S)
@@ -150,34 +147,24 @@ def run_child(job: dict[str, Any], progress: bool | None) -> dict[str, Any]:
     return result
 
 
-def follow(answers: IO[str], progress: bool | None) -> tuple[dict[str, Any] | None, str, str]:
-    """Show what the child tells until it ends; its result if it gave one, what it was last doing and with which one."""
+def follow(answers: IO[str]) -> tuple[dict[str, Any] | None, str, str]:
+    """Log what the child tells until it ends; its result if it gave one, what it was last doing and with which one."""
     result: dict[str, Any] | None = None
-    doing, name, stage, bar = "starting", "", "", None
-    try:
-        for line in answers:
-            if not line.endswith("\n"):  # it was killed in the middle of an answer
-                break
-            answer = json.loads(line)
-            if answer["event"] == "note":
-                print(answer["message"], file=sys.stderr, flush=True)
-            elif answer["event"] == "error":
-                raise UserError(answer["message"])
-            elif answer["event"] == "result":
-                result = answer["result"]
-            else:
-                if stage != answer["stage"]:
-                    if bar is not None:
-                        bar.close()
-                    stage = answer["stage"]
-                    bar = tqdm(total=answer["total"], desc=stage, disable=None if progress is None else not progress)
-                assert bar is not None
-                bar.set_postfix_str(answer["name"], refresh=False)
-                bar.update(answer["done"] - bar.n)
-                doing, name = answer["doing"], answer["name"]
-    finally:
-        if bar is not None:
-            bar.close()
+    doing, name = "starting", ""
+    for line in answers:
+        if not line.endswith("\n"):  # it was killed in the middle of an answer
+            break
+        answer = json.loads(line)
+        if answer["event"] == "note":
+            logger.warning(answer["message"])
+        elif answer["event"] == "error":
+            raise UserError(answer["message"])
+        elif answer["event"] == "result":
+            result = answer["result"]
+        else:
+            doing, name = answer["doing"], answer["name"]
+            said = f"{answer['stage']}, {answer['done']} of {answer['total']}: {doing}"
+            logger.info(said, extra={"steps": (answer["done"], answer["total"])})
     return result, doing, name
 
 

@@ -1,10 +1,15 @@
-"""What is meant for people, and how a command tells it: the one exception, and messages."""
+"""What is meant for people: the one exception, and the messages that a command shows."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+STEPS_S = 10.0
+"""Seconds between two messages about single steps."""
 
 
 class UserError(Exception):
@@ -20,20 +25,41 @@ def one_line(error: BaseException) -> str:
 
 
 def exit_code(command: Callable[..., object], *arguments: object) -> int:
-    """Do what a command does; 0, or 1 after one sentence on standard error that tells what is wrong."""
+    """Do what a command does and show its messages; 0, or 1 after one sentence on standard error of what is wrong."""
     try:
-        command(*arguments)
+        with show_messages():
+            command(*arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def show_messages() -> None:
-    """Write what the library logs to standard error, as plain lines."""
+@contextmanager
+def show_messages() -> Iterator[None]:
+    """Show what the package logs as plain lines on standard error.
+
+    A record may count, as pairs of done and total in `extra`: the ``steps`` of what is being done, of which few are
+    shown, or the ``runs`` that a table goes through, of which none is.
+    """
+    shown = 0.0
+
+    def matters(record: logging.LogRecord) -> bool:
+        nonlocal shown
+        done, total = getattr(record, "steps", (0, 0))
+        if hasattr(record, "runs") or (done < total and time.monotonic() - shown < STEPS_S):
+            return False
+        shown = time.monotonic()
+        return True
+
     logger, handler = logging.getLogger("tsc_lib"), logging.StreamHandler()
-    logger.handlers[:] = [handler]
+    handler.addFilter(matters)
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 class RuntimeUnavailable(RuntimeError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
 import re
-import sys
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +16,8 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import Spec
 from tsc_lib.series import tsfile
 from tsc_lib.series.values import GAPS, Series
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _download(name: str) -> Path:
             f"'{name}' is neither a folder nor a known UCR/UEA problem{guess}; give the name as the archive spells it"
         )
     home = next((root for root in _chosen() if os.access(root, os.W_OK)), _default())
-    print(f"Downloading {base} to {home} ...", file=sys.stderr)
+    logger.warning("downloading %s to %s", base, home)
     target = home / base
     try:
         home.mkdir(parents=True, exist_ok=True)

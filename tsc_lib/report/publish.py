@@ -59,7 +59,7 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
     UserError
         If something of the report is missing.
     """
-    study = Study.open(profile, quiet=True)
+    study = Study.open(profile)
     name = study.profile.name
     tables, figures, notebooks = (OUTPUTS / kind / name for kind in ("tables", "figures", "notebooks"))
     wanted = [tables / RESULTS]

@@ -89,8 +89,6 @@ def measure_finalists(search: Search, candidates: pd.DataFrame) -> pd.DataFrame:
 
 def _judge_on_validation(search: Search, variant: Variant) -> TrainedRecipe:
     """What a variant loses on validation over all seeds; what it costs is not known yet."""
-    for run in search.runs:
-        logger.info(f"{run.label}: {variant}")
     correct = [search.correct(run, variant) for run in search.runs]
     drop, error = paired_drop([search.reference_correct(run) for run in search.runs], correct)
     accuracy = float(sum(each.mean() for each in correct) / len(correct))

@@ -107,8 +107,8 @@ def _claim(folder: Path, spec: SearchSpec) -> None:
 def _make_references(search: Search) -> None:
     for run in search.runs:
         try:
-            stages.train(run, logger.info)
-            stages.evaluate(run, REFERENCE, logger.info)
+            stages.train(run)
+            stages.evaluate(run, REFERENCE)
         except store.StageFailed as failure:
             raise UserError(
                 f"{run.label}, the model to compress, could not be made: {failure}; mend that, or choose other "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -65,12 +66,26 @@ def run_trials(
     limit = [] if most is None else [optuna.study.MaxTrialsCallback(most, states=DONE)]
     if most is not None and len(study.get_trials(deepcopy=False, states=DONE)) >= most:
         return
-    study.optimize(
-        lambda trial: search.run(trial, deadline),
-        timeout=max(0.0, deadline - time.time()),
-        callbacks=[*callbacks, *limit],
-        catch=(OutOfTime,),
-    )
+    with _quiet():
+        study.optimize(
+            lambda trial: search.run(trial, deadline),
+            timeout=max(0.0, deadline - time.time()),
+            callbacks=[*callbacks, *limit],
+            catch=(OutOfTime,),
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No messages of single stages: a trial is told in one line."""
+    loggers = [logging.getLogger(f"tsc_lib.{room}") for room in ("study", "training")]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.setLevel(logging.NOTSET)
 
 
 def make_models(search: Search, models: Sequence[tuple[int, str]]) -> None:

@@ -9,11 +9,14 @@ The batch engine calls this module::
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from tsc_lib.core.errors import exit_code
 from tsc_lib.study import Study, operator_shares
 from tsc_lib.study.runtime_comparison import RuntimeComparison
+
+logger = logging.getLogger(__name__)
 
 
 def prepare(study: Study, job: str) -> None:
@@ -24,13 +27,12 @@ def prepare(study: Study, job: str) -> None:
     for variant in dict.fromkeys([*study.variants_of(run), *compared]):
         status = study.evaluate(run, variant).status
         if status != "ok":
-            print(f"{run.label}: {variant} {status}", file=sys.stderr, flush=True)
+            logger.warning("%s: %s %s", run.label, variant, status)
 
 
 def benchmark(study: Study, job: str) -> None:
     """Measure a run's variants in one session, its runtimes in one for each number of threads, and their operators."""
     run = study.run_of("benchmark", job)
-    print(f"{run.label}: benchmark", file=sys.stderr, flush=True)
     study.benchmark(run)
     comparison = RuntimeComparison(study)
     if run in comparison.runs:

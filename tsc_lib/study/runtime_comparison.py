@@ -74,7 +74,7 @@ class RuntimeComparison:
     def _session(self, run: TrainingRun, threads: int) -> Session | None:
         working, settings = list(self.study.working(run, self.variants)), self.settings(run, threads)
         try:
-            return stages.measure(run, working, settings, progress=False, beside_peak=threads == 1)
+            return stages.measure(run, working, settings, beside_peak=threads == 1)
         except StageFailed:
             return None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from tsc_lib.study.operations import operations
 from tsc_lib.study.versions import version
 from tsc_lib.training import TrainSpec
 
-Progress = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 PEAK_LOADER = "tsc_lib.benchmark.peak:load"
 
@@ -106,11 +106,12 @@ class PeakJob(Spec):
     torch_version: str
 
 
-def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, list[dict[str, Any]]]:
+def train(run: TrainingRun) -> tuple[Path, list[dict[str, Any]]]:
     """Train a run's model, or load it: the folder that holds it, as `load_model` reads it, and its history."""
 
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)  # more threads would change the order of sums, and so the weights
+        logger.info("%s: training", run.label)
         dataset = data.load(run.data)
         checkpoint = folder / "checkpoint.safetensors"
         model, history = training.train(
@@ -119,7 +120,6 @@ def train(run: TrainingRun, progress: Progress | None = None) -> tuple[Path, lis
             run.train,
             run.seed,
             checkpoint=checkpoint,
-            progress=None if progress is None else lambda line: progress(f"{run.label}: {line}"),
         )
         checkpoint.unlink()
         save_model(model, folder)
@@ -135,24 +135,23 @@ def context_of(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:
 
 
 def compress_model(
-    run: TrainingRun, recipe: Recipe, progress: Progress | None = None, watch: training.Watch | None = None
+    run: TrainingRun, recipe: Recipe, watch: training.Watch | None = None
 ) -> tuple[Path, CompressedModel]:
     """Apply a recipe to a run's model, or load the result; recipes that begin alike share their beginnings.
 
     If the last step trains, `watch` sees its history after every epoch, and may raise a `StageFailed` to leave it.
     """
     if recipe == BASELINE:
-        folder, _ = train(run, progress)
+        folder, _ = train(run)
         return folder, load_model(folder)
 
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)
-        if progress is not None:
-            progress(f"{run.label}: {recipe}")
-        _, parent = compress_model(run, recipe[:-1], progress)
+        _, parent = compress_model(run, recipe[:-1])
+        logger.info("%s: %s", run.label, recipe)
         dataset = data.load(run.data)
         checkpoints = folder / "checkpoints"
-        teacher = compress_model(run, BASELINE, progress)[1]
+        teacher = compress_model(run, BASELINE)[1]
         context = dataclasses.replace(context_of(run, dataset), folder=checkpoints, teacher=teacher, watch=watch)
         model = apply(parent, recipe[-1:], context)
         training.check_lengths(model.network.config, dataset)  # a step may have made longer patches
@@ -164,7 +163,7 @@ def compress_model(
     return folder, load_model(folder)
 
 
-def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = None) -> Evaluation:
+def evaluate(run: TrainingRun, variant: Variant) -> Evaluation:
     """Bring a compressed model into a runtime and classify the test set there, or load the result.
 
     Raises
@@ -175,9 +174,8 @@ def evaluate(run: TrainingRun, variant: Variant, progress: Progress | None = Non
 
     def work(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(1)
-        if progress is not None:
-            progress(f"{run.label}: {variant}")
-        _, model = compress_model(run, variant.recipe, progress)
+        _, model = compress_model(run, variant.recipe)
+        logger.info("%s: %s", run.label, variant)
         dataset = data.load(run.data)
         conversion = convert.convert(model, variant.runtime, folder, equal_length=dataset.equal_length)
         predictor = runtimes.load(folder, variant.runtime)
@@ -227,7 +225,6 @@ def measure(
     run: TrainingRun,
     variants: list[Variant],
     settings: BenchmarkSettings,
-    progress: bool | None = None,
     beside_peak: bool = False,
 ) -> Session:
     """Measure variants of a run against the reference in one session, or load the session.
@@ -240,8 +237,6 @@ def measure(
         The reference need not be among them.
     settings : BenchmarkSettings
         How to measure.
-    progress : bool, optional
-        Whether to draw progress bars; by default on a terminal only.
     beside_peak : bool
         Whether to measure the peak of the processor among them.
 
@@ -265,10 +260,11 @@ def measure(
         inputs = folder / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
         candidates = [candidate(v) for v in measured]
+        logger.info("%s: measuring %d variants", run.label, len(measured) + 1)
         if beside_peak:
             options = {"number_format": "fp32", "threads": settings.threads, "classes": len(dataset.classes)}
             candidates.append(Candidate(PEAK, PEAK_LOADER, options))
-        session = run_session(candidate(REFERENCE), candidates, inputs, settings, progress=progress)
+        session = run_session(candidate(REFERENCE), candidates, inputs, settings)
         return {"session": session.to_json()}
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
@@ -293,7 +289,7 @@ def peaks() -> list[dict[str, Any]]:
         inputs = folder / "inputs.npz"
         save_inputs(inputs, [np.zeros((1, 1), np.float32)], equal_length=True, settings=settings)
         candidates = [Candidate(name, PEAK_LOADER, {"number_format": name, "threads": 1}) for name in peak.FORMATS]
-        session = run_session(candidates[0], candidates[1:], inputs, settings, progress=False)
+        session = run_session(candidates[0], candidates[1:], inputs, settings)
         return {"peaks": [_peak(each) for each in session.measurements if each.role is not Role.CONTROL]}
 
     job = PeakJob(machine().cpu_model, machine().versions["torch"])

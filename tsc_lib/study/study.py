@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Role, Session
@@ -33,6 +32,8 @@ from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
 
+logger = logging.getLogger(__name__)
+
 
 class Study:
     """What a profile asks for; everything is computed when it is asked for, once, and loaded after that.
@@ -41,8 +42,6 @@ class Study:
     ----------
     profile : Profile
         Data sets, models, seeds, variants and settings.
-    quiet : bool
-        Whether to show no progress.
 
     Raises
     ------
@@ -50,9 +49,9 @@ class Study:
         If the profile names an unknown model, recipe or runtime, or a data set that cannot be found.
     """
 
-    def __init__(self, profile: Profile, quiet: bool = False) -> None:
+    def __init__(self, profile: Profile) -> None:
         canonical = tuple(replace(e, recipe=e.recipe and str(Recipe.parse(e.recipe))) for e in profile.exclude)
-        self.profile, self.quiet = replace(profile, exclude=canonical), quiet
+        self.profile = replace(profile, exclude=canonical)
         self._evaluated: dict[tuple[TrainingRun, Variant], Evaluation] = {}
         for model in profile.models:
             if model not in ARCHITECTURES:
@@ -70,7 +69,6 @@ class Study:
         datasets: Sequence[str] = (),
         models: Sequence[str] = (),
         seeds: Sequence[int] = (),
-        quiet: bool = False,
     ) -> Self:
         """The study of a named profile, narrowed to some data sets, models or seeds where they are given."""
         chosen = load_profile(profile)
@@ -82,7 +80,7 @@ class Study:
             left = tuple(e for e in chosen.exclude if e.model is None or e.recipe or e.runtime)
             chosen = replace(chosen, models=tuple(models), exclude=left)
         chosen = replace(chosen, seeds=tuple(seeds) or chosen.seeds)
-        return cls(chosen, quiet)
+        return cls(chosen)
 
     @property
     def ablated(self) -> Variant:
@@ -171,13 +169,13 @@ class Study:
 
     def train(self, run: TrainingRun) -> list[dict[str, Any]]:
         """The history of a run's training."""
-        return stages.train(run, self._say)[1]
+        return stages.train(run)[1]
 
     def evaluate(self, run: TrainingRun, variant: Variant) -> Evaluation | Failure:
         """How a variant classifies the test set, or why it cannot."""
         if (run, variant) not in self._evaluated:  # every table asks for every evaluation
             try:
-                self._evaluated[run, variant] = stages.evaluate(run, variant, self._say)
+                self._evaluated[run, variant] = stages.evaluate(run, variant)
             except StageFailed as failure:
                 return Failure(variant, f"failed: {failure}")
         return self._evaluated[run, variant]
@@ -207,7 +205,7 @@ class Study:
             If the session failed.
         """
         variants = list(self.working(run, self.variants_of(run) if variants is None else variants))
-        return stages.measure(run, variants, self.settings(run), progress=False if self.quiet else None)
+        return stages.measure(run, variants, self.settings(run))
 
     def host(self, run: TrainingRun | None = None) -> Host:
         """The machine on which a run, by default the first, was measured."""
@@ -335,12 +333,9 @@ class Study:
                 yield run, variant, found
 
     def _each(self, what: str) -> Iterator[TrainingRun]:
-        # A bar only where someone watches: in a log or a notebook it is noise.
-        yield from tqdm(self.runs, desc=what, disable=self.quiet or not sys.stderr.isatty())
-
-    def _say(self, line: str) -> None:
-        if not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+        for done, run in enumerate(self.runs):
+            logger.info("%s of %s", what, run.label, extra={"runs": (done, len(self.runs))})
+            yield run
 
 
 def variants_in(written: Mapping[str, Sequence[str]]) -> list[Variant]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -38,7 +39,8 @@ class Epoch(TypedDict):
     best: NotRequired[bool]
 
 
-Progress = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 Watch = Callable[[list[Epoch]], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -100,7 +102,6 @@ def train(
     seed: int,
     *,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
 ) -> tuple[CompressedModel, list[Epoch]]:
     """Train a new network on a data set.
 
@@ -110,7 +111,7 @@ def train(
         Its sizes.
     dataset : Dataset
         Trained on its training series; the epoch is chosen on those for validation.
-    spec, seed, checkpoint, progress
+    spec, seed, checkpoint
         See `fit`; the first weights are drawn by the seed too.
 
     Returns
@@ -136,7 +137,6 @@ def train(
         seed,
         equal_length=dataset.equal_length,
         checkpoint=checkpoint,
-        progress=progress,
     )
     return CompressedModel(network, int(np.median(dataset.train.lengths))), history
 
@@ -164,7 +164,6 @@ def fit(
     checkpoint: Path | None = None,
     after_step: Callable[[], None] | None = None,
     loss: Loss | None = None,
-    progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> list[Epoch]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
@@ -191,8 +190,6 @@ def fit(
     loss : callable, optional
         Takes the logits (n, classes) of a batch and the positions (n,) of its series in `train`; returns what is
         minimised, a mean over the batch. By default the cross-entropy with the series' classes.
-    progress : callable, optional
-        Takes a line of text after every epoch.
     watch : callable, optional
         Takes the entries of all epochs so far once the checkpoint has them, and may raise to stop a training that is
         not worth its time; the same training then goes on from there if it is ever wanted again.
@@ -234,8 +231,8 @@ def fit(
             best = copy.deepcopy(model.state_dict())
         if checkpoint is not None:
             _save(checkpoint, model, optimizer, best, history)
-        if progress is not None:
-            progress(f"epoch {epoch + 1}/{spec.epochs}: validation accuracy {entry['valid_accuracy']:.3f}")
+        said = f"epoch {epoch + 1} of {spec.epochs}: validation accuracy {entry['valid_accuracy']:.3f}"
+        logger.info(said, extra={"steps": (epoch + 1, spec.epochs)})
         if watch is not None:
             watch(history)
     model.load_state_dict(best)
