@@ -17,8 +17,10 @@ from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
+from tsc_lib.series.scaling import Scaler
 
 LABELS = ("day", 'so-called "night"', "3")
 
@@ -42,9 +44,9 @@ def make(folder: Path, runtime: str, channels: int = 1, length: int | None = 24)
         shutil.copy(prepared / name, folder / name)
     shortest, longest = (length, length) if length else network.config.embedding.length_limits
     described = Bundle(
-        dataset="Toy", model="T0", recipe="baseline", seed=0, runtime=runtime, number_format="fp32",
+        dataset="Toy", model="T0", recipe="baseline", seed=0, runtime=runtime, number_format=NumberFormat.FP32,
         channels=channels, labels=LABELS, patch=8, shortest=shortest, longest=longest,
-        equal_length=length is not None, scaling={"kind": "none"}, gaps="refuse", threads=1,
+        equal_length=length is not None, scaling=Scaler("none"), gaps="refuse", threads=1,
         versions={name: version(name) for name in ("numpy", *runtimes.packages(runtime))},
     )  # fmt: skip
     bundle.write(folder, described, "# Toy\n")

@@ -27,6 +27,7 @@ from tsc_lib.study.profiles import DataChoice, load_profile
 
 RECIPE = "prune(l1, 0.5)"
 BROKEN = ("int8(dynamic)", "eager")
+VARIANT = Variant.parse(RECIPE, "onnxruntime")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def folder(study: Study, tmp_path: Path) -> Path:
-    export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "model")
+    export(study, study.runs[0], VARIANT, tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -60,7 +61,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: Path) -> None:
     [run] = study.runs
-    evaluation = study.evaluate(run, Variant.parse(RECIPE, "onnxruntime"))
+    evaluation = study.evaluate(run, VARIANT)
     prediction = predict(folder, Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
     assert (prediction.logits.argmax(axis=1) == evaluation.predicted).all()
     assert prediction.right() == (evaluation.correct.sum(), 1029)
@@ -71,7 +72,7 @@ def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: P
 def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path: Path) -> None:
     compiled = Study(dataclasses.replace(study.profile, variants={RECIPE: ("inductor",)}))
     [run] = compiled.runs
-    export(compiled, run, RECIPE, "inductor", tmp_path / "model")
+    export(compiled, run, Variant.parse(RECIPE, "inductor"), tmp_path / "model")
     assert "program.pt2" in files_in(tmp_path / "model")
     assert bundle.read(tmp_path / "model").instructions == cpus.instructions()
     prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
@@ -89,7 +90,7 @@ def test_a_folder_holds_the_model_and_nothing_of_the_training(folder: Path) -> N
     }  # fmt: skip
     assert (described.shortest, described.longest, described.equal_length) == (24, 24, True)
     assert described.instructions == ()
-    assert (described.scaling, described.gaps) == ({"kind": "series"}, "refuse")
+    assert (described.scaling.kind, described.gaps) == ("series", "refuse")
     requirements = (folder / "requirements.txt").read_text().splitlines()
     assert [line.partition("==")[0] for line in requirements] == ["numpy", "onnxruntime"]
     assert str(Path.home()) not in (folder / "bundle.json").read_text()
@@ -127,10 +128,10 @@ def test_the_card_counts_linear_layers_in_every_format() -> None:
 def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None:
     before = files_in(folder)
     (folder / "model.onnx").write_bytes(b"damaged")
-    export(study, study.runs[0], "baseline", "eager", folder)
+    export(study, study.runs[0], Variant.parse("baseline", "eager"), folder)
     assert bundle.read(folder).runtime == "eager"
     assert "model.onnx" not in files_in(folder)
-    export(study, study.runs[0], RECIPE, "onnxruntime", folder)
+    export(study, study.runs[0], VARIANT, folder)
     assert files_in(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
@@ -138,16 +139,16 @@ def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None
 def test_what_no_export_wrote_is_left_alone(study: Study, folder: Path, tmp_path: Path) -> None:
     (folder / "predictions.csv").write_text("mine")
     with pytest.raises(UserError, match=r"model holds predictions.csv, which no export wrote; name another folder"):
-        export(study, study.runs[0], RECIPE, "onnxruntime", folder)
+        export(study, study.runs[0], VARIANT, folder)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "bundle.json").write_text("{}")
     with pytest.raises(UserError, match=r"thesis holds bundle.json, which no export wrote"):
-        export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "thesis")
+        export(study, study.runs[0], VARIANT, tmp_path / "thesis")
     with pytest.raises(UserError, match=r"predictions.csv is a file; name a folder"):
-        export(study, study.runs[0], RECIPE, "onnxruntime", folder / "predictions.csv")
+        export(study, study.runs[0], VARIANT, folder / "predictions.csv")
     assert json.loads((tmp_path / "thesis" / "bundle.json").read_text()) == {}
     (tmp_path / "empty").mkdir()
-    export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "empty")
+    export(study, study.runs[0], VARIANT, tmp_path / "empty")
 
 
 def test_what_comes_while_the_export_is_made_is_left_alone(
@@ -161,7 +162,7 @@ def test_what_comes_while_the_export_is_made_is_left_alone(
 
     monkeypatch.setattr(bundle, "write", slow)
     with pytest.raises(UserError, match=r"model holds predictions.csv, which no export wrote"):
-        export(study, study.runs[0], RECIPE, "onnxruntime", folder)
+        export(study, study.runs[0], VARIANT, folder)
     assert (folder / "predictions.csv").read_text() == "mine"
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
@@ -172,10 +173,10 @@ def test_a_folder_that_cannot_be_made_is_told_before_any_work(
     monkeypatch.setattr(Study, "run_results", None)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"deep/model cannot be made, because .*file is no folder to write to; name"):
-        export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "file" / "deep" / "model")
+        export(study, study.runs[0], VARIANT, tmp_path / "file" / "deep" / "model")
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # to root everything is writable
     with pytest.raises(UserError, match=r"model cannot be made, because .* is no folder to write to"):
-        export(study, study.runs[0], RECIPE, "onnxruntime", tmp_path / "model")
+        export(study, study.runs[0], VARIANT, tmp_path / "model")
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(
@@ -190,21 +191,21 @@ def test_an_export_that_fails_leaves_the_earlier_one(
 
     monkeypatch.setattr(os, "rename", full)
     with pytest.raises(UserError, match=r"model cannot be written \(No space.*\); mend that or name another folder"):
-        export(study, study.runs[0], RECIPE, "onnxruntime", folder)
+        export(study, study.runs[0], VARIANT, folder)
     assert files_in(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_variant_that_failed_cannot_be_exported(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"int8\(dynamic\) in eager cannot be exported, because it failed: .*no kernel"):
-        export(study, study.runs[0], *BROKEN, tmp_path / "model")
+        export(study, study.runs[0], Variant.parse(*BROKEN), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 def test_the_command_exports(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_study", lambda chosen, runtime: (study, RECIPE, runtime))
+    monkeypatch.setattr(cli, "_study", lambda options, runtime: (study, VARIANT))
     assert cli.main(["export", str(tmp_path / "deep" / "model"), "--dataset", "ItalyPowerDemand"]) == 0
     assert "model_card.md" in capsys.readouterr().out
     assert bundle.read(tmp_path / "deep" / "model").recipe == RECIPE

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from tsc_lib import runtimes
 from tsc_lib.core.cpus import instructions
 from tsc_lib.core.errors import RuntimeUnavailable, UserError, one_line
 from tsc_lib.core.files import write_json, write_text
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import Predictor
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import GAPS
@@ -37,8 +39,10 @@ class Bundle:
         What it was trained on, its architecture and its compression.
     seed : int
         Seed of its training.
-    runtime, number_format : str
-        What executes it, and the format of its linear layers.
+    runtime : str
+        What executes it.
+    number_format : NumberFormat
+        Of its linear layers.
     channels : int
         Channels of every series.
     labels : tuple of str
@@ -49,13 +53,13 @@ class Bundle:
         Lengths of series that it takes, in time steps.
     equal_length : bool
         Whether all series have one length; otherwise the model is told their lengths.
-    scaling : dict
-        `tsc_lib.series.scaling.Scaler` as JSON.
+    scaling : Scaler
+        What is done to every series.
     gaps : {"refuse", "interpolate"}
         What is done about missing values.
     threads : int
         Threads that it was measured with.
-    versions : dict
+    versions : dict of str to str
         Packages that it was exported with.
     instructions : tuple of str
         Instruction sets of the processor that its native code was compiled for, as Linux calls them.
@@ -66,14 +70,14 @@ class Bundle:
     recipe: str
     seed: int
     runtime: str
-    number_format: str
+    number_format: NumberFormat
     channels: int
     labels: tuple[str, ...]
     patch: int
     shortest: int
     longest: int
     equal_length: bool
-    scaling: dict[str, Any]
+    scaling: Scaler
     gaps: str
     threads: int
     versions: dict[str, str]
@@ -84,10 +88,44 @@ class Bundle:
         """The lengths it takes, as prose."""
         return f"exactly {self.shortest}" if self.equal_length else f"between {self.shortest} and {self.longest}"
 
+    def to_json(self) -> dict[str, object]:
+        """The content of ``bundle.json``."""
+        return {"format": FORMAT, **vars(self), "scaling": self.scaling.to_json()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """The description that `to_json` wrote, without its format.
+
+        Raises
+        ------
+        LookupError, TypeError, ValueError
+            If it lacks something, or holds what `to_json` never wrote.
+        """
+        for name, kind in get_type_hints(cls).items():
+            # To Python a truth value would be a number.
+            if type(content[name]) is not JSON_TYPES.get(name, kind):
+                raise TypeError(name)
+        lists = {name: tuple(content[name]) for name in ("labels", "instructions")}
+        if not lists["labels"] or not all(isinstance(text, str) for texts in lists.values() for text in texts):
+            raise ValueError("labels")
+        scaling, number_format = Scaler.from_json(content["scaling"]), NumberFormat(content["number_format"])
+        bundle = cls(**{**content, **lists, "scaling": scaling, "number_format": number_format})
+        if min(bundle.channels, bundle.patch, bundle.threads, bundle.shortest) < 1 or bundle.shortest > bundle.longest:
+            raise ValueError("sizes")
+        if bundle.gaps not in GAPS:
+            raise ValueError("gaps")
+        if any(len(each) != bundle.channels for each in (scaling.mean, scaling.deviation) if each is not None):
+            raise ValueError("scaling")
+        return bundle
+
+
+JSON_TYPES = {"labels": list, "scaling": dict, "versions": dict, "instructions": list, "number_format": str}
+"""What JSON makes of those fields that it has no type for."""
+
 
 def write(folder: Path, bundle: Bundle, card: str) -> None:
     """Describe a folder that holds the runtime's files: description, requirements, model card and checksums."""
-    write_json(folder / DESCRIPTION, {"format": FORMAT, **asdict(bundle)})
+    write_json(folder / DESCRIPTION, bundle.to_json())
     needed = ("numpy", *runtimes.packages(bundle.runtime))
     # Without the suffix of a build such as +cpu, which only one index has.
     pins = [f"{name}=={bundle.versions[name].partition('+')[0]}\n" for name in needed]
@@ -136,7 +174,7 @@ def read(folder: Path) -> Bundle:
     if version < 3:
         content.setdefault("instructions", [])
     try:
-        return _bundle(content)
+        return Bundle.from_json(content)
     except (LookupError, TypeError, ValueError):
         raise _damaged(folder, DESCRIPTION) from None
 
@@ -174,32 +212,6 @@ def foreign_files(folder: Path) -> list[str]:
     if DESCRIPTION not in names or SUMS not in names:
         return names
     return [name for name in names if name not in {SUMS, *_sums(folder)}]
-
-
-def _bundle(content: dict[str, Any]) -> Bundle:
-    """The description that was read from JSON.
-
-    Raises
-    ------
-    LookupError, TypeError, ValueError
-        If it lacks something, or holds what `write` never wrote.
-    """
-    for name, kind in get_type_hints(Bundle).items():
-        # JSON has no tuples; and to Python a truth value would be a number.
-        expected = {"labels": list, "scaling": dict, "versions": dict, "instructions": list}.get(name, kind)
-        if type(content[name]) is not expected:
-            raise TypeError(name)
-    bundle = Bundle(**{**content, **{name: tuple(content[name]) for name in ("labels", "instructions")}})
-    if not bundle.labels or not all(isinstance(text, str) for text in (*bundle.labels, *bundle.instructions)):
-        raise ValueError("labels")
-    if min(bundle.channels, bundle.patch, bundle.threads, bundle.shortest) < 1 or bundle.shortest > bundle.longest:
-        raise ValueError("sizes")
-    if bundle.gaps not in GAPS:
-        raise ValueError("gaps")
-    scaler = Scaler.from_json(bundle.scaling)
-    if any(len(constants) != bundle.channels for constants in (scaler.mean, scaler.deviation) if constants is not None):
-        raise ValueError("scaling")
-    return bundle
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -127,7 +127,7 @@ def _training(bundle: Bundle, run: TrainingRun) -> list[str]:
     return [
         f"Training: {pluralize(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
         f"batches of {train.batch_size}, seed {run.seed}; the epoch was chosen on the validation series.",
-        f"Preprocessing: {SCALING[bundle.scaling['kind']]}{GAPS[bundle.gaps]}.",
+        f"Preprocessing: {SCALING[bundle.scaling.kind]}{GAPS[bundle.gaps]}.",
         f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
         f"{join_items(f'{name} {version}' for name, version in bundle.versions.items())}.",
     ]

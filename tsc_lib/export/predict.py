@@ -23,7 +23,7 @@ from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import longest_first
 from tsc_lib.series.formats import read, series_of
-from tsc_lib.series.scaling import Scaler, pad
+from tsc_lib.series.scaling import pad
 from tsc_lib.series.values import Series
 
 TOKENS_PER_CALL = 4096
@@ -241,14 +241,13 @@ def logits_of(
     Each predictor takes the next of the `calls` as soon as it is free, in a thread of its own. Threads within a call
     would spend a fifth more CPU time and be hardly faster, so short are the operators of a small model.
     """
-    scale = Scaler.from_json(model.scaling)
     idle: SimpleQueue[Predictor] = SimpleQueue()
     for predictor in predictors:
         idle.put(predictor)
 
     def answer(call: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):  # what overflows has no finite logits, which the caller is told
-            x, lengths = pad([scale(series[i]) for i in call])
+            x, lengths = pad([model.scaling(series[i]) for i in call])
         predictor = idle.get()
         try:
             found = predictor(x, None if model.equal_length else lengths)

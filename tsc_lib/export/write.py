@@ -6,7 +6,6 @@ import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from tsc_lib import data, runtimes
 from tsc_lib.analysis.rows import select_variant
@@ -18,6 +17,7 @@ from tsc_lib.data import Dataset
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.export.card import model_card
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes.cascade import thresholds_of
 from tsc_lib.runtimes.conversion import Conversion
@@ -64,13 +64,6 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
     return described
 
 
-def _instructions(runtime: str, details: dict[str, Any]) -> tuple[str, ...]:
-    """The instruction sets that a runtime's files need; where they were not recorded, those of this processor."""
-    if runtime != "inductor":
-        return ()
-    return tuple(details["instructions"].split()) if "instructions" in details else cpus.instructions()
-
-
 def describe(
     run: TrainingRun, variant: Variant, source: Path, dataset: Dataset, conversion: Conversion, threads: int
 ) -> Bundle:
@@ -80,6 +73,10 @@ def describe(
     lengths = embedding.length_limits
     if dataset.equal_length:
         lengths = (facts["reference_length"],) * 2
+    instructions: tuple[str, ...] = ()
+    if variant.runtime == "inductor":  # where they were not recorded, those of this processor
+        recorded = conversion.details.get("instructions")
+        instructions = cpus.instructions() if recorded is None else tuple(str(recorded).split())
     packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
     return Bundle(
         dataset=run.data.name,
@@ -87,17 +84,17 @@ def describe(
         recipe=str(variant.recipe),
         seed=run.seed,
         runtime=variant.runtime,
-        number_format=facts["number_format"],
+        number_format=NumberFormat(facts["number_format"]),
         channels=dataset.channels,
         labels=dataset.classes,
         patch=embedding.stride,
         shortest=lengths[0],
         longest=lengths[1],
         equal_length=dataset.equal_length,
-        scaling=dataset.scaler.to_json(),
+        scaling=dataset.scaler,
         gaps=run.data.gaps,
         threads=threads,
-        instructions=_instructions(variant.runtime, conversion.details),
+        instructions=instructions,
         versions={name: version(name) for name in packages},
     )
 
