@@ -16,6 +16,7 @@ import torch
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import STEPS, Family, NoEffect, Step, write_signature
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.html import view
 from tsc_lib.models.compressed import CompressedModel, Evidence, measure_size
 from tsc_lib.models.number_format import NumberFormat
 
@@ -58,6 +59,12 @@ class Recipe:
     def __str__(self) -> str:
         """The recipe in its one canonical spelling."""
         return " > ".join(map(str, self.steps)) or "baseline"
+
+    def _repr_html_(self) -> str:
+        rows = [(number, str(step), f"it {step.summary}") for number, step in enumerate(self.steps, start=1)]
+        return view(
+            str(self), rows, ["", "step", "what it does"] if rows else [], f"{self.label}; {self.number_format}"
+        )
 
     def to_json(self) -> str:
         """The recipe as specifications store it."""

@@ -6,6 +6,7 @@ and give every family of strategies one colour throughout.
 
 from __future__ import annotations
 
+from tsc_lib.figures.attention import attention_over_time
 from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matrices, learning_curves, model_cost
 from tsc_lib.figures.combination import ablation, exit_shares, importance_criteria, savings_by_step
 from tsc_lib.figures.data import class_balance, example_series, series_lengths

@@ -10,6 +10,7 @@ from tsc_lib.training.loop import (
     find_best_epoch,
     fit,
     make_predictor,
+    measure_accuracy,
     train,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "find_best_epoch",
     "fit",
     "make_predictor",
+    "measure_accuracy",
     "train",
 ]
