@@ -59,7 +59,7 @@ def test_parameters_are_annotated_literals_with_a_comment(path):
 @each
 def test_cells_are_few_short_and_hold_no_logic(path):
     cells = code(path)
-    assert len(cells) <= 25
+    assert len(cells) <= 30
     for cell in cells:
         assert len(cell.source.splitlines()) <= 15
         for node in ast.walk(ast.parse(cell.source)):
@@ -68,6 +68,23 @@ def test_cells_are_few_short_and_hold_no_logic(path):
                 assert node.func.id not in ("open", "exec", "eval", "print")
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not node.value.startswith(("/", "~", "C:"))
+
+
+@each
+def test_the_last_cells_invite_to_try(path):
+    cells = nbformat.read(path, 4).cells
+    headings = [cell.source.splitlines()[0] for cell in cells if cell.cell_type == "markdown"]
+    assert [heading for heading in headings if heading.startswith("## ")][-1] == "## Try it"
+    assert cells[-1].cell_type == "code"
+
+
+@each
+def test_figures_are_last_expressions(path):
+    for cell in code(path):
+        statements = ast.parse(cell.source).body
+        for statement in statements[:-1]:
+            calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+            assert not any(ast.unparse(call.func) in ("study.show", "display") for call in calls)
 
 
 @each

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tsc_lib.figures.draw import drawing
-from tsc_lib.figures.palette import QUIET, styled
+from tsc_lib.figures.draw import new_figure, with_style
+from tsc_lib.figures.palette import QUIET
 
 
-@styled
+@with_style
 def attention_over_time(series: np.ndarray, attended: pd.DataFrame) -> Figure:
     """One series, and below it how much of the class token's attention each part of it gets in every layer.
 
@@ -28,7 +28,7 @@ def attention_over_time(series: np.ndarray, attended: pd.DataFrame) -> Figure:
     """
     shares = attended.pivot_table(index="layer", columns="start", values="share")
     edges = [*shares.columns, attended.end.max()]
-    fig = drawing(1.9 + 0.14 * len(shares))
+    fig = new_figure(1.9 + 0.14 * len(shares))
     above, below = fig.subplots(2, 1, sharex=True, height_ratios=[1.2, 0.5 + 0.14 * len(shares)])
     above.plot(np.arange(series.shape[1]) + 0.5, series.T, linewidth=1, color=QUIET if len(series) == 1 else None)
     above.set_ylabel("scaled value")

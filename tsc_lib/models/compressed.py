@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsc_lib.core.files import write_bytes
+from tsc_lib.core.html import view
 from tsc_lib.data import Batch
 from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.number_format import NumberFormat
@@ -99,6 +100,19 @@ class CompressedModel:
     quantization: Quantization = Quantization()
     evidence: list[Evidence] = field(default_factory=list)
     trained: bool = True
+
+    def _repr_html_(self) -> str:
+        rows = [(e.step, e.params_after, e.nonzero_after, e.macs_after, e.bytes_after) for e in self.evidence]
+        size = measure_size(self)
+        first = self.evidence[0] if self.evidence else None
+        start = (
+            (first.params_before, first.nonzero_before, first.macs_before, first.bytes_before)
+            if first
+            else (size.params, size.nonzero, size.macs, size.bytes)
+        )
+        columns = ["", "parameters", "not zero", "multiply-adds a series", "bytes in fp32"]
+        remark = f"to be executed in {self.number_format}; series of {self.reference_length} time steps"
+        return self.network.config._repr_html_() + view("Its size", [("as trained", *start), *rows], columns, remark)
 
 
 def count_macs(network: Transformer, length: int) -> int:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.html import view
 from tsc_lib.models.embedding import EmbeddingConfig, read_embedding
 from tsc_lib.models.token_reduction import TokenReduction, reduce_tokens
 
@@ -129,6 +130,22 @@ class TransformerConfig:
             raise ValueError(f"{len(columns)} columns of positions do not fit {self.d_model} channels")
         if any(a >= b for a, b in pairwise([0, *self.stage_ends])):
             raise ValueError(f"exits must come after different layers, ascending and before the last: {self.exits}")
+
+    def _repr_html_(self) -> str:
+        columns = ["layers", "heads", "head width", "feed-forward neurons", "tokens after it", "low rank"]
+        rows: list[tuple[object, ...]] = []
+        for layer, alike in groupby(enumerate(self.layers, start=1), key=lambda each: each[1]):
+            numbers = [number for number, _ in alike]
+            where = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
+            fewer = f"{layer.reduction.method}, {layer.reduction.keep:g} stay" if layer.reduction else "all"
+            rows.append((where, layer.heads, self.head_dim, layer.d_ff, fewer, "no" if layer.ranks == WHOLE else "yes"))
+        exits = "".join(f", exit after layer {each.layer} above {each.threshold:g}" for each in self.exits)
+        return view(
+            f"Transformer, {self.channels} channel(s), {self.classes} classes",
+            rows,
+            columns,
+            f"embedding: {self.embedding.kind}, {self.embedding.stride} time steps a token, {self.d_model} wide{exits}",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain values."""
