@@ -18,6 +18,17 @@ import synthetic
 os.environ["TSC_ENERGY"] = "cputime"
 
 
+MARKS = {"comparison.py": pytest.mark.measures, "estimator.py": pytest.mark.compiles}
+"""Marks of the examples in docstrings, by the module's file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark examples in docstrings."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.path.name in MARKS:
+            item.add_marker(MARKS[item.path.name])
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exported models with random weights.

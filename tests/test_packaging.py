@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import venv
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -22,6 +26,8 @@ import tsc_lib
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+SHIPPED = ("profiles", "notebooks", "docs", "workflow")
+"""Folders of the repository that are installed inside the package."""
 DECLARED = [Requirement(line) for line in sum(EXTRAS.values(), PROJECT["dependencies"])]
 
 
@@ -101,6 +107,75 @@ def test_the_library_works_without_the_report_tools():
     script = "import sys, tsc_lib.report.build, tsc_lib.training; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert {"sphinx", "snakemake", "papermill", "jupyterlab", "IPython", "pytest"} & set(loaded) == set()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The project as a wheel, built from a copy of what is in the repository."""
+    root = tmp_path_factory.mktemp("wheel")
+    leave_out = shutil.ignore_patterns(".*", "outputs", "build", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, root / "source", ignore=leave_out)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        root,
+    ]
+    subprocess.run([*command, root / "source"], check=True)
+    return next(root.glob("*.whl"))
+
+
+def run_at(folder, *command):
+    """A command in a folder, where nothing leads to this checkout."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "TSC_OUTPUTS")}
+    return subprocess.run(list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_an_exported_model_predicts_where_the_wheel_and_its_runtime_alone_are_installed(wheel, models, tmp_path):
+    venv.create(tmp_path / "venv")
+    there = tmp_path / "venv" / "bin"
+    install = [sys.executable, "-m", "pip", "--python", there / "python", "install", "--quiet", wheel]
+    done = run_at(tmp_path, *install, "-r", models / "fixed" / "requirements.txt")
+    assert done.returncode == 0, done.stderr
+    series = np.random.default_rng(0).normal(size=(3, 24))
+    np.savetxt(tmp_path / "series.csv", series, delimiter=",")
+    done = run_at(tmp_path, there / "tsc-lib", "predict", models / "fixed", "series.csv")
+    predicted = [line.split(",")[1] for line in done.stdout.splitlines()[1:]]
+    assert predicted == tsc_lib.load(models / "fixed").predict(series).tolist(), done.stderr
+    done = run_at(tmp_path, there / "tsc-lib", "data", "GunPoint")
+    assert done.returncode == 1 and "is not installed: pip install 'tsc_lib[study]'" in done.stderr
+    assert tsc_lib.__version__ in run_at(tmp_path, there / "tsc-lib", "--version").stdout
+
+
+@pytest.mark.slow
+def test_an_installed_package_is_whole_and_works_in_the_working_directory(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(tmp_path / "installed")
+        names = set(file.namelist())
+    assert "tsc_lib/py.typed" in names
+    shipped = [path for name in SHIPPED for path in (ROOT / name).rglob("*") if path.is_file()]
+    made = {"__pycache__", ".ipynb_checkpoints"}
+    expected = {f"tsc_lib/{path.relative_to(ROOT)}" for path in shipped if not made & set(path.parts)}
+    assert expected - names == set()
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "installed")!r})
+from tsc_lib.core.store import OUTPUTS
+from tsc_lib.report.build import NOTEBOOKS, SOURCES
+from tsc_lib.study.profiles import PROFILES
+print(OUTPUTS, NOTEBOOKS, SOURCES, PROFILES, sep="\\n")
+"""
+    (tmp_path / "here").mkdir()
+    outputs, *folders = run_at(tmp_path / "here", sys.executable, "-c", script).stdout.splitlines()
+    assert Path(outputs) == (tmp_path / "here" / "outputs").resolve()
+    package = tmp_path / "installed" / "tsc_lib"
+    assert [Path(folder) for folder in folders] == [package / name for name in ("notebooks", "docs", "profiles")]
 
 
 def test_continuous_integration_calls_make_test():

@@ -60,8 +60,8 @@ def compare(
     >>> quick = BenchmarkSettings(batch_sizes=(64,), blocks=5, min_window_s=0.005, warmup_s=0.01)
     >>> table = compare(variants, X_test[:100], y_test[:100], quick)
     >>> table[["name", "batch_size", "status"]]
-                           name  batch_size status
-    0         baseline in eager          64     ok
+                          name  batch_size status
+    0        baseline in eager          64     ok
     1  prune(l1, 0.5) in eager          64     ok
     >>> bool(table.cpu_ratio[1] < 1)
     True
