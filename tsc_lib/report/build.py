@@ -31,6 +31,8 @@ SOURCES = shipped("docs")
 """The part of the site that is written by hand."""
 
 MODULES = (
+    "estimator",
+    "comparison",
     "data",
     "models.transformer",
     "models.zoo",
