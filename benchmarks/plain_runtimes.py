@@ -21,7 +21,7 @@ import torch
 from tsc_lib.models.compressed import CompressedModel, load_model
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import graph_inputs
-from tsc_lib.runtimes.tracing import calibration_of, example
+from tsc_lib.runtimes.tracing import calibration_inputs, make_example
 
 CALIBRATION_BATCH = 32
 
@@ -102,7 +102,7 @@ def inductor_int8(model: CompressedModel, threads: int, equal_length: bool) -> R
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    inputs, shapes = example(model, equal_length)
+    inputs, shapes = make_example(model, equal_length)
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
     graph = prepare_pt2e(torch.export.export(model.network, inputs, dynamic_shapes=shapes).module(), quantizer)
@@ -122,7 +122,7 @@ def _exported(model: CompressedModel, equal_length: bool, path: Path) -> list[st
     """Write the network's graph; returns the names of its inputs."""
     import onnx
 
-    inputs, shapes = example(model, equal_length)
+    inputs, shapes = make_example(model, equal_length)
     program = torch.onnx.export(model.network, inputs, dynamic_shapes=shapes, dynamo=True, verbose=False)
     assert program is not None
     proto = program.model_proto
@@ -144,7 +144,7 @@ def _session(path: Path, threads: int) -> Run:
 def _converted(model: CompressedModel, equal_length: bool) -> Any:
     import openvino
 
-    inputs, shapes = example(model, equal_length)
+    inputs, shapes = make_example(model, equal_length)
     return openvino.convert_model(torch.export.export(model.network, inputs, dynamic_shapes=shapes))
 
 
@@ -159,7 +159,7 @@ def _compiled(converted: Any, threads: int) -> Run:
 
 def _calibration(model: CompressedModel) -> list[tuple[np.ndarray, ...]]:
     """The series that static int8 observes, in batches."""
-    arrays = calibration_of(model)
+    arrays = calibration_inputs(model)
     starts = range(0, len(arrays[0]), CALIBRATION_BATCH)
     return [tuple(array[start : start + CALIBRATION_BATCH] for array in arrays) for start in starts]
 

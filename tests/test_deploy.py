@@ -92,17 +92,17 @@ def linears(model: CompressedModel, runtime: str) -> int:
     return sum(isinstance(module, torch.nn.Linear) for module in network.modules())
 
 
-@pytest.mark.parametrize("attention", ["operator", "products", "sums"])
+@pytest.mark.parametrize("attention", ["operator", "matmul", "elementwise"])
 @pytest.mark.parametrize(("channels", "length"), [(1, 24), (3, 29)])
-def test_the_lean_form_has_the_same_logits(attention: Form, channels: int, length: int) -> None:
+def test_the_inference_form_has_the_same_logits(attention: Form, channels: int, length: int) -> None:
     network = model_of(channels).network.eval()
-    lean = InferenceTransformer(network, attention=attention).eval()
+    graph = InferenceTransformer(network, attention=attention).eval()
     x = torch.randn(5, channels, length)
     with torch.inference_mode():
-        torch.testing.assert_close(lean(x), network(x), atol=1e-5, rtol=0)
+        torch.testing.assert_close(graph(x), network(x), atol=1e-5, rtol=0)
         lengths = torch.tensor([24, 8, 16, 20, 11])
         whole = x[:, :, :24] * (torch.arange(24) < lengths[:, None])[:, None]
-        torch.testing.assert_close(lean(whole, lengths), network(whole, lengths), atol=1e-5, rtol=0)
+        torch.testing.assert_close(graph(whole, lengths), network(whole, lengths), atol=1e-5, rtol=0)
 
 
 def test_a_shape_that_comes_often_has_a_program_of_its_own(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_bf16_runs_where_the_processor_has_it(
             convert.convert(model, runtime, tmp_path, equal_length=True)
     monkeypatch.setattr(processor, "has_bf16", lambda: True)
     deployed = convert.convert(model, "eager", tmp_path, equal_length=True)
-    assert (deployed.int8_ops, deployed.fp32_ops, deployed.details["bf16_ops"]) == (0, 0, LINEARS)
+    assert (deployed.int8_ops, deployed.fp32_ops, deployed.bf16_ops) == (0, 0, LINEARS)
     assert deployed.model_bytes == 2 * sum(p.numel() for p in model.network.parameters())
     x = np.stack(context.valid.x)
     logits, exact = runtimes.load(tmp_path, "eager")(x), logits_of(model, x)
@@ -139,10 +139,10 @@ def test_bf16_runs_where_the_processor_has_it(
 
 
 def test_what_it_takes_to_prepare_is_recorded(tmp_path: Path) -> None:
-    details = convert.convert(model_of(1), "openvino", tmp_path, equal_length=True).details
-    assert details["prepare_seconds"] > 0
+    made = convert.convert(model_of(1), "openvino", tmp_path, equal_length=True)
+    assert made.prepare_seconds > 0
     if Path("/proc/self/clear_refs").exists():
-        assert details["prepare_peak_mb"] > 0
+        assert made.prepare_peak_mb > 0
 
 
 @pytest.mark.parametrize("recipe", [None, "int8(static)"])
@@ -257,7 +257,7 @@ def test_quantized_model_without_int8_operators_fails(
 ) -> None:
     model = apply(model_of(1), "int8(dynamic)", context)
     monkeypatch.setattr(
-        "tsc_lib.runtimes.eager.convert.executable", lambda network, _: network
+        "tsc_lib.runtimes.eager.convert.cast_network", lambda network, _: network
     )  # a quantizer that does nothing
     with pytest.raises(RuntimeError, match="executes no linear layer in int8"):
         convert.convert(model, "eager", tmp_path, equal_length=True)

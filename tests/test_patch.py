@@ -112,15 +112,15 @@ def test_a_padded_series_has_the_logits_that_it_has_alone(model: CompressedModel
         torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("attention", ["operator", "products", "sums"])
-def test_the_lean_form_has_the_same_logits(model: CompressedModel, attention: Form) -> None:
+@pytest.mark.parametrize("attention", ["operator", "matmul", "elementwise"])
+def test_the_inference_form_has_the_same_logits(model: CompressedModel, attention: Form) -> None:
     network = lengthen_patches(model.network, 2)
-    lean = InferenceTransformer(network, attention=attention).eval()
+    graph = InferenceTransformer(network, attention=attention).eval()
     x, lengths = torch.randn(4, 3, 48), torch.tensor([48, 16, 40, 31])
     padded = x * (torch.arange(48) < lengths[:, None])[:, None]
     with torch.inference_mode():
-        torch.testing.assert_close(lean(x), network(x), atol=1e-5, rtol=0)
-        torch.testing.assert_close(lean(padded, lengths), network(padded, lengths), atol=1e-5, rtol=0)
+        torch.testing.assert_close(graph(x), network(x), atol=1e-5, rtol=0)
+        torch.testing.assert_close(graph(padded, lengths), network(padded, lengths), atol=1e-5, rtol=0)
 
 
 needs_compiler = pytest.mark.skipif(

@@ -18,7 +18,7 @@ from tsc_lib import cli
 from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import Prediction, calls_of, logits_of, predict
-from tsc_lib.runtimes.predictor import in_parts
+from tsc_lib.runtimes.predictor import run_in_parts
 from tsc_lib.series.formats import read
 from tsc_lib.series.scaling import Scaler
 
@@ -118,7 +118,7 @@ def test_parts_are_of_equal_size_and_keep_the_order(count: int, sizes: list[int]
         seen.append(len(x))
         return x.sum(axis=2)
 
-    logits = in_parts(execute, (x,), 80, 4)  # four series of twenty time steps
+    logits = run_in_parts(execute, (x,), 80, 4)  # four series of twenty time steps
     assert seen == sizes
     np.testing.assert_array_equal(logits, x.sum(axis=2))
 
@@ -133,7 +133,7 @@ def test_parts_of_unequal_lengths_hold_what_is_alike_and_no_more_padding_than_th
         seen.append((*x.shape, *lengths))
         return np.stack([x.max(axis=(1, 2)), lengths], axis=1)
 
-    logits = in_parts(execute, (x, lengths), 40, 4)  # two series of twenty time steps, patches of four
+    logits = run_in_parts(execute, (x, lengths), 40, 4)  # two series of twenty time steps, patches of four
     assert seen == [(2, 1, 20, 20, 19), (3, 1, 8, 11, 7, 5), (2, 1, 4, 4, 4)]
     np.testing.assert_array_equal(logits, np.stack([np.arange(1, 8), lengths], axis=1))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +17,6 @@ import pytest
 import torch
 from interrupted import resumed
 from torch import nn
-from torch._inductor.cpu_vec_isa import VecAVX512VNNI, pick_vec_isa
 from torch.nn import functional as F
 
 from tsc_lib import data, figures, runtimes
@@ -31,10 +32,11 @@ from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert, processor
-from tsc_lib.runtimes.graph import InferenceTransformer, sources
-from tsc_lib.runtimes.inductor.convert import ROWS_AT_ONCE, rounded
-from tsc_lib.runtimes.inductor.predict import PROGRAM
-from tsc_lib.runtimes.onnxruntime.layer_error import layer_errors
+from tsc_lib.runtimes.conversion import Conversion
+from tsc_lib.runtimes.graph import InferenceTransformer, find_sources
+from tsc_lib.runtimes.inductor.convert import PRODUCTS
+from tsc_lib.runtimes.inductor.predict import PROGRAM, PROGRAM_ONE
+from tsc_lib.runtimes.onnxruntime.layer_error import measure_layer_errors
 from tsc_lib.study.layer_sensitivity import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
 from tsc_lib.study.operations import operations
 from tsc_lib.study.stages import TrainingRun
@@ -44,7 +46,7 @@ needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
 )
 CONFIG = TransformerConfig(1, 2, PatchEmbeddingConfig(8), 16, 4, tuple(map(LayerConfig, (4, 2), (32, 24))), 32)
-LINEARS = 2 * 4 + 3  # of the lean form: three projections in one, and in the last layer in two; the classifier
+LINEARS = 2 * 4 + 3  # of the inference form: three projections in one, and in the last layer in two; the classifier
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +129,8 @@ def test_sources_name_every_linear_layer_once(model: CompressedModel, context: T
     for recipe in ("baseline", "lowrank(0.5)"):
         network = apply(model, recipe, context).network
         with torch.no_grad():
-            lean = InferenceTransformer(network, attention="operator")
-        named = [source for name in find_linears(lean) for source in sources(name)]
+            graph = InferenceTransformer(network, attention="operator")
+        named = [source for name in find_linears(graph) for source in find_sources(name)]
         assert sorted(named) == sorted(find_linears(network))
 
 
@@ -149,11 +151,11 @@ def test_sensitivity_is_that_of_one_layer_alone(model: CompressedModel, context:
     rows = measure_sensitivity(model, context, 16)
     assert len(rows) == LINEARS and all(row["divergence"] > 0 for row in rows)
     with torch.no_grad():
-        lean = InferenceTransformer(model.network, attention="operator").eval()
-    exact = torch.from_numpy(classify(make_predictor(lean), context.train, True)).softmax(1)
-    low, high = observe_ranges(lean, draw_calibration(context, 16)[0])["hidden"]
-    replace_module(lean, "hidden", FakeQuantLinear(lean.hidden, low, high))
-    found = torch.from_numpy(classify(make_predictor(lean), context.train, True)).softmax(1)
+        graph = InferenceTransformer(model.network, attention="operator").eval()
+    exact = torch.from_numpy(classify(make_predictor(graph), context.train, True)).softmax(1)
+    low, high = observe_ranges(graph, draw_calibration(context, 16)[0])["hidden"]
+    replace_module(graph, "hidden", FakeQuantLinear(graph.hidden, low, high))
+    found = torch.from_numpy(classify(make_predictor(graph), context.train, True)).softmax(1)
     [row] = [row for row in rows if row["layer"] == "hidden"]
     by_hand = (exact * (exact.log() - found.log())).sum(1).mean().item()
     assert row["divergence"] == pytest.approx(by_hand, abs=1e-7)
@@ -184,24 +186,24 @@ def test_layer_errors_are_those_of_the_graph_that_runs(
     made = apply(model, "int8(static, 54, percentile, 99.9)", context)
     deployed = convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS, 0)
-    rows = layer_errors(tmp_path, "onnxruntime", context.valid, True)
+    rows = measure_layer_errors(tmp_path, "onnxruntime", context.valid, True)
     with torch.no_grad():
         assert {row["layer"] for row in rows} == set(
-            find_linears(InferenceTransformer(model.network, attention="products"))
+            find_linears(InferenceTransformer(model.network, attention="matmul"))
         )
     predicted = classify(runtimes.load(tmp_path, "onnxruntime"), context.valid, True)
     of_logits = next(row["sqnr_db"] for row in rows if row["layer"] == "classify")
     assert of_logits == pytest.approx(sqnr_db(logits_of(model, context), predicted), abs=0.01)
     assert all(10 < row["sqnr_db"] < 60 for row in rows), "a layer beside another's would be noise alone"
     with pytest.raises(RuntimeUnavailable, match="hands out nothing but its result"):
-        layer_errors(tmp_path, "inductor", context.valid, True)
+        measure_layer_errors(tmp_path, "inductor", context.valid, True)
 
 
 def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, context: TrainingContext, tmp_path: Path) -> None:
     made = apply(model, "int8(static, 16, fp32_layers=3)", context)
     deployed = convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 3, 3)
-    rows = layer_errors(tmp_path, "onnxruntime", context.valid, True)
+    rows = measure_layer_errors(tmp_path, "onnxruntime", context.valid, True)
     assert not {row["layer"] for row in rows} & set(made.quantization.fp32_layers) and len(rows) == LINEARS - 3
 
 
@@ -213,26 +215,14 @@ def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
     made = apply(model, f"int8(static, 54, fp32_layers={LINEARS - 1})", context)
     convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
     with torch.no_grad():
-        lean = InferenceTransformer(model.network, attention="operator").eval()
-    (name,) = set(find_linears(lean)) - set(made.quantization.fp32_layers)
-    low, high = observe_ranges(lean, draw_calibration(context, 54)[0])[name]
-    replace_module(lean, name, FakeQuantLinear(lean.get_submodule(name), low, high).eval())
+        graph = InferenceTransformer(model.network, attention="operator").eval()
+    (name,) = set(find_linears(graph)) - set(made.quantization.fp32_layers)
+    low, high = observe_ranges(graph, draw_calibration(context, 54)[0])[name]
+    replace_module(graph, name, FakeQuantLinear(graph.get_submodule(name), low, high).eval())
     found = classify(runtimes.load(tmp_path, "onnxruntime"), context.valid, True)
-    np.testing.assert_allclose(found, classify(make_predictor(lean), context.valid, True), atol=1e-5)
+    np.testing.assert_allclose(found, classify(make_predictor(graph), context.valid, True), atol=1e-5)
     operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert {"QuantizeLinear", "MatMulIntegerToFloat"} <= operators and "DequantizeLinear" not in operators
-
-
-@pytest.mark.parametrize(("scale", "zero"), [(0.1, 0), (0.003, 120), (7.0, 255)])
-def test_rounding_by_bits_is_rounding(scale: float, zero: int) -> None:
-    torch.manual_seed(0)
-    x = torch.cat([scale * 300 * torch.randn(100_000), torch.tensor([0.0, -1e30, 1e30, -torch.inf, torch.inf])])
-    exact = torch.quantize_per_tensor(x.double().clamp(-1e9, 1e9).float(), scale, zero, torch.quint8).int_repr()
-    found = rounded(x, scale, zero, 0, 255, torch.uint8)
-    assert found.dtype == torch.uint8
-    apart = (found.int() - exact.int()).abs()  # of two whole numbers as near, the other one may be taken
-    assert int(apart.max()) <= 1 and float((apart > 0).float().mean()) < 1e-3
-    assert found[-4:].tolist() == [0, 255, 0, 255]
 
 
 @needs_compiler
@@ -242,11 +232,23 @@ def test_inductor_honours_observer_and_layers(model: CompressedModel, context: T
     assert (deployed.int8_ops, deployed.fp32_ops) == (LINEARS - 2, 2)
     found = classify(runtimes.load(tmp_path, "inductor"), context.valid, True)
     assert 5 < sqnr_db(logits_of(model, context), found) < 60
-    if isinstance(pick_vec_isa(), VecAVX512VNNI):  # the compiler makes the products itself
-        with zipfile.ZipFile(tmp_path / PROGRAM) as archive:
-            source = "".join(archive.read(n).decode() for n in archive.namelist() if n.endswith(".kernel.cpp"))
-        choices = source.count("mm_get_cache_blocking<")
-        assert choices > 0 and source.count(ROWS_AT_ONCE) == choices
+    assert [choice.series > 1 for choice in deployed.products] == [False, True]
+    for choice, name in zip(deployed.products, (PROGRAM_ONE, PROGRAM), strict=True):
+        assert set(choice.cpu_ms) == set(PRODUCTS) and min(choice.cpu_ms.values()) > 0
+        assert count_int8_products(tmp_path / name) == LINEARS - 2
+    assert Conversion.from_json(json.loads(json.dumps(deployed.to_json()))) == deployed
+
+
+def count_int8_products(program: Path) -> int:
+    """Linear layers that a program executes in int8, told from its source: calls of the library, or of own kernels."""
+    with zipfile.ZipFile(program) as archive:
+        wrapper, kernels = (
+            "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith(f".{part}.cpp"))
+            for part in ("wrapper", "kernel")
+        )
+    own = re.findall(r"void (\w+)\(const uint8_t\* X, const \w+\* W\b", kernels)
+    called = re.findall(r"^ +(\w+)\(", wrapper, re.MULTILINE)
+    return len(re.findall(r"aoti_torch_cpu_\w*qlinear\w*\(", wrapper)) + sum(called.count(name) for name in own)
 
 
 @pytest.mark.parametrize("recipe", ["int8(static, 54, percentile, 90, 2)", "int8(static, 54, mse)"])
@@ -270,7 +272,7 @@ def test_weights_alone_are_narrower(
         folder = tmp_path / recipe
         folder.mkdir()
         deployed = convert.convert(apply(model, recipe, context), runtime, folder, equal_length=True)
-        assert (deployed.int8_ops, deployed.fp32_ops, deployed.details["narrow_weight_ops"]) == (0, LINEARS, LINEARS)
+        assert (deployed.int8_ops, deployed.fp32_ops, deployed.narrow_weight_ops) == (0, LINEARS, LINEARS)
         sizes.append(deployed.model_bytes)
         errors.append(sqnr_db(logits_of(model, context), classify(runtimes.load(folder, runtime), context.valid, True)))
     assert sizes[1] < 0.65 * sizes[0] and sizes[2] < 0.8 * sizes[1]

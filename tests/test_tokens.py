@@ -54,15 +54,15 @@ def logits_alone(network: torch.nn.Module, context: TrainingContext) -> torch.Te
         return torch.cat([network(torch.from_numpy(x[None])) for x in context.train.x])
 
 
-@pytest.mark.parametrize("attention", ["operator", "sums"])
+@pytest.mark.parametrize("attention", ["operator", "elementwise"])
 @pytest.mark.parametrize("recipe", ["merge(0.5)", "drop(0.7, 1) > merge(0.5)"])
 def test_padded_series_run_in_bf16(
     model: CompressedModel, context: TrainingContext, recipe: str, attention: Form
 ) -> None:
     network = apply(model, recipe, context).network
-    lean = InferenceTransformer(network, attention=attention).eval()
+    graph = InferenceTransformer(network, attention=attention).eval()
     with torch.inference_mode():
-        exact, logits = lean(*padded(context)), Bf16(lean)(*padded(context))
+        exact, logits = graph(*padded(context)), Bf16(graph)(*padded(context))
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, exact, rtol=0, atol=0.2)
 
@@ -77,9 +77,9 @@ def test_a_padded_series_has_the_logits_it_has_alone(
     for noise in (0.0, 1000.0):
         with torch.inference_mode():
             torch.testing.assert_close(network(*padded(context, noise)), alone, rtol=0, atol=1e-5)
-    for lean in forms:
+    for graph in forms:
         with torch.inference_mode():
-            torch.testing.assert_close(lean(*padded(context)), alone, rtol=0, atol=1e-5)
+            torch.testing.assert_close(graph(*padded(context)), alone, rtol=0, atol=1e-5)
     assert not torch.allclose(alone, logits_alone(model.network, context), atol=1e-4)
 
 

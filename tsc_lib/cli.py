@@ -66,13 +66,13 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
     from tsc_lib.benchmark import BenchmarkSettings
     from tsc_lib.compress import Recipe, Variant
     from tsc_lib.core import store
-    from tsc_lib.runtimes.convert import supporting
+    from tsc_lib.runtimes.convert import list_supporting
     from tsc_lib.study import Study
     from tsc_lib.study.profiles import DataChoice, Profile
     from tsc_lib.training import TrainSpec
 
     recipe = Recipe.parse(options.recipe)
-    variant = Variant(recipe, runtime or supporting(recipe.number_format, recipe.observer)[0])
+    variant = Variant(recipe, runtime or list_supporting(recipe.number_format, recipe.observer)[0])
     profile = Profile(
         name="run",
         datasets=(DataChoice(options.dataset, options.scaling, options.gaps),),

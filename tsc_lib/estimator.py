@@ -155,7 +155,7 @@ class TransformerClassifier(BaseClassifier):
             model = apply(self.model_, steps, context)
         training.check_lengths(model.network.config, dataset)
         variant = Variant(self.variant_.recipe + steps, self.variant_.runtime)
-        able = convert.supporting(variant.recipe.number_format, variant.recipe.observer)
+        able = convert.list_supporting(variant.recipe.number_format, variant.recipe.observer)
         if variant.runtime not in able:
             variant = dataclasses.replace(variant, runtime=able[0])
         return self._copy(model_=model, dataset_=dataset, variant_=variant)

@@ -13,7 +13,7 @@ from typing import Any
 from tsc_lib.benchmark.host import host_lock
 from tsc_lib.benchmark.inputs import Call
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, OnnxRuntimePredictor, session
-from tsc_lib.runtimes.predictor import description_of
+from tsc_lib.runtimes.predictor import ModelDescription
 
 LINEAR, ATTENTION, SOFTMAX, NORM, REST = KINDS = (
     "products with weights", "products of attention", "exponentials, softmax", "layer norms", "all else"
@@ -64,7 +64,7 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
 
         def told(sweeps: int) -> list[dict[str, Any]]:
             profiled = session(folder / MODEL, 1, optimized=optimized, profile=Path(temporary) / "profile")
-            predict = OnnxRuntimePredictor(profiled, description_of(folder)["stride"], 1)
+            predict = OnnxRuntimePredictor(profiled, ModelDescription.read(folder).stride, 1)
             for _ in range(sweeps):
                 for call in calls:
                     predict(call.x, call.lengths)

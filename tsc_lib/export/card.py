@@ -214,7 +214,7 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: Host, evaluation: Evaluation
 
 def executed(conversion: Conversion) -> str:
     """How many linear layers run in which number format."""
-    counts = {"bf16": conversion.details.get("bf16_ops"), "fp32": conversion.fp32_ops}
+    counts = {"bf16": conversion.bf16_ops, "fp32": conversion.fp32_ops}
     others = [f"{count} in {kind}" for kind, count in counts.items() if count is not None]
     return f"{conversion.int8_ops} linear layers run in {join_items(['int8', *others])}"
 

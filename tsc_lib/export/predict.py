@@ -21,7 +21,7 @@ from tsc_lib.core.errors import UserError, one_line
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
-from tsc_lib.runtimes.predictor import longest_first
+from tsc_lib.runtimes.predictor import group_by_length
 from tsc_lib.series.formats import read, series_of
 from tsc_lib.series.scaling import pad
 from tsc_lib.series.values import Series
@@ -230,7 +230,7 @@ def calls_of(model: Bundle, series: list[np.ndarray], batch_size: int | None = N
     Where lengths differ, series of similar length share a call, so that little of it is padding.
     """
     lengths = np.array([one.shape[1] for one in series])
-    return longest_first(lengths, lambda longest: batch_size or TOKENS_PER_CALL * model.patch // longest)
+    return group_by_length(lengths, lambda longest: batch_size or TOKENS_PER_CALL * model.patch // longest)
 
 
 def logits_of(

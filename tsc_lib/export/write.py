@@ -19,8 +19,8 @@ from tsc_lib.export.bundle import Bundle
 from tsc_lib.export.card import model_card
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import TransformerConfig
-from tsc_lib.runtimes.cascade import thresholds_of
 from tsc_lib.runtimes.conversion import Conversion
+from tsc_lib.runtimes.predictor import ModelDescription
 from tsc_lib.study import Study, stages
 from tsc_lib.study.stages import TrainingRun
 
@@ -75,8 +75,8 @@ def describe(
         lengths = (facts["reference_length"],) * 2
     instructions: tuple[str, ...] = ()
     if variant.runtime == "inductor":  # where they were not recorded, those of this processor
-        recorded = conversion.details.get("instructions")
-        instructions = cpus.instructions() if recorded is None else tuple(str(recorded).split())
+        recorded = conversion.instructions
+        instructions = cpus.instructions() if recorded is None else tuple(recorded.split())
     packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
     return Bundle(
         dataset=run.data.name,
@@ -140,7 +140,7 @@ def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         new.mkdir()
-        exits = len(thresholds_of(read_json(source / "model.json")))
+        exits = len(ModelDescription.read(source).thresholds)
         for name in runtimes.files(described.runtime, exits):
             write_bytes(new / name, (source / name).read_bytes())
         bundle.write(new, described, card)

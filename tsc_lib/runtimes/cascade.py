@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,8 @@ class CascadePredictor:
         See `Part`.
     thresholds : sequence of float
         Confidence above which a series leaves, for each part but the last.
-    patch : int
-        Time steps in a patch.
+    stride : int
+        Time steps from one token to the next.
 
     Attributes
     ----------
@@ -32,13 +31,13 @@ class CascadePredictor:
         How many series so far have left after each part.
     """
 
-    def __init__(self, parts: Sequence[Part], thresholds: Sequence[float], patch: int) -> None:
-        self.parts, self.thresholds, self.patch = parts, thresholds, patch
+    def __init__(self, parts: Sequence[Part], thresholds: Sequence[float], stride: int) -> None:
+        self.parts, self.thresholds, self.stride = parts, thresholds, stride
         self.left = np.zeros(len(parts), dtype=np.int64)
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length), each from where the series has left."""
-        given = graph_inputs(x, lengths, self.patch)
+        given = graph_inputs(x, lengths, self.stride)
         logits, *state = self.parts[0](*given)
         waiting = np.arange(len(x))
         for index, (part, threshold) in enumerate(zip(self.parts[1:], self.thresholds, strict=True)):
@@ -58,11 +57,6 @@ class CascadePredictor:
 def confidence(logits: np.ndarray) -> np.ndarray:
     """The largest probability (n,) of the softmax of logits (n, classes), in float32."""
     return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
-
-
-def thresholds_of(facts: dict[str, Any]) -> list[float]:
-    """The thresholds of the model that a ``model.json`` describes; empty without early exits."""
-    return [each["threshold"] for each in facts["config"]["exits"]]
 
 
 def part_names(name: str, exits: int) -> list[str]:

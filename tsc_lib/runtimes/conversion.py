@@ -1,8 +1,34 @@
-"""The evidence of what a runtime executes."""
+"""What a runtime made of a model: the evidence of what it executes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+COUNTS = ("model_bytes", "int8_ops", "fp32_ops")
+
+
+@dataclass(frozen=True)
+class ProductChoice:
+    """Which of two programs inductor executes, for calls with so many series.
+
+    Attributes
+    ----------
+    series : int
+        Series in the call that was timed.
+    cpu_ms : dict of str to float
+        CPU time of a call where PyTorch's library computes matrix products ("library") and where the compiler's own
+        loops do ("compiler").
+    """
+
+    series: int
+    cpu_ms: Mapping[str, float]
+
+    @property
+    def faster(self) -> str:
+        """What is executed."""
+        return min(self.cpu_ms, key=self.cpu_ms.__getitem__)
 
 
 @dataclass(frozen=True)
@@ -14,16 +40,47 @@ class Conversion:
     model_bytes : int
         Size of all weights in the format in which they are executed, with their scales and zero points.
     int8_ops, fp32_ops : int
-        Linear layers executed in int8 and in fp32, counted in the program that runs. Where weights alone are narrower
-        the arithmetic is fp32's.
-    details : dict
-        What else is to be known: ``prepare_seconds`` for converting or compiling, ``prepare_peak_mb``, by how much this
-        process grew for that (compilers that it starts are not seen), and what the runtime adds, such as
-        ``narrow_weight_ops``, in how many linear layers the weights alone are int8 or int4, or ``instructions``, the
-        instruction sets of the processor that native code was compiled for.
+        Linear layers executed in int8 and in fp32, counted in the graph that runs. Where weights alone are narrower the
+        arithmetic is fp32's.
+    bf16_ops : int, optional
+        Linear layers executed in bf16; of bf16 alone.
+    narrow_weight_ops : int, optional
+        Linear layers whose weights alone are int8 or int4; of these formats alone.
+    reduce_range : bool, optional
+        Whether the weights of static int8 were held to seven bits, because the processor has no VNNI.
+    engine : str, optional
+        PyTorch's library for int8 in eager.
+    instructions : str, optional
+        Instruction sets of the processor that native code was compiled for.
+    products : tuple of ProductChoice, optional
+        Who computes the matrix products of inductor's programs for one series and for more.
+    prepare_seconds : float, optional
+        Time that converting or compiling took.
+    prepare_peak_mb : float, optional
+        By how much this process grew for that; compilers that it starts are not seen.
     """
 
     model_bytes: int
     int8_ops: int
     fp32_ops: int
-    details: dict[str, float | int | str | bool]
+    bf16_ops: int | None = None
+    narrow_weight_ops: int | None = None
+    reduce_range: bool | None = None
+    engine: str | None = None
+    instructions: str | None = None
+    products: tuple[ProductChoice, ...] | None = None
+    prepare_seconds: float | None = None
+    prepare_peak_mb: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Sizes and counts as plain values; what else is known is among ``details``."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: known.pop(name) for name in COUNTS} | {"details": known}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """What `to_json` gave."""
+        details = dict(stored["details"])
+        if "products" in details:
+            details["products"] = tuple(ProductChoice(**choice) for choice in details["products"])
+        return cls(**{name: stored[name] for name in COUNTS}, **details)

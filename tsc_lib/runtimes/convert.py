@@ -1,7 +1,8 @@
-"""Models made ready for a runtime, one file each; `tsc_lib.runtimes` then executes them."""
+"""Models made ready for a runtime, in a folder each; `tsc_lib.runtimes.load` then executes them."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import time
 from pathlib import Path
@@ -10,14 +11,14 @@ from types import ModuleType
 from tsc_lib import runtimes
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, save_model
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.conversion import Conversion
-from tsc_lib.runtimes.memory import peak_memory_mb, reset_peak_memory
 
-__all__ = ["Conversion", "check", "convert", "supporting"]
+__all__ = ["Conversion", "check", "convert", "list_supporting"]
 
 
 def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool) -> Conversion:
-    """Make a model ready for a runtime, in a folder that `tsc_lib.runtimes.load` needs nothing else than.
+    """Make a model ready for a runtime, in a folder that is all that `tsc_lib.runtimes.load` needs.
 
     Parameters
     ----------
@@ -39,21 +40,24 @@ def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
     RuntimeError
         If a quantized model came out without int8 operators, or without narrow weights.
     """
-    check(runtime, model.number_format, model.quantization.observer)
-    held, started = reset_peak_memory(), time.perf_counter()
-    deployed: Conversion = _module(runtime).convert(model, folder, equal_length)
-    deployed.details["prepare_seconds"] = time.perf_counter() - started
-    if held is not None:
-        deployed.details["prepare_peak_mb"] = max(0.0, peak_memory_mb() - held)
-    narrow = deployed.details["narrow_weight_ops"] if model.number_format.endswith("weights") else deployed.int8_ops
-    if model.number_format.startswith("int") and not narrow:
-        kind = model.number_format.split()[0]
-        raise RuntimeError(f"{runtime} executes no linear layer in {kind}, though the model is {model.number_format}")
+    number_format = model.number_format
+    check(runtime, number_format, model.quantization.observer)
+    held, started = _reset_peak_memory(), time.perf_counter()
+    made: Conversion = _module(runtime).convert(model, folder, equal_length)
+    made = dataclasses.replace(
+        made,
+        prepare_seconds=time.perf_counter() - started,
+        prepare_peak_mb=None if held is None else max(0.0, _status_mb("VmHWM") - held),
+    )
+    if number_format.is_integer and not (made.narrow_weight_ops if number_format.weights_only else made.int8_ops):
+        raise RuntimeError(
+            f"{runtime} executes no linear layer in {number_format.weights}, though the model is {number_format}"
+        )
     save_model(model, folder)
-    return deployed
+    return made
 
 
-def supporting(number_format: str, observer: str = "native") -> list[str]:
+def list_supporting(number_format: NumberFormat, observer: str = "native") -> list[str]:
     """The runtimes that execute a number format, with static ranges by an observer."""
     return [
         name
@@ -62,7 +66,7 @@ def supporting(number_format: str, observer: str = "native") -> list[str]:
     ]
 
 
-def check(runtime: str, number_format: str, observer: str = "native") -> None:
+def check(runtime: str, number_format: NumberFormat, observer: str = "native") -> None:
     """Refuse a runtime that is unknown, has no kernels for a number format, or no such observer of static ranges.
 
     Raises
@@ -70,12 +74,28 @@ def check(runtime: str, number_format: str, observer: str = "native") -> None:
     UserError
     """
     if number_format not in _module(runtime).FORMATS:
-        raise UserError(f"{runtime} does not execute {number_format}; use {' or '.join(supporting(number_format))}")
-    if runtime not in supporting(number_format, observer):
-        others = " or ".join(supporting(number_format, observer))
-        raise UserError(f"{runtime} has no observer {observer} for {number_format}; use {others}")
+        raise UserError(
+            f"{runtime} does not execute {number_format}; use {' or '.join(list_supporting(number_format))}"
+        )
+    supporting = list_supporting(number_format, observer)
+    if runtime not in supporting:
+        raise UserError(f"{runtime} has no observer {observer} for {number_format}; use {' or '.join(supporting)}")
 
 
 def _module(runtime: str) -> ModuleType:
     runtimes.check(runtime)
     return importlib.import_module(f"tsc_lib.runtimes.{runtime}.convert")
+
+
+def _reset_peak_memory() -> float | None:
+    """Begin a new peak of this process's memory; returns what it holds now in MB, None where Linux does not tell."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status_mb("VmRSS")
+    except OSError:
+        return None
+
+
+def _status_mb(name: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) / 1000

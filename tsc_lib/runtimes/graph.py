@@ -1,14 +1,16 @@
-"""A network as inference runtimes like it: the same logits from fewer and larger operators.
+"""A transformer in the form that inference runtimes execute fastest: the same logits from fewer and larger operators.
 
-Positions and the embedding's bias are one table. Query, key and value are one matrix. Of the last layer only the class
-token is computed, because nothing else of it is read: an eighth of T1, and nearly half of a model of two layers.
-What attention is made of depends on what the runtime has: an operator, products of matrices
+The bias of the embedding is part of the positions. Query, key and value are one matrix. Of the last layer only the
+class token is computed, because nothing else of it is read: an eighth of T1, and nearly half of a model of two layers.
+Tokens of all series are the rows of one matrix, so that a runtime can fuse a bias, and the ReLU after it, with the
+product before it. How attention is written depends on what the runtime has: an operator, matrix products
 (`tsc_lib.runtimes.attention_matmul`) or sums that its compiler fuses (`tsc_lib.runtimes.attention_elementwise`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
@@ -18,15 +20,18 @@ from torch.nn import functional as F
 from tsc_lib.models.embedding import PatchEmbedding, fill_patch
 from tsc_lib.models.token_reduction import reduce_tokens
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
-from tsc_lib.runtimes.attention_elementwise import FP32, WIDEST_HEAD, Spelling, summed
-from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, MatmulLayer, largest_score, spelled
-from tsc_lib.runtimes.linear_ops import joined, scaled
+from tsc_lib.runtimes.attention_elementwise import WIDEST_HEAD, attend_elementwise
+from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, attend_matmul, largest_score
+from tsc_lib.runtimes.linear_ops import concatenate_linears, scale_linear
 
-Form = Literal["operator", "products", "sums"]
+Form = Literal["operator", "matmul", "elementwise"]
+
+POSITIONS = "embedding.positions"
+"""The buffer of `InferenceTransformer` that holds the table of positions, which is no weight."""
 
 
 class InferenceAttention(nn.Module):
-    """Attention whose projections are one matrix and whose products are one operator, or sums.
+    """Attention of tokens that are rows, with its projections in one matrix.
 
     Parameters
     ----------
@@ -35,101 +40,115 @@ class InferenceAttention(nn.Module):
     norm : LayerNorm, optional
         What gives the tokens; None if nothing bounds them.
     first_only : bool
-        Whether only the first token is asked for.
-    sums : Spelling, optional
-        How what narrow heads compute is spelled as sums; None if it is not.
+        Whether only the first token of each series is asked for.
+    form : {"operator", "matmul", "elementwise"}
+        How attention is written. Heads that are too wide for "elementwise", and a single query, get the operator.
     """
 
-    def __init__(
-        self, attention: Attention, norm: nn.LayerNorm | None, first_only: bool, sums: Spelling | None
-    ) -> None:
+    def __init__(self, attention: Attention, norm: nn.LayerNorm | None, first_only: bool, form: Form) -> None:
         super().__init__()
         self.heads, self.head_dim, self.first_only = attention.heads, attention.head_dim, first_only
-        self.scale = self.head_dim**-0.5
-        self.out = attention.out
-        self.sums = None if first_only or self.head_dim > WIDEST_HEAD else sums
-        self.bounded = self.sums is not None and norm is not None and largest_score(attention, norm) <= SAFE_SCORE
+        narrow = not first_only and self.head_dim <= WIDEST_HEAD
+        self.form: Form = "operator" if form == "elementwise" and not narrow else form
+        # One query has so few scores that fewer operators are worth more.
+        may_skip = self.form != "operator" and not first_only and norm is not None
+        self.bounded = may_skip and largest_score(attention, cast(nn.LayerNorm, norm)) <= SAFE_SCORE
+        # What a product of query and key is still to be multiplied by; "elementwise" takes powers of two.
+        self.scale = {"operator": self.head_dim**-0.5, "matmul": 1.0, "elementwise": math.log(2)}[self.form]
+        query = scale_linear(attention.query, self.head_dim**-0.5 / self.scale)
         if first_only:
-            self.query, self.key_value = attention.query, joined(attention.key, attention.value)
-        elif self.sums is not None:
-            exponent = math.log(2) / self.sums.one  # by how much a score grows with one unit of what `summed` takes
-            query = scaled(attention.query, self.scale / exponent)
-            self.query_key_value = joined(query, attention.key, attention.value)
-            self.scale = exponent
+            self.query, self.key_value = query, concatenate_linears(attention.key, attention.value)
         else:
-            self.query_key_value = joined(attention.query, attention.key, attention.value)
+            self.query_key_value = concatenate_linears(query, attention.key, attention.value)
+        self.out = attention.out
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (n, heads, tokens, head_dim)."""
-        if self.first_only:
-            q = self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_dim)
-            k, v = self._cut(self.key_value(x))
-        else:
-            q, k, v = self._cut(self.query_key_value(x))
-        return q, k, v
+    def project(self, rows: Tensor, tokens: int) -> tuple[Tensor, ...]:
+        """Queries, keys and values (n, heads, tokens, head_dim); for "matmul" (n, heads, head_dim, tokens)."""
+        if not self.first_only:
+            return tuple(self._split_heads(self.query_key_value(rows), tokens))
+        query = (self.head_dim, 1) if self.form == "matmul" else (1, self.head_dim)
+        q = self.query(first_of(rows, tokens)).reshape(-1, self.heads, *query)
+        return (q, *self._split_heads(self.key_value(rows), tokens))
 
-    def _cut(self, joined: Tensor) -> list[Tensor]:
-        split = joined.split(self.heads * self.head_dim, dim=2)
-        return [part.reshape(-1, joined.shape[1], self.heads, self.head_dim).transpose(1, 2) for part in split]
+    def _split_heads(self, projected: Tensor, tokens: int) -> Sequence[Tensor]:
+        width = projected.shape[1]
+        if self.form == "matmul":  # heads are cut out without moving numbers in pieces as small as a head
+            last = projected.reshape(-1, tokens, width).transpose(1, 2)
+            return last.reshape(-1, width // self.head_dim, self.head_dim, tokens).split(self.heads, dim=1)
+        parts = projected.split(self.heads * self.head_dim, dim=1)
+        return [part.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2) for part in parts]
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """What attention makes of them."""
-        if self.sums is not None:
-            y = summed(q, k, v, mask, self.bounded, self.sums).to(q.dtype)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """What attention adds to rows (n * tokens, d_model), or to the first of each series (n, d_model)."""
+        width = self.heads * self.head_dim
+        if self.form == "matmul":
+            y = attend_matmul(q, k, v, mask, self.bounded)
+            y = y if self.first_only else y.reshape(-1, width, k.shape[3]).transpose(1, 2)
+            return self.out(y.reshape(-1, width))
+        if self.form == "elementwise":
+            y = attend_elementwise(q, k, v, mask, self.bounded)
         else:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        width = self.heads * self.head_dim
-        return self.out(y.reshape(-1, width) if self.first_only else y.transpose(1, 2).reshape(-1, k.shape[2], width))
+        return self.out((y if self.first_only else y.transpose(1, 2)).reshape(-1, width))
 
 
 class InferenceLayer(nn.Module):
-    """An encoder layer around a `InferenceAttention`."""
+    """An encoder layer around an `InferenceAttention`."""
 
-    def __init__(self, layer: EncoderLayer, norm: nn.LayerNorm | None, first_only: bool, sums: Spelling | None) -> None:
+    def __init__(self, layer: EncoderLayer, norm: nn.LayerNorm | None, first_only: bool, form: Form) -> None:
         super().__init__()
-        self.attention = InferenceAttention(layer.attention, norm, first_only, sums)
+        self.attention = InferenceAttention(layer.attention, norm, first_only, form)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.feed_forward = layer.feed_forward
         self.reduction = None if first_only else layer.reduction
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Tokens (n, tokens, d_model) and their mask, or the first of the tokens (n, d_model)."""
-        q, k, v = self.attention.project(x)
-        asked = x[:, 0] if self.attention.first_only else x
-        x = self.attention_norm(asked + self.attention.mix(q, k, v, mask))
+    def forward(self, rows: Tensor, tokens: int, mask: Tensor | None) -> tuple[Tensor, int, Tensor | None]:
+        """Rows (n * tokens, d_model), how many each series has, and their mask, after the layer."""
+        q, k, v = self.attention.project(rows, tokens)
+        if self.attention.first_only:
+            rows, tokens = first_of(rows, tokens), 1
+        rows = self.attention_norm(rows + self.attention.attend(q, k, v, mask))
         if self.reduction is not None:
+            if self.attention.form == "matmul":
+                q, k = q.transpose(2, 3), k.transpose(2, 3)
+            x = rows.reshape(-1, tokens, rows.shape[1])
             x, mask = reduce_tokens(x, mask, q, k, self.attention.scale, self.reduction)
-        return self.feed_forward_norm(x + self.feed_forward(x)), mask
+            tokens, rows = x.shape[1], x.reshape(-1, x.shape[2])
+        return self.feed_forward_norm(rows + self.feed_forward(rows)), tokens, mask
 
 
 class InferenceEmbedding(nn.Module):
-    """A patch embedding whose positions and bias are one table.
+    """A patch embedding whose bias is part of the positions.
 
     Parameters
     ----------
     embedding : PatchEmbedding
         Whose weights to take; left alone.
+    length : int, optional
+        Time steps of all series; None where they differ, or are not known.
     """
 
-    table: Tensor
-    class_row: Tensor
+    positions: Tensor
+    class_token: Tensor
 
-    def __init__(self, embedding: PatchEmbedding) -> None:
+    def __init__(self, embedding: PatchEmbedding, length: int | None) -> None:
         super().__init__()
-        old = embedding.convolution
-        self.patch = embedding.config.patch
+        old, config = embedding.convolution, embedding.config
+        self.patch, self.is_fixed = config.patch, length is not None
         self.convolution = nn.Conv1d(old.in_channels, old.out_channels, self.patch, stride=self.patch, bias=False)
         self.convolution.weight.copy_(old.weight)
         assert old.bias is not None
-        self.register_buffer("table", embedding.positions[1:] + old.bias, persistent=False)
-        self.register_buffer("class_row", embedding.class_token[0] + embedding.positions[:1], persistent=False)
+        positions = embedding.positions[1 : None if length is None else config.count_tokens(length) + 1]
+        # With a dimension for series; OpenVINO would add one and lose the name.
+        self.register_buffer("positions", (positions + old.bias)[None], persistent=False)
+        self.register_buffer("class_token", embedding.class_token[0] + embedding.positions[:1], persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Tokens (n, tokens, d_model), the class token first, and what is added to their scores (n, 1, 1, tokens)."""
         x = self.convolution(fill_patch(x, self.patch)).transpose(1, 2)  # (n, patches, d_model)
         patches = x.shape[1]
-        x = x + self.table[:patches]
-        x = torch.cat([self.class_row.expand(x.shape[0], 1, -1), x], dim=1)
+        x = x + (self.positions if self.is_fixed else self.positions[:, :patches])
+        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)
         if lengths is None:
             return x, None
         valid = torch.arange(patches + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
@@ -144,27 +163,25 @@ class InferenceTransformer(nn.Module):
     ----------
     network : Transformer
         Whose logits to reproduce; left alone. Series have the lengths that it takes.
-    attention : str
-        "operator" for runtimes that have a kernel for it, "products" for those that have not, "sums" for a compiler.
-    sums : Spelling
-        How "sums" are spelled; other forms are the same for every number format.
+    attention : {"operator", "matmul", "elementwise"}
+        "operator" for runtimes that have a kernel for it, "matmul" for those that have not, "elementwise" for a
+        compiler that fuses.
+    length : int, optional
+        Time steps of all series; None where they differ, or are not known.
     """
 
-    def __init__(self, network: Transformer, *, attention: Form, sums: Spelling = FP32) -> None:
+    def __init__(self, network: Transformer, *, attention: Form, length: int | None = None) -> None:
         super().__init__()
-        self.attention, self.pool = attention, network.embedding.pool
-        self.sums = sums if attention == "sums" else None
+        self.pool = network.embedding.pool
         with torch.no_grad():
-            self.embedding = InferenceEmbedding(network.embedding)
-            self.layers = self._form(cast("list[EncoderLayer]", list(network.layers)))
+            self.embedding = InferenceEmbedding(network.embedding, length)
+            layers = cast("list[EncoderLayer]", list(network.layers))
+            norms = [None, *(layer.feed_forward_norm for layer in layers[:-1])]
+            self.layers = nn.ModuleList(
+                InferenceLayer(layer, norm, layer is layers[-1], attention)
+                for layer, norm in zip(layers, norms, strict=True)
+            )
         self.hidden, self.classify, self.exits = network.hidden, network.classify, network.exits
-
-    def _form(self, layers: list[EncoderLayer]) -> nn.ModuleList:
-        only = [*(False for _ in layers[1:]), True]  # of the last layer only the class token is read
-        norms = [None, *(layer.feed_forward_norm for layer in layers[:-1])]
-        if self.attention == "products":
-            return nn.ModuleList(map(MatmulLayer, layers, norms, only))
-        return nn.ModuleList(InferenceLayer(*each, self.sums) for each in zip(layers, norms, only, strict=True))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
@@ -172,30 +189,38 @@ class InferenceTransformer(nn.Module):
         return self.classify_tokens(*self.encode(x, mask, 0, len(self.layers)))
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
-        """Tokens after the layers from `first` to before `last`, and their mask; after the very last, the first."""
-        if self.attention == "products":
-            return spelled(self.layers[first:last], x, mask)
+        """Tokens after the layers from `first` to before `last`, and their mask; after the last layer the class token.
+
+        The class token of every series is (n, d_model).
+        """
+        tokens, width = x.shape[1:]
+        rows = x.reshape(-1, width)
         for layer in self.layers[first:last]:
-            x, mask = layer(x, mask)
-        return x, mask
+            rows, tokens, mask = layer(rows, tokens, mask)
+        return rows if last == len(self.layers) else rows.reshape(-1, tokens, width), mask
 
     def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer, which alone is computed there."""
         return self.classify(F.relu(self.hidden(x)))
 
 
-def sources(name: str) -> tuple[str, ...]:
-    """The linear layers of a `Transformer` that one of its lean form's is made of.
+def first_of(rows: Tensor, tokens: int) -> Tensor:
+    """The first token of every series, of rows (n * tokens, d_model)."""
+    return rows.reshape(-1, tokens, rows.shape[1])[:, 0]
+
+
+def find_sources(name: str) -> tuple[str, ...]:
+    """The linear layers of a `Transformer` that one linear layer of its inference form is made of.
 
     Examples
     --------
-    >>> sources("layers.0.attention.key_value")
+    >>> find_sources("layers.0.attention.key_value")
     ('layers.0.attention.key', 'layers.0.attention.value')
-    >>> sources("layers.0.attention.key_value.linears.1.0")  # the first of two thinner ones
+    >>> find_sources("layers.0.attention.key_value.linears.1.0")  # the first of two thinner ones
     ('layers.0.attention.value.0',)
     """
-    before, found, joined = name.partition(".attention.")
-    kinds, _, rest = joined.partition(".")
+    before, found, projection = name.partition(".attention.")
+    kinds, _, rest = projection.partition(".")
     names = [f"{before}{found}{kind}" for kind in kinds.split("_")]
     if rest.startswith("linears."):
         place, *thinner = rest.removeprefix("linears.").split(".")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
 from tsc_lib.core.errors import RuntimeUnavailable, UserError, one_line
 from tsc_lib.core.files import read_json
-
-NUMBER_FORMATS = ("fp32", "bf16", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
+from tsc_lib.models.number_format import NumberFormat
 
 
 class Predictor(Protocol):
@@ -47,28 +47,48 @@ def not_importable(runtime: str, error: ImportError, install: str = "") -> Runti
     return RuntimeUnavailable(f"{runtime} cannot be imported ({one_line(error)}); install its packages again")
 
 
-def description_of(folder: Path) -> dict[str, Any]:
-    """What ``model.json`` says of the model in `folder`; the weights may be in a runtime's own file.
+@dataclass(frozen=True)
+class ModelDescription:
+    """What ``model.json`` says of a model; the weights may be in a runtime's own file.
 
-    Raises
-    ------
-    UserError
-        If it is damaged, of another version, or has no sound ``stride`` (time steps per token) or ``number_format``.
+    Attributes
+    ----------
+    stride : int
+        Time steps from one token to the next.
+    number_format : NumberFormat
+        What the model is executed in.
+    thresholds : tuple of float
+        Confidence above which a series leaves at each early exit; none without exits.
     """
-    path = folder / "model.json"
-    facts = read_json(path)
-    try:
-        stride, number_format, _ = facts["stride"], facts["number_format"], facts["config"]["exits"]
-    except (LookupError, TypeError):
-        stride = number_format = None
-    if type(stride) is not int or stride < 1 or number_format not in NUMBER_FORMATS:
-        raise UserError(
-            f"{path} does not describe a model as this version does; copy the folder again, or make the model again"
-        )
-    return facts
+
+    stride: int
+    number_format: NumberFormat
+    thresholds: tuple[float, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The description of the model in `folder`.
+
+        Raises
+        ------
+        UserError
+            If it is damaged, of another version, or names no sound stride or number format.
+        """
+        path = folder / "model.json"
+        facts = read_json(path)
+        try:
+            stride, number_format = facts["stride"], NumberFormat(facts["number_format"])
+            thresholds = tuple(float(each["threshold"]) for each in facts["config"]["exits"])
+        except (LookupError, TypeError, ValueError):
+            stride = 0
+        if type(stride) is not int or stride < 1:
+            raise UserError(
+                f"{path} does not describe a model as this version does; copy the folder again, or make the model again"
+            )
+        return cls(stride, number_format, thresholds)
 
 
-def graph_inputs(x: np.ndarray, lengths: np.ndarray | None, patch: int) -> tuple[np.ndarray, ...]:
+def graph_inputs(x: np.ndarray, lengths: np.ndarray | None, stride: int) -> tuple[np.ndarray, ...]:
     """What a traced graph takes: series of one length as they are, others with their lengths.
 
     A graph for unequal lengths reads a whole number of patches: the remainder that makes no token is cut off, and
@@ -76,13 +96,13 @@ def graph_inputs(x: np.ndarray, lengths: np.ndarray | None, patch: int) -> tuple
     """
     if lengths is None:
         return (x,)
-    missing = patch - x.shape[2]
-    whole = np.pad(x, ((0, 0), (0, 0), (0, missing))) if missing > 0 else x[:, :, : x.shape[2] // patch * patch]
-    return np.ascontiguousarray(whole), np.maximum(lengths, patch)
+    missing = stride - x.shape[2]
+    whole = np.pad(x, ((0, 0), (0, 0), (0, missing))) if missing > 0 else x[:, :, : x.shape[2] // stride * stride]
+    return np.ascontiguousarray(whole), np.maximum(lengths, stride)
 
 
-def in_parts(
-    execute: Callable[..., np.ndarray], inputs: tuple[np.ndarray, ...], time_steps: int, patch: int
+def run_in_parts(
+    execute: Callable[..., np.ndarray], inputs: tuple[np.ndarray, ...], time_steps: int, stride: int
 ) -> np.ndarray:
     """What `execute` gives for `graph_inputs`, executed in parts of about `time_steps`.
 
@@ -96,8 +116,8 @@ def in_parts(
     if not rest:
         return np.concatenate([execute(part) for part in np.array_split(x, parts)])
     [lengths] = rest
-    groups = longest_first(lengths, lambda longest: time_steps // longest)
-    ends = [int(lengths[group[0]]) // patch * patch for group in groups]
+    groups = group_by_length(lengths, lambda longest: time_steps // longest)
+    ends = [int(lengths[group[0]]) // stride * stride for group in groups]
     found = [
         execute(np.ascontiguousarray(x[group, :, :end]), lengths[group])
         for group, end in zip(groups, ends, strict=True)
@@ -107,7 +127,7 @@ def in_parts(
     return logits
 
 
-def longest_first(lengths: np.ndarray, count: Callable[[int], int]) -> list[np.ndarray]:
+def group_by_length(lengths: np.ndarray, count: Callable[[int], int]) -> list[np.ndarray]:
     """Positions of series in groups of similar length, the longest first.
 
     `count` tells from the length of a group's longest series how many there may be; there is one at least.

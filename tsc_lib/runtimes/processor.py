@@ -21,6 +21,11 @@ def has_vnni() -> bool:
     return torch.cpu._is_vnni_supported()
 
 
+def has_avx512() -> bool:
+    """Whether the processor has vectors of 512 bits."""
+    return bool(torch.cpu.get_capabilities().get("avx512_f", False))
+
+
 def has_amx() -> bool:
     """Whether the processor multiplies tiles of int8, which narrow matrices leave nearly empty."""
     return bool(torch.cpu.get_capabilities().get("amx_int8", False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from tsc_lib.data import Batch
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.embedding import MAX_TOKENS
-from tsc_lib.runtimes.graph import Form, InferenceTransformer
+from tsc_lib.runtimes.graph import POSITIONS, Form, InferenceTransformer
 from tsc_lib.runtimes.predictor import graph_inputs
 
 LARGEST_BATCH = 65_536
 
+WRAPPED = "network."
+"""Before the names of modules and buffers where a graph is that of a part, or of a wrapper, of an inference form."""
 
-def example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+
+def make_example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
     """Inputs to trace the network with, and which of their sizes may vary."""
     config, length, n = model.network.config, model.reference_length, 8  # neither 0 nor 1, which would be specialised
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
@@ -33,36 +37,28 @@ def example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tensor, .
     return inputs, ({0: batch, 2: stride * tokens}, {0: batch})
 
 
-def layer_of(weight: np.ndarray, network: nn.Module) -> str | None:
-    """The linear layer that a graph's weight belongs to: that of the nearest weight; None if none has its shape.
-
-    Parameters
-    ----------
-    weight : numpy.ndarray
-        Two-dimensional, as the layer has it or transposed, maybe after quantization.
-    network : nn.Module
-        What the graph was traced from.
-    """
-    distances: list[tuple[float, str]] = []
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear):
-            own = module.weight.detach().numpy()
-            ways = [way for way in (weight, weight.T) if way.shape == own.shape]
-            distances += [(float(np.linalg.norm(own - way)), name) for way in ways]
-    return min(distances)[1] if distances else None
+def make_inference_form(model: CompressedModel, equal_length: bool, form: Form) -> InferenceTransformer:
+    """The network in its inference form, for series of one length or of any."""
+    length = model.reference_length if equal_length else None
+    return InferenceTransformer(model.network, attention=form, length=length).eval()
 
 
-def graphs(model: CompressedModel, equal_length: bool, *, attention: Form) -> list[torch.export.ExportedProgram]:
-    """The graph of a model in its lean form, or of each of its parts, where it has early exits."""
-    network, config = InferenceTransformer(model.network, attention=attention).eval(), model.network.config
-    inputs, shapes = example(model, equal_length)
+def trace(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:
+    """The network's graph."""
+    return torch.export.export(network, inputs, dynamic_shapes=shapes)
+
+
+def trace_parts(model: CompressedModel, equal_length: bool, form: Form) -> list[torch.export.ExportedProgram]:
+    """The graph of a model in its inference form, or of each of its parts, where it has early exits."""
+    network, config = make_inference_form(model, equal_length, form), model.network.config
+    inputs, shapes = make_example(model, equal_length)
     found = []
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not config.exits:
-            return [traced(network, inputs, shapes)]
+            return [trace(network, inputs, shapes)]
         for part in split_at_exits(network, config):
-            found.append(traced(part, inputs, shapes))
+            found.append(trace(part, inputs, shapes))
             inputs, batch = part(*inputs)[1:], shapes[0][0]
             if equal_length:
                 shapes = tuple({0: batch} for _ in inputs)
@@ -72,12 +68,19 @@ def graphs(model: CompressedModel, equal_length: bool, *, attention: Form) -> li
     return found
 
 
-def traced(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:
-    """The network's graph."""
-    return torch.export.export(network, inputs, dynamic_shapes=shapes)
+def linear_nodes(program: torch.export.ExportedProgram) -> Iterator[tuple[torch.fx.Node, str]]:
+    """The nodes of a graph that execute linear layers, and each layer's name in `InferenceTransformer`."""
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.linear.default):
+        name, _ = list(node.meta["nn_module_stack"].values())[-1]
+        yield node, name.removeprefix(WRAPPED)
 
 
-def calibration_of(model: CompressedModel) -> tuple[np.ndarray, ...]:
+def is_positions(name: str) -> bool:
+    """Whether this is the name of the table of positions in a graph."""
+    return name.removeprefix(WRAPPED) == POSITIONS
+
+
+def calibration_inputs(model: CompressedModel) -> tuple[np.ndarray, ...]:
     """What static int8 observes, as a traced graph takes it.
 
     Raises

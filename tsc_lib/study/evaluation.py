@@ -105,7 +105,7 @@ class Evaluation:
             "predicted": self.predicted.tolist(),
             "number_format": self.number_format,
             "measures": dataclasses.asdict(self.size),
-            "deployed": dataclasses.asdict(self.conversion),
+            "deployed": self.conversion.to_json(),
             "evidence": [dataclasses.asdict(step) for step in self.evidence],
         }
         return record if self.exits is None else record | {"exits": dataclasses.asdict(self.exits)}
@@ -120,7 +120,7 @@ class Evaluation:
             predicted=np.array(content["predicted"]),
             number_format=NumberFormat(content["number_format"]),
             size=ModelSize(**content["measures"]),
-            conversion=Conversion(**content["deployed"]),
+            conversion=Conversion.from_json(content["deployed"]),
             evidence=tuple(Evidence(**step) for step in content["evidence"]),
             exits=Exits(**content["exits"]) if "exits" in content else None,
             folder=folder,

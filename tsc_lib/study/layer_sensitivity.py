@@ -17,7 +17,7 @@ from tsc_lib.compress.sensitivity import measure_sensitivity
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, layer_errors
+from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, measure_layer_errors
 from tsc_lib.study import Study, stages
 from tsc_lib.study.runtime_comparison import RuntimeComparison
 from tsc_lib.study.stages import EvaluationJob, TrainingRun
@@ -65,7 +65,7 @@ def errors_of(run: TrainingRun, variant: Variant) -> list[dict[str, Any]]:
         executed = stages.evaluate(run, variant).folder
         dataset = data.load(run.data)
         sample, _ = stages.context_of(run, dataset).sample(SERIES)
-        return {"layers": layer_errors(executed, variant.runtime, sample, dataset.equal_length)}
+        return {"layers": measure_layer_errors(executed, variant.runtime, sample, dataset.equal_length)}
 
     job = EvaluationJob(run, variant.recipe, variant.runtime, machine())
     return run_or_load("layer-errors", version("layer-errors", variant.runtime), run.label, job, work)[1]["layers"]

@@ -108,7 +108,7 @@ class RuntimeComparison:
             known: dict[str, Any] = {**run.names, **variant.names, "threads": threads, "status": found.status}
             if isinstance(found, Evaluation):
                 known |= {"number_format": found.number_format, **qualities(found, reference)}
-                known |= {name: found.conversion.details.get(name) for name in ("prepare_seconds", "prepare_peak_mb")}
+                known |= {name: getattr(found.conversion, name) for name in ("prepare_seconds", "prepare_peak_mb")}
                 if isinstance(reference, Evaluation):
                     agreement = float((found.predicted == reference.predicted).mean())
                     known |= {"agreement": agreement, "reference_macs": reference.size.macs}

@@ -36,8 +36,8 @@ from tsc_lib.models import zoo
 from tsc_lib.models.compressed import CompressedModel, load_model, measure_size, save_model
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes import convert
-from tsc_lib.runtimes import graph as lean
 from tsc_lib.runtimes.cascade import CascadePredictor
+from tsc_lib.runtimes.graph import find_sources
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.operations import operations
 from tsc_lib.study.versions import version
@@ -215,7 +215,7 @@ def modelled_energy(evaluation: Evaluation, batch_size: int) -> Reading:
         model["reference_length"],
         batch_size,
         evaluation.number_format,
-        {own for layer in model.get("quantization", {}).get("fp32_layers", ()) for own in lean.sources(layer)},
+        {own for layer in model.get("quantization", {}).get("fp32_layers", ()) for own in find_sources(layer)},
         evaluation.exits.left if evaluation.exits else None,
     )
     return model_energy(evaluation.folder.name, counted, inferences=batch_size)

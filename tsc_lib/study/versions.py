@@ -36,9 +36,9 @@ STAGES = {
         ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),
         ("train",),
     ),
-    "deploy": Stage(2, ("runtimes", "study.evaluation", "study.stages:evaluate"), ("compress",)),
+    "deploy": Stage(3, ("runtimes", "study.evaluation", "study.stages:evaluate"), ("compress",)),
     "predict": Stage(
-        6,
+        7,
         (
             "runtimes.predictor",
             "runtimes.cascade",
@@ -47,9 +47,9 @@ STAGES = {
     ),
     # Of what is made for one runtime alone.
     "eager": Stage(0, ("runtimes.eager",)),
-    "inductor": Stage(4, ("runtimes.inductor",)),
-    "onnxruntime": Stage(3, ("runtimes.onnxruntime",)),
-    "openvino": Stage(4, ("runtimes.openvino",)),
+    "inductor": Stage(5, ("runtimes.inductor",)),
+    "onnxruntime": Stage(4, ("runtimes.onnxruntime",)),
+    "openvino": Stage(5, ("runtimes.openvino",)),
     "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("deploy", "predict")),
     "peak": Stage(1, ("benchmark.peak", "study.stages:peaks")),
     "operators": Stage(1, ("benchmark.operator_times", "study.operator_shares:times_of"), ("benchmark",)),

@@ -13,12 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.early_exit import split_at_exits
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.conversion import Conversion
-from tsc_lib.runtimes.eager.predict import executable
+from tsc_lib.runtimes.eager.predict import cast_network
 
-FORMATS = ("fp32", "bf16", "int8 dynamic")
+FORMATS = (NumberFormat.FP32, NumberFormat.BF16, NumberFormat.INT8_DYNAMIC)
 OBSERVERS = ()
 
 
@@ -42,29 +43,27 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
     RuntimeUnavailable
         If the processor lacks instructions for the format.
     """
-    if model.number_format == "bf16":
+    bf16 = model.number_format is NumberFormat.BF16
+    if bf16:
         processor.require_bf16()
-    network = cast(Transformer, executable(copy.deepcopy(model.network), model.number_format))
+    network = cast(Transformer, cast_network(copy.deepcopy(model.network), model.number_format))
     dtype = next(network.parameters()).dtype
     x = torch.zeros(1, model.network.config.channels, model.reference_length, dtype=dtype)
     given = [x]
     with torch.inference_mode(), OperatorCounter() as operators:
         for part in split_at_exits(network, model.network.config):  # a network alone would not run its exits
             _, *given = part(*given)
-    details: dict[str, float | int | str | bool] = {}
-    if model.number_format == "int8 dynamic":
-        details["engine"] = torch.backends.quantized.engine
-    if model.number_format == "bf16":
-        details["bf16_ops"] = operators.count["aten.linear.default"]
+    wide = operators.count["aten.linear.default"]
     return Conversion(
-        model_bytes=weight_bytes(network),
+        model_bytes=_count_bytes(network),
         int8_ops=operators.count["quantized.linear_dynamic.default"],
-        fp32_ops=operators.count["aten.linear.default"] if model.number_format != "bf16" else 0,
-        details=details,
+        fp32_ops=0 if bf16 else wide,
+        bf16_ops=wide if bf16 else None,
+        engine=torch.backends.quantized.engine if model.number_format is NumberFormat.INT8_DYNAMIC else None,
     )
 
 
-def weight_bytes(network: nn.Module) -> int:
+def _count_bytes(network: nn.Module) -> int:
     """Bytes of all weights as they are held: int8 with one fp32 scale and int32 zero point, or floating point."""
     total = sum(p.numel() * p.element_size() for p in network.parameters())
     for module in network.modules():

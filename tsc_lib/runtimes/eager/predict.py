@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from tsc_lib.models.early_exit import Stage, split_at_exits
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.serialization import load_network
-from tsc_lib.runtimes.cascade import CascadePredictor, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, description_of
+from tsc_lib.runtimes.cascade import CascadePredictor
+from tsc_lib.runtimes.predictor import ModelDescription, Predictor
 
 FILES = ("model.json", "model.safetensors")
 PARTS: tuple[str, ...] = ()
@@ -37,12 +38,12 @@ class EagerPredictor:
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the model in `folder`."""
     torch.set_num_threads(threads)
-    facts = description_of(folder)
+    described = ModelDescription.read(folder)
     network, _ = load_network(folder)
-    if thresholds := thresholds_of(facts):
+    if described.thresholds:
         parts = [partial(_run, part) for part in split_at_exits(network, network.config)]  # fp32, as exits are
-        return CascadePredictor(parts, thresholds, network.config.embedding.stride)
-    return EagerPredictor(executable(network, facts["number_format"]))
+        return CascadePredictor(parts, described.thresholds, described.stride)
+    return EagerPredictor(cast_network(network, described.number_format))
 
 
 def _run(part: Stage, *given: np.ndarray) -> list[np.ndarray]:
@@ -50,11 +51,11 @@ def _run(part: Stage, *given: np.ndarray) -> list[np.ndarray]:
         return [output.numpy() for output in part(*map(torch.from_numpy, given))]
 
 
-def executable(network: nn.Module, number_format: str) -> nn.Module:
+def cast_network(network: nn.Module, number_format: NumberFormat) -> nn.Module:
     """The network in a number format."""
-    if number_format == "fp32":
+    if number_format is NumberFormat.FP32:
         return network.eval()
-    if number_format == "bf16":
+    if number_format is NumberFormat.BF16:
         return network.eval().to(torch.bfloat16)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchao has no eager successor of it that runs int8 kernels on a CPU

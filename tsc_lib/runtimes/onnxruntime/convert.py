@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import logging
@@ -15,22 +16,25 @@ import numpy as np
 import torch
 
 from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.conversion import Conversion
-from tsc_lib.runtimes.graph import InferenceTransformer
-from tsc_lib.runtimes.onnxruntime import static_quantization
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, session
+from tsc_lib.runtimes.onnxruntime.static_quantization import PRODUCTS, quantize_static
 from tsc_lib.runtimes.predictor import not_importable
-from tsc_lib.runtimes.tracing import calibration_of, graphs, layer_of
+from tsc_lib.runtimes.tracing import WRAPPED, calibration_inputs, is_positions, trace_parts
 
-FORMATS = ("fp32", "int8 dynamic", "int8 static", "int8 weights", "int4 weights")
+FORMATS = tuple(kind for kind in NumberFormat if kind is not NumberFormat.BF16)
 OBSERVERS = ("minmax", "percentile")
 CALIBRATION_BATCH = 32
 
 INT8_OPERATORS = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger"}
 NARROW_WEIGHT_OPERATORS = {"MatMulNBits"}
 FP32_OPERATORS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm", *NARROW_WEIGHT_OPERATORS}
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where the exporter records the modules that a node comes from, from the outermost."""
 
 INT8_GROUP = 32
 """Weights that share a scale in weight-only int8."""
@@ -45,27 +49,34 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
         If ONNX Runtime, or what writes its graphs, is not installed.
     """
     _import()
-    details: dict[str, float | int | str | bool] = {}
+    number_format, reduce_range = model.number_format, None
     executed: Counter[str] = Counter()
     model_bytes = 0
     names = part_names(MODEL, len(model.network.exits))
-    for name, program in zip(names, graphs(model, equal_length, attention="products"), strict=True):
+    for name, program in zip(names, trace_parts(model, equal_length, "matmul"), strict=True):
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             plain, result = Path(temporary) / "fp32.onnx", Path(temporary) / name
             _export(program, plain)
-            if model.number_format == "fp32":
+            if number_format is NumberFormat.FP32:
                 plain.replace(result)
-            elif model.number_format.endswith("weights"):
+            elif number_format.weights_only:
                 _narrow_weights(model, plain, result)
             else:
-                details["reduce_range"] = _quantize(model, plain, result)
-            executed += _operators(result)
-            model_bytes += _weight_bytes(result)
+                reduce_range = not processor.has_vnni()
+                _quantize(model, plain, result, reduce_range)
+            executed += _count_operators(result)
+            model_bytes += _count_bytes(result)
             result.replace(folder / name)
-    if model.number_format.endswith("weights"):
-        details["narrow_weight_ops"] = sum(executed[kind] for kind in NARROW_WEIGHT_OPERATORS)
-    int8_ops, fp32_ops = (sum(executed[kind] for kind in kinds) for kinds in (INT8_OPERATORS, FP32_OPERATORS))
-    return Conversion(model_bytes=model_bytes, int8_ops=int8_ops, fp32_ops=fp32_ops, details=details)
+    int8_ops, fp32_ops, narrow = (
+        sum(executed[kind] for kind in kinds) for kinds in (INT8_OPERATORS, FP32_OPERATORS, NARROW_WEIGHT_OPERATORS)
+    )
+    return Conversion(
+        model_bytes=model_bytes,
+        int8_ops=int8_ops,
+        fp32_ops=fp32_ops,
+        narrow_weight_ops=narrow if number_format.weights_only else None,
+        reduce_range=reduce_range,
+    )
 
 
 def _import() -> Any:
@@ -94,29 +105,45 @@ def _export(graph: torch.export.ExportedProgram, path: Path) -> None:
     proto = program.model_proto
     # The exporter's shapes of intermediate values contradict those that the quantizer infers anew.
     del proto.graph.value_info[:]
+    _name_products(proto.graph)
     onnx.save(proto, path)
 
 
-def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
-    """Quantize the products with weights; returns whether weights were held to seven bits."""
-    reduce_range = not processor.has_vnni()
-    left_alone = _left_alone(model, plain)
+def _name_products(graph: Any) -> None:
+    """Give every product with a weight the name of its layer in `InferenceTransformer`, as the exporter recorded it."""
+    weights = {value.name for value in graph.initializer}
+    for node in graph.node:
+        if node.op_type in PRODUCTS and node.input[1] in weights:
+            [scopes] = (entry.value for entry in node.metadata_props if entry.key == SCOPES)
+            node.name = ast.literal_eval(scopes)[-2].removeprefix(WRAPPED)  # the last is the operator
+
+
+def _quantize(model: CompressedModel, plain: Path, result: Path, reduce_range: bool) -> None:
+    """Quantize the products with weights, which may be held to seven bits."""
+    onnx, _ = _import()
+    graph = onnx.load(plain).graph
+    weights = {value.name for value in graph.initializer}
+    left_alone = [  # attention's, which have no weights, and the layers that are to stay in fp32
+        node.name
+        for node in graph.node
+        if node.op_type in PRODUCTS and (node.input[1] not in weights or node.name in model.quantization.fp32_layers)
+    ]
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # the quantizer advises on preprocessing through the root logger
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            if model.number_format == "int8 static":
+            if model.number_format is NumberFormat.INT8_STATIC:
                 quantization = model.quantization
                 percentile = quantization.percentile if quantization.observer == "percentile" else None
-                static_quantization.quantize(plain, result, _Reader(model, plain), left_alone, reduce_range, percentile)
+                quantize_static(plain, result, _Reader(model, plain), left_alone, reduce_range, percentile)
             else:
                 from onnxruntime.quantization import QuantType, quantize_dynamic
 
                 quantize_dynamic(
                     plain,
                     result,
-                    op_types_to_quantize=list(static_quantization.PRODUCTS),
+                    op_types_to_quantize=list(PRODUCTS),
                     per_channel=True,
                     reduce_range=reduce_range,
                     weight_type=QuantType.QInt8,
@@ -124,23 +151,6 @@ def _quantize(model: CompressedModel, plain: Path, result: Path) -> bool:
                 )
     finally:
         root.setLevel(level)
-    return reduce_range
-
-
-def _left_alone(model: CompressedModel, path: Path) -> list[str]:
-    """Names of the products that stay in fp32: attention's, which have no weights, and the layers that are to."""
-    onnx, _ = _import()
-    graph = onnx.load(path).graph
-    weights = {value.name: value for value in graph.initializer}
-    with torch.no_grad():
-        network = InferenceTransformer(model.network, attention="products")
-    left = []
-    for node in graph.node:
-        if node.op_type in static_quantization.PRODUCTS:
-            own = [onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:2] if name in weights]
-            if not own or layer_of(own[0], network) in model.quantization.fp32_layers:
-                left.append(node.name)
-    return left
 
 
 def _narrow_weights(model: CompressedModel, plain: Path, result: Path) -> None:
@@ -151,7 +161,7 @@ def _narrow_weights(model: CompressedModel, plain: Path, result: Path) -> None:
 
     graph = ONNXModel(onnx.load(plain))
     graph.replace_gemm_with_matmul()
-    bits, group = (8, INT8_GROUP) if model.number_format == "int8 weights" else (4, model.quantization.group)
+    bits, group = (8, INT8_GROUP) if model.number_format is NumberFormat.INT8_WEIGHTS else (4, model.quantization.group)
     logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.ERROR)  # a line for each node
     quantizer = MatMulNBitsQuantizer(graph.model, bits=bits, block_size=group, is_symmetric=True, accuracy_level=1)
     quantizer.process()
@@ -164,7 +174,7 @@ class _Reader:
     def __init__(self, model: CompressedModel, path: Path) -> None:
         onnx, _ = _import()
         names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
-        arrays = calibration_of(model)
+        arrays = calibration_inputs(model)
         # Histograms are made of batches of one size.
         size = len(arrays[0]) if model.quantization.observer == "percentile" else CALIBRATION_BATCH
         self._batches = iter(
@@ -183,7 +193,7 @@ class _Reader:
         return next(self._batches)
 
 
-def _operators(path: Path) -> Counter[str]:
+def _count_operators(path: Path) -> Counter[str]:
     """Operators of linear layers, counted in the graph as the runtime has optimised it."""
     onnx, _ = _import()
     optimized = path.with_name("optimized.onnx")
@@ -193,8 +203,8 @@ def _operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in graph.node if len(node.input) > 1 and weights & set(node.input[1:]))
 
 
-def _weight_bytes(path: Path) -> int:
+def _count_bytes(path: Path) -> int:
     """Bytes of the weights, scales and zero points that the graph holds; the table of positions is no weight."""
     onnx, _ = _import()
-    named = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
-    return sum(array.nbytes for name, array in named.items() if "table" not in name and array.dtype != np.int64)
+    values = [value for value in onnx.load(path).graph.initializer if not is_positions(value.name)]
+    return sum(array.nbytes for array in map(onnx.numpy_helper.to_array, values) if array.dtype != np.int64)

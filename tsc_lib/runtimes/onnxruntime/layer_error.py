@@ -19,11 +19,11 @@ from torch import nn
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, load_model
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.graph import InferenceTransformer
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, session
 from tsc_lib.runtimes.onnxruntime.static_quantization import INT8_PRODUCT
 from tsc_lib.runtimes.predictor import graph_inputs
-from tsc_lib.runtimes.tracing import layer_of
 
 REASONS = {
     "inductor": "inductor's compiled program hands out nothing but its result",
@@ -31,11 +31,11 @@ REASONS = {
 }
 """Why a runtime's layers cannot be looked into."""
 
-WEIGHT, SCALE, BIAS = 1, 3, 6
-"""Which inputs of a product in int8 are the weight (inputs, outputs), its scales and the bias."""
+BIAS = 6
+"""Which input of a product in int8 is the bias."""
 
 
-def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[dict[str, Any]]:
+def measure_layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[dict[str, Any]]:
     """Compare the outputs of all int8 layers of a deployed model with those in fp32.
 
     Errors add up through the network: a layer's holds that of its inputs, as it does when the model runs.
@@ -65,7 +65,7 @@ def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) 
         If the runtime's layers cannot be looked into.
     """
     model = load_model(folder)
-    if model.number_format != "int8 static":
+    if model.number_format is not NumberFormat.INT8_STATIC:
         raise UserError(f"layer errors are those of static int8, and the model is {model.number_format}")
     if runtime != "onnxruntime":
         raise RuntimeUnavailable(REASONS[runtime])
@@ -76,26 +76,19 @@ def layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) 
         session(folder / MODEL, 1, optimized)
         graph = onnx.load(optimized)
     with torch.no_grad():
-        network = InferenceTransformer(model.network, attention="products").eval()
-    layers = _int8_layers(graph.graph, network)
+        network = InferenceTransformer(model.network, attention="matmul").eval()
+    layers = _find_int8_layers(graph.graph)
     _hand_out(graph.graph, layers)
     return _compare(model, network, graph, layers, series, equal_length)
 
 
-def _int8_layers(graph: Any, network: nn.Module) -> dict[str, tuple[str, bool]]:
-    """For the output of every int8 operator its layer's name, and whether bias is in it."""
-    import onnx
-
-    values = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
-    found = {}
-    for node in graph.node:
-        if node.op_type == INT8_PRODUCT:
-            weight, scale = values[node.input[WEIGHT]], values[node.input[SCALE]]
-            biased = len(node.input) > BIAS and bool(node.input[BIAS])
-            layer = layer_of(weight.astype(np.float32) * scale, network)
-            assert layer is not None  # the graph was made of this network
-            found[node.output[0]] = (layer, biased)
-    return found
+def _find_int8_layers(graph: Any) -> dict[str, tuple[str, bool]]:
+    """For the output of every int8 operator its layer, whose name it has, and whether bias is in it."""
+    return {
+        node.output[0]: (node.name, len(node.input) > BIAS and bool(node.input[BIAS]))
+        for node in graph.node
+        if node.op_type == INT8_PRODUCT
+    }
 
 
 def _hand_out(graph: Any, outputs: Iterable[str]) -> None:

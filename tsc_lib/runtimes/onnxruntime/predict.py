@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, description_of, graph_inputs, in_parts
+from tsc_lib.runtimes.cascade import CascadePredictor, part_names
+from tsc_lib.runtimes.predictor import ModelDescription, Predictor, graph_inputs, run_in_parts
 
 MODEL = "model.onnx"
 FILES = ("model.json", MODEL)
@@ -17,7 +17,7 @@ PACKAGES = ("onnxruntime",)
 
 TOKENS = 768
 """Tokens for each thread that the graph is executed on at once. What its operators hand to one another is then small
-enough for a core's cache: larger calls took 8 to 9 % more CPU time, and calls of a quarter of it more, too."""
+enough for a core's cache."""
 
 
 class OnnxRuntimePredictor:
@@ -27,21 +27,21 @@ class OnnxRuntimePredictor:
     ----------
     session : onnxruntime.InferenceSession
         Of the graph.
-    patch : int
-        Time steps in a patch.
+    stride : int
+        Time steps from one token to the next.
     threads : int
         Threads of the session.
     """
 
-    def __init__(self, session: Any, patch: int, threads: int) -> None:
-        self.session, self.patch = session, patch
-        self._steps = TOKENS * threads * patch  # time steps in a part
+    def __init__(self, session: Any, stride: int, threads: int) -> None:
+        self.session, self.stride = session, stride
+        self._steps = TOKENS * threads * stride  # time steps in a part
         self._inputs = [value.name for value in session.get_inputs()]
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        given = graph_inputs(x, lengths, self.patch)
-        return in_parts(lambda *part: self.run(*part)[0], given, self._steps, self.patch)
+        given = graph_inputs(x, lengths, self.stride)
+        return run_in_parts(lambda *part: self.run(*part)[0], given, self._steps, self.stride)
 
     def run(self, *given: np.ndarray) -> list[np.ndarray]:
         """What the graph gives for its inputs."""
@@ -50,11 +50,11 @@ class OnnxRuntimePredictor:
 
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the graph in `folder`, or of its graphs, where the model has early exits."""
-    facts = description_of(folder)
-    patch, thresholds = facts["stride"], thresholds_of(facts)
+    described = ModelDescription.read(folder)
+    stride, thresholds = described.stride, described.thresholds
     names = part_names(MODEL, len(thresholds))
-    parts = [OnnxRuntimePredictor(session(folder / name, threads), patch, threads) for name in names]
-    return CascadePredictor([part.run for part in parts], thresholds, patch) if thresholds else parts[0]
+    parts = [OnnxRuntimePredictor(session(folder / name, threads), stride, threads) for name in names]
+    return CascadePredictor([part.run for part in parts], thresholds, stride) if thresholds else parts[0]
 
 
 def session(path: Path, threads: int, optimized: Path | None = None, profile: Path | None = None) -> Any:
@@ -70,7 +70,7 @@ def session(path: Path, threads: int, optimized: Path | None = None, profile: Pa
     # Threads that spin while they wait would be counted as work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The softmax of a padded token is no zero but a number too small for fp32's exponent, and some processors compute
-    # with these many times as slowly: a student took 1.8 times as long for 64 series of PLAID.
+    # with these many times as slowly.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.log_severity_level = 3
     if optimized is not None:

@@ -17,7 +17,7 @@ PRODUCTS = ("MatMul", "Gemm")
 DOMAIN, INT8_PRODUCT = "com.microsoft", "MatMulIntegerToFloat"
 
 
-def quantize(
+def quantize_static(
     plain: Path, result: Path, series: Any, left_alone: Collection[str], reduce_range: bool, percentile: float | None
 ) -> None:
     """Write a graph like that in `plain` whose products with weights are in int8.
@@ -41,9 +41,9 @@ def quantize(
     graph = model.graph
     weights = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
     products = {n.name: n for n in graph.node if n.op_type in PRODUCTS and n.name not in left_alone}
-    ranges = _observed(plain, result.with_name("calibration.onnx"), series, percentile)
+    ranges = _observe(plain, result.with_name("calibration.onnx"), series, percentile)
     read = {node.input[0] for node in products.values()}
-    rounding = {name: _rounding(name, *ranges[name].range_value) for name in read}
+    rounding = {name: _make_rounding(name, *ranges[name].range_value) for name in read}
     nodes: list[Any] = []
     constants: dict[str, Any] = {}
     for node in graph.node:
@@ -55,7 +55,7 @@ def quantize(
             nodes.append(quantizing)
         weight = weights[node.input[1]]
         across = any(a.name == "transB" and a.i for a in node.attribute)
-        narrow, scales = _narrow(node.name, weight.T if across else weight, 64 if reduce_range else 127)
+        narrow, scales = _narrow_weight(node.name, weight.T if across else weight, 64 if reduce_range else 127)
         constants |= {value.name: value for value in (scale, zero, narrow, scales)}
         inputs = [quantizing.output[0], narrow.name, scale.name, scales.name, zero.name, "", *node.input[2:]]
         nodes.append(onnx.helper.make_node(INT8_PRODUCT, inputs, node.output, name=node.name, domain=DOMAIN))
@@ -69,7 +69,7 @@ def quantize(
     onnx.save(model, result)
 
 
-def _observed(plain: Path, augmented: Path, series: Any, percentile: float | None) -> Any:
+def _observe(plain: Path, augmented: Path, series: Any, percentile: float | None) -> Any:
     """The ranges of the graph's tensors, by name."""
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
@@ -82,7 +82,7 @@ def _observed(plain: Path, augmented: Path, series: Any, percentile: float | Non
     return calibrator.compute_data()
 
 
-def _rounding(name: str, low: np.ndarray, high: np.ndarray) -> tuple[Any, Any, Any]:
+def _make_rounding(name: str, low: np.ndarray, high: np.ndarray) -> tuple[Any, Any, Any]:
     """The node that rounds a tensor to 0 ... 255, its scale and its zero point."""
     import onnx
 
@@ -94,7 +94,7 @@ def _rounding(name: str, low: np.ndarray, high: np.ndarray) -> tuple[Any, Any, A
     return node, scale, zero
 
 
-def _narrow(name: str, weight: np.ndarray, most: int) -> tuple[Any, Any]:
+def _narrow_weight(name: str, weight: np.ndarray, most: int) -> tuple[Any, Any]:
     """A product's weight (inputs, outputs) in int8 up to `most`, symmetric, and its scales (outputs,)."""
     import onnx
 

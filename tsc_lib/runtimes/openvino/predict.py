@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.runtimes.cascade import CascadePredictor, part_names, thresholds_of
-from tsc_lib.runtimes.predictor import Predictor, description_of, graph_inputs
+from tsc_lib.models.number_format import NumberFormat
+from tsc_lib.runtimes.cascade import CascadePredictor, part_names
+from tsc_lib.runtimes.predictor import ModelDescription, Predictor, graph_inputs
 
 MODEL = "model.xml"
 FILES = ("model.json", MODEL, "model.bin")
 PARTS = FILES[1:]
 PACKAGES = ("openvino",)
-
 
 OFTEN = 16
 """Calls with one series of one shape after which the model is compiled for that shape alone. Larger calls would gain
@@ -34,19 +34,19 @@ class OpenVinoPredictor:
     ----------
     compile_for : callable
         Takes the shapes of the inputs, or None for all, and returns an `openvino.CompiledModel`.
-    patch : int
-        Time steps in a patch.
+    stride : int
+        Time steps from one token to the next.
     """
 
-    def __init__(self, compile_for: Callable[[list[tuple[int, ...]] | None], Any], patch: int) -> None:
-        self.patch, self._compile_for = patch, compile_for
+    def __init__(self, compile_for: Callable[[list[tuple[int, ...]] | None], Any], stride: int) -> None:
+        self.stride, self._compile_for = stride, compile_for
         self._any = compile_for(None).create_infer_request()
         self._own: dict[tuple[int, ...], Any] = {}
         self._calls: Counter[tuple[int, ...]] = Counter()
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Logits (n, classes) of series x (n, channels, length)."""
-        return self.run(*graph_inputs(x, lengths, self.patch))[0]
+        return self.run(*graph_inputs(x, lengths, self.stride))[0]
 
     def run(self, *given: np.ndarray) -> tuple[np.ndarray, ...]:
         """What the model gives for its inputs."""
@@ -63,16 +63,18 @@ class OpenVinoPredictor:
 
 def load(folder: Path, threads: int) -> Predictor:
     """A predictor of the model in `folder`, or of its parts, where it has early exits."""
-    facts = description_of(folder)
-    patch, thresholds = facts["stride"], thresholds_of(facts)
-    names = part_names(MODEL, len(thresholds))
+    described = ModelDescription.read(folder)
+    stride, thresholds = described.stride, described.thresholds
     parts = [
-        OpenVinoPredictor(partial(compiled, folder / name, threads, facts["number_format"]), patch) for name in names
+        OpenVinoPredictor(partial(compile_model, folder / name, threads, described.number_format), stride)
+        for name in part_names(MODEL, len(thresholds))
     ]
-    return CascadePredictor([part.run for part in parts], thresholds, patch) if thresholds else parts[0]
+    return CascadePredictor([part.run for part in parts], thresholds, stride) if thresholds else parts[0]
 
 
-def compiled(path: Path, threads: int, number_format: str, shapes: list[tuple[int, ...]] | None = None) -> Any:
+def compile_model(
+    path: Path, threads: int, number_format: NumberFormat, shapes: list[tuple[int, ...]] | None = None
+) -> Any:
     """The model in a file as an `openvino.CompiledModel`, for inputs of these shapes or of any."""
     import openvino
 
@@ -80,11 +82,11 @@ def compiled(path: Path, threads: int, number_format: str, shapes: list[tuple[in
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,  # whoever measures has pinned the process
-        # Left alone it takes bf16 where the processor has it.
-        "INFERENCE_PRECISION_HINT": "bf16" if number_format == "bf16" else "f32",
+        # By default it takes bf16 where the processor has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if number_format is NumberFormat.BF16 else "f32",
     }
-    if number_format.endswith("weights"):
-        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0  # left alone it makes int8 of the activations too, on some
+    if number_format.weights_only:
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0  # by default it makes int8 of the activations too, on some
     core = openvino.Core()
     model = core.read_model(path)
     if shapes is not None:

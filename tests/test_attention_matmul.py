@@ -1,4 +1,4 @@
-"""Attention spelled out: exponentials without a softmax only where the weights prove that none overflows."""
+"""Attention from matrix products: exponentials without a softmax only where the weights prove that none overflows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tsc_lib.models.transformer import Attention, LayerConfig, Ranks, Transforme
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, largest_score
 from tsc_lib.runtimes.graph import InferenceTransformer
-from tsc_lib.runtimes.linear_ops import affine
+from tsc_lib.runtimes.linear_ops import multiply_out
 
 RANKS = Ranks(query=2)
 
@@ -43,7 +43,9 @@ def test_no_score_exceeds_what_the_weights_prove(ranks: Ranks) -> None:
     with torch.no_grad():
         bound = largest_score(attention, norm)
         # Tokens at random, and those that every head's own directions lead to.
-        directions = [weight.reshape(3, 4, 12) for weight, _ in (affine(attention.query), affine(attention.key))]
+        directions = [
+            weight.reshape(3, 4, 12) for weight, _ in (multiply_out(attention.query), multiply_out(attention.key))
+        ]
         led = [torch.linalg.svd(w * norm.weight)[2].reshape(-1, 12) for w in (*directions, directions[0] * -1)]
         tokens = norm(torch.cat([torch.randn(2000, 12) * 10, *led, *(-way for way in led)]))
         largest = float(scores(attention, tokens).abs().max())
@@ -80,8 +82,8 @@ def test_large_scores_are_left_to_a_softmax(
     tmp_path: Path, scale: float, bounded: list[bool], equal_length: bool
 ) -> None:
     network = network_of(scale)
-    lean = InferenceTransformer(network, attention="products")
-    assert [layer.attention.bounded for layer in lean.layers] == bounded
+    graph = InferenceTransformer(network, attention="matmul")
+    assert [layer.attention.bounded for layer in graph.layers] == bounded
     convert.convert(CompressedModel(network, 40), "onnxruntime", tmp_path, equal_length=equal_length)
     x = 100 * np.random.default_rng(0).normal(size=(6, 1, 40)).astype(np.float32)  # scores of the first layer are large
     lengths = None if equal_length else np.array([40, 16, 8, 33, 24, 40])
