@@ -204,7 +204,7 @@ def load_model(folder: Path) -> CompressedModel:
         reference_length=facts["reference_length"],
         number_format=NumberFormat(facts["number_format"]),
         calibration=calibration,
-        quantization=Quantization(**facts.get("quantization", {})),  # models stored before had none
+        quantization=Quantization(**facts["quantization"]),
         evidence=[Evidence(**e) for e in facts["evidence"]],
-        trained=facts.get("trained", True),  # models stored before there were students
+        trained=facts["trained"],
     )
