@@ -30,6 +30,8 @@ SCALING = {
 
 GAPS = {"refuse": "", "interpolate": "; before that, missing values are interpolated linearly in each channel"}
 
+SIZES = {"params": "parameters", "nonzero": "not zero", "macs": "MACs per series"}
+
 
 def model_card(
     bundle: Bundle,
@@ -57,37 +59,40 @@ def model_card(
     host : Host
         The machine it was measured on.
     """
-    parts = [
-        f"# {bundle.model} for {bundle.dataset}: {bundle.recipe} in {bundle.runtime}",
-        _what(bundle),
-        "## How it was made",
-        _made(bundle, run, dataset),
-        _steps(evaluation.evidence),
-        "## How good it is",
-        _quality(bundle, dataset, rows.iloc[0], reference.iloc[0]),
-        "## What it costs",
-        _cost(bundle, rows, host, evaluation),
-        "## Intended use and limits",
-        bullet_list(_limits(bundle) + _limits_of_measurement(bundle, rows.iloc[0], host)),
-        "## How to run it",
-        _run(bundle),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return _card(
+        bundle,
+        bullet_list([*_data_and_model(run, dataset), *_training(bundle, run)]),
+        evaluation.evidence,
+        [
+            "## How good it is",
+            _quality(bundle, dataset, rows.iloc[0], reference.iloc[0]),
+            "## What it costs",
+            _cost(bundle, rows, host, evaluation),
+        ],
+        _limits(bundle) + _limits_of_measurement(bundle, rows.iloc[0], host),
+    )
 
 
 def unmeasured_card(bundle: Bundle, run: TrainingRun, model: CompressedModel) -> str:
     """The card of a model that no study tested and measured, as Markdown; it says so."""
+    unknown = (
+        "Neither accuracy nor time nor energy was measured when it was exported; `tsc_lib.compare` measures them on a "
+        "test set."
+    )
+    results = ["## How good it is, and what it costs", unknown]
+    return _card(bundle, bullet_list(_training(bundle, run)), model.evidence, results, _limits(bundle))
+
+
+def _card(bundle: Bundle, made: str, evidence: Sequence[Evidence], results: list[str], limits: list[str]) -> str:
     parts = [
         f"# {bundle.model} for {bundle.dataset}: {bundle.recipe} in {bundle.runtime}",
         _what(bundle),
         "## How it was made",
-        bullet_list(_training(bundle, run)),
-        _steps(model.evidence),
-        "## How good it is, and what it costs",
-        "Neither accuracy nor time nor energy was measured when it was exported; `tsc_lib.compare` measures them on a "
-        "test set.",
+        made,
+        _steps(evidence),
+        *results,
         "## Intended use and limits",
-        bullet_list(_limits(bundle)),
+        bullet_list(limits),
         "## How to run it",
         _run(bundle),
     ]
@@ -108,18 +113,14 @@ def _what(bundle: Bundle) -> str:
     )
 
 
-def _made(bundle: Bundle, run: TrainingRun, dataset: Dataset) -> str:
+def _data_and_model(run: TrainingRun, dataset: Dataset) -> list[str]:
     size = ARCHITECTURES[run.model]
-    return bullet_list(
-        [
-            f"Data: {_source(run)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
-            f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
-            f"Model before compression: {run.model}, {size['layers']} layers of {size['heads']} heads, embedding "
-            f"{size['d_model']}, feed-forward {size['d_ff']}, patches of {size['patch']} time steps "
-            "(arXiv:2502.16627).",
-            *_training(bundle, run),
-        ]
-    )
+    return [
+        f"Data: {_source(run)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
+        f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
+        f"Model before compression: {run.model}, {size['layers']} layers of {size['heads']} heads, embedding "
+        f"{size['d_model']}, feed-forward {size['d_ff']}, patches of {size['patch']} time steps (arXiv:2502.16627).",
+    ]
 
 
 def _training(bundle: Bundle, run: TrainingRun) -> list[str]:
@@ -144,14 +145,13 @@ def _source(run: TrainingRun) -> str:
 
 
 def _steps(evidence: Sequence[Evidence]) -> str:
-    """The evidence of every step of the recipe."""
+    """What every step of the recipe does, and what it changed."""
     rows = []
     for step in evidence:
-        changes = [
-            f"{getattr(step, f'{k}_before'):,} → {getattr(step, f'{k}_after'):,}" for k in ("params", "nonzero", "macs")
-        ]
-        rows.append([f"`{step.step}` {Recipe.parse(step.step).steps[0].summary}", *changes])
-    return table(["step", "parameters", "not zero", "MACs per series"], rows) if rows else ""
+        sizes = [(getattr(step, f"{size}_before"), getattr(step, f"{size}_after")) for size in SIZES]
+        summary = Recipe.parse(step.step).steps[0].summary
+        rows.append([f"`{step.step}`: {summary}", *(f"{before:,} → {after:,}" for before, after in sizes)])
+    return table(["step", *SIZES.values()], rows) if rows else ""
 
 
 def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Series) -> str:
