@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.energy import Energy, EnergyMeter, InvalidWindowError, Reading, SourceMismatchError, same_source, total
+from tsc_lib.energy import (
+    Energy,
+    EnergyMeter,
+    InvalidWindowError,
+    Reading,
+    SourceMismatchError,
+    require_same_source,
+    sum_joules,
+)
 from tsc_lib.energy.cputime import CpuTime, watts_per_core
 from tsc_lib.energy.opcount import Operation, model_energy
 from tsc_lib.energy.perf import Perf
@@ -117,15 +125,15 @@ def test_reading_survives_json():
 
 
 def test_sources_are_never_mixed():
-    assert same_source([]) is None
-    assert same_source([reading(), reading(joules=3.0)]) == "estimated (cputime)"
-    assert same_source(["estimated", None, math.nan, "estimated"]) == "estimated"
+    assert require_same_source([]) is None
+    assert require_same_source([reading(), reading(joules=3.0)]) == "estimated (cputime)"
+    assert require_same_source(["estimated", None, math.nan, "estimated"]) == "estimated"
     with pytest.raises(SourceMismatchError, match="estimated, measured"):
-        same_source(["estimated", "measured"])
+        require_same_source(["estimated", "measured"])
     with pytest.raises(SourceMismatchError):
-        same_source([reading(), reading(source="measured", backend="rapl")])
+        require_same_source([reading(), reading(source="measured", backend="rapl")])
     with pytest.raises(SourceMismatchError):
-        same_source([reading(parameters={"watts_per_core": 5.0}), reading(parameters={"watts_per_core": 2.0})])
+        require_same_source([reading(parameters={"watts_per_core": 5.0}), reading(parameters={"watts_per_core": 2.0})])
 
 
 def test_a_window_is_cheap():
@@ -179,12 +187,12 @@ def test_devices_are_read_side_by_side_and_add_up_only_within_a_class():
         pass
     assert window.reading is window.readings["cpu"]
     assert window.readings["gpu"].backend == "gpu-counter"
-    assert total(window.readings.values()) == 20
+    assert sum_joules(window.readings.values()) == 20
     mixed = EnergyMeter.auto(("cpu", "gpu"), [Gpu, CpuTime])
     with mixed.measure("a") as window:
         pass
     with pytest.raises(SourceMismatchError, match="cpu is estimated, gpu is measured"):
-        total(window.readings.values())
+        sum_joules(window.readings.values())
     with pytest.raises(UserError, match="energy of the gpu cannot be measured"):
         EnergyMeter.auto(("gpu",), [CpuTime])
     with pytest.raises(ValueError, match="one source for each device"):
@@ -328,7 +336,7 @@ def test_modelled_energy_is_operations_times_picojoules():
     large = model_energy("a", [Operation(macs=0, number_format=NumberFormat.FP32, weights=1_000_000)])
     assert (large.joules_low, large.joules_high) == pytest.approx((4e6 * 1300 / 8e12, 4e6 * 2600 / 8e12))
     with pytest.raises(SourceMismatchError):
-        same_source([fp32, reading()])
+        require_same_source([fp32, reading()])
 
 
 SHAPES = {

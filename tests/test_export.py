@@ -64,7 +64,7 @@ def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: P
     evaluation = study.evaluate(run, VARIANT)
     prediction = predict(folder, Path(run.data.folder) / "ItalyPowerDemand_TEST.ts")
     assert (prediction.logits.argmax(axis=1) == evaluation.predicted).all()
-    assert prediction.right() == (evaluation.correct.sum(), 1029)
+    assert prediction.count_correct() == (evaluation.correct.sum(), 1029)
     assert prediction.labels == data.load(run.data).classes
 
 

@@ -214,8 +214,8 @@ def test_softmax_is_stable_and_csv_is_whole() -> None:
     head, *rows = csv.reader(prediction.to_csv().splitlines())
     assert head == ["series", "label", *(f"p_{label}" for label in LABELS)]
     assert rows == [["1", "day", "1.000000", "0.000000", "0.000000"], ["2", "3", "0.250000", "0.250000", "0.500000"]]
-    assert prediction.right() == (1, 1)
-    assert Prediction(LABELS, logits[:, ::-1], []).right() == (0, 0)
+    assert prediction.count_correct() == (1, 1)
+    assert Prediction(LABELS, logits[:, ::-1], []).count_correct() == (0, 0)
     assert f'2,"{LABELS[1].replace(chr(34), chr(34) * 2)}",' in Prediction(LABELS, logits[:, [0, 2, 1]], []).to_csv()
 
 

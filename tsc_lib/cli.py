@@ -117,7 +117,7 @@ def _predict(options: argparse.Namespace) -> None:
     else:
         _write(options.out, prediction.to_csv())
         print(f"{len(prediction.predicted)} rows written to {options.out}")
-    right, known = prediction.right()
+    right, known = prediction.count_correct()
     if known:
         print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
 

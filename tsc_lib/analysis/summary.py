@@ -23,7 +23,7 @@ from tsc_lib.analysis.rows import (
 from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.analysis.wording import join_items, markdown_table, name_runs
 from tsc_lib.compress import Family
-from tsc_lib.energy import MEANING, same_source
+from tsc_lib.energy import MEANING, require_same_source
 
 
 def summarise(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points: float = PERMITTED_LOSS) -> str:
@@ -68,7 +68,7 @@ def _cost(done: pd.DataFrame) -> str:
     costs = table[table.family == Family.BASELINE].sort_values("energy_mj_per_sample")
     if not len(costs):
         return "The uncompressed models were not measured, so there is nothing to compare with."
-    source = str(same_source(done.energy_source))
+    source = str(require_same_source(done.energy_source))
     least, most = costs.iloc[0], costs.iloc[-1]
     places = [f"**{_mj(row.energy_mj_per_sample)}** ({_place(row)})" for row in (least, most)]
     return (

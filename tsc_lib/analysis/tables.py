@@ -20,7 +20,7 @@ from tsc_lib.analysis.rows import (
 )
 from tsc_lib.analysis.wording import format_interval
 from tsc_lib.compress import REFERENCE, Family
-from tsc_lib.energy import same_source
+from tsc_lib.energy import require_same_source
 
 BANDS = ["energy_low_mj_per_sample", "energy_high_mj_per_sample", "energy_net_mj_per_sample"]
 """What a source of energy is itself unsure of, and the energy net of idle power."""
@@ -45,7 +45,7 @@ def cost_table(results: pd.DataFrame) -> pd.DataFrame:
     plain = [*sizes, "latency_p50_ms"]
     table = over_seeds(select_reference(results), [*CASE_KEYS, "batch_size"], means=means, plain=plain)
     table = table.round(3).astype(dict.fromkeys(sizes, "int64"))
-    return table.assign(energy_source=same_source(results.energy_source))
+    return table.assign(energy_source=require_same_source(results.energy_source))
 
 
 def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
@@ -79,7 +79,7 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     places = pd.Series([order[case] for case in zip(table.dataset, table.model, strict=True)], dtype=int)
     table = table.iloc[places.argsort(kind="stable")].reset_index(drop=True)
     family = pd.Categorical(table.family, list(Family), ordered=True)
-    return table.assign(family=family, energy_source=same_source(results.energy_source))
+    return table.assign(family=family, energy_source=require_same_source(results.energy_source))
 
 
 def strategy_tables(results: pd.DataFrame) -> pd.DataFrame:
@@ -171,7 +171,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     shown["Size, kB"] = (table.model_bytes / 1000).round(0).astype("Int64")
     shown["CPU, ms/sample"] = table.cpu_ms_per_sample.round(3)
     shown["CPU time ÷ fp32"] = _bracket(table, "cpu_ratio", 2)
-    shown[f"Energy, mJ/sample ({same_source(table.energy_source)})"] = table.energy_mj_per_sample.round(2)
+    shown[f"Energy, mJ/sample ({require_same_source(table.energy_source)})"] = table.energy_mj_per_sample.round(2)
     return shown
 
 

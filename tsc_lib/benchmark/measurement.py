@@ -13,7 +13,7 @@ import numpy as np
 from tsc_lib.benchmark.host import Host
 from tsc_lib.benchmark.settings import CONTROL, PEAK, BenchmarkSettings
 from tsc_lib.core.stats import Interval, ratio_interval
-from tsc_lib.energy import idle_drift
+from tsc_lib.energy import describe_idle_drift
 
 if TYPE_CHECKING:  # the measuring process must not load PyTorch for it
     from tsc_lib.compress import Variant
@@ -259,4 +259,4 @@ def _with_numbers(measured: Measurement, reference: Measurement, idle_watts: lis
 def _warning(invalid: list[str], idle_watts: list[float]) -> str:
     """What a reader must know of a candidate's energy; empty if nothing."""
     missing = f"{len(invalid)} windows without energy, the last because {invalid[-1]}" if invalid else ""
-    return "; ".join(filter(None, [missing, idle_drift(idle_watts)]))
+    return "; ".join(filter(None, [missing, describe_idle_drift(idle_watts)]))

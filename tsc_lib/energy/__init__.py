@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from tsc_lib.energy.meter import EnergyMeter, Window
-from tsc_lib.energy.reading import MEANING, Meaning, Reading, SourceMismatchError, idle_drift, same_source, total
+from tsc_lib.energy.reading import (
+    MEANING,
+    Meaning,
+    Reading,
+    SourceMismatchError,
+    describe_idle_drift,
+    require_same_source,
+    sum_joules,
+)
 from tsc_lib.energy.source import Energy, InvalidWindowError, Source
 
 __all__ = [
@@ -16,7 +24,7 @@ __all__ = [
     "Source",
     "SourceMismatchError",
     "Window",
-    "idle_drift",
-    "same_source",
-    "total",
+    "describe_idle_drift",
+    "require_same_source",
+    "sum_joules",
 ]

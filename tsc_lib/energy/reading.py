@@ -131,13 +131,13 @@ class Reading:
             If the idle power is another source's.
         """
         idle = [before] if after is None else [before, after]
-        same_source([self, *idle])
+        require_same_source([self, *idle])
         for reading in idle:
             if not reading.valid:
                 unknown = f"idle power is unknown: {reading.invalid}"
                 return dataclasses.replace(self, warnings=(*self.warnings, unknown))
         watts = [reading.watts for reading in idle]
-        warnings = (*self.warnings, *filter(None, [idle_drift(watts)]))
+        warnings = (*self.warnings, *filter(None, [describe_idle_drift(watts)]))
         return dataclasses.replace(self, idle_watts=sum(watts) / len(watts), warnings=warnings)
 
     def to_json(self) -> dict[str, Any]:
@@ -152,14 +152,14 @@ class Reading:
         return cls(**{**values, **joules, "warnings": tuple(values["warnings"])})
 
 
-def idle_drift(watts: Sequence[float]) -> str:
+def describe_idle_drift(watts: Sequence[float]) -> str:
     """A warning if idle power, measured once or several times, did not stay as it was; else empty."""
     if not watts or max(watts) - min(watts) <= IDLE_DRIFT * sum(watts) / len(watts):
         return ""
     return f"idle power drifted from {watts[0]:.1f} W to {watts[-1]:.1f} W"
 
 
-def total(readings: Iterable[Reading]) -> float:
+def sum_joules(readings: Iterable[Reading]) -> float:
     """Joules of several devices over one window, e.g. of the CPU and the GPU.
 
     Raises
@@ -175,7 +175,7 @@ def total(readings: Iterable[Reading]) -> float:
     return sum(reading.joules for reading in readings)
 
 
-def same_source(energies: Iterable[Reading | str | None]) -> str | None:
+def require_same_source(energies: Iterable[Reading | str | None]) -> str | None:
     """The one source that all of these come from.
 
     Parameters

@@ -65,7 +65,7 @@ class Prediction:
         """The most probable label of each series."""
         return [self.labels[i] for i in self.logits.argmax(axis=1)]
 
-    def right(self) -> tuple[int, int]:
+    def count_correct(self) -> tuple[int, int]:
         """How many series were given the label that the file has for them, of those with a label the model knows."""
         known = [(guess, own) for guess, own in zip(self.predicted, self.given, strict=False) if own in self.labels]
         return sum(guess == own for guess, own in known), len(known)

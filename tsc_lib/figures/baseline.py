@@ -13,7 +13,7 @@ from tsc_lib.analysis.quantities import over_seeds
 from tsc_lib.analysis.references import class_name
 from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, name_batches, select_batch, select_reference
 from tsc_lib.data.preprocess import natural_key
-from tsc_lib.energy import same_source
+from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS
 
@@ -166,7 +166,7 @@ def model_cost(results: pd.DataFrame) -> Figure:
     """
     rows = select_reference(results)
     datasets, models, kinds = draw.unique(rows.dataset), draw.unique(rows.model), batch_kinds(results)
-    source = str(same_source(rows.energy_source)).capitalize()
+    source = str(require_same_source(rows.energy_source)).capitalize()
     wanted = [(column, "") for column in ("params", "macs", "model_bytes")]
     wanted += [("cpu_ms_per_sample", kind) for kind in kinds] + [("energy_mj_per_sample", "large")]
     fig, axes = draw.panels(-(-len(wanted) // 3), 3, 1.9)

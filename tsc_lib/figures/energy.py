@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_failures, name_batches, select_batch
 from tsc_lib.analysis.tables import representatives
 from tsc_lib.compress import Family
-from tsc_lib.energy import same_source
+from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import LOOKS, QUIET
 
@@ -32,7 +32,7 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
         are geometric means over the seeds.
     """
     table = representatives(results)
-    source = same_source(table.energy_source)
+    source = require_same_source(table.energy_source)
     labels = {model: draw.unique(part.label) for model, part in table.groupby("model")}
     fig, cells = draw.named_rows(table, labels, 0.33, xlabel=f"mJ/series ({source})", sharex="col")
     for panel in cells:
@@ -82,7 +82,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
         geometric means over the seeds.
     """
     table = representatives(results)
-    source = same_source(table.energy_source)
+    source = require_same_source(table.energy_source)
     datasets, models = draw.unique(results.dataset), draw.unique(results.model)
     labels = draw.unique(table.label)
     fig, axes = draw.panels(len(datasets), 2, 0.34 * len(labels) + 0.5, sharey=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tsc_lib.analysis.quantities import over_seeds, pair_with_fp32
 from tsc_lib.analysis.rows import CASE_KEYS, annotate, batch_kinds, drop_failures, name_batches, select_batch
 from tsc_lib.compress import Family
-from tsc_lib.energy import same_source
+from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
 
@@ -96,7 +96,7 @@ def int8_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
     if rows.family.isin(INT8).sum() == 0:
         return draw.empty_figure("nothing was quantized in this profile")
     if value.startswith("energy"):
-        title = f"{title} ({same_source(rows.energy_source)})"
+        title = f"{title} ({require_same_source(rows.energy_source)})"
     sized = {which: _quantized(select_batch(results, which)) for which in batch_kinds(results)}
     lines = {
         (model, which): f"{model}\n{name_batches(table)}\n{title}"

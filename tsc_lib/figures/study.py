@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from tsc_lib.analysis.tables import main_table
 from tsc_lib.compress import Family
-from tsc_lib.energy import same_source
+from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS
 
@@ -36,7 +36,10 @@ def main_bars(results: pd.DataFrame) -> Figure:
     """
     table = main_table(results).sort_values("family", kind="stable")
     labels = draw.unique(table.label)
-    shown = {"accuracy": "accuracy, %", "energy_mj_per_sample": f"mJ/series\n({same_source(table.energy_source)})"}
+    shown = {
+        "accuracy": "accuracy, %",
+        "energy_mj_per_sample": f"mJ/series\n({require_same_source(table.energy_source)})",
+    }
     models = draw.unique(results.model)
     lines = {(model, value): f"{model}\n{title}" for model in models for value, title in shown.items()}
     fig, cells = draw.grid(draw.unique(results.dataset), lines, 1.25, below=1.3, sharex=True)

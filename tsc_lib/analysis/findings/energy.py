@@ -27,7 +27,7 @@ from tsc_lib.analysis.wording import (
 )
 from tsc_lib.compress import Family
 from tsc_lib.core.stats import pareto_front
-from tsc_lib.energy import MEANING, same_source
+from tsc_lib.energy import MEANING, require_same_source
 
 
 def energy(results: pd.DataFrame) -> str:
@@ -36,7 +36,7 @@ def energy(results: pd.DataFrame) -> str:
     base = table[table.family == Family.BASELINE]
     lines = [
         f"Uncompressed, one inference takes {format_range(base.energy_mj_per_sample, 2)} mJ "
-        f"({same_source(table.energy_source)}), by data set and model."
+        f"({require_same_source(table.energy_source)}), by data set and model."
     ]
     for label, part in table[table.family != Family.BASELINE].groupby("label", sort=False):
         saved = percent_saved(average_ratio(part, "energy_ratio"))
@@ -53,7 +53,7 @@ def energy(results: pd.DataFrame) -> str:
 def energy_and_model(results: pd.DataFrame) -> str:
     """What the source's energy and the modelled one can and cannot show, and how far apart their verdicts are."""
     table = representatives(results)
-    source = str(same_source(table.energy_source))
+    source = str(require_same_source(table.energy_source))
     lines = [
         f"**{name.capitalize()}** energy is {MEANING[name].origin}. {MEANING[name].limits}"
         for name in (source, "modelled")
@@ -68,7 +68,7 @@ def energy_and_model(results: pd.DataFrame) -> str:
 def best_within_a_point(results: pd.DataFrame) -> str:
     """For every data set and model that learned, the variant that saves most while losing hardly any accuracy."""
     table = strategy_table(drop_collapsed(results))
-    found, source = best_within(table), same_source(table.energy_source)
+    found, source = best_within(table), require_same_source(table.energy_source)
     best = {(row.dataset, row.model): row for row in found.itertuples()}
     lines = []
     for dataset, model in table.groupby(CASE_KEYS, sort=False).groups:
