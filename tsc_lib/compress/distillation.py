@@ -24,6 +24,7 @@ from tsc_lib.compress.step import Details, Family, Step
 from tsc_lib.compress.surgery import check_series
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import configure_sizes
 from tsc_lib.training import Loss, classify, make_predictor
@@ -116,7 +117,7 @@ class Student(Step):
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """A fresh network, initialised by the seed."""
-        if model.number_format != "fp32":
+        if model.number_format is not NumberFormat.FP32:
             raise UserError(f"a student starts in fp32, but the model is {model.number_format}; put it before int8")
         old = model.network.config
         config = configure_sizes(dataclasses.asdict(self), old.channels, old.classes)

@@ -14,6 +14,7 @@ References
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Mapping
@@ -23,14 +24,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Details, Family, NoEffect, Step
-from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, count_macs_by_exit
 from tsc_lib.models.early_exit import split_at_exits
+from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import EarlyExit, Transformer
 from tsc_lib.runtimes.cascade import confidence
 
@@ -78,25 +80,10 @@ class Exits(Step):
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Add an exit; the details tell its threshold, and who of validation leaves where at which cost."""
-        if model.number_format != "fp32":
-            raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
-        config = model.network.config
-        places = [each.layer for each in config.exits]
-        if self.layer >= len(config.layers) or self.layer in places:
-            raise UserError(
-                f"there is no room for an exit after layer {self.layer} of {len(config.layers)}"
-                + (f", beside those after {', '.join(map(str, places))}" if places else "")
-                + "; choose a layer before the last that has none"
-            )
-        index = sum(layers < self.layer for layers in places)
-        network = _add_exit(model.network, index, self.layer, 1.0)
-        head = network.exits[index]
-        assert isinstance(head, torch.nn.Linear)
-        tokens, _ = run_exits(network, context.train, context.equal_length)
-        weight, bias = fit_classifier(tokens[index], context.train.y, config.classes)
-        with torch.no_grad():
-            head.weight.copy_(torch.from_numpy(weight))
-            head.bias.copy_(torch.from_numpy(bias))
+        self._check(model)
+        index = sum(each.layer < self.layer for each in model.network.config.exits)
+        network = copy.deepcopy(model.network)
+        _add_exit(network, index, self.layer, context)
         _, logits = run_exits(network, context.valid, context.equal_length)
         thresholds = [each.threshold for each in network.config.exits]
         truth = context.valid.y
@@ -107,20 +94,31 @@ class Exits(Step):
                 f"no validation series can leave after layer {self.layer} within {self.tolerance:g} points of accuracy"
             )
         thresholds[index] = threshold
-        network = _set_thresholds(network, thresholds)
+        _set_exits(network, [each.layer for each in network.config.exits], thresholds)
         after, left = decide_exits(logits, thresholds)
         macs = count_macs_by_exit(network, model.reference_length)
         shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
-        details = {
+        return dataclasses.replace(model, network=network), {
             "layers": [each.layer for each in network.config.exits],
             "thresholds": thresholds,
             "valid_left": shares,
             "valid_macs": float(np.dot(shares, macs)),
             "macs": macs,
-            "valid_accuracy_before": _measure_accuracy(before, truth),
-            "valid_accuracy": _measure_accuracy(after, truth),
+            "valid_accuracy_before": float((before == truth).mean()),
+            "valid_accuracy": float((after == truth).mean()),
         }
-        return dataclasses.replace(model, network=network), details
+
+    def _check(self, model: CompressedModel) -> None:
+        """Refuse a model that there cannot be such an exit in."""
+        if model.number_format is not NumberFormat.FP32:
+            raise UserError(f"early exits run in fp32, but the model is {model.number_format}; leave that step out")
+        layers, taken = len(model.network.config.layers), [each.layer for each in model.network.config.exits]
+        if self.layer >= layers or self.layer in taken:
+            raise UserError(
+                f"there is no room for an exit after layer {self.layer} of {layers}"
+                + (f", beside those after {', '.join(map(str, taken))}" if taken else "")
+                + "; choose a layer before the last that has none"
+            )
 
 
 def run_exits(network: Transformer, split: Split, equal_length: bool) -> tuple[list[np.ndarray], np.ndarray]:
@@ -214,24 +212,18 @@ def choose_threshold(
     return float(middle if middle < least else next_one)
 
 
-def _add_exit(network: Transformer, index: int, layer: int, threshold: float) -> Transformer:
-    """The network with one exit more, whose classifier is all zeros."""
-    config = network.config
-    found = list(config.exits)
-    found.insert(index, EarlyExit(layer, threshold))
-    heads = [head.state_dict() for head in network.exits]
-    shape = config.classes, config.d_model
-    heads.insert(index, {"weight": torch.zeros(shape), "bias": torch.zeros(config.classes)})
-    state = {name: value for name, value in network.state_dict().items() if not name.startswith("exits.")}
-    for number, head in enumerate(heads):
-        state |= {f"exits.{number}.{name}": value for name, value in head.items()}
-    return rebuild(dataclasses.replace(config, exits=tuple(found)), state)
+def _add_exit(network: Transformer, index: int, layer: int, context: TrainingContext) -> None:
+    """Give a network another exit, in place, with a classifier fitted to train and a threshold that none passes."""
+    config, exits = network.config, network.config.exits
+    layers, thresholds = [each.layer for each in exits], [each.threshold for each in exits]
+    _set_exits(network, [*layers[:index], layer, *layers[index:]], [*thresholds[:index], 1.0, *thresholds[index:]])
+    classifier = nn.Linear(config.d_model, config.classes, device="meta").to_empty(device="cpu")
+    network.exits.insert(index, classifier)
+    tokens, _ = run_exits(network, context.train, context.equal_length)
+    weight, bias = fit_classifier(tokens[index], context.train.y, config.classes)
+    classifier.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
 
 
-def _set_thresholds(network: Transformer, thresholds: list[float]) -> Transformer:
-    found = tuple(EarlyExit(old.layer, new) for old, new in zip(network.config.exits, thresholds, strict=True))
-    return rebuild(dataclasses.replace(network.config, exits=found), network.state_dict())
-
-
-def _measure_accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float((predicted == truth).mean())
+def _set_exits(network: Transformer, layers: list[int], thresholds: list[float]) -> None:
+    """Change where series leave a network, in place."""
+    network.config = dataclasses.replace(network.config, exits=tuple(map(EarlyExit, layers, thresholds)))

@@ -167,7 +167,7 @@ class Bf16(Step):
 
 
 def _set_format(model: CompressedModel, number_format: NumberFormat) -> CompressedModel:
-    if model.number_format != "fp32":
+    if model.number_format is not NumberFormat.FP32:
         raise UserError(f"the model is {model.number_format} already; a recipe quantizes once, and last")
     return dataclasses.replace(
         model, network=copy.deepcopy(model.network), number_format=number_format, calibration=None
