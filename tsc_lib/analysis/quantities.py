@@ -170,7 +170,7 @@ def percent_more(ratio: float) -> float:
     return 100 * (ratio - 1)
 
 
-def pair_with_fp32(rows: pd.DataFrame) -> pd.DataFrame:
+def pair_with_fp32(rows: pd.DataFrame, *, keep_all: bool = False) -> pd.DataFrame:
     """Variants beside the uncompressed model in the same runtime, of the same training run and batch size.
 
     Both ratios to the reference come from one session, so their quotient is paired within it.
@@ -179,16 +179,18 @@ def pair_with_fp32(rows: pd.DataFrame) -> pd.DataFrame:
     ----------
     rows : DataFrame
         Annotated results at one kind of batch size, without failures, uncompressed models among them.
+    keep_all : bool
+        Whether rows without such a partner stay, with NaN.
 
     Returns
     -------
     DataFrame
-        The rows that have such a partner, with ``cpu_ratio_to_fp32`` and ``energy_ratio_to_fp32`` and their ends.
+        The rows with ``cpu_ratio_to_fp32`` and ``energy_ratio_to_fp32`` and their ends.
     """
     ratios = ["cpu_ratio", "energy_ratio"]
     keys = [*RUN_KEYS, "runtime"]
     fp32 = rows.loc[rows.recipe == "baseline", [*keys, *(end for name in ratios for end in _ends(name))]]
-    both = rows.merge(fp32, on=keys, suffixes=("", "_fp32"))
+    both = rows.merge(fp32, how="left" if keep_all else "inner", on=keys, suffixes=("", "_fp32"))
     for name in ratios:
         middle, low, high = _ends(name)
         both[f"{name}_to_fp32"] = both[middle] / both[f"{middle}_fp32"]

@@ -25,13 +25,16 @@ from tsc_lib.analysis.wording import (
     markdown_table,
     pluralize,
 )
-from tsc_lib.compress import Family
+from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.energy import MEANING, require_same_source
 
 
 def energy(results: pd.DataFrame) -> str:
-    """Energy of an inference uncompressed, and its change by the representatives of every family (geometric means)."""
+    """Energy of an inference uncompressed, and what the representatives of every family save, in geometric means.
+
+    The savings are of eager fp32; beside those in other runtimes stands what is saved of fp32 there.
+    """
     table = representatives(results)
     base = table[table.family == Family.BASELINE]
     lines = [
@@ -41,7 +44,13 @@ def energy(results: pd.DataFrame) -> str:
     for label, part in table[table.family != Family.BASELINE].groupby("label", sort=False):
         saved = percent_saved(average_ratio(part, "energy_ratio"))
         each = format_range(percent_saved(part.energy_ratio))
-        lines.append(f"**{label}**: {format_saving(saved)} in the geometric mean (saved: {each} %).")
+        text = f"**{label}**: {format_saving(saved)} in the geometric mean (saved: {each} %)"
+        inside = part.dropna(subset="energy_ratio_to_fp32")
+        inside = inside[(inside.recipe != "baseline") & (inside.runtime != REFERENCE.runtime)]
+        if len(inside):
+            saved = percent_saved(average_ratio(inside, "energy_ratio_to_fp32"))
+            text += f"; against fp32 in {inside.runtime.iloc[0]} it {format_saving(saved)}"
+        lines.append(f"{text}.")
     net = base.energy_net_mj_per_sample.dropna()
     if len(net):
         lines.append(f"Net of the idle machine's power, one uncompressed inference takes {format_range(net, 2)} mJ.")
