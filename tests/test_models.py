@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
+from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.embedding import MAX_TOKENS, PatchEmbeddingConfig
+from tsc_lib.data import Split
+from tsc_lib.models.compressed import CompressedModel, load_model, save_model
+from tsc_lib.models.embedding import EMBEDDINGS, MAX_TOKENS, PatchEmbeddingConfig
 from tsc_lib.models.token_reduction import TokenReduction
 from tsc_lib.models.transformer import EarlyExit, LayerConfig, Ranks, Transformer, TransformerConfig, check_length
 from tsc_lib.models.zoo import build
+from tsc_lib.training import TrainSpec
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("T1", 180_041), ("T2", 264_137)])
@@ -62,7 +72,7 @@ def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         PatchEmbeddingConfig(0)
     with pytest.raises(ValueError, match="3 columns of positions do not fit 32 channels"):
-        TransformerConfig(1, 2, PatchEmbeddingConfig(8, 1, 64, (0, 1, 2)), 32, 4, (LayerConfig(1, 1),), 16)
+        Transformer(TransformerConfig(1, 2, PatchEmbeddingConfig(8, 1, 64, (0, 1, 2)), 32, 4, (LayerConfig(1, 1),), 16))
 
 
 def test_a_configuration_survives_json() -> None:
@@ -83,6 +93,69 @@ def test_a_configuration_survives_json() -> None:
     assert TransformerConfig.from_json(stored) == config
     assert stored["layers"][1]["ranks"]["query"] == 2 and stored["embedding"]["kind"] == "patches"
     assert config.count_tokens(100) == (6, 3, 3) and config.is_factorised and config.stage_ends == (1, 2)
+
+
+@dataclass(frozen=True)
+class StemConfig:
+    """Two strided convolutions; classifiers read the mean of the tokens."""
+
+    width: int
+    kind: str = "stem"
+    stride: ClassVar[int] = 8
+    length_limits: ClassVar[tuple[int, int]] = (8, 1000)
+
+    def count_tokens(self, length: int) -> int:
+        return length // 8
+
+    def build(self, channels: int, d_model: int) -> Stem:
+        return Stem(self, channels, d_model)
+
+
+class Stem(nn.Module):
+    def __init__(self, config: StemConfig, channels: int, d_model: int) -> None:
+        super().__init__()
+        self.config = config
+        self.first = nn.Conv1d(channels, config.width, 4, stride=4)
+        self.second = nn.Conv1d(config.width, d_model, 2, stride=2)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        x = self.second(F.relu(self.first(x))).transpose(1, 2)
+        if lengths is None:
+            return x, None
+        return x, (torch.arange(x.shape[1]) < (lengths // 8).unsqueeze(1))[:, None, None, :]
+
+    @staticmethod
+    def pool(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        weights = torch.ones(x.shape[:2]) if mask is None else mask[:, 0, 0].float()
+        return (x * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+    def channel_weights(self) -> torch.Tensor:
+        return self.second.weight.detach().flatten(1)
+
+    def select_channels(self, channels: torch.Tensor) -> tuple[StemConfig, dict[str, torch.Tensor]]:
+        weights = {name: value[channels] for name, value in self.second.state_dict(prefix="second.").items()}
+        return self.config, self.first.state_dict(prefix="first.") | weights
+
+
+def test_another_embedding_needs_no_other_encoder_surgery_or_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EMBEDDINGS, "stem", StemConfig)
+    torch.manual_seed(0)
+    config = TransformerConfig(2, 3, StemConfig(6), 16, 4, (LayerConfig(4, 32),) * 3, 16)
+    rng = np.random.default_rng(0)
+    split = Split([rng.normal(size=(2, n)).astype(np.float32) for n in range(24, 64)], rng.integers(0, 3, 40))
+    context = TrainingContext(split, split, False, TrainSpec(batch_size=8), seed=0)
+    recipe = "prune(taylor, 0.5) > width(l1, 8) > layers(2) > lowrank(0.5) > finetune(1) > exits(1, 99)"
+    made = apply(CompressedModel(Transformer(config).eval(), 40), recipe, context)
+    assert (made.network.config.embedding, made.network.config.d_model) == (StemConfig(6), 8)
+    save_model(made, tmp_path)
+    again = load_model(tmp_path).network
+    assert again.config == made.network.config
+    x, lengths = torch.randn(2, 2, 60), torch.tensor([32, 60])
+    with torch.inference_mode():
+        torch.testing.assert_close(again(x, lengths), made.network(x, lengths), rtol=0, atol=0)
+        torch.testing.assert_close(again(x, lengths)[:1], again(x[:1, :, :32]))
 
 
 @pytest.mark.parametrize("length", [1, 7])

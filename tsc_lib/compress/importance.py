@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -48,24 +49,24 @@ class Importance:
     channels: Tensor
 
 
-def measure_l1(network: Transformer, context: TrainingContext) -> Importance:
-    """The sum of the absolute weights that belong to a part."""
-    return _measure_norms(network, 1)
-
-
-def measure_l2(network: Transformer, context: TrainingContext) -> Importance:
-    """The Euclidean norm of the weights that belong to a part."""
-    return _measure_norms(network, 2)
+def measure_norms(network: Transformer, context: TrainingContext, p: int) -> Importance:
+    """The p-norm of the weights that belong to a part."""
+    layers = [layer for layer in network.layers if isinstance(layer, EncoderLayer)]
+    return Importance(
+        heads=[measure_heads(layer, p) for layer in layers],
+        neurons=[measure_neurons(layer, p) for layer in layers],
+        channels=measure_channels(network, p),
+    )
 
 
 def draw_random(network: Transformer, context: TrainingContext) -> Importance:
     """A random order, drawn by the seed."""
     generator = torch.Generator().manual_seed(context.seed)
-    config = network.config
+    layers = network.config.layers
     return Importance(
-        heads=[torch.rand(n, generator=generator) for n in (layer.heads for layer in config.layers)],
-        neurons=[torch.rand(n, generator=generator) for n in (layer.d_ff for layer in config.layers)],
-        channels=torch.rand(config.d_model, generator=generator),
+        heads=[torch.rand(layer.heads, generator=generator) for layer in layers],
+        neurons=[torch.rand(layer.d_ff, generator=generator) for layer in layers],
+        channels=torch.rand(network.config.d_model, generator=generator),
     )
 
 
@@ -112,8 +113,8 @@ def measure_activation(network: Transformer, context: TrainingContext) -> Import
 
 
 CRITERIA: dict[str, Callable[[Transformer, TrainingContext], Importance]] = {
-    "l1": measure_l1,
-    "l2": measure_l2,
+    "l1": partial(measure_norms, p=1),
+    "l2": partial(measure_norms, p=2),
     "taylor": measure_taylor,
     "activation": measure_activation,
     "random": draw_random,
@@ -173,15 +174,6 @@ def measure_channels(network: Transformer, p: int) -> Tensor:
 def _weight(linear: nn.Module) -> Tensor:
     assert isinstance(linear, nn.Linear)  # `check_whole` has seen to it
     return linear.weight.detach()
-
-
-def _measure_norms(network: Transformer, p: int) -> Importance:
-    layers = [layer for layer in network.layers if isinstance(layer, EncoderLayer)]
-    return Importance(
-        heads=[measure_heads(layer, p) for layer in layers],
-        neurons=[measure_neurons(layer, p) for layer in layers],
-        channels=measure_channels(network, p),
-    )
 
 
 @dataclass

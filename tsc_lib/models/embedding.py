@@ -1,9 +1,8 @@
 """How series become tokens: what is known of it from the sizes alone, and the module that does it.
 
 Whatever depends on the kind of embedding is here: how many tokens a series has, which lengths can be placed, which
-tokens are padding, and what classifiers read of the tokens after the encoder. A new kind is a configuration with
-``kind``, ``build``, ``count_tokens``, ``stride`` and ``length_limits``, entered in `EMBEDDINGS`, and a module like
-`PatchEmbedding`.
+tokens are padding, and what classifiers read of the tokens after the encoder. A new kind is a configuration like
+`PatchEmbeddingConfig`, entered in `EMBEDDINGS`, and a module like `PatchEmbedding`.
 
 References
 ----------
@@ -73,6 +72,10 @@ class PatchEmbeddingConfig:
         """Tokens of a series of so many time steps, the class token not counted."""
         return max(1, length // self.patch)
 
+    def count_products(self, length: int, channels: int, d_model: int) -> list[tuple[int, int, int]]:
+        """Rows, inputs and outputs of every matrix product that makes the tokens of such a series."""
+        return [(self.count_tokens(length), channels * self.patch, d_model)]
+
     def build(self, channels: int, d_model: int) -> PatchEmbedding:
         """The module, for series of so many channels and tokens of this width."""
         return PatchEmbedding(self, channels, d_model)
@@ -122,6 +125,8 @@ class PatchEmbedding(nn.Module):
         positions = sinusoidal_positions(stride * MAX_TOKENS + 1, config.position_width or d_model)[::stride]
         if config.position_channels is not None:
             positions = positions[:, list(config.position_channels)]
+        if positions.shape[1] != d_model:
+            raise ValueError(f"{positions.shape[1]} columns of positions do not fit {d_model} channels")
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

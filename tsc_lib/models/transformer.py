@@ -125,9 +125,6 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if not self.layers or min(self.channels, self.classes, self.d_model, self.head_dim, self.d_hidden) < 1:
             raise ValueError(f"a transformer needs a layer, and every size must be at least 1: {self}")
-        columns = self.embedding.position_channels
-        if columns is not None and len(columns) != self.d_model:
-            raise ValueError(f"{len(columns)} columns of positions do not fit {self.d_model} channels")
         if any(a >= b for a, b in pairwise([0, *self.stage_ends])):
             raise ValueError(f"exits must come after different layers, ascending and before the last: {self.exits}")
 

@@ -60,8 +60,11 @@ def operations(
             return [product(name, rows, inputs, outputs, outputs)]
         return [product(f"{name}.0", rows, inputs, rank, 0), product(f"{name}.1", rows, rank, outputs, outputs)]
 
-    window, d_model = config.channels * config.embedding.patch, config.d_model
-    found = [operation(patches * window * d_model, NumberFormat.FP32, (window + 1) * d_model, patches * d_model)]
+    d_model = config.d_model
+    found = [
+        operation(rows * inputs * outputs, NumberFormat.FP32, (inputs + 1) * outputs, rows * outputs)
+        for rows, inputs, outputs in config.embedding.count_products(length, config.channels, d_model)
+    ]
     for layer, sizes in enumerate(config.layers):
         width, ranks = sizes.heads * config.head_dim, dataclasses.asdict(sizes.ranks)
         attention, feed_forward = f"layers.{layer}.attention", f"layers.{layer}.feed_forward"
