@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,12 +23,34 @@ os.environ["TSC_ENERGY"] = "cputime"
 MARKS = {"comparison.py": pytest.mark.measures, "estimator.py": pytest.mark.compiles}
 """Marks of the examples in docstrings, by the module's file."""
 
+APART = ("test_deploy.py", "test_quantization.py", "test_runtime_peers.py", "test_tokens.py", "test_patch.py")
+"""Files with long tests and short fixtures, whose tests may run beside each other."""
 
+FIRST = ("test_cli.py", "test_notebooks.py", "test_report.py", "test_comparison.py")
+"""Files that take longest as a whole, so that none is left for one worker at the end while the other waits."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark examples in docstrings."""
+    """Mark examples in docstrings, keep a file's tests on one worker, and begin with the longest."""
     for item in items:
         if isinstance(item, pytest.DoctestItem) and item.path.name in MARKS:
             item.add_marker(MARKS[item.path.name])
+        if item.path.name not in APART:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one of the workers makes, and all read."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            scratch = folder.with_suffix(".new")
+            make(scratch)
+            scratch.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +59,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     ``fixed`` takes one channel of 24 steps, ``one`` one channel of any length, ``any-<runtime>`` 24 channels of any.
     """
-    root = tmp_path_factory.mktemp("models")
-    exported.make(root / "fixed", "onnxruntime")
-    exported.make(root / "one", "eager", length=None)
-    for runtime in ("eager", "onnxruntime", "openvino"):
-        exported.make(root / f"any-{runtime}", runtime, channels=24, length=None)
-    return root
+
+    def make(root: Path) -> None:
+        exported.make(root / "fixed", "onnxruntime")
+        exported.make(root / "one", "eager", length=None)
+        for runtime in ("eager", "onnxruntime", "openvino"):
+            exported.make(root / f"any-{runtime}", runtime, channels=24, length=None)
+
+    return made_once(tmp_path_factory, "models", make)
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def network_of(scale: float) -> Transformer:
     return network
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     ("scale", "bounded"), [(1.0, [False, True, True, False]), (300.0, [False, True, False, False])]
 )

@@ -23,6 +23,8 @@ from tsc_lib.benchmark.session import follow
 from tsc_lib.core.cpus import instructions
 from tsc_lib.core.errors import UserError
 
+pytestmark = pytest.mark.measures
+
 HERE = Path(__file__)
 TINY = BenchmarkSettings(batch_sizes=(1, 4), series=8, blocks=5, min_window_s=0.004, warmup_s=0.01)
 

@@ -170,6 +170,7 @@ def test_two_reports_do_not_mix(
         assert "another report is being made" in sentence(capsys, "report", "--profile", "smoke")
 
 
+@pytest.mark.notebooks
 def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(tmp_path: Path) -> None:
     # The smoke profile's two epochs are over before anyone sees their checkpoint.
     profile = tmp_path / "longer.yaml"

@@ -19,6 +19,8 @@ from tsc_lib.study.operator_shares import operator_table
 from tsc_lib.study.profiles import RuntimeGrid, load_profile
 from tsc_lib.study.runtime_comparison import COLUMNS, RuntimeComparison
 
+pytestmark = pytest.mark.sessions
+
 VARIANTS = {
     "baseline": ("eager", "onnxruntime"),
     "int8(dynamic)": ("eager",),

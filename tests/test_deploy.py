@@ -105,6 +105,7 @@ def test_the_inference_form_has_the_same_logits(attention: Form, channels: int, 
         torch.testing.assert_close(graph(whole, lengths), network(whole, lengths), atol=1e-5, rtol=0)
 
 
+@pytest.mark.compiles
 def test_a_shape_that_comes_often_has_a_program_of_its_own(tmp_path: Path) -> None:
     model = model_of(1)
     convert.convert(model, "openvino", tmp_path, equal_length=True)
@@ -120,6 +121,7 @@ def test_a_shape_that_comes_often_has_a_program_of_its_own(tmp_path: Path) -> No
     np.testing.assert_allclose(predict(many), other, atol=1e-5)
 
 
+@pytest.mark.compiles
 def test_bf16_runs_where_the_processor_has_it(
     tmp_path: Path, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ def test_bf16_runs_where_the_processor_has_it(
     np.testing.assert_allclose(logits, exact, atol=0.1)
 
 
+@pytest.mark.compiles
 def test_what_it_takes_to_prepare_is_recorded(tmp_path: Path) -> None:
     made = convert.convert(model_of(1), "openvino", tmp_path, equal_length=True)
     assert made.prepare_seconds > 0
@@ -145,6 +148,7 @@ def test_what_it_takes_to_prepare_is_recorded(tmp_path: Path) -> None:
         assert made.prepare_peak_mb > 0
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("recipe", [None, "int8(static)"])
 def test_runtimes_count_the_same_weights_and_no_positions(
     tmp_path: Path, unequal: TrainingContext, recipe: str | None
@@ -170,6 +174,7 @@ GRAPHS = [
 ]
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(("runtime", "recipe"), GRAPHS)
 def test_one_graph_serves_every_batch_size(
     tmp_path: Path, context: TrainingContext, runtime: str, recipe: str | None
@@ -189,6 +194,7 @@ def test_one_graph_serves_every_batch_size(
         np.testing.assert_allclose(logits, exact, atol=1e-5 if recipe is None else 0.1)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(("runtime", "recipe"), GRAPHS[1:])
 def test_one_graph_serves_unequal_lengths(
     tmp_path: Path, unequal: TrainingContext, runtime: str, recipe: str | None
@@ -213,6 +219,7 @@ def test_one_graph_serves_unequal_lengths(
 REMOVED = "prune(taylor, 0.5, both, global) > layers(1) > width(activation, 6) > lowrank(0.5)"
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     ("runtime", "recipe"),
     [

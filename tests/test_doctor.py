@@ -14,6 +14,8 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.energy.crosscheck import measure_with_codecarbon
 
+pytestmark = pytest.mark.measures
+
 
 def test_without_counters_it_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -142,6 +142,7 @@ def test_validation_alone_decides_the_threshold(model: CompressedModel, context:
     assert one.config.exits != two.config.exits
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("equal_length", [True, False])
 def test_every_runtime_gives_the_logits_of_where_a_series_leaves(
@@ -255,6 +256,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     patch.undo()
 
 
+@pytest.mark.sessions
 def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     [run] = study.runs
     _, model = stages.compress_model(run, Recipe.parse(RECIPE))
@@ -270,6 +272,7 @@ def test_the_test_sets_labels_change_nothing(study: Study, monkeypatch: pytest.M
     assert again.network.config == model.network.config and again.evidence[-1] == model.evidence[-1]
 
 
+@pytest.mark.sessions
 def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
     [run] = study.runs
     record = study.evaluate(run, Variant.parse(RECIPE, "eager"))
@@ -292,6 +295,7 @@ def test_records_and_tables_tell_the_mean_and_the_tail(study: Study) -> None:
     assert "this profile has no early exits" in figures.exit_shares(table.iloc[:0]).texts[0].get_text()
 
 
+@pytest.mark.sessions
 def test_an_exported_cascade_predicts_the_same(study: Study, tmp_path: Path) -> None:
     [run] = study.runs
     export(study, run, Variant.parse(RECIPE, "onnxruntime"), tmp_path / "model")

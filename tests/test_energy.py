@@ -65,6 +65,7 @@ def reading(**changes: Any) -> Reading:
     return Reading(**{**values, "source": "estimated", "backend": "cputime", **changes})
 
 
+@pytest.mark.measures
 def test_estimate_is_cpu_time_times_watts_and_sleep_costs_nothing(monkeypatch):
     monkeypatch.setenv("TSC_WATTS_PER_CORE", "2:4:8")
     meter = EnergyMeter.auto()
@@ -136,6 +137,7 @@ def test_sources_are_never_mixed():
         require_same_source([reading(parameters={"watts_per_core": 5.0}), reading(parameters={"watts_per_core": 2.0})])
 
 
+@pytest.mark.measures
 def test_a_window_is_cheap():
     meter = EnergyMeter.auto()
     start = time.process_time()
@@ -181,6 +183,7 @@ def test_a_source_that_fails_never_ends_the_work(when, why):
         assert again.invalid == why and math.isnan(again.joules)
 
 
+@pytest.mark.measures
 def test_devices_are_read_side_by_side_and_add_up_only_within_a_class():
     meter = EnergyMeter.auto(("cpu", "gpu"), [Gpu, Counter, CpuTime])
     with meter.measure("a") as window:
@@ -208,6 +211,7 @@ def test_sources_by_name(monkeypatch):
         EnergyMeter.auto()
 
 
+@pytest.mark.measures
 def test_idle_power_needs_a_counter_of_the_same_source():
     with pytest.raises(UserError, match="idle power takes a counter"):
         EnergyMeter(CpuTime()).measure_idle()
@@ -279,6 +283,7 @@ while command := os.read(reading, 64):
 """
 
 
+@pytest.mark.measures
 def test_perf_counts_the_window_alone(tmp_path, monkeypatch):
     fake_perf(tmp_path, FIFTY_WATTS)
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
@@ -297,6 +302,7 @@ def test_perf_counts_the_window_alone(tmp_path, monkeypatch):
     assert "resolves 1.0 s" in window.reading.invalid
 
 
+@pytest.mark.measures
 def test_perf_as_it_is_installed_obeys(monkeypatch):
     """The real perf with an event that virtual machines have: CPU time of all CPUs, in milliseconds."""
     if not shutil.which("perf") or subprocess.run(["perf", "stat", "-a", "-e", "cpu-clock", "true"]).returncode:

@@ -22,6 +22,8 @@ from tsc_lib.energy.powercap import Powercap
 from tsc_lib.energy.source import UnusableError
 from tsc_lib.energy.zones import find_zones
 
+pytestmark = pytest.mark.measures
+
 PACKAGE = f"{BASE}/intel-rapl:0"
 
 

@@ -14,6 +14,8 @@ import pytest
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.energy.nvml import NvmlCounter, NvmlPower
 
+pytestmark = pytest.mark.measures
+
 WATTS = {0: 300.0, 1: 80.0}
 
 

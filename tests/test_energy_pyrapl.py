@@ -14,7 +14,10 @@ import pytest
 from fake_sysfs import advancing, socket
 
 # Not by an import: that alone configures the root logger.
-pytestmark = pytest.mark.skipif(find_spec("pyRAPL") is None, reason="pyRAPL is not installed")
+pytestmark = [
+    pytest.mark.measures,
+    pytest.mark.skipif(find_spec("pyRAPL") is None, reason="pyRAPL is not installed"),
+]
 
 PYRAPL = """
 import sys, time, json

@@ -25,6 +25,8 @@ from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import DataChoice, load_profile
 
+pytestmark = pytest.mark.sessions
+
 RECIPE = "prune(l1, 0.5)"
 BROKEN = ("int8(dynamic)", "eager")
 VARIANT = Variant.parse(RECIPE, "onnxruntime")

@@ -10,6 +10,8 @@ import torch
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.energy.nvml import NvmlCounter, NvmlPower
 
+pytestmark = pytest.mark.measures
+
 
 @pytest.fixture(autouse=True)
 def gpu() -> None:

@@ -120,6 +120,7 @@ def outputs(tmp_path_factory):
         os.environ["TSC_OUTPUTS"] = before
 
 
+@pytest.mark.notebooks
 @each
 def test_runs_on_the_smoke_profile(path, outputs):
     from tsc_lib.report.build import run_notebook

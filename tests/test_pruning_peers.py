@@ -85,6 +85,7 @@ def test_the_ratio_is_searched_until_the_macs_agree(peers: ModuleType, model: Co
     assert asked[0] == 0.6 and 1 < len(asked) <= peers.ROUNDS
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_every_method_before_and_after(
     peers: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

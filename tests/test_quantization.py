@@ -180,6 +180,7 @@ def sqnr_db(exact: np.ndarray, found: np.ndarray) -> float:
     return 10 * np.log10(np.square(exact).sum() / np.square(exact - found).sum())
 
 
+@pytest.mark.compiles
 def test_layer_errors_are_those_of_the_graph_that_runs(
     model: CompressedModel, context: TrainingContext, tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_layer_errors_are_those_of_the_graph_that_runs(
         measure_layer_errors(tmp_path, "inductor", context.valid, True)
 
 
+@pytest.mark.compiles
 def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, context: TrainingContext, tmp_path: Path) -> None:
     made = apply(model, "int8(static, 16, fp32_layers=3)", context)
     deployed = convert.convert(made, "onnxruntime", tmp_path, equal_length=True)
@@ -207,6 +209,7 @@ def test_layers_left_in_fp32_run_in_fp32(model: CompressedModel, context: Traini
     assert not {row["layer"] for row in rows} & set(made.quantization.fp32_layers) and len(rows) == LINEARS - 3
 
 
+@pytest.mark.compiles
 def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
     model: CompressedModel, context: TrainingContext, tmp_path: Path
 ) -> None:
@@ -225,6 +228,7 @@ def test_onnx_static_int8_rounds_a_products_input_and_weights_alone(
     assert {"QuantizeLinear", "MatMulIntegerToFloat"} <= operators and "DequantizeLinear" not in operators
 
 
+@pytest.mark.compiles
 @needs_compiler
 def test_inductor_honours_observer_and_layers(model: CompressedModel, context: TrainingContext, tmp_path: Path) -> None:
     made = apply(model, "int8(static, 54, percentile, 90, 2)", context)
@@ -251,6 +255,7 @@ def count_int8_products(program: Path) -> int:
     return len(re.findall(r"aoti_torch_cpu_\w*qlinear\w*\(", wrapper)) + sum(called.count(name) for name in own)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("recipe", ["int8(static, 54, percentile, 90, 2)", "int8(static, 54, mse)"])
 def test_openvino_honours_observer_and_layers(
     model: CompressedModel, context: TrainingContext, tmp_path: Path, recipe: str
@@ -263,6 +268,7 @@ def test_openvino_honours_observer_and_layers(
     assert 5 < sqnr_db(logits_of(model, context), found) < 60
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_weights_alone_are_narrower(
     model: CompressedModel, context: TrainingContext, tmp_path: Path, runtime: str

@@ -125,6 +125,7 @@ def test_unknown_notebook_and_parameter(tmp_path):
         report.run_notebook(notebook, tmp_path / "out.ipynb", {"seed": 1})
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -182,6 +183,7 @@ def site(tmp_path_factory):
     return outputs / "report"
 
 
+@pytest.mark.notebooks
 def test_site_answers_and_lists_the_notebooks_in_order(site):
     index = (site / "index.html").read_text()
     assert "60\u00a0%" in index and "quick" in index
@@ -192,6 +194,7 @@ def test_site_answers_and_lists_the_notebooks_in_order(site):
     assert not (site / "old.html").exists()
 
 
+@pytest.mark.notebooks
 def test_every_page_of_the_documentation_is_there_beside_the_search(site):
     for page in (Path(__file__).resolve().parents[1] / "docs").glob("*.md"):
         title = page.read_text().splitlines()[0].removeprefix("# ").replace("'", "\u2019")
@@ -199,6 +202,7 @@ def test_every_page_of_the_documentation_is_there_beside_the_search(site):
     assert "searchtools" in (site / "search.html").read_text()
 
 
+@pytest.mark.notebooks
 def test_site_needs_no_network(site):
     assert report.external_assets(site) == []
     assert (site / "_static" / "tex-svg.js").is_file() and (site / "searchindex.js").is_file()

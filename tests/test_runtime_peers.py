@@ -36,6 +36,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del sys.modules["plain_runtimes"]
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("equal_length", [True, False], ids=["equal", "unequal"])
 @pytest.mark.parametrize("way", WAYS)
 def test_plain_runtimes_classify_as_eager_does(plain: ModuleType, tmp_path: Path, way: str, equal_length: bool) -> None:

@@ -64,6 +64,7 @@ def request(dataset: str, **changes) -> SearchRequest:
     return SearchRequest(dataset, **{"epochs": 4, "objective": "size", "batch_size": 8, "max_drop": 100.0} | changes)
 
 
+@pytest.mark.sessions
 def test_a_search_picks_what_the_printed_command_exports(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_search_picks_what_the_printed_command_exports(
     assert len(capsys.readouterr().out.splitlines()) >= 21
 
 
+@pytest.mark.sessions
 def test_poisoned_test_labels_change_nothing_but_the_score(outputs: Path, tmp_path: Path) -> None:
     tables, picks = [], []
     for part, flip in (("true", False), ("poisoned", True)):
@@ -103,6 +105,7 @@ def test_poisoned_test_labels_change_nothing_but_the_score(outputs: Path, tmp_pa
         assert scores[0] == pytest.approx(1 - scores[1])
 
 
+@pytest.mark.sessions
 def test_an_interrupted_search_goes_on_and_repeats_nothing(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +137,7 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(
     assert {path: path.stat().st_mtime_ns for path in outputs.glob("store/*/*/record.json")} == trained
 
 
+@pytest.mark.sessions
 def test_finalists_are_made_again_from_the_models_of_further_seeds(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +152,7 @@ def test_finalists_are_made_again_from_the_models_of_further_seeds(
     assert sorted(made) == ["waves-T1-s1"] * 3 + ["waves-T1-s2"] * 3
 
 
+@pytest.mark.sessions
 def test_another_process_runs_trials(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSC_OUTPUTS", str(outputs))
     asked, journal = request(write(tmp_path / "waves"), epochs=1), tmp_path / "journal.log"
@@ -160,6 +165,7 @@ def test_another_process_runs_trials(outputs: Path, tmp_path: Path, monkeypatch:
     assert len(finalists.trained_table(journal)) == 1
 
 
+@pytest.mark.sessions
 def test_no_recipe_is_tried_twice(outputs: Path, tmp_path: Path) -> None:
     search = Search(request(write(tmp_path / "waves"), epochs=1))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -190,6 +196,7 @@ def test_what_was_cut_short_is_tried_again_once() -> None:
     assert list_unfinished(study.trials) == [{"x": 2}]
 
 
+@pytest.mark.sessions
 def test_nothing_within_the_drop_is_told_with_the_closest(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +231,7 @@ def test_bad_input_is_one_sentence(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.sessions
 def test_too_small_a_budget_is_told(outputs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the budget of 1e-06 minutes was too small to train one recipe"):
         optimize(request(write(tmp_path / "waves"), epochs=1), 1e-6)

@@ -21,6 +21,8 @@ from tsc_lib.study.profiles import Ablation, Exclusion, load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
 from tsc_lib.study.versions import STAGES, version
 
+pytestmark = pytest.mark.sessions
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:

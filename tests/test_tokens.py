@@ -127,6 +127,7 @@ def test_merging_tokens_that_are_the_same_changes_nothing() -> None:
         torch.testing.assert_close(merging(x), network(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("equal_length", [True, False])
 def test_every_runtime_keeps_the_same_tokens(
