@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tsc_lib import data
-from tsc_lib.analysis.tables import first_unit
+from tsc_lib.analysis.tables import pruning_steps
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
@@ -228,5 +228,5 @@ def test_without_strategies_there_is_evidence_of_nothing(study: Study) -> None:
     bare = Study(replace(study.profile, variants={"baseline": ("eager",)}))
     evidence = bare.evidence()
     assert list(evidence.columns) == EVIDENCE and evidence.empty
-    assert first_unit(evidence).empty
+    assert pruning_steps(evidence).empty
     assert list(study.evidence().columns) == EVIDENCE
