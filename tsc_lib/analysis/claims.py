@@ -81,10 +81,10 @@ class Quantity:
 
 ENERGY = Quantity("% of energy", "energy_ratio_to_fp32", quantities.percent_saved)
 TIME = Quantity("% of CPU time", "cpu_ratio_to_fp32", quantities.percent_saved)
-FASTER = Quantity("% more series per CPU second", "cpu_ratio_to_fp32", quantities.percent_faster)
+FASTER = Quantity("% more series per CPU second", "cpu_ratio_to_fp32", lambda ratio: 100 * (1 / ratio - 1))
 LOST = Quantity("points lost", "accuracy_drop")
 GAINED = Quantity("points gained", "points_gained")
-DEARER = Quantity("% more CPU time", "cpu_ms_per_sample", quantities.percent_more)
+DEARER = Quantity("% more CPU time", "cpu_ms_per_sample", lambda ratio: 100 * (ratio - 1))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ CLAIMS = (
     Claim("Pruning and quantization together save CPU time", SECONDARY, 45.7, TIME, "gain", (Family.COMBINED,),
           caveat=STAND_IN),
     Claim("T2 is more accurate than T1", EARLIER, 5.2, GAINED, "direction"),
-    Claim("T2 is more expensive than T1", EARLIER, 18.2, DEARER, "direction"),
+    Claim("T2 is more expensive than T1", EARLIER, 18.2, DEARER, "direction")
 )  # fmt: skip
 """What is judged. "Minimal" loss has no published number: the largest that the study calls small stands for it."""
 
@@ -168,37 +168,26 @@ def judge(results: pd.DataFrame, claims: Iterable[Claim] = CLAIMS) -> pd.DataFra
 
 def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[dict[str, object]]:
     rows = _rows(claim, results)
-    if rows.empty:
-        nothing = Interval(np.nan, np.nan, np.nan)
-        yield _verdict(claim, "", nothing, UNTESTED, [_absence(claim, results)])
-        return
-    for runtime, part in rows.groupby("runtime", sort=False) if claim.rule == "gain" else [("", rows)]:
-        ours, cases, repeats = claim.quantity.pool(part)
-        verdict, why = _RULES[claim.rule](claim.published, ours)
-        caveats = [claim.caveat] if claim.caveat else []
-        if not set(results.dataset) <= set(STUDY_DATASETS):
-            caveats.append("These are not the study's data sets.")
-        if caveats and verdict == REPRODUCED:
-            verdict = SAME
-        if len(cases) > 1:
-            repeats += f"; {int((cases > 0).sum())} of {len(cases)} pairs of data set and model are above 0"
-        remarks = _remarks(claim, results, part)
-        yield _verdict(claim, str(runtime), ours, verdict, [why, *caveats, f"{repeats}.", *remarks])
-
-
-def _verdict(claim: Claim, runtime: str, ours: Interval, verdict: str, reasons: list[str]) -> dict[str, object]:
-    return {
-        "claim": claim.claim,
-        "runtime": runtime,
-        "source": claim.source,
-        "published": claim.published,
-        "ours": ours.estimate,
-        "ours_low": ours.low,
-        "ours_high": ours.high,
-        "unit": claim.quantity.unit,
-        "verdict": verdict,
-        "why": " ".join(filter(None, reasons)),
-    }
+    parts = rows.groupby("runtime", sort=False) if claim.rule == "gain" and len(rows) else [("", rows)]
+    for runtime, part in parts:
+        if part.empty:
+            ours, verdict, reasons = Interval(np.nan, np.nan, np.nan), UNTESTED, [_absence(claim, results)]
+        else:
+            ours, cases, repeats = claim.quantity.pool(part)
+            verdict, why = _RULES[claim.rule](claim.published, ours)
+            caveats = [claim.caveat] if claim.caveat else []
+            if not set(results.dataset) <= set(STUDY_DATASETS):
+                caveats.append("These are not the study's data sets.")
+            if caveats and verdict == REPRODUCED:
+                verdict = SAME
+            if len(cases) > 1:
+                repeats += f"; {int((cases > 0).sum())} of {len(cases)} pairs of data set and model are above 0"
+            reasons = [why, *caveats, f"{repeats}.", *_remarks(claim, results, part)]
+        yield {
+            **{"claim": claim.claim, "runtime": runtime, "source": claim.source, "published": claim.published},
+            **dict(zip(("ours", "ours_low", "ours_high"), ours, strict=True)),
+            **{"unit": claim.quantity.unit, "verdict": verdict, "why": " ".join(reasons)},
+        }
 
 
 def _rows(claim: Claim, results: pd.DataFrame, which: str = "large") -> pd.DataFrame:

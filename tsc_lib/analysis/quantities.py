@@ -160,16 +160,6 @@ def percent_saved(ratio: float) -> float:
     return 100 * (1 - ratio)
 
 
-def percent_faster(ratio: float) -> float:
-    """A ratio of times as a gain of speed: more series in a second, in %."""
-    return 100 * (1 / ratio - 1)
-
-
-def percent_more(ratio: float) -> float:
-    """A ratio of costs as what the first costs more, in % of the second."""
-    return 100 * (ratio - 1)
-
-
 def pair_with_fp32(rows: pd.DataFrame, *, keep_all: bool = False) -> pd.DataFrame:
     """Variants beside the uncompressed model in the same runtime, of the same training run and batch size.
 
@@ -260,8 +250,7 @@ def control_deviations(results: pd.DataFrame, which: str = "large") -> pd.DataFr
     """
     sessions = drop_failures(select_batch(results, which)).drop_duplicates(RUN_KEYS).dropna(subset="aa_ratio")
     return sessions.assign(
-        percent=100 * (sessions.aa_ratio - 1).abs(),
-        holds=(sessions.aa_ratio_low <= 1) & (sessions.aa_ratio_high >= 1),
+        percent=100 * (sessions.aa_ratio - 1).abs(), holds=(sessions.aa_ratio_low <= 1) & (sessions.aa_ratio_high >= 1)
     )
 
 

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.quantities import (
-    PERMITTED_LOSS,
-    average_ratio,
-    best_within,
-    control_deviations,
-    percent_more,
-    percent_saved,
-)
-from tsc_lib.analysis.rows import (
-    CASE_KEYS,
-    drop_collapsed,
-    drop_failures,
-    find_collapsed,
-    name_batches,
-    nearest_ratio,
-)
+from tsc_lib.analysis.findings.energy import best_table
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, average_ratio, best_within, control_deviations, percent_saved
+from tsc_lib.analysis.rows import CASE_KEYS, drop_collapsed, drop_failures, find_collapsed, name_batches, nearest_ratio
 from tsc_lib.analysis.tables import strategy_table
-from tsc_lib.analysis.wording import join_items, markdown_table, name_runs
+from tsc_lib.analysis.wording import join_items, name_runs
 from tsc_lib.compress import Family
 from tsc_lib.energy import MEANING, require_same_source
 
@@ -53,7 +40,7 @@ def summarise(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, poin
     if not len(done):
         return f"There are no results yet to answer with.{_failures(results)}"
     table = strategy_table(drop_collapsed(done))
-    texts = [_cost(done), _savings(table, points), _table(table, points), _caveats(results, done)]
+    texts = [_cost(done), _savings(table, points), best_table(table, points), _caveats(results, done)]
     if claims is not None and len(claims):
         counts = ", ".join(f"{verdict}: {n}" for verdict, n in claims.verdict.value_counts().items())
         texts.append(
@@ -106,22 +93,6 @@ def _savings(table: pd.DataFrame, points: float) -> str:
     return text
 
 
-def _table(table: pd.DataFrame, points: float) -> str:
-    best = best_within(table, points)
-    if not len(best):
-        return ""
-    base = table[table.family == Family.BASELINE].set_index(CASE_KEYS)
-    rows = []
-    for row in best.itertuples():
-        plain = base.loc[(row.dataset, row.model)]
-        ends = [f"{percent_saved(end):.0f}" for end in (row.energy_ratio_high, row.energy_ratio_low)]
-        saved = f"{percent_saved(row.energy_ratio):.0f}\u00a0% ({ends[0]}\u00a0to\u00a0{ends[1]})"
-        sizes = [row.seeds, f"{plain.accuracy:.1f}", f"{plain.energy_mj_per_sample:.3g}"]
-        rows.append([row.dataset, row.model, *sizes, row.label, saved, f"{row.points_lost:.1f}"])
-    head = f"data set | model | seeds: | accuracy, %: | mJ per series: | best within {points:g} point"
-    return markdown_table(f"{head} | saves (geometric mean, 95\u00a0% interval): | points lost (mean):", rows)
-
-
 def _caveats(results: pd.DataFrame, done: pd.DataFrame) -> str:
     text = ""
     constant = find_collapsed(done)
@@ -161,6 +132,5 @@ def _mj(value: float) -> str:
 
 
 def _change(ratio: float) -> str:
-    if not round(percent_more(ratio)):
-        return "no change"
-    return f"{percent_saved(ratio):.0f}\u00a0% less" if ratio < 1 else f"{percent_more(ratio):.0f}\u00a0% more"
+    saved = round(percent_saved(ratio))
+    return f"{abs(saved)}\u00a0% {'less' if saved > 0 else 'more'}" if saved else "no change"

@@ -32,11 +32,7 @@ LOOKS: dict[Family, dict[str, Any]] = {
 """Colour and marker of every family of strategies."""
 
 COLOURS = {family: looks["color"] for family, looks in LOOKS.items()}
-TITLES = {
-    Family.BASELINE: "fp32",
-    Family.RUNTIME: "fp32, other runtime",
-    Family.COMBINED: "removal and int8",
-}
+TITLES = {Family.BASELINE: "fp32", Family.RUNTIME: "fp32, other runtime", Family.COMBINED: "removal and int8"}
 """What legends call a family where that says more than its name."""
 
 SPLIT_COLOURS = {"train": "#332288", "valid": "#44AA99", "test": "#AA4499"}

@@ -27,7 +27,7 @@ FORMAT_MARKERS = {
 }  # fmt: skip
 FORMAT_LINES = {
     "fp32": "-", "bf16": "-.", "int8 dynamic": ":", "int8 static": "--", "int8 weights": (0, (5, 1)),
-    "int4 weights": (0, (3, 1, 1, 1, 1, 1)),
+    "int4 weights": (0, (3, 1, 1, 1, 1, 1))
 }  # fmt: skip
 PEAK_LINES = {"fp32": "-", "bf16": "-.", "int8": "--"}
 EMPTY = "this profile compares no runtimes"

@@ -77,25 +77,24 @@ def energy_and_model(results: pd.DataFrame) -> str:
 def best_within_a_point(results: pd.DataFrame) -> str:
     """For every data set and model that learned, the variant that saves most while losing hardly any accuracy."""
     table = strategy_table(drop_collapsed(results))
-    found, source = best_within(table), require_same_source(table.energy_source)
-    best = {(row.dataset, row.model): row for row in found.itertuples()}
-    lines = []
-    for dataset, model in table.groupby(CASE_KEYS, sort=False).groups:
-        if (dataset, model) not in best:
-            bound = f"within {PERMITTED_LOSS:g} point of accuracy"
-            lines.append(f"**{dataset}, {model}**: nothing surely saves energy {bound}.")
-            continue
-        row = best[dataset, model]
+    found = best_table(table) or f"Nothing surely saves energy within {PERMITTED_LOSS:g} point of accuracy."
+    return f"{found}\n\nThe best is picked with hindsight among many, so expect a little less of it elsewhere."
+
+
+def best_table(table: pd.DataFrame, points: float = PERMITTED_LOSS) -> str:
+    """What `best_within` finds in a `strategy_table`, in Markdown; empty if that is nothing."""
+    base = table[table.family == Family.BASELINE].set_index(CASE_KEYS)
+    rows = []
+    for row in best_within(table, points).itertuples():
+        plain = base.loc[(row.dataset, row.model)]
         low, high = percent_saved(row.energy_ratio_high), percent_saved(row.energy_ratio_low)
         saved = format_interval(percent_saved(row.energy_ratio), low, high)
         lost = format_interval(row.points_lost, row.points_lost_low, row.points_lost_high)
-        lines.append(
-            f"**{dataset}, {model}**: {row.label} saves {saved} % of the energy ({source}) and loses {lost} points."
-        )
-    return bullet_list(lines) + (
-        "\n\nThe best is picked with hindsight among many, so expect a little less of it elsewhere. Savings are "
-        "geometric means over the seeds, points arithmetic ones."
-    )
+        sizes = [row.seeds, f"{plain.accuracy:.1f}", f"{plain.energy_mj_per_sample:.3g}"]
+        rows.append([row.dataset, row.model, *sizes, row.label, saved, lost])
+    head = f"data set | model | seeds: | accuracy, %: | mJ per series: | best within {points:g} point | "
+    head += "% of energy saved, geometric mean [95 %]: | points lost, mean [95 %]:"
+    return markdown_table(head, rows) if rows else ""
 
 
 def control(results: pd.DataFrame) -> str:
