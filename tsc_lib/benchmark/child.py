@@ -27,7 +27,8 @@ import numpy as np
 
 from tsc_lib.benchmark.host import describe_host, host_lock, pin
 from tsc_lib.benchmark.inputs import Call, calls_of, load_inputs
-from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings
+from tsc_lib.benchmark.measurement import RawBatch, RawSession
+from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
 from tsc_lib.core.cpus import usable_cpus
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.energy import EnergyMeter
@@ -112,10 +113,10 @@ def reason(error: BaseException) -> str:
     return text if isinstance(error, UserError | RuntimeUnavailable) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def load(candidate: dict[str, Any]) -> Predict:
+def load(candidate: Candidate) -> Predict:
     """The predictor that a candidate's loader makes."""
-    module, _, function = candidate["loader"].partition(":")
-    predictor: Predict = getattr(importlib.import_module(module), function)(**candidate["options"])
+    module, _, function = candidate.loader.partition(":")
+    predictor: Predict = getattr(importlib.import_module(module), function)(**candidate.options)
     return predictor
 
 
@@ -141,7 +142,7 @@ def check(runner: Runner, classes: int | None) -> int:
     return classes
 
 
-def load_all(job: dict[str, Any], settings: BenchmarkSettings, tell: Tell) -> dict[int, list[Runner]]:
+def load_all(job: Job, tell: Tell) -> dict[int, list[Runner]]:
     """Every candidate, loaded once and checked at every batch size; failures are noted in their runners.
 
     Raises
@@ -149,14 +150,14 @@ def load_all(job: dict[str, Any], settings: BenchmarkSettings, tell: Tell) -> di
     UserError
         If the reference fails.
     """
-    series, equal_length = load_inputs(Path(job["inputs"]))
+    settings = job.settings
+    series, equal_length = load_inputs(Path(job.inputs))
     calls = {size: calls_of(series, equal_length, size) for size in settings.batch_sizes}
     runners: dict[int, list[Runner]] = {size: [] for size in settings.batch_sizes}
-    reference = job["reference"]
-    candidates = [reference, {**reference, "name": CONTROL}, *job["candidates"]]
+    candidates = [job.reference, replace(job.reference, name=CONTROL), *job.candidates]
     classes = None
     for done, candidate in enumerate(candidates):
-        name = candidate["name"]
+        name = candidate.name
         progress = {"stage": "loading", "done": done, "total": len(candidates), "name": name}
         tell("progress", **progress, doing=f"loading {name}")
         try:
@@ -171,15 +172,13 @@ def load_all(job: dict[str, Any], settings: BenchmarkSettings, tell: Tell) -> di
             except (Exception, SystemExit) as error:
                 runner.failure = reason(error)
             if runner.failure and done < 2:  # the reference or its control
-                raise UserError(f"the reference {reference['name']!r} failed: {runner.failure}")
+                raise UserError(f"the reference {job.reference.name!r} failed: {runner.failure}")
             runners[size].append(runner)
     tell("progress", stage="loading", done=len(candidates), total=len(candidates), name="", doing="loading")
     return runners
 
 
-def measure(
-    size: int, runners: list[Runner], settings: BenchmarkSettings, meter: EnergyMeter, tell: Tell
-) -> dict[str, Any]:
+def measure(size: int, runners: list[Runner], settings: BenchmarkSettings, meter: EnergyMeter, tell: Tell) -> RawBatch:
     """Warm up, then measure blocks at one batch size."""
     stage, blocks = f"batch {size}", 0
 
@@ -215,8 +214,15 @@ def measure(
         "blocks": blocks,
         "seconds": round(time.monotonic() - start, 3),
         "runners": [
-            {key: getattr(r, key) for key in ("name", "failure", "sweeps", "windows", "invalid", "latency_ms")}
-            for r in runners
+            {
+                "name": runner.name,
+                "failure": runner.failure,
+                "sweeps": runner.sweeps,
+                "windows": runner.windows,
+                "invalid": runner.invalid,
+                "latency_ms": runner.latency_ms,
+            }
+            for runner in runners
         ],
     }
 
@@ -232,12 +238,12 @@ def order_of_block(candidates: int, turns: int, rng: np.random.Generator) -> lis
     return order
 
 
-def run(job: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def run(job: Job, tell: Tell) -> RawSession:
     """The whole session, from loading to raw windows."""
-    settings = BenchmarkSettings(**job["settings"])
+    settings = job.settings
     meter = EnergyMeter.auto()
     host = describe_host()
-    runners = load_all(job, settings, tell)
+    runners = load_all(job, tell)
     if "torch" in sys.modules:  # a loader may have changed what the environment had set
         sys.modules["torch"].set_num_threads(settings.threads)
     pin(settings.threads)  # after loading: compilers may use every CPU, and thread pools now exist
@@ -282,7 +288,7 @@ def main() -> None:
     def tell(event: str, **values: Any) -> None:
         print(json.dumps({"event": event, **values}), file=answers, flush=True)
 
-    job = json.loads(sys.stdin.readline())
+    job = Job.from_json(json.loads(sys.stdin.readline()))
     threading.Thread(target=end_with_parent, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the parent left
         try:

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 import numpy as np
 
 from tsc_lib.benchmark.host import Host
 from tsc_lib.benchmark.settings import CONTROL, PEAK, BenchmarkSettings
+from tsc_lib.core.files import Json
 from tsc_lib.core.stats import Interval, ratio_interval
 from tsc_lib.energy import describe_idle_drift
 
@@ -27,6 +28,35 @@ ENERGIES = (
 )
 NUMBERS = (*CPU, *LATENCIES, *ENERGIES)
 """What a candidate has that was measured; None of one that failed."""
+
+
+class RawCandidate(TypedDict):
+    """What the child tells of a candidate at one batch size."""
+
+    name: str
+    failure: str | None
+    sweeps: int
+    windows: dict[str, list[float | None]]
+    invalid: list[str]
+    latency_ms: list[float]
+
+
+class RawBatch(TypedDict):
+    """What the child tells of a batch size: the reference first, its control second."""
+
+    batch_size: int
+    series: int
+    blocks: int
+    seconds: float
+    runners: list[RawCandidate]
+
+
+class RawSession(TypedDict):
+    """What the child tells at the end."""
+
+    host: Json
+    energy: Json
+    batches: list[RawBatch]
 
 
 class Role(StrEnum):
@@ -132,7 +162,7 @@ class Measurement:
         """CPU time ÷ that of another measurement of the same session and batch size, paired by block."""
         return ratio_interval(self.per_sweep("cpu_s"), other.per_sweep("cpu_s"))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The measurement as plain values, without its variant: the name tells it."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "variant"}
 
@@ -157,7 +187,7 @@ class Session:
 
     host: Host
     settings: BenchmarkSettings
-    energy: dict[str, Any]
+    energy: Json
     reference: str
     measurements: tuple[Measurement, ...]
 
@@ -165,7 +195,7 @@ class Session:
         """The measurement of a variant, or of the candidate with a role, at a batch size; None if there is none."""
         return next((m for m in self.measurements if what in (m.variant, m.role) and m.batch_size == batch_size), None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The session as plain values."""
         return {
             "host": dataclasses.asdict(self.host),
@@ -176,7 +206,7 @@ class Session:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], variants: Mapping[str, Variant] | None = None) -> Self:
+    def from_json(cls, content: Json, variants: Mapping[str, Variant] | None = None) -> Self:
         """The session that `to_json` described; `variants` are those of its candidates that are some, by name."""
         known = variants or {}
         rows = [{**row, "role": Role.PEAK if row["name"] == PEAK else Role(row["role"])} for row in content["results"]]
@@ -192,14 +222,14 @@ class Session:
         )
 
 
-def summarise(raw: Mapping[str, Any]) -> tuple[Measurement, ...]:
+def summarise(raw: RawSession) -> tuple[Measurement, ...]:
     """The measurements, batch size by batch size, from the result that the child tells."""
     sources = (raw["energy"]["source"], raw["energy"]["backend"])
     idle = [watts for watts in raw["energy"]["idle_watts"] if watts is not None]
     return tuple(m for batch in raw["batches"] for m in _summarise_batch(batch, sources, idle))
 
 
-def _summarise_batch(batch: Mapping[str, Any], sources: tuple[str, str], idle_watts: list[float]) -> list[Measurement]:
+def _summarise_batch(batch: RawBatch, sources: tuple[str, str], idle_watts: list[float]) -> list[Measurement]:
     """Those of one batch size; the child lists the reference first and the control second."""
     found: list[Measurement] = []
     for number, runner in enumerate(batch["runners"]):
@@ -212,7 +242,9 @@ def _summarise_batch(batch: Mapping[str, Any], sources: tuple[str, str], idle_wa
             energy_source=sources[0],
             energy_backend=sources[1],
             energy_warning=_warning(runner["invalid"], idle_watts),
-            **{key: runner[key] for key in ("windows", "latency_ms", "sweeps")},
+            windows=runner["windows"],
+            latency_ms=runner["latency_ms"],
+            sweeps=runner["sweeps"],
             blocks=batch["blocks"],
             series_per_sweep=batch["series"],
         )

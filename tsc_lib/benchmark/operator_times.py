@@ -7,11 +7,13 @@ import logging
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tsc_lib.benchmark.host import host_lock
 from tsc_lib.benchmark.inputs import Call
+from tsc_lib.core.files import Json
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, OnnxRuntimePredictor, session
 from tsc_lib.runtimes.predictor import ModelDescription
 
@@ -32,7 +34,29 @@ MOST_EVENTS = 1_000_000
 logger = logging.getLogger(__name__)
 
 
-def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class OperatorTimes:
+    """What the operators of one kind do and take in a sweep.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    operators : int
+        How many one call of the graph executes.
+    macs : int
+        Multiply-accumulates of a sweep.
+    ms : list of float
+        The time of every sweep.
+    """
+
+    kind: str
+    operators: int
+    macs: int
+    ms: list[float]
+
+
+def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[OperatorTimes]:
     """Time and arithmetic of each kind of operator in a deployed model of fp32, on one thread.
 
     Telling takes the runtime about a microsecond an operator, so calls should be large.
@@ -48,9 +72,8 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
 
     Returns
     -------
-    list of dict
-        For every one of `KINDS`: ``kind``; ``operators``, how many one call of the graph executes; ``macs``, the
-        multiply-accumulates of a sweep; and ``ms``, the time of every sweep.
+    list of OperatorTimes
+        One for each of `KINDS`.
 
     Raises
     ------
@@ -62,13 +85,13 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
     with tempfile.TemporaryDirectory() as temporary, host_lock(logger.warning):
         optimized = Path(temporary) / "optimized.onnx"
 
-        def told(sweeps: int) -> list[dict[str, Any]]:
+        def told(sweeps: int) -> list[Json]:
             profiled = session(folder / MODEL, 1, optimized=optimized, profile=Path(temporary) / "profile")
             predict = OnnxRuntimePredictor(profiled, ModelDescription.read(folder).stride, 1)
             for _ in range(sweeps):
                 for call in calls:
                     predict(call.x, call.lengths)
-            events: list[dict[str, Any]] = json.loads(Path(profiled.end_profiling()).read_text())
+            events: list[Json] = json.loads(Path(profiled.end_profiling()).read_text())
             return events
 
         one = told(1)
@@ -87,17 +110,17 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[di
     for kind in KINDS:
         mine = [[event for event in sweep if kinds[_node(event)] == kind] for sweep in sweeps]
         rows.append(
-            {
-                "kind": kind,
-                "operators": sum(found == kind for found in kinds.values()),
-                "macs": sum(_macs(event, transposed[_node(event)]) for event in mine[0]),
-                "ms": [sum(event["dur"] for event in sweep) / 1000 for sweep in mine],
-            }
+            OperatorTimes(
+                kind=kind,
+                operators=sum(found == kind for found in kinds.values()),
+                macs=sum(_macs(event, transposed[_node(event)]) for event in mine[0]),
+                ms=[sum(event["dur"] for event in sweep) / 1000 for sweep in mine],
+            )
         )
     return rows
 
 
-def _executions(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _executions(events: list[Json]) -> list[Json]:
     return [event for event in events if event["cat"] == "Node" and event["name"].endswith(EVENT)]
 
 
@@ -107,11 +130,11 @@ def _kind(node: Any, weights: set[str]) -> str:
     return BY_OPERATOR.get(node.op_type, REST)
 
 
-def _node(event: dict[str, Any]) -> str:
+def _node(event: Json) -> str:
     return str(event["name"].removesuffix(EVENT))
 
 
-def _macs(event: dict[str, Any], transposed: bool) -> int:
+def _macs(event: Json, transposed: bool) -> int:
     """Multiply-accumulates of one execution: for every number that comes out as many as it is the sum of."""
     operator = event["args"]["op_name"]
     if operator not in PRODUCTS:

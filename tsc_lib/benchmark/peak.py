@@ -6,11 +6,13 @@ A `Candidate` of a benchmark session like any model, so the same protocol pins, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from tsc_lib.benchmark.measurement import Measurement
 from tsc_lib.runtimes.processor import require_bf16
 
 SIZE = 1024
@@ -19,6 +21,33 @@ OPERATIONS = 2 * SIZE**3
 """Multiplications and additions in one call."""
 
 FORMATS = ("fp32", "bf16", "int8")
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What one core computes at most in a number format.
+
+    Attributes
+    ----------
+    number_format : str
+        One of `FORMATS`.
+    gflops : float or None
+        Billions of operations a second of CPU time, median over windows; None where the processor has no instructions
+        for the format.
+    status : str
+        "ok", or "failed: " and why.
+    """
+
+    number_format: str
+    gflops: float | None
+    status: str
+
+    @classmethod
+    def of(cls, measured: Measurement) -> Peak:
+        """What the measurement of one of `FORMATS` says."""
+        milliseconds = measured.cpu_ms_per_sample
+        gflops = None if milliseconds is None else OPERATIONS / milliseconds / 1e6
+        return cls(measured.name, gflops, measured.status)
 
 
 def load(number_format: str, threads: int, classes: int = 2) -> Callable[..., np.ndarray]:

@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tsc_lib.benchmark.host import ALLOCATOR, Host, environment_of_child
-from tsc_lib.benchmark.measurement import Session, summarise
-from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate
+from tsc_lib.benchmark.measurement import RawCandidate, RawSession, Session, summarise
+from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
 from tsc_lib.core.cpus import usable_cpus
 from tsc_lib.core.errors import UserError
 
@@ -26,9 +26,6 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 PATIENCE_S = 10.0
 """How long a child that told no result may take to end by itself, so that its exit code says how."""
-
-NOTHING_MEASURED: dict[str, Any] = {"sweeps": 1, "windows": {}, "invalid": [], "latency_ms": []}
-"""What the child would tell of a candidate before its first window."""
 
 
 class Crash(UserError):
@@ -87,29 +84,25 @@ def run_session(
             f"the benchmark asks for {settings.threads} threads, but this process may use "
             f"{len(usable_cpus())} CPUs; lower 'threads'"
         )
-    job = {
-        "reference": asdict(reference),
-        "candidates": [asdict(candidate) for candidate in candidates],
-        "inputs": str(inputs.resolve()),
-        "settings": settings.to_json(),
-    }
-    raw = run_past_crashes(job)
+    raw = run_past_crashes(Job(reference, tuple(candidates), str(inputs.resolve()), settings))
     for batch in raw["batches"]:
         batch["runners"].sort(key=lambda runner: names.index(runner["name"]))
     return Session(Host(**raw["host"]), settings, raw["energy"], reference.name, summarise(raw))
 
 
-def run_past_crashes(job: dict[str, Any]) -> dict[str, Any]:
+def run_past_crashes(job: Job) -> RawSession:
     """The result of a child that did not crash, with the candidates that made earlier ones crash added as failed."""
-    crashed: list[dict[str, Any]] = []
+    crashed: list[RawCandidate] = []
     while True:
-        left = {c["name"]: c for c in job["candidates"] if c["name"] not in [runner["name"] for runner in crashed]}
+        left = tuple(each for each in job.candidates if each.name not in [runner["name"] for runner in crashed])
         try:
-            raw = run_child({**job, "candidates": list(left.values())})
+            raw = run_child(replace(job, candidates=left))
         except Crash as crash:
-            if crash.name not in left:  # the reference or its control
+            if crash.name not in [each.name for each in left]:  # the reference or its control
                 raise
-            crashed.append({**NOTHING_MEASURED, "name": crash.name, "failure": crash.why})
+            crashed.append(
+                {"name": crash.name, "failure": crash.why, "sweeps": 1, "windows": {}, "invalid": [], "latency_ms": []}
+            )
             logger.warning("%s; the session starts again without it", crash.why)
         else:
             for batch in raw["batches"]:
@@ -117,10 +110,10 @@ def run_past_crashes(job: dict[str, Any]) -> dict[str, Any]:
             return raw
 
 
-def run_child(job: dict[str, Any]) -> dict[str, Any]:
+def run_child(job: Job) -> RawSession:
     """Start the child, give it the job and return its result."""
-    environment = environment_of_child(job["settings"]["threads"])
-    if job["settings"]["allocator"] == "kept":
+    environment = environment_of_child(job.settings.threads)
+    if job.settings.allocator == "kept":
         environment |= ALLOCATOR
     command = [sys.executable, "-m", "tsc_lib.benchmark.child"]
     with tempfile.TemporaryFile("w+") as errors:
@@ -130,7 +123,7 @@ def run_child(job: dict[str, Any]) -> dict[str, Any]:
         assert child.stdin and child.stdout
         try:
             # The pipe stays open: its closing, by us or by our death, is what ends the child.
-            child.stdin.write(json.dumps(job) + "\n")
+            child.stdin.write(json.dumps(job.to_json()) + "\n")
             child.stdin.flush()
             result, doing, name = follow(child.stdout)
             if result is None:
@@ -147,9 +140,9 @@ def run_child(job: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def follow(answers: IO[str]) -> tuple[dict[str, Any] | None, str, str]:
+def follow(answers: IO[str]) -> tuple[RawSession | None, str, str]:
     """Log what the child tells until it ends; its result if it gave one, what it was last doing and with which one."""
-    result: dict[str, Any] | None = None
+    result: RawSession | None = None
     doing, name = "starting", ""
     for line in answers:
         if not line.endswith("\n"):  # it was killed in the middle of an answer

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Self
 
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import Json
 from tsc_lib.core.spec import Spec
 
 CONTROL = "control"
@@ -70,7 +71,7 @@ class BenchmarkSettings(Spec):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Spec):
     """A variant to measure.
 
     Attributes
@@ -86,4 +87,36 @@ class Candidate:
 
     name: str
     loader: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job(Spec):
+    """What the child of a session is to do.
+
+    Attributes
+    ----------
+    reference : Candidate
+        What the others are compared with.
+    candidates : tuple of Candidate
+        The others.
+    inputs : str
+        File with the sample that is measured.
+    settings : BenchmarkSettings
+        How.
+    """
+
+    reference: Candidate
+    candidates: tuple[Candidate, ...]
+    inputs: str
+    settings: BenchmarkSettings
+
+    @classmethod
+    def from_json(cls, content: Json) -> Self:
+        """The job that `to_json` described."""
+        return cls(
+            reference=Candidate.from_json(content["reference"]),
+            candidates=tuple(Candidate.from_json(each) for each in content["candidates"]),
+            inputs=content["inputs"],
+            settings=BenchmarkSettings.from_json(content["settings"]),
+        )

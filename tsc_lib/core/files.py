@@ -20,6 +20,10 @@ def shipped(name: str) -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / name
 
 
+Json = dict[str, Any]
+"""A JSON object, as it is read or written; within the program what has a meaning has a type of its own."""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary name, to the disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,18 +7,20 @@ import hashlib
 import json
 from typing import Any, ClassVar, Self
 
+from tsc_lib.core.files import Json
+
 
 class Spec:
     """Base of every specification: a JSON round trip and a key made from the content."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where pydantic reads one from a file
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The content as plain values, without fields that only say where something is stored."""
         return {f.name: _plain(getattr(self, f.name)) for f in _fields(self) if f.metadata.get("keyed", True)}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
+    def from_json(cls, content: Json) -> Self:
         """The specification that `to_json` described."""
         return cls(**content)
 

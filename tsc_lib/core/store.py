@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
-from tsc_lib.core.files import PACKAGE, read_json, write_json
+from tsc_lib.core.files import PACKAGE, Json, read_json, write_json
 from tsc_lib.core.spec import Spec, digest
 
 HOME = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
@@ -76,8 +75,8 @@ def folder_of(stage: str, version: tuple[int, ...], label: str, job: Spec) -> Pa
 
 
 def run_or_load(
-    stage: str, version: tuple[int, ...], label: str, job: Spec, work: Callable[[Path], dict[str, Any]]
-) -> tuple[Path, dict[str, Any]]:
+    stage: str, version: tuple[int, ...], label: str, job: Spec, work: Callable[[Path], Json]
+) -> tuple[Path, Json]:
     """Load the result of a unit of work, doing it first if it was never done.
 
     Parameters

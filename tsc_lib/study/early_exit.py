@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -36,21 +34,21 @@ def places_left(study: Study) -> pd.DataFrame:
         training data's median length. ``macs_mean``, ``macs_p95`` and ``macs_worst`` are over the test series, and
         ``reference_macs`` those of the uncompressed model. Fewer tokens cost the same for every series.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for run in study.runs:
         reference = study.evaluate(run, REFERENCE)
         for variant in study.variants_of(run):
             found = study.evaluate(run, variant)
             if isinstance(found, Failure) or variant.family not in (Family.EARLY, Family.FEWER):
                 continue
-            names: dict[str, Any] = {**run.names, **variant.names}
+            names: dict[str, object] = {**run.names, **variant.names}
             if isinstance(reference, Evaluation):
                 names["reference_macs"] = reference.size.macs
             rows += [{**names, **place} for place in _places(found)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _places(found: Evaluation) -> list[dict[str, Any]]:
+def _places(found: Evaluation) -> list[dict[str, object]]:
     exits = found.exits
     if exits is None:
         same = dict.fromkeys(("macs", *TAIL), found.size.macs)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from tsc_lib.compress import Variant
+from tsc_lib.core.files import Json
 from tsc_lib.models.compressed import CompressedModel, Evidence, ModelSize, count_macs_by_exit
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.conversion import Conversion
@@ -97,7 +97,7 @@ class Evaluation:
         """Whether each test series is classified rightly, bool (series,)."""
         return np.asarray(self.predicted == self.true)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The record, without what its place in the store tells: variant and folder."""
         record = {
             "classes": self.classes,
@@ -111,7 +111,7 @@ class Evaluation:
         return record if self.exits is None else record | {"exits": dataclasses.asdict(self.exits)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], variant: Variant, folder: Path) -> Self:
+    def from_json(cls, content: Json, variant: Variant, folder: Path) -> Self:
         """The evaluation that `to_json` described."""
         return cls(
             variant=variant,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from tsc_lib import data
 from tsc_lib.benchmark.host import machine
 from tsc_lib.compress import BASELINE, Variant
-from tsc_lib.compress.sensitivity import measure_sensitivity
+from tsc_lib.compress.sensitivity import Sensitivity, measure_sensitivity
+from tsc_lib.core.files import Json
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, measure_layer_errors
+from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, LayerError, measure_layer_errors
 from tsc_lib.study import Study, stages
 from tsc_lib.study.runtime_comparison import RuntimeComparison
 from tsc_lib.study.stages import EvaluationJob, TrainingRun
@@ -52,7 +52,7 @@ class SensitivityJob(Spec):
     calibration: int
 
 
-def errors_of(run: TrainingRun, variant: Variant) -> list[dict[str, Any]]:
+def errors_of(run: TrainingRun, variant: Variant) -> list[LayerError]:
     """The layer errors of a variant in static int8 on training series, measured or loaded.
 
     Raises
@@ -61,7 +61,7 @@ def errors_of(run: TrainingRun, variant: Variant) -> list[dict[str, Any]]:
         If the variant cannot be evaluated, or its layers not be looked into.
     """
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Json:
         executed = stages.evaluate(run, variant).folder
         dataset = data.load(run.data)
         sample, _ = stages.context_of(run, dataset).sample(SERIES)
@@ -71,10 +71,10 @@ def errors_of(run: TrainingRun, variant: Variant) -> list[dict[str, Any]]:
     return run_or_load("layer-errors", version("layer-errors", variant.runtime), run.label, job, work)[1]["layers"]
 
 
-def sensitivity_of(run: TrainingRun) -> list[dict[str, Any]]:
+def sensitivity_of(run: TrainingRun) -> list[Sensitivity]:
     """What int8 of each linear layer alone does to a run's uncompressed model on training series, or load it."""
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Json:
         _, model = stages.compress_model(run, BASELINE)
         return {"layers": measure_sensitivity(model, stages.context_of(run, data.load(run.data)), CALIBRATION)}
 
@@ -89,7 +89,7 @@ def error_table(comparison: RuntimeComparison) -> pd.DataFrame:
     ``sqnr_db`` is the signal-to-quantization-noise ratio; ``block`` the encoder layer from 1, after the last of which
     comes the classifier, and ``kind`` one of `KINDS`.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for run in comparison.runs:
         for variant in comparison.variants:
             if variant.recipe.number_format is not NumberFormat.INT8_STATIC:
@@ -118,9 +118,8 @@ def sensitivity_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
 
 
-def _placed(run: TrainingRun, layers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _placed(run: TrainingRun, layers: Sequence[LayerError] | Sequence[Sensitivity]) -> list[dict[str, object]]:
     """Rows about linear layers with the places of these in the network."""
-    layers = list(layers)
     numbers = [re.match(r"layers\.(\d+)\.", row["layer"]) for row in layers]
     last = max((int(number[1]) for number in numbers if number), default=-1)
     rows = []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,9 @@ import pandas as pd
 from tsc_lib import data
 from tsc_lib.benchmark.host import Machine, machine
 from tsc_lib.benchmark.inputs import calls_of, sample_of
-from tsc_lib.benchmark.operator_times import operator_times
+from tsc_lib.benchmark.operator_times import OperatorTimes, operator_times
 from tsc_lib.compress import BASELINE, Variant
+from tsc_lib.core.files import Json
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.stats import ratio_interval
 from tsc_lib.core.store import StageFailed, run_or_load
@@ -44,8 +44,8 @@ class OperatorJob(Spec):
     machine: Machine
 
 
-def times_of(job: OperatorJob) -> list[dict[str, Any]]:
-    """`operator_times` of an uncompressed model, measured or loaded.
+def times_of(job: OperatorJob) -> tuple[int, list[OperatorTimes]]:
+    """Series in a sweep, and `operator_times` of an uncompressed model, measured or loaded.
 
     Raises
     ------
@@ -53,14 +53,14 @@ def times_of(job: OperatorJob) -> list[dict[str, Any]]:
         If the model cannot be evaluated.
     """
 
-    def work(folder: Path) -> dict[str, Any]:
-        folder_of_graph = stages.evaluate(job.run, VARIANT).folder
-        dataset = data.load(job.run.data)
+    def work(folder: Path) -> Json:
+        graph, dataset = stages.evaluate(job.run, VARIANT).folder, data.load(job.run.data)
         calls = calls_of(sample_of(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
-        return {"series": sum(len(call.x) for call in calls), "kinds": operator_times(folder_of_graph, calls, REPEATS)}
+        kinds = operator_times(graph, calls, REPEATS)
+        return {"series": sum(len(call.x) for call in calls), "kinds": [asdict(kind) for kind in kinds]}
 
     _, record = run_or_load("operators", version("operators", RUNTIME), job.run.label, job, work)
-    return [{**row, "series": record["series"]} for row in record["kinds"]]
+    return record["series"], [OperatorTimes(**kind) for kind in record["kinds"]]
 
 
 def operator_table(comparison: RuntimeComparison) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def operator_table(comparison: RuntimeComparison) -> pd.DataFrame:
     return pd.DataFrame([row for run in comparison.runs for row in rows_of(comparison, run)], columns=COLUMNS)
 
 
-def rows_of(comparison: RuntimeComparison, run: TrainingRun) -> list[dict[str, Any]]:
+def rows_of(comparison: RuntimeComparison, run: TrainingRun) -> list[dict[str, object]]:
     """One run's rows of `operator_table`, measured or loaded; none if the profile does not compare the runtime."""
     if VARIANT not in comparison.variants:
         return []
@@ -80,24 +80,26 @@ def rows_of(comparison: RuntimeComparison, run: TrainingRun) -> list[dict[str, A
     job = OperatorJob(run, settings.series, max(settings.batch_sizes), machine())
     known = {**run.names, "runtime": RUNTIME, "batch_size": job.batch_size}
     try:
-        return [{**known, **row, "status": "ok"} for row in shares(times_of(job))]
+        return [{**known, **row, "status": "ok"} for row in shares(*times_of(job))]
     except StageFailed as failure:
         return [{**known, "status": f"failed: {failure}"}]
 
 
-def shares(kinds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of `operator_table` for one model, from the times of all sweeps by kind."""
-    total = np.sum([kind["ms"] for kind in kinds], axis=0)
-    rows = []
+def shares(series: int, kinds: list[OperatorTimes]) -> list[dict[str, object]]:
+    """The rows of `operator_table` for one model, from the times of all sweeps of so many series."""
+    total = np.sum([kind.ms for kind in kinds], axis=0)
+    rows: list[dict[str, object]] = []
     for kind in kinds:
-        ms = float(np.median(kind["ms"]))
-        share = 100 * np.array(ratio_interval(kind["ms"], total)) if ms else np.zeros(3)
+        ms = float(np.median(kind.ms))
+        share = 100 * np.array(ratio_interval(kind.ms, total)) if ms else np.zeros(3)
         rows.append(
             {
-                **{name: kind[name] for name in ("kind", "operators")},
-                **{"macs": kind["macs"] / kind["series"], "ms": ms / kind["series"]},
+                "kind": kind.kind,
+                "operators": kind.operators,
+                "macs": kind.macs / series,
+                "ms": ms / series,
                 **dict(zip(("share", "share_low", "share_high"), share.tolist(), strict=True)),
-                "gflops": 2 * kind["macs"] / ms / 1e6 if kind["macs"] and ms else None,
+                "gflops": 2 * kind.macs / ms / 1e6 if kind.macs and ms else None,
             }
         )
     return rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,24 +100,25 @@ class RuntimeComparison:
         """
         return self._table.copy()
 
-    def _rows(self, run: TrainingRun, threads: int) -> Iterator[dict[str, Any]]:
+    def _rows(self, run: TrainingRun, threads: int) -> Iterator[dict[str, object]]:
         session, reference = self.session(run, threads), self.study.evaluate(run, REFERENCE)
+        macs = reference.size.macs if isinstance(reference, Evaluation) else None
         for variant in self.variants:
             found = self.study.evaluate(run, variant)
-            known: dict[str, Any] = {**run.names, **variant.names, "threads": threads, "status": found.status}
+            known: dict[str, object] = {**run.names, **variant.names, "threads": threads, "status": found.status}
             if isinstance(found, Evaluation):
                 known |= {"number_format": found.number_format, **qualities(found, reference)}
                 known |= {name: getattr(found.conversion, name) for name in ("prepare_seconds", "prepare_peak_mb")}
                 if isinstance(reference, Evaluation):
                     agreement = float((found.predicted == reference.predicted).mean())
-                    known |= {"agreement": agreement, "reference_macs": reference.size.macs}
+                    known |= {"agreement": agreement, "reference_macs": macs}
             for size in self.grid.batch_sizes:
                 row = {**known, "batch_size": size}
                 if isinstance(found, Evaluation):
                     measured = session and session.of(variant, size)
                     row["status"] = measured.status if measured else "failed: its session failed"
                     if session and measured:
-                        row |= costs(measured) | self._compared(session, measured, known.get("reference_macs"))
+                        row |= {**costs(measured), **self._compared(session, measured, macs)}
                 yield row
 
     @staticmethod

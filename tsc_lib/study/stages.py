@@ -7,7 +7,6 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from tsc_lib.benchmark import (
     PEAK,
     BenchmarkSettings,
     Candidate,
-    Measurement,
     Role,
     Session,
     peak,
@@ -25,8 +23,9 @@ from tsc_lib.benchmark import (
     save_inputs,
 )
 from tsc_lib.benchmark.host import Machine, machine
+from tsc_lib.benchmark.peak import Peak
 from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
-from tsc_lib.core.files import read_json
+from tsc_lib.core.files import Json, read_json
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import run_or_load
 from tsc_lib.data import DataSpec
@@ -63,7 +62,7 @@ class TrainingRun(Spec):
         return f"{self.data.name}-{self.model}-s{self.seed}"
 
     @property
-    def names(self) -> dict[str, Any]:
+    def names(self) -> dict[str, str | int]:
         """What tables call it: columns `dataset`, `model` and `seed`."""
         return {"dataset": self.data.name, "model": self.model, "seed": self.seed}
 
@@ -94,7 +93,7 @@ class BenchmarkJob(Spec):
     variants: tuple[Variant, ...]
     settings: BenchmarkSettings
     machine: Machine
-    energy: dict[str, Any]
+    energy: dict[str, object]
     beside_peak: bool = False
 
 
@@ -106,10 +105,10 @@ class PeakJob(Spec):
     torch_version: str
 
 
-def train(run: TrainingRun) -> tuple[Path, list[dict[str, Any]]]:
+def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:
     """Train a run's model, or load it: the folder that holds it, as `load_model` reads it, and its history."""
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Json:
         torch.set_num_threads(1)  # more threads would change the order of sums, and so the weights
         logger.info("%s: training", run.label)
         dataset = data.load(run.data)
@@ -145,7 +144,7 @@ def compress_model(
         folder, _ = train(run)
         return folder, load_model(folder)
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Json:
         torch.set_num_threads(1)
         _, parent = compress_model(run, recipe[:-1])
         logger.info("%s: %s", run.label, recipe)
@@ -172,7 +171,7 @@ def evaluate(run: TrainingRun, variant: Variant) -> Evaluation:
         If the model cannot be made, or the runtime cannot execute it.
     """
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Json:
         torch.set_num_threads(1)
         _, model = compress_model(run, variant.recipe)
         logger.info("%s: %s", run.label, variant)
@@ -255,7 +254,7 @@ def measure(
         }
         return Candidate(str(variant), "tsc_lib.runtimes:load", options)
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Json:
         dataset = data.load(run.data)
         inputs = folder / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
@@ -274,29 +273,17 @@ def measure(
     return Session.from_json(record["session"], {str(variant): variant for variant in (REFERENCE, *measured)})
 
 
-def peaks() -> list[dict[str, Any]]:
-    """Measure what one core computes at most, or load it: one dictionary per number format.
-
-    Returns
-    -------
-    list of dict
-        ``number_format``, ``gflops`` (billions of operations a second of CPU time, median over windows; None where the
-        processor has no instructions for the format) and ``status``.
-    """
+def peaks() -> list[Peak]:
+    """Measure what one core computes at most in each number format, or load it."""
     settings = BenchmarkSettings(batch_sizes=(1,), series=1, blocks=20, max_seconds=10.0)
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Json:
         inputs = folder / "inputs.npz"
         save_inputs(inputs, [np.zeros((1, 1), np.float32)], equal_length=True, settings=settings)
         candidates = [Candidate(name, PEAK_LOADER, {"number_format": name, "threads": 1}) for name in peak.FORMATS]
         session = run_session(candidates[0], candidates[1:], inputs, settings)
-        return {"peaks": [_peak(each) for each in session.measurements if each.role is not Role.CONTROL]}
+        found = [Peak.of(each) for each in session.measurements if each.role is not Role.CONTROL]
+        return {"peaks": [dataclasses.asdict(each) for each in found]}
 
     job = PeakJob(machine().cpu_model, machine().versions["torch"])
-    return run_or_load("peak", version("peak"), "peak", job, work)[1]["peaks"]
-
-
-def _peak(measured: Measurement) -> dict[str, Any]:
-    milliseconds = measured.cpu_ms_per_sample
-    gflops = None if milliseconds is None else peak.OPERATIONS / milliseconds / 1e6
-    return {"number_format": measured.name, "gflops": gflops, "status": measured.status}
+    return [Peak(**each) for each in run_or_load("peak", version("peak"), "peak", job, work)[1]["peaks"]]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from tsc_lib.study.profiles import DataChoice, Profile, load_profile
 from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
+from tsc_lib.training import Epoch
 
 logger = logging.getLogger(__name__)
 
@@ -134,14 +135,14 @@ class Study:
         return [REFERENCE, *others]
 
     @cached_property
-    def request(self) -> dict[str, Any]:
+    def request(self) -> dict[str, object]:
         """All that the study's tables depend on beside the code: the profile, the machine and the source of energy."""
         where = {"machine": machine().to_json(), "energy": EnergyMeter.auto().describe()}
         return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self._choices], **where}
 
     def job_name(self, stage: str, run: TrainingRun) -> str:
         """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
-        content: dict[str, Any] = {
+        content: dict[str, object] = {
             "run": run.to_json(),
             "variants": [v.to_json() for v in self.variants_of(run)],
             "versions": version("deploy", *RUNTIMES),
@@ -167,7 +168,7 @@ class Study:
                 return run
         raise UserError(f"profile {self.profile.name!r} has no run {job!r} to {stage}")
 
-    def train(self, run: TrainingRun) -> list[dict[str, Any]]:
+    def train(self, run: TrainingRun) -> list[Epoch]:
         """The history of a run's training."""
         return stages.train(run)[1]
 
@@ -237,7 +238,7 @@ class Study:
         """The rows of `results` that are about one run."""
         return pd.DataFrame(self._run_rows(run), columns=COLUMNS)
 
-    def _run_rows(self, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[dict[str, Any]]:
+    def _run_rows(self, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[dict[str, object]]:
         reference, session, failed = self.evaluate(run, REFERENCE), None, ""
         variants = [variant for variant in self.variants_of(run) if wanted is None or variant in wanted]
         try:
@@ -247,7 +248,7 @@ class Study:
         for variant in variants:
             evaluation = self.evaluate(run, variant)
             for batch_size in self.settings(run).batch_sizes:
-                row: dict[str, Any] = {
+                row: dict[str, object] = {
                     **run.names,
                     **variant.names,
                     "batch_size": batch_size,
@@ -257,7 +258,7 @@ class Study:
                 if isinstance(evaluation, Evaluation):
                     measured = session and session.of(variant, batch_size)
                     reading = stages.modelled_energy(evaluation, batch_size)
-                    row |= qualities(evaluation, reference) | (costs(measured) if measured else {})
+                    row |= {**qualities(evaluation, reference), **(costs(measured) if measured else {})}
                     row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
                     row["status"] = measured.status if measured else failed
                 yield row

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -35,7 +35,23 @@ BIAS = 6
 """Which input of a product in int8 is the bias."""
 
 
-def measure_layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[dict[str, Any]]:
+class LayerError(TypedDict):
+    """How far the outputs of a layer in int8 are from those in fp32.
+
+    Attributes
+    ----------
+    layer : str
+        Its name in `InferenceTransformer`.
+    sqnr_db : float
+        Signal-to-quantization-noise ratio: ten times the decimal logarithm of the fp32 outputs' energy over that of
+        their difference from int8's, over all series.
+    """
+
+    layer: str
+    sqnr_db: float
+
+
+def measure_layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[LayerError]:
     """Compare the outputs of all int8 layers of a deployed model with those in fp32.
 
     Errors add up through the network: a layer's holds that of its inputs, as it does when the model runs.
@@ -53,9 +69,8 @@ def measure_layer_errors(folder: Path, runtime: str, series: Split, equal_length
 
     Returns
     -------
-    list of dict
-        For every linear layer in int8 ``layer``, its name in `InferenceTransformer`, and ``sqnr_db``, ten times the
-        decimal logarithm of the fp32 outputs' energy over that of their difference from int8's, over all series.
+    list of LayerError
+        One for every linear layer in int8.
 
     Raises
     ------
@@ -104,7 +119,7 @@ def _compare(
     layers: dict[str, tuple[str, bool]],
     series: Split,
     equal_length: bool,
-) -> list[dict[str, Any]]:
+) -> list[LayerError]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
