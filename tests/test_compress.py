@@ -12,7 +12,7 @@ import torch
 from tsc_lib import data
 from tsc_lib.compress import STEPS, NoEffect, Recipe, Step, TrainingContext, apply
 from tsc_lib.compress.importance import measure_heads, measure_neurons
-from tsc_lib.compress.surgery import keep
+from tsc_lib.compress.surgery import keep_structure
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.transformer import LayerConfig
@@ -138,7 +138,7 @@ def test_removing_what_contributes_nothing_changes_no_logit(model: CompressedMod
             idle = torch.ones(256, dtype=bool)
             idle[neurons] = False
             layer.feed_forward.contract.weight[:, idle] = 0
-        smaller = keep(network, [heads] * 8, [neurons] * 8)
+        smaller = keep_structure(network, [heads] * 8, [neurons] * 8)
         x = torch.randn(3, 1, 24)
         torch.testing.assert_close(smaller(x), network(x))
 

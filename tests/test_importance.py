@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from tsc_lib.compress import NoEffect, TrainingContext, apply, importance
-from tsc_lib.compress.surgery import keep
+from tsc_lib.compress.surgery import keep_structure
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.embedding import PatchEmbeddingConfig
@@ -248,7 +248,7 @@ def test_gradual_removal_ends_where_one_shot_ends(model: CompressedModel, contex
     kept = [torch.tensor(k) for k in still.evidence[0].details["neurons"]]
     heads = [torch.tensor(k) for k in still.evidence[0].details["heads"]]
     # One step of training between moves every weight by no more than the learning rate.
-    expected = keep(model.network, heads, kept).state_dict()
+    expected = keep_structure(model.network, heads, kept).state_dict()
     assert all((v - expected[k]).abs().max() <= 6e-4 for k, v in still.network.state_dict().items())
 
 

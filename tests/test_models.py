@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import Spec
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.embedding import EMBEDDINGS, MAX_TOKENS, PatchEmbeddingConfig
@@ -96,7 +97,7 @@ def test_a_configuration_survives_json() -> None:
 
 
 @dataclass(frozen=True)
-class StemConfig:
+class StemConfig(Spec):
     """Two strided convolutions; classifiers read the mean of the tokens."""
 
     width: int
@@ -129,6 +130,7 @@ class Stem(nn.Module):
         weights = torch.ones(x.shape[:2]) if mask is None else mask[:, 0, 0].float()
         return (x * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
 
+    @property
     def channel_weights(self) -> torch.Tensor:
         return self.second.weight.detach().flatten(1)
 

@@ -83,7 +83,7 @@ def test_a_model_card_has_it(made: CompressedModel, tmp_path: Path) -> None:
     exported.make(tmp_path / "model", "eager")
     run = TrainingRun(data.resolve("ItalyPowerDemand"), "T1", TrainSpec(), 0)
     card = unmeasured_card(bundle.read(tmp_path / "model"), run, made)
-    assert "| `shrink(0.5)` multiplies every weight by a number | 177,731 → 177,731 |" in card
+    assert "| `shrink(0.5)`: multiplies every weight by a number | 177,731 → 177,731 |" in card
 
 
 def test_figures_have_it() -> None:

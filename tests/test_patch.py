@@ -16,7 +16,7 @@ from tsc_lib.compress.patch import lengthen_patches
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
-from tsc_lib.models.embedding import MAX_TOKENS, PatchEmbeddingConfig, sinusoidal_positions
+from tsc_lib.models.embedding import MAX_TOKENS, PatchEmbeddingConfig, tabulate_positions
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
@@ -70,7 +70,7 @@ def test_equal_patches_are_embedded_as_one_of_them(model: CompressedModel) -> No
 
 
 def test_positions_are_those_of_the_old_tokens_as_far_as_series_may_go(model: CompressedModel) -> None:
-    table = sinusoidal_positions(6 * MAX_TOKENS + 1, 16)
+    table = tabulate_positions(6 * MAX_TOKENS + 1, 16)
     positions = lengthen_patches(lengthen_patches(model.network, 3), 2).embedding.positions
     assert positions.shape == (MAX_TOKENS + 1, 16)
     torch.testing.assert_close(positions[[0, 1, 2, -1]], table[[0, 6, 12, 6 * MAX_TOKENS]], rtol=0, atol=0)

@@ -18,10 +18,10 @@ import torch
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.importance import CRITERIA, check_criterion, measure_influence
-from tsc_lib.compress.step import Details, Family, NoEffect, Step
+from tsc_lib.compress.step import Family, NoEffect, Step
 from tsc_lib.compress.surgery import check_whole, keep_channels, keep_layers
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 
 CHOICES = ("influence", "first", "last", "even", "random")
 

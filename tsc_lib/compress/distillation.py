@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.features import FeatureLoss, collect_features
 from tsc_lib.compress.finetuning import TrainingStep
-from tsc_lib.compress.step import Details, Family, Step
+from tsc_lib.compress.step import Family, Step
 from tsc_lib.compress.surgery import check_series
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import configure_sizes

@@ -27,10 +27,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Family, NoEffect, Step
+from tsc_lib.compress.step import Family, NoEffect, Step
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches
-from tsc_lib.models.compressed import CompressedModel, count_macs_by_exit
+from tsc_lib.models.compressed import CompressedModel, Details, count_macs_by_exit
 from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import EarlyExit, Transformer

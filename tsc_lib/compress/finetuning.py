@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Step
+from tsc_lib.compress.step import Step
 from tsc_lib.compress.surgery import check_fp32, find_zero_rows
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss, find_best_epoch, fit
 

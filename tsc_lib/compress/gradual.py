@@ -11,9 +11,9 @@ from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.distillation import Distill
 from tsc_lib.compress.finetuning import FineTune
 from tsc_lib.compress.pruning import Prune, remove
-from tsc_lib.compress.step import Details, Family, Step
+from tsc_lib.compress.step import Family, Step
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 
 
 @dataclass(frozen=True)

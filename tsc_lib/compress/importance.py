@@ -162,7 +162,7 @@ def measure_neurons(layer: EncoderLayer, p: int) -> Tensor:
 
 def measure_channels(network: Transformer, p: int) -> Tensor:
     """The p-norm (d_model,) of all weights that write a channel of the embedding or read it."""
-    parts = [network.embedding.channel_weights(), _weight(network.hidden).T]
+    parts = [network.embedding.channel_weights, _weight(network.hidden).T]
     for layer in network.layers:
         assert isinstance(layer, EncoderLayer)
         attention, feed_forward = layer.attention, layer.feed_forward

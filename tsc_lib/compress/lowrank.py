@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Family, NoEffect, Step
+from tsc_lib.compress.step import Family, NoEffect, Step
 from tsc_lib.compress.surgery import check_whole, rebuild
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import WHOLE, Ranks, Transformer
 
 LINEARS = {

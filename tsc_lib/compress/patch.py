@@ -17,10 +17,10 @@ from typing import ClassVar
 from torch.nn import functional as F
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Family, NoEffect, Step
+from tsc_lib.compress.step import Family, NoEffect, Step
 from tsc_lib.compress.surgery import check_fp32, check_series, rebuild
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import Transformer
 
 

@@ -25,10 +25,10 @@ from torch.nn.utils import prune as torch_prune
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.importance import CRITERIA, check_criterion
-from tsc_lib.compress.step import Details, Family, Step, write_arguments
-from tsc_lib.compress.surgery import check_whole, find_zero_rows, keep
+from tsc_lib.compress.step import Family, Step, write_arguments
+from tsc_lib.compress.surgery import check_whole, find_zero_rows, keep_structure
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import TransformerConfig
 
 NORMS = {"l1": 1, "l2": 2}
@@ -152,7 +152,7 @@ def remove(
         heads = _select_strongest(importance.heads, [layer.heads for layer in whole.layers], step, width)
     if step.parts != "heads":
         neurons = _select_strongest(importance.neurons, [layer.d_ff for layer in whole.layers], step, step.multiple)
-    network = keep(model.network, heads, neurons)
+    network = keep_structure(model.network, heads, neurons)
     details = {"heads": [k.tolist() for k in heads], "neurons": [k.tolist() for k in neurons]}
     return dataclasses.replace(model, network=network), details
 

@@ -10,13 +10,13 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity, select_most_sensitive
-from tsc_lib.compress.step import Details, Family, Step, write_arguments
+from tsc_lib.compress.step import Family, Step, write_arguments
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import OBSERVERS, CompressedModel, Quantization
+from tsc_lib.models.compressed import OBSERVERS, CompressedModel, Details, Quantization
 from tsc_lib.models.number_format import NumberFormat
 
 MODES = ("dynamic", "static", "weights")
@@ -100,14 +100,15 @@ class Int8(Step):
             return changed, {}
         changed.calibration, chosen = draw_calibration(context, self.calibration)
         changed.quantization = Quantization(self.observer, self.percentile)
-        details: dict[str, Any] = {"calibration_series": chosen.tolist()}
-        if self.fp32_layers:
-            details["sensitivity"] = rows = measure_sensitivity(model, context, self.calibration)
-            if self.fp32_layers >= len(rows):
-                raise UserError(f"{self.fp32_layers} layers in fp32 leave none in int8; the model has {len(rows)}")
-            details["fp32_layers"] = select_most_sensitive(rows, self.fp32_layers)
-            changed.quantization = dataclasses.replace(changed.quantization, fp32_layers=details["fp32_layers"])
-        return changed, details
+        details = {"calibration_series": chosen.tolist()}
+        if not self.fp32_layers:
+            return changed, details
+        rows = measure_sensitivity(model, context, self.calibration)
+        if self.fp32_layers >= len(rows):
+            raise UserError(f"{self.fp32_layers} layers in fp32 leave none in int8; the model has {len(rows)}")
+        sensitive = select_most_sensitive(rows, self.fp32_layers)
+        changed.quantization = Quantization(self.observer, self.percentile, fp32_layers=sensitive)
+        return changed, {**details, "sensitivity": rows, "fp32_layers": sensitive}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import Details, Family, NoEffect, Step
+from tsc_lib.compress.step import Family, NoEffect, Step
 from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError
-from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.token_reduction import TokenReduction
 
 

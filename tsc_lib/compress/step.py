@@ -12,10 +12,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.models.compressed import CompressedModel
-
-Details = Mapping[str, Any]
-"""What a step tells of itself in the evidence: JSON-able values."""
+from tsc_lib.models.compressed import CompressedModel, Details
 
 
 class NoEffect(RuntimeError):

@@ -14,7 +14,7 @@ from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
 
 
-def keep(network: Transformer, heads: list[Tensor], neurons: list[Tensor]) -> Transformer:
+def keep_structure(network: Transformer, heads: list[Tensor], neurons: list[Tensor]) -> Transformer:
     """Rebuild a network with only some heads and neurons of each layer, their weights unchanged.
 
     Parameters

@@ -24,6 +24,11 @@ class Spec:
         """The specification that `to_json` described."""
         return cls(**content)
 
+    @classmethod
+    def restore(cls, value: Any) -> Self:
+        """A specification within another, which JSON gives back as its content; one that is whole stays as it is."""
+        return value if isinstance(value, cls) else cls.from_json(value)
+
     def key(self) -> str:
         """A short hash of the content: equal specifications, and only they, share it."""
         return digest(self.to_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.serialization import load_network, save_network
 from tsc_lib.models.transformer import Transformer
+
+Details = Mapping[str, Any]
+"""What a step tells of itself in the evidence: JSON-able values."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Evidence:
     macs_after: int
     bytes_before: int
     bytes_after: int
-    details: dict[str, Any]
+    details: Details
 
 
 OBSERVERS = ("native", "minmax", "percentile", "mse")
@@ -175,14 +179,15 @@ def save_model(model: CompressedModel, folder: Path) -> None:
         if model.calibration.lengths is not None:
             batch["lengths"] = torch.from_numpy(model.calibration.lengths)
         write_bytes(folder / "calibration.safetensors", save(batch))
-    facts = {
-        "reference_length": model.reference_length,
-        "number_format": model.number_format,
-        "quantization": dataclasses.asdict(model.quantization),
-        "trained": model.trained,
-        "evidence": [dataclasses.asdict(e) for e in model.evidence],
-    }
-    save_network(model.network, folder, facts)
+    save_network(
+        model.network,
+        folder,
+        reference_length=model.reference_length,
+        number_format=model.number_format,
+        quantization=dataclasses.asdict(model.quantization),
+        trained=model.trained,
+        evidence=[dataclasses.asdict(e) for e in model.evidence],
+    )
 
 
 def load_model(folder: Path) -> CompressedModel:

@@ -21,12 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsc_lib.core.spec import Spec
+
 MAX_TOKENS = 1024
 """Longest series, in tokens, that the fixed positions are tabulated for."""
 
 
 @dataclass(frozen=True)
-class PatchEmbeddingConfig:
+class PatchEmbeddingConfig(Spec):
     """Sizes of a `PatchEmbedding`.
 
     Attributes
@@ -87,15 +89,15 @@ EMBEDDINGS = {"patches": PatchEmbeddingConfig}
 EmbeddingConfig = PatchEmbeddingConfig
 
 
-def read_embedding(content: dict[str, Any]) -> EmbeddingConfig:
-    """The configuration that a stored model holds.
+def restore_embedding(value: Any) -> EmbeddingConfig:
+    """A configuration, or the one whose content JSON gave back.
 
     Raises
     ------
     LookupError, TypeError, ValueError
         If there is no such kind, or it has other sizes.
     """
-    return EMBEDDINGS[content["kind"]](**content)
+    return EMBEDDINGS[value["kind"]].from_json(value) if isinstance(value, dict) else value
 
 
 class PatchEmbedding(nn.Module):
@@ -122,7 +124,7 @@ class PatchEmbedding(nn.Module):
         self.convolution = nn.Conv1d(channels, d_model, config.patch, stride=config.patch)
         self.class_token = nn.Parameter(torch.randn(1, 1, d_model))
         stride = config.position_stride
-        positions = sinusoidal_positions(stride * MAX_TOKENS + 1, config.position_width or d_model)[::stride]
+        positions = tabulate_positions(stride * MAX_TOKENS + 1, config.position_width or d_model)[::stride]
         if config.position_channels is not None:
             positions = positions[:, list(config.position_channels)]
         if positions.shape[1] != d_model:
@@ -144,6 +146,7 @@ class PatchEmbedding(nn.Module):
         """What classifiers read (n, d_model) of tokens and their mask: the class token, which is no padding."""
         return x[:, 0]
 
+    @property
     def channel_weights(self) -> Tensor:
         """The weights (d_model, any) that write each channel of the tokens."""
         return self.convolution.weight.detach().flatten(1)
@@ -158,7 +161,7 @@ class PatchEmbedding(nn.Module):
         return config, {**weights, "class_token": self.class_token.detach()[..., channels]}
 
 
-def sinusoidal_positions(tokens: int, d_model: int) -> Tensor:
+def tabulate_positions(tokens: int, d_model: int) -> Tensor:
     """Fixed position encoding of [1]_, section 3.5, shaped (tokens, d_model)."""
     position = torch.arange(tokens).unsqueeze(1)
     frequency = torch.exp(torch.arange(0, d_model, 2) * (-math.log(10_000.0) / d_model))

@@ -15,7 +15,7 @@ from tsc_lib.models.transformer import Transformer, TransformerConfig
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
 
 
-def save_network(network: Transformer, folder: Path, facts: dict[str, Any]) -> None:
+def save_network(network: Transformer, folder: Path, **facts: object) -> None:
     """Write the weights, and last a description: the network's ``config``, its ``stride`` and other JSON-able facts."""
     write_bytes(folder / WEIGHTS, save(network.state_dict()))
     write_json(
@@ -35,7 +35,7 @@ def load_network(folder: Path) -> tuple[Transformer, dict[str, Any]]:
     try:
         network = Transformer(TransformerConfig.from_json(facts["config"]))
         network.load_state_dict(load_file(folder / WEIGHTS))
-    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{folder / DESCRIPTION} and {WEIGHTS} do not describe a network as this version does ({one_line(error)}); "
             "copy the folder again, or make the model again"

@@ -19,12 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.spec import Spec
 
 METHODS = ("merge", "drop")
 
 
 @dataclass(frozen=True)
-class TokenReduction:
+class TokenReduction(Spec):
     """How the tokens of an encoder layer become fewer after its attention.
 
     Attributes
@@ -58,7 +59,7 @@ class TokenReduction:
         return (tokens * round(1000 * self.keep) + 999) // 1000
 
 
-def _stays(rank: Tensor, tokens: Tensor, keep: float) -> Tensor:
+def _is_kept(rank: Tensor, tokens: Tensor, keep: float) -> Tensor:
     """Whether a token of this rank, from 0, is kept: without a division, which runtimes round differently."""
     return 1000 * rank < round(1000 * keep) * tokens
 
@@ -105,9 +106,9 @@ def _drop(x: Tensor, mask: Tensor | None, attention: Tensor, reduction: TokenRed
         real = weights > -torch.inf
         attention = torch.where(real, attention, -1.0)  # that of a real token may be 0 as well
     order = attention.argsort(dim=1, descending=True)[:, :count]
-    x = torch.cat([x[:, :1], _rows(x[:, 1:], order)], dim=1)
+    x = torch.cat([x[:, :1], _gather_rows(x[:, 1:], order)], dim=1)
     if mask is not None:
-        stays = _stays(torch.arange(count, device=x.device), real.sum(1, keepdim=True), reduction.keep)
+        stays = _is_kept(torch.arange(count, device=x.device), real.sum(1, keepdim=True), reduction.keep)
         weights = torch.where(stays, weights.gather(1, order), -torch.inf)
         mask = torch.cat([mask[..., :1], weights[:, None, None]], dim=-1)
     return x, mask
@@ -128,9 +129,9 @@ def _merge(x: Tensor, mask: Tensor | None, keys: Tensor, reduction: TokenReducti
     able = (taking > 0) & (takers > 0)
     similarity, target = torch.where(able[:, None], similarity, -2.0).max(dim=2)  # each (n, givers)
     order = torch.where(giving > 0, similarity, 3.0).argsort(dim=1)  # padding last
-    given, giving, target = _rows(x[:, 1::2], order), giving.gather(1, order), target.gather(1, order)
+    given, giving, target = _gather_rows(x[:, 1::2], order), giving.gather(1, order), target.gather(1, order)
     rank = givers + (taking[:, 1:] > 0).sum(1, keepdim=True)  # all that take stay, and come first
-    moved = torch.where(_stays(rank, (sizes[:, 1:] > 0).sum(1, keepdim=True), reduction.keep), 0.0, giving)
+    moved = torch.where(_is_kept(rank, (sizes[:, 1:] > 0).sum(1, keepdim=True), reduction.keep), 0.0, giving)
     shares = (target[:, None] == takers[:, None]) * moved[:, None]  # (n, takers, givers)
     total = taking + shares.sum(2)
     taken = (taking[..., None] * x[:, ::2] + shares @ given) / total.clamp(min=0.5)[..., None]  # padding has 0
@@ -138,9 +139,9 @@ def _merge(x: Tensor, mask: Tensor | None, keys: Tensor, reduction: TokenReducti
     if mask is not None:  # what is left of a padded series must come first, as it does where nothing was padded
         places = torch.arange(tokens, device=x.device)
         order = torch.where(sizes > 0, places, places + tokens).argsort(dim=1)
-        x, sizes = _rows(x, order), sizes.gather(1, order)
+        x, sizes = _gather_rows(x, order), sizes.gather(1, order)
     return x[:, : count + 1], sizes[:, : count + 1].log()[:, None, None]
 
 
-def _rows(x: Tensor, order: Tensor) -> Tensor:
+def _gather_rows(x: Tensor, order: Tensor) -> Tensor:
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))

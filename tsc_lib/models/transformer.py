@@ -15,14 +15,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
-from tsc_lib.models.embedding import EmbeddingConfig, read_embedding
+from tsc_lib.core.spec import Spec
+from tsc_lib.models.embedding import EmbeddingConfig, restore_embedding
 from tsc_lib.models.token_reduction import TokenReduction, reduce_tokens
 
 
@@ -37,13 +37,17 @@ class Ranks:
     expand: int = 0
     contract: int = 0
 
+    def to_json(self) -> dict[str, int]:
+        """The ranks by name."""
+        return dataclasses.asdict(self)
+
 
 WHOLE = Ranks()
 """Of an encoder layer that nothing is factorised in."""
 
 
 @dataclass(frozen=True)
-class LayerConfig:
+class LayerConfig(Spec):
     """Sizes of one encoder layer.
 
     Attributes
@@ -62,18 +66,16 @@ class LayerConfig:
     reduction: TokenReduction | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.ranks, Ranks):  # JSON gives its content back
+            object.__setattr__(self, "ranks", Ranks(**self.ranks))
+        if self.reduction is not None:
+            object.__setattr__(self, "reduction", TokenReduction.restore(self.reduction))
         if min(self.heads, self.d_ff) < 1 or min(dataclasses.astuple(self.ranks)) < 0:
             raise ValueError(f"every size of a layer must be at least 1, and a rank at least 0: {self}")
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """The layer that a stored configuration holds; errors as of `TransformerConfig.from_json`."""
-        reduction = content["reduction"] and TokenReduction(**content["reduction"])
-        return cls(**{**content, "ranks": Ranks(**content["ranks"]), "reduction": reduction})
-
 
 @dataclass(frozen=True)
-class EarlyExit:
+class EarlyExit(Spec):
     """Where series may leave a network.
 
     Attributes
@@ -89,7 +91,7 @@ class EarlyExit:
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(Spec):
     """Sizes of a transformer; everything that is needed to rebuild one around a state dict.
 
     Attributes
@@ -123,6 +125,9 @@ class TransformerConfig:
     exits: tuple[EarlyExit, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "embedding", restore_embedding(self.embedding))
+        object.__setattr__(self, "layers", tuple(map(LayerConfig.restore, self.layers)))
+        object.__setattr__(self, "exits", tuple(map(EarlyExit.restore, self.exits)))
         if not self.layers or min(self.channels, self.classes, self.d_model, self.head_dim, self.d_hidden) < 1:
             raise ValueError(f"a transformer needs a layer, and every size must be at least 1: {self}")
         if any(a >= b for a, b in pairwise([0, *self.stage_ends])):
@@ -143,26 +148,6 @@ class TransformerConfig:
             columns,
             f"embedding: {self.embedding.kind}, {self.embedding.stride} time steps a token, {self.d_model} wide{exits}",
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The configuration as plain values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """The configuration that `to_json` described.
-
-        Raises
-        ------
-        LookupError, TypeError, ValueError
-            If it lacks something, or holds what `to_json` never gave.
-        """
-        parts = {
-            "embedding": read_embedding(content["embedding"]),
-            "layers": tuple(map(LayerConfig.from_json, content["layers"])),
-            "exits": tuple(EarlyExit(**each) for each in content["exits"]),
-        }
-        return cls(**{**content, **parts})
 
     @property
     def stage_ends(self) -> tuple[int, ...]:

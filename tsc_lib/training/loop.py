@@ -67,7 +67,7 @@ class TrainSpec(Spec):
             )
 
 
-def _tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
+def _as_tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
     return torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)
 
 
@@ -90,7 +90,7 @@ def make_predictor(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None]
 
     def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         with torch.inference_mode():
-            return model(*_tensors(x, lengths)).numpy()
+            return model(*_as_tensors(x, lengths)).numpy()
 
     return predict
 
@@ -270,7 +270,7 @@ def _train_epoch(
         warmth = min(1.0, step / spec.warmup_steps) if spec.warmup_steps else 1.0
         optimizer.param_groups[0]["lr"] = spec.learning_rate * warmth
         optimizer.zero_grad()
-        logits = model(*_tensors(batch.x, batch.lengths))
+        logits = model(*_as_tensors(batch.x, batch.lengths))
         if loss_of is None:
             loss = F.cross_entropy(logits, torch.from_numpy(train.y[batch.index]))
         else:
