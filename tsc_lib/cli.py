@@ -112,11 +112,7 @@ def _predict(options: argparse.Namespace) -> None:
     if options.out is not None:
         _check_writable(options.out)
     prediction = predict(options.folder, options.file, batch_size=options.batch_size, threads=options.threads)
-    if options.out is None:
-        print(prediction.to_csv(), end="")
-    else:
-        _write(options.out, prediction.to_csv())
-        print(f"{len(prediction.predicted)} rows written to {options.out}")
+    _write(options.out, prediction.to_csv(), len(prediction.predicted))
     right, known = prediction.count_correct()
     if known:
         print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
@@ -131,12 +127,16 @@ def _check_writable(path: Path) -> None:
         raise UserError(f"cannot write {path}; name a file in a folder that exists and may be written to")
 
 
-def _write(path: Path, content: str) -> None:
-    """Write a file whole or not at all; to a device or a pipe, which must not be replaced by a file, as it comes."""
+def _write(path: Path | None, table: str, rows: int) -> None:
+    """Print a table, or write it to a file whole or not at all; a device or a pipe must not be replaced by a file."""
+    if path is None:
+        print(table.rstrip("\n"))
+        return
     if _is_device(path):
-        path.write_text(content)
+        path.write_text(table)
     else:
-        write_text(path.resolve(), content)  # a link stays one
+        write_text(path.resolve(), table)  # a link stays one
+    print(f"{rows} rows written to {path}")
 
 
 def _is_device(path: Path) -> bool:
@@ -169,11 +169,8 @@ def _results(options: argparse.Namespace) -> None:
     if options.csv is not None:
         _check_writable(options.csv)
     table = Study.open(options.profile).results()
-    if options.csv is None:
-        print(table.to_string(index=False))
-    else:
-        _write(options.csv, table.to_csv(index=False))
-        print(f"{len(table)} rows written to {options.csv}")
+    text = table.to_string(index=False) if options.csv is None else table.to_csv(index=False)
+    _write(options.csv, text, len(table))
 
 
 def _doctor(options: argparse.Namespace) -> None:
