@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -134,6 +136,18 @@ def test_the_command_is_called_as_it_was_called(
             cli.main(arguments)
     said = capsys.readouterr().out
     assert said.startswith(f"usage: {name} ") and f"for example:  {name} export my-model" in said
+
+
+def test_a_message_is_shown_once_whatever_other_libraries_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(options: argparse.Namespace) -> None:
+        monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler()])  # as `logging.basicConfig` does
+        logging.getLogger("tsc_lib.study").info("training")
+
+    monkeypatch.setitem(cli.COMMANDS, "data", command)
+    assert cli.main(["data", "ItalyPowerDemand"]) == 0
+    assert capsys.readouterr().err == "training\n"
 
 
 def test_data_describes_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,10 +56,12 @@ def show_messages() -> Iterator[None]:
     handler.addFilter(matters)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # some libraries give the root logger a handler of their own
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.propagate = True
 
 
 class RuntimeUnavailable(RuntimeError):
