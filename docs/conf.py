@@ -13,6 +13,7 @@ exclude_patterns = ["generated/*"]
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # what cells make has tables
 mathjax_folder = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
 html_static_path = ["_static", str(mathjax_folder / "tex-svg.js")]
 mathjax_path = "tex-svg.js"

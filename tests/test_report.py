@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -41,6 +42,7 @@ def row(ratio=1.0, **values):
         "energy_high_mj_per_sample": 4 * ratio,
         "energy_net_mj_per_sample": None,
     }
+    usual |= {"accuracy_drop_low": 0.0, "accuracy_drop_high": 1.0, "params": 1000}
     usual |= {"aa_ratio_low": 0.99, "aa_ratio_high": 1.02, "cpu_ms_per_sample": ratio, "f1_macro": 0.9}
     usual |= {"energy_modelled_mj_per_sample": 0.1, "model_bytes": 4000, "macs": 1000, "int8_ops": 0, "fp32_ops": 9}
     return usual | values
@@ -163,12 +165,13 @@ def site(tmp_path_factory):
     outputs = tmp_path_factory.mktemp("outputs")
     sources = tmp_path_factory.mktemp("notebooks")
     for name in ("01_first", "02_second"):
-        write_notebook(sources / f"{name}.ipynb", "print('seen in', profile)")
+        table = "from IPython.display import Markdown\nMarkdown('| a | b |\\n| --- | --- |\\n| made | here |')"
+        write_notebook(sources / f"{name}.ipynb", "print('seen in', profile)", table)
     (outputs / "tables" / "quick").mkdir(parents=True)
     RESULTS.to_csv(outputs / "tables" / "quick" / "results.csv", index=False)
-    pd.DataFrame({"claim": ["a saying"], "verdict": ["reproduced"]}).to_csv(
-        outputs / "tables" / "quick" / "claims.csv", index=False
-    )
+    claim = {"claim": "a saying", "source": "abstract", "runtime": "", "published": 29.1, "unit": "%", "ours": 30.0}
+    claim |= {"ours_low": 29.0, "ours_high": 31.0, "verdict": "reproduced", "why": "it was measured"}
+    pd.DataFrame([claim]).to_csv(outputs / "tables" / "quick" / "claims.csv", index=False)
     (outputs / "report").mkdir()
     (outputs / "report" / "old.html").write_text("of an earlier report")
     with pytest.MonkeyPatch.context() as patch:
@@ -200,6 +203,21 @@ def test_every_page_of_the_documentation_is_there_beside_the_search(site):
         title = page.read_text().splitlines()[0].removeprefix("# ").replace("'", "\u2019")
         assert title in (site / f"{page.stem}.html").read_text(), page.name  # some names are Sphinx's own
     assert "searchtools" in (site / "search.html").read_text()
+
+
+@pytest.mark.notebooks
+def test_no_page_shows_a_table_as_it_is_written(site):
+    pages = list(site.rglob("*.html"))
+    raw = [page.name for page in pages if re.search(r"\|\s*:?-{3}", re.sub(r"(?s)<pre.*?</pre>", "", page.read_text()))]
+    assert raw == []
+    assert "<td><p>made</p></td>" in (site / "notebooks" / "01_first.html").read_text()
+    assert "<strong>reproduced</strong>" in (site / "claims.html").read_text()
+
+
+@pytest.mark.notebooks
+def test_every_module_has_a_page(site):
+    assert "Compress a model." in (site / "api" / "tsc_lib.compress.recipe.html").read_text()
+    assert (site / "api" / "tsc_lib.runtimes.openvino.convert.html").is_file()
 
 
 @pytest.mark.notebooks

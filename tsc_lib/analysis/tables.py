@@ -177,6 +177,22 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def readable_results(results: pd.DataFrame) -> pd.DataFrame:
+    """What a reader looks for first in a results table, with plain column titles, intervals in brackets."""
+    shown = pd.DataFrame({"Recipe": results.recipe, "Runtime": results.runtime, "Seed": results.seed})
+    shown["Series a call"] = results.batch_size
+    shown["Accuracy, %"] = (100 * results.accuracy).round(1)
+    shown["Points lost"] = _bracket(results, "accuracy_drop", 1)
+    shown["Parameters"] = [f"{count:,.0f}" if count == count else "" for count in results.params]
+    shown["Multiply-adds"] = [f"{count:,.0f}" if count == count else "" for count in results.macs]
+    shown["CPU, ms a series"] = results.cpu_ms_per_sample
+    shown["CPU time ÷ eager fp32"] = _bracket(results, "cpu_ratio", 2)
+    shown["Energy, mJ a series"] = results.energy_mj_per_sample
+    shown["Source of energy"] = results.energy_source
+    shown["Status"] = results.status
+    return shown
+
+
 def _bracket(table: pd.DataFrame, value: str, digits: int) -> list[str]:
     columns = table[[value, f"{value}_low", f"{value}_high"]].itertuples(index=False)
-    return [format_interval(mean, low, high, digits) for mean, low, high in columns]
+    return ["" if pd.isna(mean) else format_interval(mean, low, high, digits) for mean, low, high in columns]

@@ -9,6 +9,7 @@ The batch engine calls this module once per notebook and once for the site::
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
 import shutil
@@ -21,49 +22,16 @@ from typing import Any
 
 import pandas as pd
 
+from tsc_lib.analysis import findings
 from tsc_lib.analysis.summary import summarise
+from tsc_lib.analysis.tables import readable_results
 from tsc_lib.core.errors import UserError, exit_code
-from tsc_lib.core.files import shipped
+from tsc_lib.core.files import PACKAGE, shipped
 from tsc_lib.core.store import OUTPUTS
 
 NOTEBOOKS = shipped("notebooks")
 SOURCES = shipped("docs")
 """The part of the site that is written by hand."""
-
-MODULES = (
-    "estimator",
-    "comparison",
-    "data",
-    "models.transformer",
-    "models.zoo",
-    "training",
-    "compress",
-    "runtimes",
-    "runtimes.convert",
-    "energy",
-    "benchmark",
-    "benchmark.doctor",
-    "study",
-    "study.stages",
-    "study.profiles",
-    "study.runtime_comparison",
-    "study.schema",
-    "analysis.rows",
-    "analysis.data_tables",
-    "analysis.tables",
-    "analysis.runtime_tables",
-    "analysis.quantities",
-    "analysis.claims",
-    "analysis.references",
-    "analysis.findings",
-    "figures",
-    "search.optimize",
-    "export.write",
-    "export.predict",
-    "core.spec",
-    "core.stats",
-)
-"""What the site's page on the Python interface documents."""
 
 
 def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
@@ -166,22 +134,12 @@ def build_site(
         source, html = Path(temporary) / "source", Path(temporary) / "html"
         shutil.copytree(SOURCES, source)
         _generate(source / "generated", profile, results, claims)
+        (source / "generated" / "api.md").write_text(_document_modules(source / "api"), encoding="utf-8")
         (source / "notebooks").mkdir()
         for notebook in executed:
             shutil.copy(notebook, source / "notebooks" / notebook.name)
-        command = [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-q",
-            "-b",
-            "html",
-            "-d",
-            f"{temporary}/doctrees",
-            str(source),
-            str(html),
-        ]
-        if subprocess.run(command, check=False).returncode:
+        command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", f"{temporary}/doctrees"]
+        if subprocess.run([*command, str(source), str(html)], check=False).returncode:
             raise UserError("Sphinx could not build the report; its own message stands above")
         if found := external_assets(html):
             raise UserError(f"the report would need a network: {found[0]}")
@@ -199,13 +157,30 @@ def _generate(folder: Path, profile: str, results: pd.DataFrame, claims: pd.Data
         "summary.md": f"{summarise(results, claims)}\n\nThis report shows the profile *{profile}*.",
         "results.md": _sections(results),
         "claims.md": "This profile checked no claims.",
-        "api.md": "\n".join(f"## tsc_lib.{m}\n\n```{{eval-rst}}\n.. automodule:: tsc_lib.{m}\n```\n" for m in MODULES),
     }
     if claims is not None and len(claims):
-        pages["claims.md"] = _html(claims, "claims-table")
+        pages["claims.md"] = findings.claims_table(claims)
     for name, text in pages.items():
         (folder / name).write_text(text + "\n", encoding="utf-8")
     results.to_csv(folder / "results.csv", index=False)
+
+
+def _document_modules(folder: Path) -> str:
+    """Write a page for every module, which Sphinx fills from its docstrings; returns the list of them, by room."""
+    folder.mkdir()
+    rooms: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE.parent).with_suffix("")
+        name = ".".join(place.parent.parts if place.name == "__init__" else place.parts)
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if about is None or place.name == "__main__":
+            continue
+        # Orphans: with every module in the sidebar each page would take as long to build as all of the others.
+        page = f"---\norphan: true\n---\n\n# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+        (folder / f"{name}.md").write_text(page, encoding="utf-8")
+        room = ".".join(name.split(".")[:2]) if len(place.parts) > 2 else "tsc_lib"
+        rooms.setdefault(room, []).append(f"- [{name}](api/{name}.md): {about.splitlines()[0]}")
+    return "\n\n".join(f"## {room}\n\n" + "\n".join(lines) for room, lines in rooms.items())
 
 
 def _sections(results: pd.DataFrame) -> str:
@@ -214,25 +189,12 @@ def _sections(results: pd.DataFrame) -> str:
         return "There are no results yet."
     parts = []
     for (dataset, model), rows in results.groupby(["dataset", "model"], sort=False):
-        parts.append(f"## {model} on {dataset}\n\n{_html(rows.drop(columns=['dataset', 'model']))}")
+        table = readable_results(rows).to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+        parts.append(f'## {model} on {dataset}\n\n<div class="wide-table">\n{table}\n</div>')
     return "\n\n".join(parts)
 
 
-def _html(table: pd.DataFrame, style: str = "") -> str:
-    text = table.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
-    return f'<div class="wide-table {style}">\n{text}\n</div>'
-
-
-_LOADING_LINKS = {
-    "stylesheet",
-    "icon",
-    "manifest",
-    "preload",
-    "prefetch",
-    "modulepreload",
-    "preconnect",
-    "dns-prefetch",
-}
+_LOADING_LINKS = {"stylesheet", "icon", "manifest", "preload", "prefetch", "modulepreload", "preconnect"}
 _LOADING_ATTRIBUTES = {"src", "srcset", "poster", "data"}
 _ELSEWHERE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 _CSS = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
@@ -316,6 +278,8 @@ def _site(chosen: argparse.Namespace) -> None:
     profile, executed, tables = _place(chosen.profile)
     done = [path for notebook in sorted(NOTEBOOKS.glob("*.ipynb")) if (path := executed / notebook.name).is_file()]
     results, claims = _table(tables / "results.csv"), _table(tables / "claims.csv")
+    if "runtime" in claims:
+        claims = claims.fillna({"runtime": "", "why": ""})  # in a file an empty text is no value
     print(build_site(done, OUTPUTS / "report", profile=Path(profile).stem, results=results, claims=claims))
 
 
