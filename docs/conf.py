@@ -30,6 +30,6 @@ html_css_files = ["report.css"]
 html_show_sphinx = False
 html_copyright = ""
 
-autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_default_options = {"members": True, "member-order": "bysource", "ignore-module-all": True}
 napoleon_google_docstring = False
 napoleon_use_ivar = True  # else autodoc lists the attributes of a dataclass a second time
