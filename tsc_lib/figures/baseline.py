@@ -90,10 +90,9 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
         for y, (model, value) in enumerate(lines):
             runs = draw.select_case(rows, dataset, model)
             draw.spread(ax, runs, value, y, 100, marker=".", color=QUIET, markersize=4, elinewidth=0.7)
-            mean = 100 * draw.select_case(table, dataset, model)[[value, f"{value}_low", f"{value}_high"]]
-            draw.mark(ax, mean[value], [y - 0.1] * len(mean), across=True, low=mean[f"{value}_low"],
-                      high=mean[f"{value}_high"], marker=MODEL_MARKERS[models.index(model)], color=MODEL_COLOURS[0],
-                      elinewidth=1.6)  # fmt: skip
+            mean = draw.select_case(table, dataset, model)
+            looks = {"marker": MODEL_MARKERS[models.index(model)], "color": MODEL_COLOURS[0], "elinewidth": 1.6}
+            draw.mark_means(ax, mean, value, y - 0.1, across=True, factor=100, **looks)
         for other in references[references.dataset == dataset].itertuples():
             face = "white" if other.version else QUIET
             place = len(lines) + order.index.get_loc(other.method)

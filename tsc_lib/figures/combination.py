@@ -45,9 +45,14 @@ def savings_by_step(ways: pd.DataFrame) -> Figure:
         ax.margins(x=0.12)
         single = draw.select_case(small, dataset, model)
         for part, shift, face in ((single, 0.2, "white"), (large, -0.1, SEQUENCE[0])):
-            draw.mark(ax, part.cpu_ratio, part.step.map(names[model].index) + shift, across=True,
-                      low=part.cpu_ratio_low, high=part.cpu_ratio_high, marker="o", color=SEQUENCE[0],
-                      markerfacecolor=face, linestyle="-", linewidth=0.7)  # fmt: skip
+            looks: dict[str, Any] = {
+                "marker": "o",
+                "color": SEQUENCE[0],
+                "markerfacecolor": face,
+                "linestyle": "-",
+                "linewidth": 0.7,
+            }
+            draw.mark_means(ax, part, "cpu_ratio", part.step.map(names[model].index) + shift, across=True, **looks)
         for line in large[large.position > 0].itertuples():
             at = (line.cpu_ratio, names[model].index(line.step) - 0.1)
             draw.note(ax, f"\N{DIVISION SIGN}{1 / line.factor:.2g}", at, (6, 3))
@@ -87,8 +92,7 @@ def ablation(table: pd.DataFrame) -> Figure:
         ax.margins(x=0.12)
         draw.guide(ax, x=0)
         y = part.left_out.map(names[model].index)
-        draw.mark(ax, part.points_lost, y, across=True, low=part.points_lost_low, high=part.points_lost_high,
-                  marker="o", color=SEQUENCE[0])  # fmt: skip
+        draw.mark_means(ax, part, "points_lost", y, across=True, marker="o", color=SEQUENCE[0])
         for line in part.itertuples():
             at = (line.points_lost, names[model].index(line.left_out))
             draw.note(ax, f"1/{1 / line.cpu_ratio:.0f}", at, (0, 5), ha="center")
@@ -124,8 +128,8 @@ def importance_criteria(table: pd.DataFrame) -> Figure:
         for place, training in enumerate(TRAININGS):
             line = part[part.training == training]
             x = line.criterion.map(names.index) + 0.2 * (place - 1)
-            draw.mark(ax, x, line.points_lost, low=line.points_lost_low, high=line.points_lost_high,
-                      marker=TRAINING_MARKERS[training], color=TRAINING_COLOURS[training], markersize=5)  # fmt: skip
+            marker, colour = TRAINING_MARKERS[training], TRAINING_COLOURS[training]
+            draw.mark_means(ax, line, "points_lost", x, marker=marker, color=colour, markersize=5)
         ax.set_xticks(range(len(names)), names, rotation=35, ha="right")
         ax.grid(axis="x", visible=False)
     present = [training for training in TRAININGS if training in set(table.training)]

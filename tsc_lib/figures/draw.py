@@ -178,6 +178,16 @@ def mark(ax: Axes, x: Any, y: Any, *, across: bool = False, low: Any = None, hig
     ax.errorbar(x, y, xerr=error if across else None, yerr=None if across else error, **style)
 
 
+def mark_means(
+    ax: Axes, table: pd.DataFrame, value: str, place: Any, *, across: bool = False, factor: float = 1, **options: Any
+) -> None:
+    """`mark` the rows of a table, with intervals where it has columns ``<value>_low`` and ``<value>_high``."""
+    ends = {end: factor * table[f"{value}_{end}"] for end in ("low", "high") if f"{value}_{end}" in table}
+    values, places = factor * table[value], np.broadcast_to(place, len(table))
+    x, y = (values, places) if across else (places, values)
+    mark(ax, x, y, across=across, **ends, **options)
+
+
 def bars(ax: Axes, x: Any, table: pd.DataFrame, value: str, width: float, colour: Any, factor: float = 1) -> None:
     """Bars of a table from `over_seeds`, each with its 95 % interval."""
     ax.bar(x, factor * table[value], width, color=colour)
@@ -190,9 +200,7 @@ def bars(ax: Axes, x: Any, table: pd.DataFrame, value: str, width: float, colour
 def spread(ax: Axes, rows: pd.DataFrame, value: str, y: float, factor: float = 1, **looks: Any) -> None:
     """One run's values with their own intervals side by side, small, below the height `y`."""
     if len(rows) > 1:
-        ends = {end: factor * rows[f"{value}_{end}"] for end in ("low", "high") if f"{value}_{end}" in rows}
-        heights = y + np.linspace(0.12, 0.34, len(rows))
-        mark(ax, factor * rows[value], heights, across=True, **ends, **looks)
+        mark_means(ax, rows, value, y + np.linspace(0.12, 0.34, len(rows)), across=True, factor=factor, **looks)
 
 
 def crosses(ax: Axes, table: pd.DataFrame, x: str, y: str, width: float, alpha: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,28 +11,24 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from tsc_lib.analysis.quantities import over_seeds
-from tsc_lib.analysis.rows import (
-    CASE_KEYS,
-    annotate,
-    batch_kinds,
-    drop_failures,
-    name_batches,
-    select_batch,
-    select_reference,
-)
+from tsc_lib.analysis.rows import CASE_KEYS, annotate, batch_kinds, drop_failures, name_batches, select_batch
+from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, MODEL_LINES, MODEL_MARKERS, QUIET
 
-NORM_LINES = {"l1": "-", "l2": "--", "taylor": "-.", "activation": (0, (5, 1, 1, 1, 1, 1)), "random": ":"}
-NORM_MARKERS = {"l1": "o", "l2": "s", "taylor": "^", "activation": "D", "random": "x"}
+NORM_LOOKS: dict[str, dict[str, Any]] = {
+    "l1": {"linestyle": "-", "marker": "o"},
+    "l2": {"linestyle": "--", "marker": "s"},
+    "taylor": {"linestyle": "-.", "marker": "^"},
+    "activation": {"linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "D"},
+    "random": {"linestyle": ":", "marker": "x"},
+}
 NORM_NAMES = {"l1": "L1", "l2": "L2", "taylor": "Taylor"}
-PRUNING = [*CASE_KEYS, "family", "norm", "ratio", "tuned"]
 
 
-def _pruned(results: pd.DataFrame) -> pd.DataFrame:
-    rows = annotate(drop_failures(results))
-    return rows[rows.family.isin([Family.MASKS, Family.REMOVAL]) & (rows.runtime == REFERENCE.runtime)]
+def _pruned(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table.family.isin([Family.MASKS, Family.REMOVAL]) & (table.runtime == REFERENCE.runtime)]
 
 
 @draw.with_style
@@ -47,44 +45,39 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
     Figure
         One column of panels per data set; for every model a row as pruned and, if there is any, a row fine-tuned.
     """
-    rows = _pruned(select_batch(results))
-    if rows.empty:
+    table = strategy_table(results)
+    pruned, baseline = _pruned(table), table[table.family == Family.BASELINE]
+    if pruned.empty:
         return draw.empty_figure("nothing was pruned in this profile")
-    baseline = over_seeds(select_reference(select_batch(results)), CASE_KEYS, means=["accuracy"])
-    table = over_seeds(rows, PRUNING, means=["accuracy"])
     lines = {
         (model, tuned): f"{model}, {'fine-tuned' if tuned else 'as pruned'}\naccuracy, %"
-        for model, tuned in rows.groupby(["model", "tuned"]).groups
+        for model, tuned in pruned.groupby(["model", "tuned"]).groups
     }
-    fig, cells = draw.grid(
-        draw.unique(results.dataset), lines, 1.65, xlabel="pruned share, %", sharex=True, sharey="col"
-    )
+    datasets = draw.unique(results.dataset)
+    fig, cells = draw.grid(datasets, lines, 1.65, xlabel="pruned share, %", sharex=True, sharey="col")
     for ax, dataset, (model, tuned) in cells:
         for level in draw.select_case(baseline, dataset, model).itertuples():
-            ax.axhspan(100 * level.accuracy_low, 100 * level.accuracy_high, color=QUIET, alpha=0.15, linewidth=0)
-            draw.guide(ax, y=100 * level.accuracy)
-        part = draw.select_case(table, dataset, model)
-        _accuracy_lines(ax, part[part.tuned == tuned])
-        _ratio_axis(ax, table)  # the panels share it, though not every ratio is in each
+            ax.axhspan(level.accuracy_low, level.accuracy_high, color=QUIET, alpha=0.15, linewidth=0)
+            draw.guide(ax, y=level.accuracy)
+        part = draw.select_case(pruned[pruned.tuned == tuned], dataset, model)
+        groups = list(part.groupby(["family", "norm"], sort=False, observed=True))
+        for i, ((family, norm), line) in enumerate(groups):
+            line = line.sort_values("ratio")
+            _line(ax, line, "accuracy", i, len(groups), color=COLOURS[family], **NORM_LOOKS[norm])
+        _ratio_axis(ax, pruned)  # the panels share it, though not every ratio is in each
+    handles = [
+        draw.handle(color=COLOURS[family], label=f"{family}, {NORM_NAMES.get(norm, norm)}", **NORM_LOOKS[norm])
+        for family, norm in pruned.sort_values("family")[["family", "norm"]].drop_duplicates().itertuples(index=False)
+    ]
     unpruned = draw.handle(color=QUIET, linestyle="-", label="unpruned")
-    drawn = [
-        draw.handle(color=COLOURS[family], marker=NORM_MARKERS[norm], linestyle=NORM_LINES[norm],
-                    label=f"{family}, {NORM_NAMES.get(norm, norm)}")
-        for family, norm in table[["family", "norm"]].drop_duplicates().itertuples(index=False)
-    ]  # fmt: skip
-    draw.legend_below(fig, [*drawn, unpruned, draw.interval_handle()], columns=6)
+    draw.legend_below(fig, [*handles, unpruned, draw.interval_handle()], columns=6)
     return fig
 
 
-def _accuracy_lines(ax: Axes, table: pd.DataFrame) -> None:
-    lines = list(table.groupby(["family", "norm"], sort=False, observed=True))
-    for i, ((family, norm), line) in enumerate(lines):
-        line = line.sort_values("ratio")
-        x = 100 * line.ratio + 1.6 * (i - (len(lines) - 1) / 2)  # side by side, so that intervals stay apart
-        colour = COLOURS[family]
-        low, high = 100 * line.accuracy_low, 100 * line.accuracy_high
-        draw.mark(ax, x, 100 * line.accuracy, low=low, high=high, color=colour, linewidth=1.2,
-                  linestyle=NORM_LINES[norm], marker=NORM_MARKERS[norm], markersize=4.5)  # fmt: skip
+def _line(ax: Axes, line: pd.DataFrame, value: str, number: int, of: int, **looks: Any) -> None:
+    """A line of means over the ratio, side by side with the others, so that intervals stay apart."""
+    x = 100 * line.ratio + 1.6 * (number - (of - 1) / 2)
+    draw.mark_means(ax, line, value, x, linewidth=1.2, markersize=4.5, **looks)
 
 
 def _ratio_axis(ax: Axes, table: pd.DataFrame) -> None:
@@ -109,7 +102,7 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
         One column of panels per data set, one row per batch size; the band is the A/A control: what the measurement
         makes of no difference at all. Criteria, tuned and untuned models have the same shapes and are averaged.
     """
-    rows = _pruned(results)
+    rows = _pruned(annotate(drop_failures(results)))
     if rows.empty:
         return draw.empty_figure("nothing was pruned in this profile")
     models, sized = draw.unique(rows.model), {which: select_batch(results, which) for which in batch_kinds(results)}
@@ -119,7 +112,7 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
         here = sized[which][sized[which].dataset == dataset]
         ax.axhspan(here.aa_ratio_low.min(), here.aa_ratio_high.max(), color=QUIET, alpha=0.25, linewidth=0)
         draw.guide(ax, y=1)
-        _speed_lines(ax, _pruned(here), models)
+        _speed_lines(ax, _pruned(annotate(drop_failures(here))), models)
     cells[0][0].set_ylim(0, 1.1 * max(rows.cpu_ratio.max(), 1.05))  # wide intervals may run out at the top
     handles = [
         draw.handle(color=COLOURS[f], marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], label=f"{f}, {m}")
@@ -139,9 +132,8 @@ def _speed_lines(ax: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     table = over_seeds(per_seed, by, ratios=["cpu_ratio"])
     for (family, model), line in table.groupby(["family", "model"], observed=True):
         i = models.index(model)
-        x = 100 * line.ratio + 1.6 * (i - (len(models) - 1) / 2)
-        draw.mark(ax, x, line.cpu_ratio, low=line.cpu_ratio_low, high=line.cpu_ratio_high, color=COLOURS[family],
-                  linewidth=1.2, marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], markersize=4.5)  # fmt: skip
+        looks = {"color": COLOURS[family], "marker": MODEL_MARKERS[i], "linestyle": MODEL_LINES[i]}
+        _line(ax, line, "cpu_ratio", i, len(models), **looks)
     _ratio_axis(ax, rows)
 
 

@@ -9,27 +9,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.analysis.quantities import over_seeds, pair_with_fp32
-from tsc_lib.analysis.rows import CASE_KEYS, annotate, batch_kinds, drop_failures, name_batches, select_batch
+from tsc_lib.analysis.rows import annotate, batch_kinds, drop_failures, name_batches, select_batch
+from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.compress import Family
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
 
 INT8 = [Family.DYNAMIC, Family.STATIC]
-FAMILIES_SHOWN = [Family.BASELINE, Family.RUNTIME, *INT8]
-"""Uncompressed models in eager and in other runtimes, and their int8."""
 
 KIND_COLOURS = dict(
     zip(("query, key, value", "attention output", "expand", "contract", "classifier"), SEQUENCE, strict=False)
 )
 KIND_MARKERS = dict(zip(KIND_COLOURS, "osD^v", strict=True))
 """Looks of the kinds of linear layers."""
-
-
-def _quantized(results: pd.DataFrame) -> pd.DataFrame:
-    rows = annotate(drop_failures(results))
-    return rows[rows.family.isin(FAMILIES_SHOWN)]
 
 
 @draw.with_style
@@ -47,26 +40,25 @@ def int8_accuracy(results: pd.DataFrame) -> Figure:
         One panel per data set; small marks are seeds with a paired bootstrap, large ones their mean with Student's
         interval.
     """
-    rows = _quantized(select_batch(results))
-    rows = rows[rows.family.isin(INT8)]
+    rows, table = (
+        found[found.family.isin(INT8)]
+        for found in (annotate(drop_failures(select_batch(results))), strategy_table(results))
+    )
     if rows.empty:
         return draw.empty_figure("nothing was quantized in this profile")
-    kinds = rows[["model", "family", "runtime"]].drop_duplicates()
-    models = draw.unique(rows.model)
-    lines = sorted(kinds.itertuples(index=False, name=None), key=lambda kind: models.index(kind[0]))
-    table = over_seeds(rows, [*CASE_KEYS, "family", "runtime"], means=["accuracy_drop"])
+    names, models = ["model", "family", "runtime"], draw.unique(rows.model)
+    kinds = rows[names].drop_duplicates().itertuples(index=False, name=None)
+    lines = sorted(kinds, key=lambda kind: models.index(kind[0]))
     options: dict[str, Any] = {"xlabel": "accuracy lost, points", "sharey": True, "sharex": True}
     fig, cells = draw.grid(draw.unique(results.dataset), {None: ""}, 0.42 * len(lines) + 0.7, **options)
     for ax, dataset, _ in cells:
         draw.guide(ax, x=0)
-        for y, (model, family, runtime) in enumerate(lines):
-            runs, mean = (
-                part[(part.family == family) & (part.runtime == runtime)]
-                for part in (draw.select_case(rows, dataset, model), draw.select_case(table, dataset, model))
-            )
-            draw.spread(ax, runs, "accuracy_drop", y, **LOOKS[family], markersize=2.5, elinewidth=0.6)
-            draw.mark(ax, mean.accuracy_drop, [y - 0.12] * len(mean), across=True, low=mean.accuracy_drop_low,
-                      high=mean.accuracy_drop_high, **LOOKS[family], elinewidth=1.8)  # fmt: skip
+        runs, means = (dict(list(part[part.dataset == dataset].groupby(names))) for part in (rows, table))
+        for y, line in enumerate(lines):
+            if line in runs:
+                looks = LOOKS[line[1]]
+                draw.spread(ax, runs[line], "accuracy_drop", y, **looks, markersize=2.5, elinewidth=0.6)
+                draw.mark_means(ax, means[line], "points_lost", y - 0.12, across=True, **looks, elinewidth=1.8)
     draw.name_rows(cells[0][0], [f"{model}, {family}, {runtime}" for model, family, runtime in lines])
     marks = (("mean over seeds, 95 % interval", 7), ("each seed, 95 % over test series", 3.5))
     draw.legend_below(fig, [draw.handle(color=QUIET, marker="^", markersize=size, label=text) for text, size in marks])
@@ -92,42 +84,41 @@ def int8_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
         One column of panels per data set, one row per model and kind of batch, and in each a group of bars for every
         runtime; over each int8 bar its ratio in CPU time to the group's fp32; 95 % intervals over the seeds.
     """
-    rows = _quantized(results)
-    if rows.family.isin(INT8).sum() == 0:
+    shown = {which: strategy_table(results, which) for which in batch_kinds(results)}
+    plain = [Family.BASELINE, Family.RUNTIME]
+    shown = {which: table[table.family.isin([*plain, *INT8])] for which, table in shown.items()}
+    table = shown["large"]
+    runtimes = draw.unique(table[table.family.isin(INT8)].runtime)
+    if not runtimes:
         return draw.empty_figure("nothing was quantized in this profile")
     if value.startswith("energy"):
-        title = f"{title} ({require_same_source(rows.energy_source)})"
-    sized = {which: _quantized(select_batch(results, which)) for which in batch_kinds(results)}
+        title = f"{title} ({require_same_source(table.energy_source)})"
     lines = {
-        (model, which): f"{model}\n{name_batches(table)}\n{title}"
-        for which, table in sized.items()
-        for model in draw.unique(rows.model)
+        (model, which): f"{model}\n{name_batches(sized)}\n{title}"
+        for which, sized in shown.items()
+        for model in draw.unique(table.model)
     }
-    runtimes = draw.unique(rows[rows.family.isin(INT8)].runtime)
-    groups = {runtime: draw.families_in(rows[rows.runtime == runtime]) for runtime in runtimes}
+    groups = {runtime: draw.families_in(table[table.runtime == runtime]) for runtime in runtimes}
     fig, cells = draw.grid(draw.unique(results.dataset), lines, 1.6, below=0.6, sharex=True)
     for ax, dataset, (model, which) in cells:
-        _cost_bars(ax, draw.select_case(sized[which], dataset, model), value, groups)
+        _cost_bars(ax, draw.select_case(shown[which], dataset, model), value, groups)
     ratio = draw.handle(color="k", marker=r"$\times$", markersize=5, label="CPU time ÷ fp32 in the same runtime")
-    draw.legend_below(
-        fig, [*draw.family_handles(draw.families_in(rows), marker="s"), draw.interval_handle(), ratio], columns=3
-    )
+    families = draw.family_handles(draw.families_in(table), marker="s")
+    draw.legend_below(fig, [*families, draw.interval_handle(), ratio], columns=3)
     return fig
 
 
-def _cost_bars(ax: Axes, rows: pd.DataFrame, value: str, groups: dict[str, list[Family]]) -> None:
-    table = over_seeds(rows, ["runtime", "family"], means=[value])
-    ratios = over_seeds(pair_with_fp32(rows), ["runtime", "family"], ratios=["cpu_ratio_to_fp32"])
-    ratios = ratios.set_index(["runtime", "family"]).cpu_ratio_to_fp32
+def _cost_bars(ax: Axes, table: pd.DataFrame, value: str, groups: dict[str, list[Family]]) -> None:
     ticks, place = [], 0.0
     for runtime, families in groups.items():
         for i, family in enumerate(families):
-            bar, x = table[(table.runtime == runtime) & (table.family == family)], place + i * 0.5
-            draw.bars(ax, [x] * len(bar), bar, value, 0.46, COLOURS[family])
-            if family in INT8 and (runtime, family) in ratios.index:
-                top = np.nanmax(bar[[value, f"{value}_high"]])
-                text = f"×{ratios[runtime, family]:.2f}"
-                draw.note(ax, text, (x, top), (0, 2), ha="center", fontsize=8.5)
+            x = place + i * 0.5
+            for bar in table[(table.runtime == runtime) & (table.family == family)].head(1).to_dict("records"):
+                draw.bars(ax, [x], pd.DataFrame([bar]), value, 0.46, COLOURS[family])
+                if family in INT8 and np.isfinite(bar["cpu_ratio_to_fp32"]):
+                    top = np.nanmax([bar[value], bar[f"{value}_high"]])
+                    text = f"×{bar['cpu_ratio_to_fp32']:.2f}"
+                    draw.note(ax, text, (x, top), (0, 2), ha="center", fontsize=8.5)
         ticks.append(place + 0.25 * (len(families) - 1))
         place += 0.5 * len(families) + 0.3
     ax.set_xticks(ticks, list(groups), rotation=90 if len(groups) > 2 else 0)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from tsc_lib.analysis.rows import drop_failures
 from tsc_lib.analysis.runtime_tables import (
@@ -22,13 +20,16 @@ from tsc_lib.figures import draw
 from tsc_lib.figures.palette import QUIET, SEQUENCE
 
 RUNTIME_COLOURS = {"eager": "#222222", **dict(zip(("inductor", "onnxruntime", "openvino"), SEQUENCE, strict=False))}
-FORMAT_MARKERS = {
-    "fp32": "o", "bf16": "D", "int8 dynamic": "v", "int8 static": "^", "int8 weights": "s", "int4 weights": "p"
-}  # fmt: skip
-FORMAT_LINES = {
-    "fp32": "-", "bf16": "-.", "int8 dynamic": ":", "int8 static": "--", "int8 weights": (0, (5, 1)),
-    "int4 weights": (0, (3, 1, 1, 1, 1, 1))
-}  # fmt: skip
+FORMAT_LOOKS: dict[str, tuple[str, Any]] = {
+    "fp32": ("o", "-"),
+    "bf16": ("D", "-."),
+    "int8 dynamic": ("v", ":"),
+    "int8 static": ("^", "--"),
+    "int8 weights": ("s", (0, (5, 1))),
+    "int4 weights": ("p", (0, (3, 1, 1, 1, 1, 1))),
+}
+"""Marker and line of every number format."""
+
 PEAK_LINES = {"fp32": "-", "bf16": "-.", "int8": "--"}
 EMPTY = "this profile compares no runtimes"
 
@@ -47,14 +48,13 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
     Figure
         One column of panels per data set, one row per model; 95 % intervals of the paired ratios, over blocks.
     """
-    rows = one_thread(table)
-    return _by_batch(rows, "cpu_ratio", "CPU time ÷ eager fp32", intervals=True)
+    return _by_batch(one_thread(table), "cpu_ratio", "CPU time ÷ eager fp32")
 
 
 @draw.with_style
 def int8_beside_fp32(table: pd.DataFrame) -> Figure:
     """CPU time of int8 relative to fp32 in the same runtime, by batch size, on one thread; above 1 int8 loses."""
-    return _by_batch(beside_fp32(table), "fp32_ratio", "CPU time ÷ fp32,\nsame runtime", intervals=True)
+    return _by_batch(beside_fp32(table), "fp32_ratio", "CPU time ÷ fp32,\nsame runtime")
 
 
 @draw.with_style
@@ -66,46 +66,29 @@ def second_thread(table: pd.DataFrame) -> Figure:
     return _by_batch(rows, "speed_up", f"latency, 1 thread ÷ {rows.threads.max():g}", logarithmic=False)
 
 
-def _by_batch(
-    rows: pd.DataFrame, value: str, title: str, *, intervals: bool = False, logarithmic: bool = True
-) -> Figure:
+def _by_batch(rows: pd.DataFrame, value: str, title: str, *, logarithmic: bool = True) -> Figure:
     if rows.empty:
         return draw.empty_figure(EMPTY)
     fig, cells = draw.case_grid(rows, title, 2.5, xlabel="series per call", sharey="row")
     for ax, _, _, part in cells:
         draw.guide(ax, y=1)
         for (runtime, number_format), line in part.groupby(EXECUTION_KEYS, sort=False):
-            style: dict[str, Any] = {
-                "color": RUNTIME_COLOURS[runtime],
-                "marker": FORMAT_MARKERS[number_format],
-                "markersize": 4.5,
-            }
-            low, high = (line[f"{value}_low"], line[f"{value}_high"]) if intervals else (None, None)
-            draw.mark(ax, line.batch_size, line[value], low=low, high=high, **style)
-            ax.plot(line.batch_size, line[value], FORMAT_LINES[number_format], color=style["color"], linewidth=1.1)
+            colour, (marker, style) = RUNTIME_COLOURS[runtime], FORMAT_LOOKS[number_format]
+            draw.mark_means(ax, line, value, line.batch_size, color=colour, marker=marker, markersize=4.5)
+            ax.plot(line.batch_size, line[value], linestyle=style, color=colour, linewidth=1.1)
         ax.set_xscale("log", base=2)
         sizes = draw.unique(rows.batch_size)
         ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
         if logarithmic:
             ax.set_yscale("log", base=2)
             ax.yaxis.set_major_formatter("{x:g}")
-    draw.legend_below(
-        fig, _handles(rows[EXECUTION_KEYS].drop_duplicates().itertuples(index=False, name=None)), columns=4
-    )
+    handles = []
+    for runtime, number_format in rows[EXECUTION_KEYS].drop_duplicates().itertuples(index=False, name=None):
+        (marker, style), label = FORMAT_LOOKS[number_format], f"{runtime}, {number_format}"
+        looks = {"color": RUNTIME_COLOURS[runtime], "marker": marker, "linestyle": style}
+        handles.append(draw.handle(**looks, markersize=4.5, label=label))
+    draw.legend_below(fig, handles, columns=4)
     return fig
-
-
-def _handles(kinds: Iterable[tuple[str, str]]) -> list[Line2D]:
-    return [
-        draw.handle(
-            color=RUNTIME_COLOURS[runtime],
-            marker=FORMAT_MARKERS[number_format],
-            linestyle=FORMAT_LINES[number_format],
-            markersize=4.5,
-            label=f"{runtime}, {number_format}",
-        )
-        for runtime, number_format in kinds
-    ]
 
 
 @draw.with_style
