@@ -230,3 +230,14 @@ def test_without_strategies_there_is_evidence_of_nothing(study: Study) -> None:
     assert list(evidence.columns) == EVIDENCE and evidence.empty
     assert pruning_steps(evidence).empty
     assert list(study.evidence().columns) == EVIDENCE
+
+
+def test_what_a_notebook_shows_of_a_study_and_an_evaluation(study: Study) -> None:
+    [run] = study.runs
+    shown = study._repr_html_()
+    assert "Study of the profile &#x27;smoke&#x27;" in shown and "ItalyPowerDemand" in shown
+    evaluation = study.evaluate(run, REFERENCE)
+    shown = evaluation._repr_html_()
+    assert "baseline in eager" in shown and f"{evaluation.correct.mean():.3f} [" in shown
+    shown = study.datasets[run.data.name]._repr_html_()
+    assert "<b>ItalyPowerDemand</b>" in shown and "1,029" in shown and "Classes: 1, 2" in shown

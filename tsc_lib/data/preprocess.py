@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.html import view
 from tsc_lib.data.ucr import DataSpec, read
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import Series
@@ -63,10 +64,15 @@ class Dataset:
     classes: tuple[str, ...]
     channels: int
     equal_length: bool
-    train: Split
-    valid: Split
-    test: Split
+    train: Split = field(repr=False)
+    valid: Split = field(repr=False)
+    test: Split = field(repr=False)
     scaler: Scaler = field(default_factory=lambda: Scaler("none"))
+
+    def _repr_html_(self) -> str:
+        [facts] = describe(self).drop(columns="dataset").to_dict("records")
+        rows = [(key.replace("_", " "), f"{v:.3g}" if isinstance(v, float) else v) for key, v in facts.items()]
+        return view(self.name, rows, remark=f"Classes: {', '.join(self.classes)}")
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,8 @@ import numpy as np
 
 from tsc_lib.compress import Variant
 from tsc_lib.core.files import Json
+from tsc_lib.core.html import view
+from tsc_lib.core.stats import proportion_interval
 from tsc_lib.models.compressed import CompressedModel, Evidence, ModelSize, count_macs_by_exit
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.conversion import Conversion
@@ -96,6 +98,19 @@ class Evaluation:
     def correct(self) -> np.ndarray:
         """Whether each test series is classified rightly, bool (series,)."""
         return np.asarray(self.predicted == self.true)
+
+    def _repr_html_(self) -> str:
+        accuracy, low, high = proportion_interval(int(self.correct.sum()), len(self.correct))
+        rows = [
+            ("accuracy on the test set", f"{accuracy:.3f} [{low:.3f}, {high:.3f}]"),
+            ("test series", len(self.correct)),
+            ("number format", self.number_format),
+            ("parameters that are not zero", self.size.nonzero),
+            ("multiply-accumulates for a series", self.size.macs),
+            ("bytes of weights as executed", self.conversion.model_bytes),
+            ("linear layers in int8, in fp32", f"{self.conversion.int8_ops}, {self.conversion.fp32_ops}"),
+        ]
+        return view(str(self.variant), rows, remark="The interval is Wilson's, of 95 %, over the test series.")
 
     def to_json(self) -> Json:
         """The record, without what its place in the store tells: variant and folder."""

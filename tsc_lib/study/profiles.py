@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tsc_lib.benchmark import BenchmarkSettings
+from tsc_lib.compress import Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import shipped
 from tsc_lib.core.spec import Spec
@@ -202,6 +203,11 @@ def load_profile(name: str) -> Profile:
     for exclusion in profile.exclude:
         _check_exclusion(exclusion, profile, f"{path}, exclude")
     return replace(profile, datasets=tuple(_beside(path, choice) for choice in profile.datasets))
+
+
+def parse_variants(written: Mapping[str, Sequence[str]]) -> list[Variant]:
+    """The variants that a profile names: for each recipe, the runtimes that execute it."""
+    return [Variant.parse(recipe, runtime) for recipe, runtimes in written.items() for runtime in runtimes]
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,9 +15,9 @@ from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, stages
 from tsc_lib.study.evaluation import Evaluation
+from tsc_lib.study.profiles import parse_variants
 from tsc_lib.study.schema import COSTS, costs, qualities
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.study.study import variants_in
 
 COSTS_COMPARED = [name for name in COSTS if not name.startswith("energy")]
 
@@ -47,7 +47,7 @@ class RuntimeComparison:
     def __init__(self, study: Study) -> None:
         self.study, self.grid = study, study.profile.runtimes
         self._sessions: dict[tuple[TrainingRun, int], Session | None] = {}
-        self.variants = variants_in(self.grid.variants)
+        self.variants = parse_variants(self.grid.variants)
 
     @cached_property
     def runs(self) -> list[TrainingRun]:

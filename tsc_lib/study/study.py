@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ from tsc_lib.benchmark.host import Host, machine
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.compress.survivors import find_survivors
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.html import view
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import crossed_mean_interval
 from tsc_lib.core.store import NotStored, StageFailed, only_loading
@@ -27,7 +28,7 @@ from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import RUNTIMES, convert
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation, Failure
-from tsc_lib.study.profiles import DataChoice, Profile, load_profile
+from tsc_lib.study.profiles import DataChoice, Profile, load_profile, parse_variants
 from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
@@ -57,7 +58,7 @@ class Study:
         for model in profile.models:
             if model not in ARCHITECTURES:
                 raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
-        variants, compared = variants_in(profile.variants), variants_in(profile.runtimes.variants)
+        variants, compared = parse_variants(profile.variants), parse_variants(profile.runtimes.variants)
         for variant in [*variants, *compared]:
             convert.check(variant.runtime, variant.recipe.number_format, variant.recipe.observer)
         self.variants = list(dict.fromkeys([REFERENCE, *variants]))
@@ -82,6 +83,18 @@ class Study:
             chosen = replace(chosen, models=tuple(models), exclude=left)
         chosen = replace(chosen, seeds=tuple(seeds) or chosen.seeds)
         return cls(chosen)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("data sets", ", ".join(choice.name for choice in self.profile.datasets)),
+            ("models", ", ".join(self.profile.models)),
+            ("seeds", ", ".join(map(str, self.profile.seeds))),
+            ("trained models", len(self.runs)),
+            ("variants of each", len(self.variants)),
+            ("batch sizes", ", ".join(map(str, self.profile.benchmark.batch_sizes))),
+            ("source of energy", "{source} ({backend})".format(**EnergyMeter.auto().describe())),
+        ]
+        return view(f"Study of the profile {self.profile.name!r}", rows)
 
     @property
     def ablated(self) -> Variant:
@@ -146,12 +159,12 @@ class Study:
             "run": run.to_json(),
             "variants": [v.to_json() for v in self.variants_of(run)],
             "versions": version("deploy", *RUNTIMES),
+            "machine": self.request["machine"],
         }
-        content["machine"] = self.request["machine"]
         if run.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
-            content |= {"versions": version("benchmark", *RUNTIMES)}
+            content["versions"] = version("benchmark", *RUNTIMES)
             content |= {"settings": self.settings(run).to_json(), "energy": self.request["energy"]}
         return f"{run.label}-{digest(content)}"
 
@@ -248,13 +261,8 @@ class Study:
         for variant in variants:
             evaluation = self.evaluate(run, variant)
             for batch_size in self.settings(run).batch_sizes:
-                row: dict[str, object] = {
-                    **run.names,
-                    **variant.names,
-                    "batch_size": batch_size,
-                    "threads": self.settings(run).threads,
-                    "status": evaluation.status,
-                }
+                row: dict[str, object] = {**run.names, **variant.names, "batch_size": batch_size}
+                row |= {"threads": self.settings(run).threads, "status": evaluation.status}
                 if isinstance(evaluation, Evaluation):
                     measured = session and session.of(variant, batch_size)
                     reading = stages.modelled_energy(evaluation, batch_size)
@@ -337,8 +345,3 @@ class Study:
         for done, run in enumerate(self.runs):
             logger.info("%s of %s", what, run.label, extra={"runs": (done, len(self.runs))})
             yield run
-
-
-def variants_in(written: Mapping[str, Sequence[str]]) -> list[Variant]:
-    """The variants that a profile names: for each recipe, the runtimes that execute it."""
-    return [Variant.parse(recipe, runtime) for recipe, runtimes in written.items() for runtime in runtimes]
