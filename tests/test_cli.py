@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ import pytest
 from safetensors import safe_open
 from test_runtimes import without_the_study
 
-from tsc_lib import cli
+from tsc_lib import __version__, cli
 from tsc_lib.compress import STEPS
 from tsc_lib.core import store
 from tsc_lib.study.profiles import PROFILES
@@ -116,7 +115,7 @@ def test_the_help_of_run_lists_every_step(capsys: pytest.CaptureFixture[str]) ->
         (["--help"], "python -m tsc_lib [-h]"),
         (["predict", "--help"], "Classify the series of a file"),
         (["run", "--help"], "'baseline' or steps joined by '>'. This command, and the list of steps, need "),
-        (["--version"], f"tsc_lib {version('tsc_lib')}"),
+        (["--version"], f"tsc_lib {__version__}"),
     ],
 )
 def test_help_needs_none_of_the_study_s_packages(arguments: list[str], said: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tsc_lib import __version__
 from tsc_lib.core.cpus import usable_cpus
 
 INSTALL = "pip install 'tsc_lib[study]'"
@@ -92,15 +92,6 @@ class Parser(argparse.ArgumentParser):
         return super().format_help()
 
 
-class ShowVersion(argparse.Action):
-    """Print the version and leave; it is looked up only then."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        """Do it."""
-        print(f"tsc_lib {version('tsc_lib')}")
-        parser.exit()
-
-
 def describe_run() -> str:
     """What ``run`` does, with every step that a recipe may have."""
     try:
@@ -115,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="tsc-lib" if Path(sys.argv[0]).stem == "tsc-lib" else "python -m tsc_lib", description=DESCRIPTION
     )
-    top.add_argument("--version", action=ShowVersion, nargs=0, help="print the version")
+    top.add_argument("--version", action="version", version=f"tsc_lib {__version__}")
     commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
