@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -42,7 +43,7 @@ def row(ratio=1.0, **values):
         "energy_high_mj_per_sample": 4 * ratio,
         "energy_net_mj_per_sample": None,
     }
-    usual |= {"accuracy_drop_low": 0.0, "accuracy_drop_high": 1.0, "params": 1000}
+    usual |= {"accuracy_drop_low": float("nan"), "accuracy_drop_high": float("nan"), "params": 1000}
     usual |= {"aa_ratio_low": 0.99, "aa_ratio_high": 1.02, "cpu_ms_per_sample": ratio, "f1_macro": 0.9}
     usual |= {"energy_modelled_mj_per_sample": 0.1, "model_bytes": 4000, "macs": 1000, "int8_ops": 0, "fp32_ops": 9}
     return usual | values
@@ -244,8 +245,9 @@ def test_a_profile_is_published_whole_and_others_within_it_stay(tmp_path, monkey
     notebooks.mkdir()
     write_notebook(notebooks / "01_data_loading.ipynb")
     monkeypatch.setattr(publish, "NOTEBOOKS", notebooks)
-    host = {"cpu_model": "a processor", "cpus": 2, "threads": 1, "system": "Linux", "python": "3.11", "date": "today"}
-    monkeypatch.setattr(Study, "host", lambda study: {**host, "versions": {"torch": "2"}})
+    facts = {"cpu_model": "a processor", "cpus": 2, "threads": 1, "system": "Linux", "python": "3.11", "date": "today"}
+    host = SimpleNamespace(**facts, versions={"torch": "2"})
+    monkeypatch.setattr(Study, "host", lambda study: host)
     monkeypatch.setattr(publish, "MAIN", "smoke")
     assert publish.main(["--profile", "quick"]) == 1
     assert "finish the report first" in capsys.readouterr().err
