@@ -113,7 +113,7 @@ def test_the_teacher_itself_has_no_loss_of_features_and_another_has_its_mean_squ
         loss.attach(model.network)
         with torch.no_grad():
             found = loss(model.network(x), index)
-        loss.features.close()
+        loss.hook.remove()
         assert found.item() == pytest.approx(expected, rel=1e-4)
 
 

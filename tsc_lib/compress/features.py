@@ -17,48 +17,26 @@ from torch.nn import functional as F
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
-from tsc_lib.training import Loss, classify, make_predictor
+from tsc_lib.training import Loss, classify
 
 MAP = "feature_map"
 """Name of the learned map while a network is trained; being its submodule, it is trained and resumed with it."""
 
 
-class Features:
-    """The class token (n, d_model) of the batch that last went through a network.
-
-    Parameters
-    ----------
-    network : Transformer
-        Watched until `close`.
-    """
-
-    def __init__(self, network: Transformer) -> None:
-        self.state, self._pool = torch.empty(0), network.pool
-        self._hook = network.layers[-1].register_forward_hook(self._keep)
-
-    def close(self) -> None:
-        """Watch the network no more."""
-        self._hook.remove()
-
-    def _keep(self, layer: nn.Module, given: Any, found: tuple[Tensor, Tensor | None]) -> None:
-        self.state = self._pool(*found)
-
-
 def collect_features(model: CompressedModel, context: TrainingContext) -> Tensor:
     """The class token (n, d_model) of every training series."""
-    watched, predict = Features(model.network), make_predictor(model.network)
+    network = model.network.eval()
 
-    def state(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        predict(x, lengths)
-        return watched.state.numpy()
+    def read(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        with torch.inference_mode():
+            tokens = network.embedding(torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths))
+            return network.pool(*network.encode(*tokens, 0, len(network.layers))).numpy()
 
-    found = classify(state, context.train, context.equal_length)
-    watched.close()
-    return torch.from_numpy(found)
+    return torch.from_numpy(classify(read, context.train, context.equal_length))
 
 
 class FeatureLoss:
-    """A loss with a share for how far a network's class token is from its teacher's.
+    """A loss with a share for the distance of a network's class token from its teacher's.
 
     That share is the mean square over channels and series, both states layer-normed so that their size tells nothing.
     Where the widths differ, a linear map of the network's state is learned beside it [1]_.
@@ -81,7 +59,8 @@ class FeatureLoss:
 
     def attach(self, network: Transformer) -> None:
         """Watch a network that is about to be trained, and give it the map if it needs one."""
-        self.features = Features(network)
+        self.pool = network.pool
+        self.hook = network.layers[-1].register_forward_hook(self._keep)
         width, wanted = network.config.d_model, self.teacher.shape[1]
         self.map: nn.Module = nn.Identity()
         if width != wanted:
@@ -90,8 +69,11 @@ class FeatureLoss:
                 self.map = nn.Linear(width, wanted)
             network.add_module(MAP, self.map)
 
+    def _keep(self, layer: nn.Module, given: Any, found: tuple[Tensor, Tensor | None]) -> None:
+        self.features = self.pool(*found)
+
     def __call__(self, logits: Tensor, index: Tensor) -> Tensor:
         """The loss of a batch with these logits (n, classes), its series at these positions (n,) in train."""
-        mapped = self.map(self.features.state)
+        mapped = self.map(self.features)
         apart = F.mse_loss(F.layer_norm(mapped, mapped.shape[1:]), self.teacher[index])
         return self.loss(logits, index) + self.weight * apart
