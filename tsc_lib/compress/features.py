@@ -29,8 +29,9 @@ def collect_features(model: CompressedModel, context: TrainingContext) -> Tensor
 
     def read(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         with torch.inference_mode():
-            tokens = network.embedding(torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths))
-            return network.pool(*network.encode(*tokens, 0, len(network.layers))).numpy()
+            given = torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)
+            tokens, mask = network.embedding(*given)
+            return network.pool(*network.encode(tokens, mask, 0, len(network.layers))).numpy()
 
     return torch.from_numpy(classify(read, context.train, context.equal_length))
 

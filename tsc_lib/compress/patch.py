@@ -72,8 +72,8 @@ def lengthen_patches(network: Transformer, count: int) -> Transformer:
     weights for the last time steps and zeros for those before, which training fills. So the layers read what they
     were trained on, only fewer.
 
-    FlexiViT's resized kernel [1]_ is meant for images of another resolution: here it would look for the old shapes drawn
-    out in time.
+    FlexiViT's resized kernel [1]_ is meant for images of another resolution: here it would look for the old shapes
+    drawn out in time.
 
     Parameters
     ----------
