@@ -2,9 +2,10 @@
 
 The bias of the embedding is part of the positions. Query, key and value are one matrix. Of the last layer only the
 class token is computed, because nothing else of it is read: an eighth of T1, and nearly half of a model of two layers.
-Tokens of all series are the rows of one matrix, so that a runtime can fuse a bias, and the ReLU after it, with the
-product before it. How attention is written depends on what the runtime has: an operator, matrix products
-(`tsc_lib.runtimes.attention_matmul`) or sums that its compiler fuses (`tsc_lib.runtimes.attention_elementwise`).
+How attention is written depends on what the runtime has: an operator, matrix products
+(`tsc_lib.runtimes.attention_matmul`) or sums that its compiler fuses (`tsc_lib.runtimes.attention_elementwise`). With
+the last two, the tokens of all series are the rows of one matrix, so that a runtime can fuse a bias, and the ReLU after
+it, with the product before it. OpenVINO, which has the operator, fuses them anyway, and fails on rows in int8.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ POSITIONS = "embedding.positions"
 
 
 class InferenceAttention(nn.Module):
-    """Attention of tokens that are rows, with its projections in one matrix.
+    """Attention with its projections in one matrix.
+
+    Tokens are the rows of one matrix (n * tokens, d_model), but for the operator (n, tokens, d_model).
 
     Parameters
     ----------
@@ -48,6 +51,7 @@ class InferenceAttention(nn.Module):
     def __init__(self, attention: Attention, norm: nn.LayerNorm | None, first_only: bool, form: Form) -> None:
         super().__init__()
         self.heads, self.head_dim, self.first_only = attention.heads, attention.head_dim, first_only
+        self.has_rows = form != "operator"
         narrow = not first_only and self.head_dim <= WIDEST_HEAD
         self.form: Form = "operator" if form == "elementwise" and not narrow else form
         # One query has so few scores that fewer operators are worth more.
@@ -62,24 +66,24 @@ class InferenceAttention(nn.Module):
             self.query_key_value = concatenate_linears(query, attention.key, attention.value)
         self.out = attention.out
 
-    def project(self, rows: Tensor, tokens: int) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor, tokens: int) -> tuple[Tensor, ...]:
         """Queries, keys and values (n, heads, tokens, head_dim); for "matmul" (n, heads, head_dim, tokens)."""
         if not self.first_only:
-            return tuple(self._split_heads(self.query_key_value(rows), tokens))
+            return tuple(self._split_heads(self.query_key_value(x), tokens))
         query = (self.head_dim, 1) if self.form == "matmul" else (1, self.head_dim)
-        q = self.query(first_of(rows, tokens)).reshape(-1, self.heads, *query)
-        return (q, *self._split_heads(self.key_value(rows), tokens))
+        q = self.query(separate(x, tokens)[:, 0]).reshape(-1, self.heads, *query)
+        return (q, *self._split_heads(self.key_value(x), tokens))
 
     def _split_heads(self, projected: Tensor, tokens: int) -> Sequence[Tensor]:
-        width = projected.shape[1]
         if self.form == "matmul":  # heads are cut out without moving numbers in pieces as small as a head
+            width = projected.shape[1]
             last = projected.reshape(-1, tokens, width).transpose(1, 2)
             return last.reshape(-1, width // self.head_dim, self.head_dim, tokens).split(self.heads, dim=1)
-        parts = projected.split(self.heads * self.head_dim, dim=1)
+        parts = projected.split(self.heads * self.head_dim, dim=-1)
         return [part.reshape(-1, tokens, self.heads, self.head_dim).transpose(1, 2) for part in parts]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """What attention adds to rows (n * tokens, d_model), or to the first of each series (n, d_model)."""
+        """What attention adds to the tokens, or to the first of each series (n, d_model)."""
         width = self.heads * self.head_dim
         if self.form == "matmul":
             y = attend_matmul(q, k, v, mask, self.bounded)
@@ -89,7 +93,9 @@ class InferenceAttention(nn.Module):
             y = attend_elementwise(q, k, v, mask, self.bounded)
         else:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out((y if self.first_only else y.transpose(1, 2)).reshape(-1, width))
+        if self.first_only:
+            return self.out(y.reshape(-1, width))
+        return self.out(y.transpose(1, 2).reshape(*([-1] if self.has_rows else [-1, k.shape[2]]), width))
 
 
 class InferenceLayer(nn.Module):
@@ -102,19 +108,19 @@ class InferenceLayer(nn.Module):
         self.feed_forward = layer.feed_forward
         self.reduction = None if first_only else layer.reduction
 
-    def forward(self, rows: Tensor, tokens: int, mask: Tensor | None) -> tuple[Tensor, int, Tensor | None]:
-        """Rows (n * tokens, d_model), how many each series has, and their mask, after the layer."""
-        q, k, v = self.attention.project(rows, tokens)
+    def forward(self, x: Tensor, tokens: int, mask: Tensor | None) -> tuple[Tensor, int, Tensor | None]:
+        """Tokens, how many each series has, and their mask, after the layer."""
+        q, k, v = self.attention.project(x, tokens)
         if self.attention.first_only:
-            rows, tokens = first_of(rows, tokens), 1
-        rows = self.attention_norm(rows + self.attention.attend(q, k, v, mask))
+            x, tokens = separate(x, tokens)[:, 0], 1
+        x = self.attention_norm(x + self.attention.attend(q, k, v, mask))
         if self.reduction is not None:
             if self.attention.form == "matmul":
                 q, k = q.transpose(2, 3), k.transpose(2, 3)
-            x = rows.reshape(-1, tokens, rows.shape[1])
-            x, mask = reduce_tokens(x, mask, q, k, self.attention.scale, self.reduction)
-            tokens, rows = x.shape[1], x.reshape(-1, x.shape[2])
-        return self.feed_forward_norm(rows + self.feed_forward(rows)), tokens, mask
+            x, mask = reduce_tokens(separate(x, tokens), mask, q, k, self.attention.scale, self.reduction)
+            tokens = x.shape[1]
+            x = x.reshape(-1, x.shape[2]) if self.attention.has_rows else x
+        return self.feed_forward_norm(x + self.feed_forward(x)), tokens, mask
 
 
 class InferenceEmbedding(nn.Module):
@@ -172,7 +178,7 @@ class InferenceTransformer(nn.Module):
 
     def __init__(self, network: Transformer, *, attention: Form, length: int | None = None) -> None:
         super().__init__()
-        self.pool = network.embedding.pool
+        self.pool, self.has_rows = network.embedding.pool, attention != "operator"
         with torch.no_grad():
             self.embedding = InferenceEmbedding(network.embedding, length)
             layers = cast("list[EncoderLayer]", list(network.layers))
@@ -194,19 +200,19 @@ class InferenceTransformer(nn.Module):
         The class token of every series is (n, d_model).
         """
         tokens, width = x.shape[1:]
-        rows = x.reshape(-1, width)
+        x = x.reshape(-1, width) if self.has_rows else x
         for layer in self.layers[first:last]:
-            rows, tokens, mask = layer(rows, tokens, mask)
-        return rows if last == len(self.layers) else rows.reshape(-1, tokens, width), mask
+            x, tokens, mask = layer(x, tokens, mask)
+        return x if last == len(self.layers) else separate(x, tokens), mask
 
     def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer, which alone is computed there."""
         return self.classify(F.relu(self.hidden(x)))
 
 
-def first_of(rows: Tensor, tokens: int) -> Tensor:
-    """The first token of every series, of rows (n * tokens, d_model)."""
-    return rows.reshape(-1, tokens, rows.shape[1])[:, 0]
+def separate(x: Tensor, tokens: int) -> Tensor:
+    """Tokens (n, tokens, d_model), also where they are rows (n * tokens, d_model)."""
+    return x if x.dim() == 3 else x.reshape(-1, tokens, x.shape[1])
 
 
 def find_sources(name: str) -> tuple[str, ...]:
