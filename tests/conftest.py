@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -51,6 +53,23 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(scratch)
             scratch.rename(folder)
     return folder
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+BROWSER_OPTIONS += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    """A page of a browser, as wide as that of a small laptop."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium, which is not installed")
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=BROWSER_OPTIONS)
+        yield browser.new_page(viewport={"width": 1366, "height": 900})
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,6 @@ import pytest
 
 from tsc_lib.core.files import shipped
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
 NOTEBOOKS = sorted(shipped("notebooks").glob("*.ipynb"))
 SETTINGS = {
     # Cells that are scrolled away stay in the page, where the test looks for them.
@@ -29,8 +26,6 @@ SETTINGS = {
 }
 PARAMETERS = "\n".join(["profile: str = {!r}", "datasets: list = []", "models: list = []", "seeds: list = []"])
 FINISH_S = 600
-
-pytestmark = [pytest.mark.notebooks, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(scope="module")
@@ -81,18 +76,6 @@ def address(folder: Path) -> Iterator[str]:
         server.wait(30)
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    """A page of a browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium, which is not installed")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser.new_page(viewport={"width": 1366, "height": 900})
-        browser.close()
-
-
 def rewrite(page: Any, cell: Any, text: str) -> None:
     """Type a text in place of what a cell has."""
     cell.locator(".cm-content").click()
@@ -118,6 +101,7 @@ def run_all(page: Any) -> None:
     raise AssertionError(f"not finished after {FINISH_S} s: {now}")
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
 def test_a_notebook_can_be_used(name: str, page: Any, address: str, folder: Path) -> None:
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset")

@@ -172,7 +172,8 @@ def site(tmp_path_factory):
     RESULTS.to_csv(outputs / "tables" / "quick" / "results.csv", index=False)
     claim = {"claim": "a saying", "source": "abstract", "runtime": "", "published": 29.1, "unit": "%", "ours": 30.0}
     claim |= {"ours_low": 29.0, "ours_high": 31.0, "verdict": "reproduced", "why": "it was measured"}
-    pd.DataFrame([claim]).to_csv(outputs / "tables" / "quick" / "claims.csv", index=False)
+    published = pd.read_csv(readme.ROOT / "outputs" / "published" / "claims.csv")
+    pd.concat([pd.DataFrame([claim]), published]).to_csv(outputs / "tables" / "quick" / "claims.csv", index=False)
     (outputs / "report").mkdir()
     (outputs / "report" / "old.html").write_text("of an earlier report")
     with pytest.MonkeyPatch.context() as patch:
@@ -213,6 +214,16 @@ def test_no_page_shows_a_table_as_it_is_written(site):
     assert raw == []
     assert "<td><p>made</p></td>" in (site / "notebooks" / "01_first.html").read_text()
     assert "<strong>reproduced</strong>" in (site / "claims.html").read_text()
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("name", ["index", "claims"])
+def test_verdicts_are_read_without_scrolling_sideways(site, page, name):
+    page.goto(f"file://{site}/{name}.html")
+    wide = "element => element.scrollWidth > element.clientWidth + 1"
+    assert not page.evaluate(f"({wide})(document.documentElement)")
+    assert page.locator(".bd-article table").count()
+    assert not page.evaluate(f"[...document.querySelectorAll('.bd-article *:not(svg *)')].some({wide})")
 
 
 @pytest.mark.notebooks
