@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exported
 import synthetic
+from batch import Batch, make
 
 # On a machine with counters too, whatever is not about counters is tested with the estimate.
 os.environ["TSC_ENERGY"] = "cputime"
@@ -28,19 +29,18 @@ MARKS = {"comparison.py": pytest.mark.measures, "estimator.py": pytest.mark.comp
 APART = ("test_deploy.py", "test_quantization.py", "test_runtime_peers.py", "test_tokens.py", "test_patch.py")
 """Files with long tests and short fixtures, whose tests may run beside each other."""
 
-FIRST = ("test_cli.py", "test_notebooks.py", "test_report.py", "test_comparison.py")
-"""Files that take longest as a whole, so that none is left for one worker at the end while the other waits."""
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark examples in docstrings, keep a file's tests on one worker, and begin with the longest."""
+    """Mark examples in docstrings, keep a file's tests on one worker, and begin with notebooks, which take longest."""
     for item in items:
         if isinstance(item, pytest.DoctestItem) and item.path.name in MARKS:
             item.add_marker(MARKS[item.path.name])
-        if item.path.name not in APART:
+        if "batch" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("batch"))
+        elif item.path.name not in APART and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    items.sort(key=lambda item: item.get_closest_marker("notebooks") is None)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -86,6 +86,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             exported.make(root / f"any-{runtime}", runtime, channels=24, length=None)
 
     return made_once(tmp_path_factory, "models", make)
+
+
+@pytest.fixture(scope="session")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """A report that was killed twice and then finished."""
+    return make(tmp_path_factory.mktemp("batch"))
 
 
 @pytest.fixture(scope="session")

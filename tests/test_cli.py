@@ -7,22 +7,18 @@ import fcntl
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from safetensors import safe_open
+from batch import Batch, start
 from test_runtimes import without_the_study
 
 from tsc_lib import __version__, cli
 from tsc_lib.compress import STEPS
 from tsc_lib.core import store
-from tsc_lib.study.profiles import PROFILES
 from tsc_lib.study.schema import COLUMNS
 
 
@@ -156,24 +152,6 @@ def test_data_describes_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert "equal_length" in printed
 
 
-def start(outputs: Path, profile: Path) -> subprocess.Popen[str]:
-    """A report in a process group of its own."""
-    command = [sys.executable, "-m", "tsc_lib", "report", "--profile", str(profile)]
-    environment = {**os.environ, "TSC_OUTPUTS": str(outputs)}
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def kill_when(process: subprocess.Popen[str], outputs: Path, pattern: str) -> str:
-    """Kill a batch, and all that it started, as soon as a file exists; returns what it printed."""
-    while not list(outputs.glob(pattern)):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    return process.communicate()[0]
-
-
 def test_two_reports_do_not_mix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,34 +162,21 @@ def test_two_reports_do_not_mix(
 
 
 @pytest.mark.notebooks
-def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(tmp_path: Path) -> None:
-    # The smoke profile's two epochs are over before anyone sees their checkpoint.
-    profile = tmp_path / "longer.yaml"
-    profile.write_text((PROFILES / "smoke.yaml").read_text().replace("epochs: 2,", "epochs: 100,"))
-    kill_when(start(tmp_path, profile), tmp_path, "store/train/*.partial/checkpoint.safetensors")
-    [checkpoint] = tmp_path.glob("store/train/*.partial/checkpoint.safetensors")
-    with safe_open(checkpoint, framework="np") as file:
-        begun = json.loads(file.metadata()["history"])
-    output = kill_when(start(tmp_path, profile), tmp_path, "store/benchmark/*.partial/inputs.npz")
-    assert "epoch 100 of 100" in output
-    trained = {p: p.stat().st_mtime_ns for p in tmp_path.glob("store/train/*/record.json")}
-    [record] = trained  # a seed is measured before the next one begins
-    for epoch, before in zip(json.loads(record.read_text())["history"], begun, strict=False):
+def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(batch: Batch) -> None:
+    assert "epoch 100 of 100" in batch.second
+    [record] = batch.trained  # a seed is measured before the next one begins
+    for epoch, before in zip(json.loads(record.read_text())["history"], batch.begun, strict=False):
         assert epoch["seconds"] == before["seconds"]  # it was not trained again
-
-    final = start(tmp_path, profile)
-    output = final.communicate()[0]
-    assert final.returncode == 0, output
-    assert (tmp_path / "report" / "index.html").exists()
-    assert {p: p.stat().st_mtime_ns for p in trained} == trained
-    assert len(list(tmp_path.glob("store/train/*/record.json"))) == 2
-    table = pd.read_csv(tmp_path / "tables" / "longer" / "results.csv")
+    assert {path: path.stat().st_mtime_ns for path in batch.trained} == batch.trained
+    assert (batch.outputs / "report" / "index.html").exists()
+    assert len(list(batch.outputs.glob("store/train/*/record.json"))) == 2
+    table = pd.read_csv(batch.outputs / "tables" / "longer" / "results.csv")
     assert list(table.columns) == COLUMNS
     assert set(table.status) == {"ok"}
     assert len(table) == 2 * 8 * 2  # seeds, variants, batch sizes
 
-    again = start(tmp_path, profile)
+    again = start(batch.outputs, batch.profile)
     output = again.communicate()[0]
     assert again.returncode == 0, output
     assert "epoch" not in output
-    assert not list(tmp_path.glob("store/*/*.partial"))
+    assert not list(batch.outputs.glob("store/*/*.partial"))

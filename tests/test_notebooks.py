@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 from pathlib import Path
 
 import nbformat
@@ -107,42 +106,26 @@ def test_committed_without_outputs(path):
             assert not cell.outputs and cell.execution_count is None
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    """One store for all notebooks, so that the study behind them is run once."""
-    folder = tmp_path_factory.mktemp("outputs")
-    before = os.environ.get("TSC_OUTPUTS")
-    os.environ["TSC_OUTPUTS"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["TSC_OUTPUTS"]
-    else:
-        os.environ["TSC_OUTPUTS"] = before
-
-
 @pytest.mark.notebooks
 @each
-def test_runs_on_the_smoke_profile(path, outputs):
-    from tsc_lib.report.build import run_notebook
-
-    executed = outputs / path.name
-    run_notebook(path, executed, {"profile": "smoke"})
-    cells = code(executed)
+def test_runs_as_part_of_the_batch(path, batch):
+    cells = code(batch.outputs / "notebooks" / "longer" / path.name)
     assert all(cell.execution_count for cell in cells)
     results = [output for cell in cells for output in cell.outputs if "data" in output]
     assert any("image/png" in output.data for output in results)
     prose = [output.data["text/markdown"] for output in results if "text/markdown" in output.data]
     assert prose and not any("nan" in text.lower().split() for text in prose)
-    shown = {figure.stem for figure in (outputs / "figures" / "smoke").glob(f"{path.stem[:2]}_*")}
+    figures = batch.outputs / "figures" / "longer"
+    shown = {figure.stem for figure in figures.glob(f"{path.stem[:2]}_*")}
     for name in shown:
         for kind in ("svg", "png", "csv"):
-            assert (outputs / "figures" / "smoke" / f"{name}.{kind}").stat().st_size > 0
+            assert (figures / f"{name}.{kind}").stat().st_size > 0
     assert shown
 
 
-def test_an_unknown_parameter_is_refused(outputs):
+def test_an_unknown_parameter_is_refused(tmp_path):
     from tsc_lib.core.errors import UserError
     from tsc_lib.report.build import run_notebook
 
     with pytest.raises(UserError, match="seed"):
-        run_notebook(NOTEBOOKS[0], outputs / "refused.ipynb", {"seed": 1})
+        run_notebook(NOTEBOOKS[0], tmp_path / "refused.ipynb", {"seed": 1})

@@ -88,7 +88,7 @@ def compare(
             candidates.append(Candidate(name, "tsc_lib.runtimes:load", options))
         session = run_session(candidates[0], candidates[1:], scratch / "inputs.npz", settings)
     reference = predicted[candidates[0].name] == true
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for name, one in classifiers.items():
         tested = accuracies(true, predicted[name], reference)
         for measurement in session.measurements:

@@ -290,14 +290,14 @@ class TransformerClassifier(BaseClassifier):
         other._forget_conversion()
         return other
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())
+    def __getstate__(self) -> dict[str, object]:
+        state: dict[str, object] = dict(super().__getstate__())
         if "dataset_" in state:
             state |= {"dataset_": dataclasses.replace(self.dataset_, train=EMPTY, valid=EMPTY), "_loaded": None}
         return state
 
     @classmethod
-    def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
+    def _get_test_params(cls, parameter_set: str = "default") -> dict[str, object]:
         """What aeon's checks of estimators set, to be quick."""
         size = {"layers": 1, "heads": 2, "d_model": 8, "d_ff": 16, "patch": 4}
         return {"model": zoo.configure_sizes(size, channels=1, classes=2), "epochs": 2}
