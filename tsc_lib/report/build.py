@@ -173,7 +173,7 @@ def _document_modules(folder: Path) -> str:
         place = path.relative_to(PACKAGE.parent).with_suffix("")
         name = ".".join(place.parent.parts if place.name == "__init__" else place.parts)
         about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-        if about is None or place.name == "__main__":
+        if about is None or place.name == "__main__" or path.is_relative_to(SOURCES):  # Sphinx's settings are no module
             continue
         # Orphans: with every module in the sidebar each page would take as long to build as all of the others.
         page = f"---\norphan: true\n---\n\n# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
