@@ -21,7 +21,7 @@ from tsc_lib.export.card import executed
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
 from tsc_lib.runtimes import convert
-from tsc_lib.runtimes.conversion import Conversion
+from tsc_lib.runtimes.conversion import Conversion, ProductChoice
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import DataChoice, load_profile
 
@@ -123,8 +123,15 @@ def test_the_card_tells_what_was_measured(study: Study, folder: Path) -> None:
 
 
 def test_the_card_counts_linear_layers_in_every_format() -> None:
-    assert executed(Conversion(100, 14, 0, {})) == "14 linear layers run in int8 and 0 in fp32"
-    assert executed(Conversion(100, 0, 0, {"bf16_ops": 14})) == "0 linear layers run in int8, 14 in bf16 and 0 in fp32"
+    assert executed(Conversion(100, 14, 0)) == "14 linear layers run in int8 and 0 in fp32"
+    assert executed(Conversion(100, 0, 0, bf16_ops=14)) == "0 linear layers run in int8, 14 in bf16 and 0 in fp32"
+    products = (
+        ProductChoice(1, {"library": 2.0, "compiler": 1.0}),
+        ProductChoice(64, {"library": 1.0, "compiler": 2.0}),
+    )
+    assert executed(Conversion(100, 0, 14, products=products)).endswith(
+        "the compiler's own loops for 1 series a call and PyTorch's library for 64 series a call"
+    )
 
 
 def test_an_earlier_export_is_replaced_whole(study: Study, folder: Path) -> None:

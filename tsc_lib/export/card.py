@@ -216,7 +216,10 @@ def executed(conversion: Conversion) -> str:
     """How many linear layers run in which number format."""
     counts = {"bf16": conversion.bf16_ops, "fp32": conversion.fp32_ops}
     others = [f"{count} in {kind}" for kind, count in counts.items() if count is not None]
-    return f"{conversion.int8_ops} linear layers run in {join_items(['int8', *others])}"
+    text = f"{conversion.int8_ops} linear layers run in {join_items(['int8', *others])}"
+    makers = {"library": "PyTorch's library", "compiler": "the compiler's own loops"}
+    choices = [f"{makers[each.faster]} for {each.series} series a call" for each in conversion.products or ()]
+    return f"{text}; the faster of two makers computes their products, {join_items(choices)}" if choices else text
 
 
 def _exits(exits: Exits | None) -> str:
@@ -254,7 +257,7 @@ def _limits(bundle: Bundle) -> list[str]:
         limits.append("Processors differ in how they add int8 products, so the accuracy may differ on another kind.")
     if bundle.runtime == "inductor":
         limits.append(
-            "`program.pt2` is native code, compiled for one kind of processor: run it from a source you trust."
+            "Its programs (`*.pt2`) are native code, compiled for one kind of processor: run them from a source you trust."
         )
     return limits
 
