@@ -257,7 +257,7 @@ def _limits(bundle: Bundle) -> list[str]:
         limits.append("Processors differ in how they add int8 products, so the accuracy may differ on another kind.")
     if bundle.runtime == "inductor":
         limits.append(
-            "Its programs (`*.pt2`) are native code, compiled for one kind of processor: run them from a source you trust."
+            "Its `*.pt2` files are native code, compiled for one kind of processor: run them from a source you trust."
         )
     return limits
 
