@@ -29,7 +29,7 @@ from tsc_lib import data
 from tsc_lib.compress import BASELINE, TrainingContext, apply
 from tsc_lib.compress.importance import BATCH, OBSERVED
 from tsc_lib.compress.surgery import rebuild
-from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, count_macs
@@ -193,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=4, help="of fine-tuning (default: 4)")
     parser.add_argument("--series", type=int, help="training series to fine-tune on (default: all)")
     parser.add_argument("--output", type=Path, default=Path("pruning_peers.csv"), help="CSV file to write")
-    return exit_code(_run, parser.parse_args(arguments))
+    return run_command(_run, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from plain_runtimes import WAYS
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, Measurement, run_session, save_inputs
 from tsc_lib.compress import REFERENCE, Recipe, Variant
-from tsc_lib.core.errors import exit_code
+from tsc_lib.core.errors import run_command
 from tsc_lib.core.files import write_text
 from tsc_lib.study import Study, stages
 from tsc_lib.study.stages import TrainingRun
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--batch-sizes", type=int, nargs="+", metavar="N", help="default: as in the profile")
     parser.add_argument("--blocks", type=int, default=40, help="paired repeats (default: 40)")
     parser.add_argument("--output", type=Path, metavar="CSV", help="write the table to this file, too")
-    return exit_code(measure_all, parser.parse_args())
+    return run_command(measure_all, parser.parse_args())
 
 
 def measure_all(chosen: argparse.Namespace) -> None:

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, Role, Session, run_session, save_inputs
-from tsc_lib.benchmark.host import cpu_model
-from tsc_lib.benchmark.inputs import MOST_CALLS, calls_of, load_inputs
+from tsc_lib.benchmark.host import read_cpu_model
+from tsc_lib.benchmark.inputs import MOST_CALLS, load_inputs, make_calls
 from tsc_lib.benchmark.session import follow
-from tsc_lib.core.cpus import instructions
+from tsc_lib.core.cpus import list_instructions
 from tsc_lib.core.errors import UserError
 
 pytestmark = pytest.mark.measures
@@ -359,18 +359,18 @@ def test_inputs_round_trip_and_batches(tmp_path):
     assert [x.shape[1] for x in loaded] == list(range(12, 110, 5))  # evenly over the lengths
     assert loaded[0].dtype == np.float32
 
-    one, *_ = calls = calls_of(loaded, equal_length, 1)
+    one, *_ = calls = make_calls(loaded, equal_length, 1)
     assert len(calls) == MOST_CALLS
     assert one.lengths is not None
     assert one.lengths[0] == one.x.shape[2]
-    (large,) = calls_of(loaded, equal_length, 32)
+    (large,) = make_calls(loaded, equal_length, 32)
     assert large.x.shape == (32, 2, 107)
     assert large.lengths is not None
     for x, length in zip(large.x, large.lengths, strict=True):
         assert not x[:, length:].any()
         assert x[:, length - 1].all()
-    assert [len(call.x) for call in calls_of(loaded, equal_length, 16)] == [16, 16]
-    assert calls_of([x[:, :10] for x in loaded], True, 4)[0].lengths is None
+    assert [len(call.x) for call in make_calls(loaded, equal_length, 16)] == [16, 16]
+    assert make_calls([x[:, :10] for x in loaded], True, 4)[0].lengths is None
     with pytest.raises(UserError, match="empty"):
         save_inputs(path, [], equal_length=True)
 
@@ -378,8 +378,8 @@ def test_inputs_round_trip_and_batches(tmp_path):
 def test_processors_of_one_name_are_told_apart_by_their_instructions(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu avx512_vnni avx2 sse2\n\nmodel name\t: another\n")
-    assert cpu_model(cpuinfo) == "AMD EPYC (avx2, avx512_vnni)"
-    assert instructions(cpuinfo) == ("avx2", "avx512_vnni")
+    assert read_cpu_model(cpuinfo) == "AMD EPYC (avx2, avx512_vnni)"
+    assert list_instructions(cpuinfo) == ("avx2", "avx512_vnni")
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu\n")
-    assert cpu_model(cpuinfo) == "AMD EPYC"
-    assert cpu_model(tmp_path / "absent") and instructions(tmp_path / "absent") == ()
+    assert read_cpu_model(cpuinfo) == "AMD EPYC"
+    assert read_cpu_model(tmp_path / "absent") and list_instructions(tmp_path / "absent") == ()

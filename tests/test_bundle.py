@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from exported import describe_again, rewrite
 
-from tsc_lib.core.cpus import instructions
+from tsc_lib.core.cpus import list_instructions
 from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
@@ -66,9 +66,9 @@ def test_older_formats_refuse_gaps_and_run_on_every_processor(model: Path) -> No
 
 
 def test_native_code_for_another_processor_is_refused(model: Path) -> None:
-    describe_again(model, instructions=[*instructions(), "avx9000", "amx_fp1"])
+    describe_again(model, instructions=[*list_instructions(), "avx9000", "amx_fp1"])
     refused(model, "was compiled for a processor with amx_fp1, avx9000, which this one lacks; export the model again")
-    describe_again(model, instructions=list(instructions()))
+    describe_again(model, instructions=list(list_instructions()))
     bundle.load(model, bundle.read(model), 1)
 
 

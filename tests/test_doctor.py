@@ -34,7 +34,7 @@ def test_with_counters_they_are_chosen_and_examined(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TSC_SYSFS_ROOT", str(tmp_path))
     with advancing(tmp_path, socket(0, 45.0)):
         table = doctor.examine().set_index("backend")
-        energy, cpu = doctor.noise_floor(EnergyMeter.named("powercap"))
+        energy, cpu = doctor.measure_noise_floor(EnergyMeter.named("powercap"))
     assert table.usable.powercap and table.chosen.powercap and not table.chosen.cputime
     assert table.resolution_s.powercap == pytest.approx(0.001, abs=0.004)
     assert 0 < table.overhead_us.powercap < 1000
@@ -53,7 +53,7 @@ def test_a_noise_floor_needs_valid_windows(tmp_path: Path) -> None:
         assert source.unavailable() is None
         writer.kill()
         with pytest.raises(UserError, match="stood still"):
-            doctor.noise_floor(EnergyMeter(source))
+            doctor.measure_noise_floor(EnergyMeter(source))
 
 
 def test_codecarbon_gives_a_second_opinion() -> None:

@@ -76,7 +76,7 @@ def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path
     [run] = compiled.runs
     export(compiled, run, Variant.parse(RECIPE, "inductor"), tmp_path / "model")
     assert "program.pt2" in files_in(tmp_path / "model")
-    assert bundle.read(tmp_path / "model").instructions == cpus.instructions()
+    assert bundle.read(tmp_path / "model").instructions == cpus.list_instructions()
     prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
     evaluation = compiled.evaluate(run, Variant.parse(RECIPE, "inductor"))
     assert (prediction.logits.argmax(axis=1) == evaluation.predicted).all()

@@ -11,7 +11,7 @@ import pytest
 
 from tsc_lib.benchmark import operator_times as module
 from tsc_lib.benchmark.inputs import Call
-from tsc_lib.benchmark.operator_times import WARM_UP, operator_times
+from tsc_lib.benchmark.operator_times import WARM_UP, measure_operators
 
 CALLS = [Call(np.ones((n, 1, 24), np.float32), None) for n in (3, 5)]
 
@@ -23,21 +23,21 @@ def own_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_more_sweeps_are_made_than_the_profiler_tells_of(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = operator_times(models / "fixed", CALLS, 6)
-    assert {len(row["ms"]) for row in whole} == {6}
-    of_a_sweep = len(CALLS) * sum(row["operators"] for row in whole)
+    whole = measure_operators(models / "fixed", CALLS, 6)
+    assert {len(row.ms) for row in whole} == {6}
+    of_a_sweep = len(CALLS) * sum(row.operators for row in whole)
     monkeypatch.setattr(module, "MOST_EVENTS", (WARM_UP + 4) * of_a_sweep)
-    fewer = operator_times(models / "fixed", CALLS, 6)
-    assert 0 < len(fewer[0]["ms"]) < 6
+    fewer = measure_operators(models / "fixed", CALLS, 6)
+    assert 0 < len(fewer[0].ms) < 6
     for name in ("kind", "operators", "macs"):
-        assert [row[name] for row in fewer] == [row[name] for row in whole]
+        assert [getattr(row, name) for row in fewer] == [getattr(row, name) for row in whole]
     monkeypatch.setattr(module, "MOST_EVENTS", WARM_UP * of_a_sweep)
     with pytest.raises(RuntimeError, match=r"cannot tell of 4 sweeps of \d+ events"):
-        operator_times(models / "fixed", CALLS, 6)
+        measure_operators(models / "fixed", CALLS, 6)
 
 
 def test_operators_that_the_profiler_left_out_are_missed(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = json.loads
     monkeypatch.setattr(json, "loads", lambda text: found[:300] if isinstance(found := loads(text), list) else found)
     with pytest.raises(RuntimeError, match=r"tells of \d+ operators where \d+ ran"):
-        operator_times(models / "fixed", CALLS, 20)
+        measure_operators(models / "fixed", CALLS, 20)

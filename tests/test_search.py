@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from tsc_lib import cli
-from tsc_lib.benchmark.host import machine
+from tsc_lib.benchmark.host import describe_machine
 from tsc_lib.compress import REFERENCE, Recipe
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
@@ -340,7 +340,7 @@ def test_a_search_is_another_once_the_code_or_the_machine_is(monkeypatch: pytest
     monkeypatch.setitem(STAGES, "compress", dataclasses.replace(STAGES["compress"], version=0))
     assert asked.resolve().key() != before.key()
     monkeypatch.undo()
-    other = dataclasses.replace(machine(), cpu_model="another")
+    other = dataclasses.replace(describe_machine(), cpu_model="another")
     assert dataclasses.replace(before, machine=other).key() != before.key()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tsc_lib import __version__
-from tsc_lib.core.cpus import usable_cpus
+from tsc_lib.core.cpus import list_usable_cpus
 
 INSTALL = "pip install 'tsc_lib[study]'"
 """What brings the packages that every command but ``predict`` needs."""
@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
     report.add_argument("--profile", default="quick", help="a name in profiles, or a YAML file (default: quick)")
     report.add_argument(
-        "--cores", type=int, default=len(usable_cpus()), help="jobs at the same time (default: all cores)"
+        "--cores", type=int, default=len(list_usable_cpus()), help="jobs at the same time (default: all cores)"
     )
 
     run = commands.add_parser(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import INSTALL, parser
-from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import shipped, write_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
     options = parser().parse_args(arguments)
     try:
-        return exit_code(COMMANDS[options.command], options)
+        return run_command(COMMANDS[options.command], options)
     except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
         print(f"error: this command needs {error.name}, which is not installed: {INSTALL}", file=sys.stderr)
         return 1
@@ -184,7 +184,7 @@ def _doctor(options: argparse.Namespace) -> None:
     meter = EnergyMeter.auto()
     meaning = MEANING[meter.source.kind]
     print(f"\nUsed for the CPU: {meter.source.backend}, {meter.source.kind}: {meaning.origin}. {meaning.limits}")
-    energy, cpu = doctor.noise_floor(meter)
+    energy, cpu = doctor.measure_noise_floor(meter)
     print("A/A noise floor, one work against itself over a few windows (1 would be without noise):")
     for name, floor in (("energy", energy), ("CPU time", cpu)):
         print(f"  {name:9} {floor.estimate:.4f}  [{floor.low:.4f}, {floor.high:.4f}]")

@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from tsc_lib.benchmark.host import describe_host, host_lock, pin
-from tsc_lib.benchmark.inputs import Call, calls_of, load_inputs
+from tsc_lib.benchmark.host import describe_host, hold_host_lock, pin
+from tsc_lib.benchmark.inputs import Call, load_inputs, make_calls
 from tsc_lib.benchmark.measurement import RawBatch, RawSession
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
-from tsc_lib.core.cpus import usable_cpus
+from tsc_lib.core.cpus import list_usable_cpus
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.energy import EnergyMeter
 
@@ -107,7 +107,7 @@ class Runner:
         self.latency_ms += [round(1000 * seconds, 4) for seconds in latencies]
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An exception as one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError | RuntimeUnavailable) else f"{type(error).__name__}: {text}".rstrip(": ")
@@ -120,7 +120,7 @@ def load(candidate: Candidate) -> Predict:
     return predictor
 
 
-def failing(error: BaseException) -> Predict:
+def fail_with(error: BaseException) -> Predict:
     """A predictor that could not be loaded: it fails with the loader's error."""
 
     def predict(*_: Any) -> np.ndarray:
@@ -152,7 +152,7 @@ def load_all(job: Job, tell: Tell) -> dict[int, list[Runner]]:
     """
     settings = job.settings
     series, equal_length = load_inputs(Path(job.inputs))
-    calls = {size: calls_of(series, equal_length, size) for size in settings.batch_sizes}
+    calls = {size: make_calls(series, equal_length, size) for size in settings.batch_sizes}
     runners: dict[int, list[Runner]] = {size: [] for size in settings.batch_sizes}
     candidates = [job.reference, replace(job.reference, name=CONTROL), *job.candidates]
     classes = None
@@ -163,14 +163,14 @@ def load_all(job: Job, tell: Tell) -> dict[int, list[Runner]]:
         try:
             predict = load(candidate)
         except (Exception, SystemExit) as error:
-            predict = failing(error)
+            predict = fail_with(error)
         for size in settings.batch_sizes:
             runner = Runner(name, predict, calls[size])
             tell("progress", **progress, doing=f"trying {name} at batch size {size}")
             try:
                 classes = check(runner, classes)
             except (Exception, SystemExit) as error:
-                runner.failure = reason(error)
+                runner.failure = describe_error(error)
             if runner.failure and done < 2:  # the reference or its control
                 raise UserError(f"the reference {job.reference.name!r} failed: {runner.failure}")
             runners[size].append(runner)
@@ -193,7 +193,7 @@ def measure(size: int, runners: list[Runner], settings: BenchmarkSettings, meter
         try:
             action(*arguments)
         except (Exception, SystemExit) as error:
-            runner.failure = reason(error)
+            runner.failure = describe_error(error)
             if runner in runners[:2]:
                 raise UserError(f"the reference failed at batch size {size}: {runner.failure}") from error
 
@@ -204,7 +204,7 @@ def measure(size: int, runners: list[Runner], settings: BenchmarkSettings, meter
     start = time.monotonic()
     while blocks < settings.blocks and (blocks < BLOCKS_AT_LEAST or time.monotonic() - start < settings.max_seconds):
         gc.collect()
-        for position, index in enumerate(order_of_block(len(runners) - 2, turns, rng)):
+        for position, index in enumerate(shuffle_block(len(runners) - 2, turns, rng)):
             attempt(runners[index], "measuring", runners[index].measure, meter, position)
         blocks += 1
         say("", f"measuring at batch size {size}")
@@ -227,7 +227,7 @@ def measure(size: int, runners: list[Runner], settings: BenchmarkSettings, meter
     }
 
 
-def order_of_block(candidates: int, turns: int, rng: np.random.Generator) -> list[int]:
+def shuffle_block(candidates: int, turns: int, rng: np.random.Generator) -> list[int]:
     """The order in which runners are measured: the reference (0) and its control (1) side by side before each part.
 
     The reference's noise is in every ratio, so it is measured often, and all over the block.
@@ -250,13 +250,13 @@ def run(job: Job, tell: Tell) -> RawSession:
     # The collector's pauses would fall into windows: what is loaded is never collected, the rest between blocks.
     gc.freeze()
     gc.disable()
-    idle = [idle_power(meter)]
+    idle = [measure_idle_power(meter)]
     batches = [measure(size, runners[size], settings, meter, tell) for size in settings.batch_sizes]
-    idle.append(idle_power(meter))
+    idle.append(measure_idle_power(meter))
     host = replace(
         host,
         threads=settings.threads,
-        cpus_pinned=usable_cpus(),
+        cpus_pinned=list_usable_cpus(),
         # Kilobytes on Linux, bytes on macOS.
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
     )
@@ -264,7 +264,7 @@ def run(job: Job, tell: Tell) -> RawSession:
     return {"host": asdict(host), "energy": energy, "batches": batches}
 
 
-def idle_power(meter: EnergyMeter) -> float | None:
+def measure_idle_power(meter: EnergyMeter) -> float | None:
     """Watts of the idle machine, if the meter has a counter that tells."""
     if meter.source.kind != "measured":
         return None
@@ -292,7 +292,7 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the parent left
         try:
-            with host_lock(lambda message: tell("note", message=message)):
+            with hold_host_lock(lambda message: tell("note", message=message)):
                 result = run(job, tell)
             tell("result", result=result)
         except Exception as error:

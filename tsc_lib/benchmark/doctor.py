@@ -39,7 +39,7 @@ def examine() -> pd.DataFrame:
             row["chosen"] = source.device not in chosen and kind in SOURCES
             if row["chosen"]:
                 chosen.add(source.device)
-            row |= {"resolution_s": source.resolution_s(), "overhead_us": overhead(source)}
+            row |= {"resolution_s": source.resolution_s(), "overhead_us": measure_overhead(source)}
         rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     return table.assign(chosen=table.chosen.eq(True))
@@ -50,7 +50,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def overhead(source: Source) -> float:
+def measure_overhead(source: Source) -> float:
     """Median CPU time, in microseconds, that entering and leaving a window takes this process."""
     meter = EnergyMeter(source)
     spent: list[float] = []
@@ -63,7 +63,7 @@ def overhead(source: Source) -> float:
     return float(np.median(spent))
 
 
-def noise_floor(meter: EnergyMeter, work: Callable[[], Any] | None = None) -> tuple[Interval, Interval]:
+def measure_noise_floor(meter: EnergyMeter, work: Callable[[], Any] | None = None) -> tuple[Interval, Interval]:
     """The ratio of some work to the same work, in energy and in CPU time: what no comparison here can be finer than.
 
     Parameters

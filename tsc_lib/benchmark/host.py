@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tsc_lib.core.cpus import CPUINFO, facts, usable_cpus
+from tsc_lib.core.cpus import CPUINFO, list_usable_cpus, read_cpuinfo
 from tsc_lib.core.spec import Spec
 
 LIBRARIES = ("numpy", "torch", "torchao", "onnxruntime", "openvino", "aeon")
@@ -40,7 +40,7 @@ class Machine(Spec):
     Attributes
     ----------
     cpu_model : str
-        The processor, as `cpu_model` tells it.
+        The processor, as `read_cpu_model` tells it.
     versions : dict of str to str
         The versions of `LIBRARIES`, of those that are installed.
     """
@@ -50,23 +50,23 @@ class Machine(Spec):
 
 
 @cache
-def machine() -> Machine:
+def describe_machine() -> Machine:
     """This machine."""
     versions = {}
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
             versions[library] = version(library)
-    return Machine(cpu_model(), versions)
+    return Machine(read_cpu_model(), versions)
 
 
-def environment_of_child(threads: int) -> dict[str, str]:
+def make_environment(threads: int) -> dict[str, str]:
     """Environment variables for a Python process on so many threads that imports what this one can."""
     path = os.pathsep.join(filter(None, sys.path))
     return dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"PYTHONPATH": path}
 
 
 @contextmanager
-def host_lock(announce: Callable[[str], None]) -> Iterator[None]:
+def hold_host_lock(announce: Callable[[str], None]) -> Iterator[None]:
     """Hold this host's benchmark lock; if another process has it, announce which and wait.
 
     The operating system releases the lock when its holder ends, however that happens; the file itself stays, and every
@@ -99,7 +99,7 @@ def pin(threads: int) -> None:
     """
     if not hasattr(os, "sched_setaffinity"):
         return
-    cpus = usable_cpus()[-threads:]
+    cpus = list_usable_cpus()[-threads:]
     for task in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # a thread may have ended meanwhile
             os.sched_setaffinity(int(task.name), cpus)
@@ -114,7 +114,7 @@ class Host:
     date : str
         When the session began, in UTC, as ISO 8601 has it.
     system, python, cpu_model : str
-        Operating system with its C library, Python's version, and the processor as `cpu_model` tells it.
+        Operating system with its C library, Python's version, and the processor as `read_cpu_model` tells it.
     cpus : int or None
         Processors that the system shows.
     cpus_usable, cpus_pinned : list of int
@@ -149,22 +149,22 @@ def describe_host() -> Host:
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         system=f"{platform.system()} {kernel}, {' '.join(filter(None, platform.libc_ver()))}",
         cpus=os.cpu_count(),
-        cpus_usable=usable_cpus(),
+        cpus_usable=list_usable_cpus(),
         load_average=list(os.getloadavg()),
         python=platform.python_version(),
-        cpu_model=machine().cpu_model,
-        versions=machine().versions,
+        cpu_model=describe_machine().cpu_model,
+        versions=describe_machine().versions,
     )
 
 
-def cpu_model(cpuinfo: Path = CPUINFO) -> str:
+def read_cpu_model(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name as the system tells it, and which of `INSTRUCTIONS` it has; virtual machines hide the rest.
 
     Examples
     --------
     ``AMD EPYC (avx2, avx512f, avx512_vnni, avx512_bf16)``
     """
-    told = facts(cpuinfo)
+    told = read_cpuinfo(cpuinfo)
     name = told.get("model name") or platform.processor() or platform.machine()
     flags = told.get("flags", "").split()
     instructions = ", ".join(flag for flag in INSTRUCTIONS if flag in flags)

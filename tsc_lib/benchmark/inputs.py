@@ -46,7 +46,7 @@ def save_inputs(
     settings = settings or BenchmarkSettings()
     if not len(series):
         raise UserError("a benchmark needs at least one series to run on, but the sample is empty")
-    chosen = sample_of(series, settings.series)
+    chosen = draw_sample(series, settings.series)
     arrays = {f"x_{i}": np.asarray(x, np.float32) for i, x in enumerate(chosen)}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, equal_length=np.array(equal_length), **arrays)
@@ -58,24 +58,28 @@ def load_inputs(path: Path) -> tuple[list[NDArray[np.float32]], bool]:
         return [file[f"x_{i}"] for i in range(len(file.files) - 1)], bool(file["equal_length"])
 
 
-def calls_of(series: Sequence[NDArray[np.float32]], equal_length: bool, batch_size: int) -> list[Call]:
+def make_calls(series: Sequence[NDArray[np.float32]], equal_length: bool, batch_size: int) -> list[Call]:
     """One sweep over the sample, which is sorted by length: calls of exactly `batch_size` series each.
 
     Where the sample does not fill a whole number of batches, some series are taken twice, so that no call is smaller
     than its batch size promises. Where it fills more than `MOST_CALLS`, fewer series are taken, again evenly.
     """
     count = min(-(-len(series) // batch_size), MOST_CALLS) * batch_size
-    chosen = evenly(series, count) if count < len(series) else [series[i * len(series) // count] for i in range(count)]
+    chosen = (
+        choose_evenly(series, count)
+        if count < len(series)
+        else [series[i * len(series) // count] for i in range(count)]
+    )
     calls = [Call(*pad(chosen[start : start + batch_size])) for start in range(0, count, batch_size)]
     return [Call(call.x, None) for call in calls] if equal_length else calls
 
 
-def sample_of(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+def draw_sample(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
     """`count` of the series, or all if there are fewer, sorted by length and evenly over the lengths."""
-    return evenly(sorted(series, key=lambda x: x.shape[1]), count)
+    return choose_evenly(sorted(series, key=lambda x: x.shape[1]), count)
 
 
-def evenly(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+def choose_evenly(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
     """`count` of the series, or all if there are fewer, evenly spaced: the middle of each of `count` stretches."""
     n = len(series)
     return [series[(2 * i + 1) * n // (2 * count)] for i in range(count)] if count < n else list(series)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tsc_lib.benchmark.host import host_lock
+from tsc_lib.benchmark.host import hold_host_lock
 from tsc_lib.benchmark.inputs import Call
 from tsc_lib.core.files import Json
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, OnnxRuntimePredictor, session
@@ -56,7 +56,7 @@ class OperatorTimes:
     ms: list[float]
 
 
-def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[OperatorTimes]:
+def measure_operators(folder: Path, calls: Sequence[Call], repeats: int) -> list[OperatorTimes]:
     """Time and arithmetic of each kind of operator in a deployed model of fp32, on one thread.
 
     Telling takes the runtime about a microsecond an operator, so calls should be large.
@@ -82,7 +82,7 @@ def operator_times(folder: Path, calls: Sequence[Call], repeats: int) -> list[Op
     """
     import onnx
 
-    with tempfile.TemporaryDirectory() as temporary, host_lock(logger.warning):
+    with tempfile.TemporaryDirectory() as temporary, hold_host_lock(logger.warning):
         optimized = Path(temporary) / "optimized.onnx"
 
         def told(sweeps: int) -> list[Json]:

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from tsc_lib.benchmark.host import ALLOCATOR, Host, environment_of_child
+from tsc_lib.benchmark.host import ALLOCATOR, Host, make_environment
 from tsc_lib.benchmark.measurement import RawCandidate, RawSession, Session, summarise
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
-from tsc_lib.core.cpus import usable_cpus
+from tsc_lib.core.cpus import list_usable_cpus
 from tsc_lib.core.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -79,10 +79,10 @@ def run_session(
     names = [reference.name, CONTROL, *(candidate.name for candidate in candidates)]
     if len(set(names)) < len(names):
         raise UserError(f"a session needs different names for the reference, {CONTROL!r} and each candidate: {names}")
-    if settings.threads > len(usable_cpus()):
+    if settings.threads > len(list_usable_cpus()):
         raise UserError(
             f"the benchmark asks for {settings.threads} threads, but this process may use "
-            f"{len(usable_cpus())} CPUs; lower 'threads'"
+            f"{len(list_usable_cpus())} CPUs; lower 'threads'"
         )
     raw = run_past_crashes(Job(reference, tuple(candidates), str(inputs.resolve()), settings))
     for batch in raw["batches"]:
@@ -112,7 +112,7 @@ def run_past_crashes(job: Job) -> RawSession:
 
 def run_child(job: Job) -> RawSession:
     """Start the child, give it the job and return its result."""
-    environment = environment_of_child(job.settings.threads)
+    environment = make_environment(job.settings.threads)
     if job.settings.allocator == "kept":
         environment |= ALLOCATOR
     command = [sys.executable, "-m", "tsc_lib.benchmark.child"]
@@ -136,7 +136,7 @@ def run_child(job: Job) -> RawSession:
             child.stdout.close()
         if result is None:
             errors.seek(0)
-            raise how_it_ended(child.returncode, doing, name, errors.read())
+            raise describe_end(child.returncode, doing, name, errors.read())
     return result
 
 
@@ -161,7 +161,7 @@ def follow(answers: IO[str]) -> tuple[RawSession | None, str, str]:
     return result, doing, name
 
 
-def how_it_ended(code: int, doing: str, name: str, errors: str) -> UserError:
+def describe_end(code: int, doing: str, name: str, errors: str) -> UserError:
     """What to raise of a child that ended without a result while it was busy with `name`, empty for none."""
     if code >= 0:
         last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "no message")

@@ -12,14 +12,14 @@ COMPILED_FOR = ("avx", "amx", "bmi", "f16c", "fma", "gfni")
 """How Linux begins the names of the instruction sets that a compiler uses where the processor has them."""
 
 
-def usable_cpus() -> list[int]:
+def list_usable_cpus() -> list[int]:
     """Numbers of the CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
-def facts(cpuinfo: Path = CPUINFO) -> dict[str, str]:
+def read_cpuinfo(cpuinfo: Path = CPUINFO) -> dict[str, str]:
     """What Linux tells of the first processor, of as many alike as there are cores; nothing on other systems."""
     found: dict[str, str] = {}
     with suppress(OSError):
@@ -30,6 +30,8 @@ def facts(cpuinfo: Path = CPUINFO) -> dict[str, str]:
     return found
 
 
-def instructions(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
+def list_instructions(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
     """The instruction sets that a program compiled for this processor may need."""
-    return tuple(sorted(flag for flag in facts(cpuinfo).get("flags", "").split() if flag.startswith(COMPILED_FOR)))
+    return tuple(
+        sorted(flag for flag in read_cpuinfo(cpuinfo).get("flags", "").split() if flag.startswith(COMPILED_FOR))
+    )

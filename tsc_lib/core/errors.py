@@ -19,12 +19,12 @@ class UserError(Exception):
     """
 
 
-def one_line(error: BaseException) -> str:
+def shorten(error: BaseException) -> str:
     """The beginning of what another library says of an error, to stand within a sentence."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def exit_code(command: Callable[..., object], *arguments: object) -> int:
+def run_command(command: Callable[..., object], *arguments: object) -> int:
     """Do what a command does and show its messages; 0, or 1 after one sentence on standard error of what is wrong."""
     try:
         with show_messages():

@@ -68,7 +68,7 @@ def hold_lock(path: Path, refusal: str) -> Iterator[int]:
         lock.release()
 
 
-def folder_of(stage: str, version: tuple[int, ...], label: str, job: Spec) -> Path:
+def locate(stage: str, version: tuple[int, ...], label: str, job: Spec) -> Path:
     """Folder of a unit of work; a new `version` of the stage is other work."""
     key = digest({"stage": stage, "version": version, "job": job.to_json()})
     return OUTPUTS / "store" / stage / f"{label}-{key}"
@@ -107,7 +107,7 @@ def run_or_load(
     NotStored
         If it was never done and is not to be done now; see `only_loading`.
     """
-    folder = folder_of(stage, version, label, job)
+    folder = locate(stage, version, label, job)
     if not (folder / "record.json").exists():
         if _only_loading.get():
             raise NotStored(f"{stage} of {label} is not in the store")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 from tsc_lib import runtimes
-from tsc_lib.core.cpus import instructions
-from tsc_lib.core.errors import RuntimeUnavailable, UserError, one_line
+from tsc_lib.core.cpus import list_instructions
+from tsc_lib.core.errors import RuntimeUnavailable, UserError, shorten
 from tsc_lib.core.files import write_json, write_text
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import Predictor
@@ -187,7 +187,7 @@ def load(folder: Path, bundle: Bundle, threads: int) -> Predictor:
     UserError
         If its runtime is not installed or cannot load it, or the processor lacks instructions that it needs.
     """
-    missing = set(bundle.instructions).difference(instructions())
+    missing = set(bundle.instructions).difference(list_instructions())
     if missing:
         raise UserError(
             f"{folder} was compiled for a processor with {', '.join(sorted(missing))}, which this one lacks; export "
@@ -201,7 +201,7 @@ def load(folder: Path, bundle: Bundle, threads: int) -> Predictor:
         raise
     except Exception as error:  # every runtime has errors of its own
         raise UserError(
-            f"{bundle.runtime} cannot load {folder} ({one_line(error)}); install the versions that it was exported "
+            f"{bundle.runtime} cannot load {folder} ({shorten(error)}); install the versions that it was exported "
             f"with: pip install -r {folder / REQUIREMENTS}"
         ) from None
 

@@ -16,8 +16,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from tsc_lib.core.cpus import usable_cpus
-from tsc_lib.core.errors import UserError, one_line
+from tsc_lib.core.cpus import list_usable_cpus
+from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
@@ -142,7 +142,7 @@ def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
     if threads is not None and threads < 1:
         raise UserError(f"the number of threads must be at least 1, not {threads}")
     folder = Path(folder)
-    return ExportedModel(folder, bundle.read(folder), threads or len(usable_cpus()))
+    return ExportedModel(folder, bundle.read(folder), threads or len(list_usable_cpus()))
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class ExportedModel:
             raise
         except Exception as error:  # every runtime has errors of its own
             raise UserError(
-                f"{model.runtime} cannot execute {self.folder} ({one_line(error)}); if memory is short give a smaller "
+                f"{model.runtime} cannot execute {self.folder} ({shorten(error)}); if memory is short give a smaller "
                 "batch size, otherwise export the model again"
             ) from None
         if not np.isfinite(logits).all():

@@ -11,7 +11,7 @@ from tsc_lib import data, runtimes
 from tsc_lib.analysis.rows import select_variant
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import cpus
-from tsc_lib.core.errors import UserError, one_line
+from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.core.files import read_json, write_bytes
 from tsc_lib.data import Dataset
 from tsc_lib.export import bundle
@@ -76,7 +76,7 @@ def describe(
     instructions: tuple[str, ...] = ()
     if variant.runtime == "inductor":  # where they were not recorded, those of this processor
         recorded = conversion.instructions
-        instructions = cpus.instructions() if recorded is None else tuple(recorded.split())
+        instructions = cpus.list_instructions() if recorded is None else tuple(recorded.split())
     packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
     return Bundle(
         dataset=run.data.name,
@@ -130,7 +130,7 @@ def write(target: Path, source: Path, described: Bundle, card: str) -> None:
         _write(target.resolve(), source, described, card)
     except OSError as error:
         raise UserError(
-            f"{target} cannot be written ({one_line(error)}); mend that or name another folder, and export again: what "
+            f"{target} cannot be written ({shorten(error)}); mend that or name another folder, and export again: what "
             "was made and measured is kept"
         ) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from tsc_lib.core.errors import UserError, one_line
+from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.core.files import read_json, write_bytes, write_json
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 
@@ -37,7 +37,7 @@ def load_network(folder: Path) -> tuple[Transformer, dict[str, Any]]:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder / DESCRIPTION} and {WEIGHTS} do not describe a network as this version does ({one_line(error)}); "
+            f"{folder / DESCRIPTION} and {WEIGHTS} do not describe a network as this version does ({shorten(error)}); "
             "copy the folder again, or make the model again"
         ) from None
     return network.eval(), facts

@@ -25,7 +25,7 @@ import pandas as pd
 from tsc_lib.analysis import findings
 from tsc_lib.analysis.summary import summarise
 from tsc_lib.analysis.tables import readable_results
-from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import PACKAGE, shipped
 from tsc_lib.core.store import OUTPUTS
 
@@ -257,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (one, site):
         command.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
     chosen = parser.parse_args(arguments)
-    return exit_code(_notebook if chosen.command == "notebook" else _site, chosen)
+    return run_command(_notebook if chosen.command == "notebook" else _site, chosen)
 
 
 def _place(profile: str) -> tuple[str, Path, Path]:

@@ -22,7 +22,7 @@ from typing import Any
 import nbformat
 from PIL import Image
 
-from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.report.build import NOTEBOOKS
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tsc_lib.report.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default=MAIN, help="name of a profile whose report is complete")
     parser.add_argument("--results-only", action="store_true", help="without claims, figures and notebooks")
-    return exit_code(_publish, parser.parse_args(arguments))
+    return run_command(_publish, parser.parse_args(arguments))
 
 
 def _publish(chosen: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ from tsc_lib.analysis.rows import CASE_KEYS, select_batch, select_reference, sel
 from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.analysis.wording import format_interval, format_number, format_range, join_items, markdown_table
 from tsc_lib.compress import Family, Variant, steps_table
-from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
 
 ROOT = Path(__file__).parents[2]
@@ -262,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare the pages with the tables, or write them; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tsc_lib.report.readme", description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="render the pages again")
-    return exit_code(_main, parser.parse_args(arguments))
+    return run_command(_main, parser.parse_args(arguments))
 
 
 def _main(chosen: argparse.Namespace) -> None:

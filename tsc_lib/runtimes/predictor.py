@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from tsc_lib.core.errors import RuntimeUnavailable, UserError, one_line
+from tsc_lib.core.errors import RuntimeUnavailable, UserError, shorten
 from tsc_lib.core.files import read_json
 from tsc_lib.models.number_format import NumberFormat
 
@@ -44,7 +44,7 @@ def not_importable(runtime: str, error: ImportError, install: str = "") -> Runti
         package = error.name.partition(".")[0]
         install = install or package
         return RuntimeUnavailable(f"{runtime} needs {package}, which is not installed: pip install {install}")
-    return RuntimeUnavailable(f"{runtime} cannot be imported ({one_line(error)}); install its packages again")
+    return RuntimeUnavailable(f"{runtime} cannot be imported ({shorten(error)}); install its packages again")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 from tsc_lib import data, runtimes
 from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.benchmark.child import Predict, Runner
-from tsc_lib.benchmark.host import Machine, machine
-from tsc_lib.benchmark.inputs import calls_of, evenly
+from tsc_lib.benchmark.host import Machine, describe_machine
+from tsc_lib.benchmark.inputs import choose_evenly, make_calls
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import Spec
@@ -118,7 +118,9 @@ class QuickBenchmark:
         """
         convert.check(runtime, model.number_format)
         config = dataclasses.asdict(model.network.config)
-        job = ShapeJob(self.run.data, self.run.model, config, model.number_format, runtime, self.batch_size, machine())
+        job = ShapeJob(
+            self.run.data, self.run.model, config, model.number_format, runtime, self.batch_size, describe_machine()
+        )
 
         def work(folder: Path) -> dict[str, float]:
             reference, reference_bytes = self._reference
@@ -131,8 +133,8 @@ class QuickBenchmark:
 
     def _compare(self, predict: Predict, reference: Predict) -> float:
         """CPU time of one predictor ÷ another's, turn by turn: the middle of a few rounds."""
-        series = evenly(sorted(self.dataset.valid.x, key=lambda x: x.shape[1]), max(SERIES, self.batch_size))
-        calls = calls_of(series, self.dataset.equal_length, self.batch_size)
+        series = choose_evenly(sorted(self.dataset.valid.x, key=lambda x: x.shape[1]), max(SERIES, self.batch_size))
+        calls = make_calls(series, self.dataset.equal_length, self.batch_size)
         runners = [Runner(name, each, calls) for name, each in (("shape", predict), ("reference", reference))]
         for runner in runners:
             runner.warm_up(QUICK, 0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsc_lib import data
-from tsc_lib.benchmark.host import Machine, machine
+from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import Spec
 from tsc_lib.models.zoo import ARCHITECTURES
@@ -72,7 +72,7 @@ class SearchRequest:
         found = data.resolve(self.dataset, scaling=self.scaling, gaps=self.gaps)
         runs = tuple(TrainingRun(found, self.model, TrainSpec(epochs=self.epochs), seed) for seed in self.seeds)
         size = self.batch_size or large_batch(data.load(found))
-        return SearchSpec(runs, self.objective, size, self.max_drop, version("search", *COMPILED), machine())
+        return SearchSpec(runs, self.objective, size, self.max_drop, version("search", *COMPILED), describe_machine())
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from tsc_lib.benchmark.host import environment_of_child
+from tsc_lib.benchmark.host import make_environment
 from tsc_lib.compress import Recipe
-from tsc_lib.core.errors import exit_code
+from tsc_lib.core.errors import run_command
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.trials import OutOfTime, Search
@@ -105,7 +105,7 @@ def start_workers(
     workers = [context.Process(target=_work, args=(request, work, each), daemon=True) for each in arguments]
     own = dict(os.environ)
     try:
-        os.environ.update(environment_of_child(1))
+        os.environ.update(make_environment(1))
         for worker in workers:
             worker.start()
     finally:
@@ -123,7 +123,7 @@ def start_workers(
 def _work(request: SearchRequest, work: Callable[..., None], arguments: Sequence[Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one has it too, and ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(exit_code(lambda: work(Search(request), *arguments)))
+    sys.exit(run_command(lambda: work(Search(request), *arguments)))
 
 
 def _end_with_parent() -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tsc_lib.core.errors import UserError, exit_code
+from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import read_json, write_json
 from tsc_lib.study.versions import NOT_STORED, STAGES
 
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments).stages
     if not chosen:
         print("\n".join(changed().values()) or "no stage changed")
-    return exit_code(lambda: acknowledge(STAGES if chosen == ["all"] else chosen))
+    return run_command(lambda: acknowledge(STAGES if chosen == ["all"] else chosen))
 
 
 if __name__ == "__main__":

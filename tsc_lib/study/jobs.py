@@ -12,7 +12,7 @@ import argparse
 import logging
 import sys
 
-from tsc_lib.core.errors import exit_code
+from tsc_lib.core.errors import run_command
 from tsc_lib.study import Study, operator_shares
 from tsc_lib.study.runtime_comparison import RuntimeComparison
 
@@ -37,7 +37,7 @@ def benchmark(study: Study, job: str) -> None:
     comparison = RuntimeComparison(study)
     if run in comparison.runs:
         comparison.measure(run)
-        operator_shares.rows_of(comparison, run)
+        operator_shares.tabulate_run(comparison, run)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
     chosen = parser.parse_args(arguments)
     stage = {"prepare": prepare, "benchmark": benchmark}[chosen.command]
-    return exit_code(lambda: stage(Study.open(chosen.profile), chosen.job))
+    return run_command(lambda: stage(Study.open(chosen.profile), chosen.job))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from tsc_lib import data
-from tsc_lib.benchmark.host import machine
+from tsc_lib.benchmark.host import describe_machine
 from tsc_lib.compress import BASELINE, Variant
 from tsc_lib.compress.sensitivity import Sensitivity, measure_sensitivity
 from tsc_lib.core.files import Json
@@ -52,7 +52,7 @@ class SensitivityJob(Spec):
     calibration: int
 
 
-def errors_of(run: TrainingRun, variant: Variant) -> list[LayerError]:
+def load_errors(run: TrainingRun, variant: Variant) -> list[LayerError]:
     """The layer errors of a variant in static int8 on training series, measured or loaded.
 
     Raises
@@ -64,19 +64,19 @@ def errors_of(run: TrainingRun, variant: Variant) -> list[LayerError]:
     def work(folder: Path) -> Json:
         executed = stages.evaluate(run, variant).folder
         dataset = data.load(run.data)
-        sample, _ = stages.context_of(run, dataset).sample(SERIES)
+        sample, _ = stages.make_context(run, dataset).sample(SERIES)
         return {"layers": measure_layer_errors(executed, variant.runtime, sample, dataset.equal_length)}
 
-    job = EvaluationJob(run, variant.recipe, variant.runtime, machine())
+    job = EvaluationJob(run, variant.recipe, variant.runtime, describe_machine())
     return run_or_load("layer-errors", version("layer-errors", variant.runtime), run.label, job, work)[1]["layers"]
 
 
-def sensitivity_of(run: TrainingRun) -> list[Sensitivity]:
+def load_sensitivity(run: TrainingRun) -> list[Sensitivity]:
     """What int8 of each linear layer alone does to a run's uncompressed model on training series, or load it."""
 
     def work(folder: Path) -> Json:
         _, model = stages.compress_model(run, BASELINE)
-        return {"layers": measure_sensitivity(model, stages.context_of(run, data.load(run.data)), CALIBRATION)}
+        return {"layers": measure_sensitivity(model, stages.make_context(run, data.load(run.data)), CALIBRATION)}
 
     job = SensitivityJob(run, CALIBRATION)
     return run_or_load("sensitivity", version("sensitivity"), run.label, job, work)[1]["layers"]
@@ -100,7 +100,7 @@ def error_table(comparison: RuntimeComparison) -> pd.DataFrame:
                 )
                 continue
             try:
-                found = _placed(run, errors_of(run, variant))
+                found = _placed(run, load_errors(run, variant))
                 rows += [{**variant.names, **row, "status": "ok"} for row in found]
             except StageFailed as failure:
                 rows.append({**run.names, **variant.names, "status": f"failed: {failure}"})
@@ -114,7 +114,7 @@ def sensitivity_table(study: Study) -> pd.DataFrame:
     for ``block`` and ``kind``.
     """
     runs = [run for run in study.runs if run.seed == study.profile.seeds[0]]
-    rows = [row for run in runs for row in _placed(run, sensitivity_of(run))]
+    rows = [row for run in runs for row in _placed(run, load_sensitivity(run))]
     return pd.DataFrame(rows, columns=SENSITIVITY_COLUMNS)
 
 

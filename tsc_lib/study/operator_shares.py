@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib import data
-from tsc_lib.benchmark.host import Machine, machine
-from tsc_lib.benchmark.inputs import calls_of, sample_of
-from tsc_lib.benchmark.operator_times import OperatorTimes, operator_times
+from tsc_lib.benchmark.host import Machine, describe_machine
+from tsc_lib.benchmark.inputs import draw_sample, make_calls
+from tsc_lib.benchmark.operator_times import OperatorTimes, measure_operators
 from tsc_lib.compress import BASELINE, Variant
 from tsc_lib.core.files import Json
 from tsc_lib.core.spec import Spec
@@ -44,7 +44,7 @@ class OperatorJob(Spec):
     machine: Machine
 
 
-def times_of(job: OperatorJob) -> tuple[int, list[OperatorTimes]]:
+def load_times(job: OperatorJob) -> tuple[int, list[OperatorTimes]]:
     """Series in a sweep, and `operator_times` of an uncompressed model, measured or loaded.
 
     Raises
@@ -55,8 +55,8 @@ def times_of(job: OperatorJob) -> tuple[int, list[OperatorTimes]]:
 
     def work(folder: Path) -> Json:
         graph, dataset = stages.evaluate(job.run, VARIANT).folder, data.load(job.run.data)
-        calls = calls_of(sample_of(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
-        kinds = operator_times(graph, calls, REPEATS)
+        calls = make_calls(draw_sample(dataset.test.x, job.series), dataset.equal_length, job.batch_size)
+        kinds = measure_operators(graph, calls, REPEATS)
         return {"series": sum(len(call.x) for call in calls), "kinds": [asdict(kind) for kind in kinds]}
 
     _, record = run_or_load("operators", version("operators", RUNTIME), job.run.label, job, work)
@@ -69,23 +69,23 @@ def operator_table(comparison: RuntimeComparison) -> pd.DataFrame:
     ``macs`` and ``ms`` are those of one series; ``share`` is the part of all operators' time, in per cent, with the
     ends of its 95 % interval over sweeps; ``gflops`` is two operations for every multiply-accumulate over the time.
     """
-    return pd.DataFrame([row for run in comparison.runs for row in rows_of(comparison, run)], columns=COLUMNS)
+    return pd.DataFrame([row for run in comparison.runs for row in tabulate_run(comparison, run)], columns=COLUMNS)
 
 
-def rows_of(comparison: RuntimeComparison, run: TrainingRun) -> list[dict[str, object]]:
+def tabulate_run(comparison: RuntimeComparison, run: TrainingRun) -> list[dict[str, object]]:
     """One run's rows of `operator_table`, measured or loaded; none if the profile does not compare the runtime."""
     if VARIANT not in comparison.variants:
         return []
     settings = comparison.settings(run, 1)
-    job = OperatorJob(run, settings.series, max(settings.batch_sizes), machine())
+    job = OperatorJob(run, settings.series, max(settings.batch_sizes), describe_machine())
     known = {**run.names, "runtime": RUNTIME, "batch_size": job.batch_size}
     try:
-        return [{**known, **row, "status": "ok"} for row in shares(*times_of(job))]
+        return [{**known, **row, "status": "ok"} for row in compute_shares(*load_times(job))]
     except StageFailed as failure:
         return [{**known, "status": f"failed: {failure}"}]
 
 
-def shares(series: int, kinds: list[OperatorTimes]) -> list[dict[str, object]]:
+def compute_shares(series: int, kinds: list[OperatorTimes]) -> list[dict[str, object]]:
     """The rows of `operator_table` for one model, from the times of all sweeps of so many series."""
     total = np.sum([kind.ms for kind in kinds], axis=0)
     rows: list[dict[str, object]] = []

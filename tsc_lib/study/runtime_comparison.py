@@ -164,7 +164,7 @@ class RuntimeComparison:
 
     def peaks(self) -> pd.DataFrame:
         """What one core computes at most, by number format: columns `number_format`, `gflops` and `status`."""
-        return pd.DataFrame(stages.peaks())
+        return pd.DataFrame(stages.measure_peaks())
 
 
 def _with_ends(name: str) -> tuple[str, str, str]:

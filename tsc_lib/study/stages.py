@@ -22,7 +22,7 @@ from tsc_lib.benchmark import (
     run_session,
     save_inputs,
 )
-from tsc_lib.benchmark.host import Machine, machine
+from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.benchmark.peak import Peak
 from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.files import Json, read_json
@@ -128,7 +128,7 @@ def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:
     return folder, record["history"]
 
 
-def context_of(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:
+def make_context(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:
     """What a compression step may use of a run's data and settings."""
     return TrainingContext(dataset.train, dataset.valid, dataset.equal_length, run.train, run.seed)
 
@@ -151,7 +151,7 @@ def compress_model(
         dataset = data.load(run.data)
         checkpoints = folder / "checkpoints"
         teacher = compress_model(run, BASELINE)[1]
-        context = dataclasses.replace(context_of(run, dataset), folder=checkpoints, teacher=teacher, watch=watch)
+        context = dataclasses.replace(make_context(run, dataset), folder=checkpoints, teacher=teacher, watch=watch)
         model = apply(parent, recipe[-1:], context)
         training.check_lengths(model.network.config, dataset)  # a step may have made longer patches
         save_model(model, folder)
@@ -198,12 +198,12 @@ def evaluate(run: TrainingRun, variant: Variant) -> Evaluation:
             folder=folder,
         ).to_json()
 
-    job = EvaluationJob(run, variant.recipe, variant.runtime, machine())
+    job = EvaluationJob(run, variant.recipe, variant.runtime, describe_machine())
     folder, record = run_or_load("deploy", version("deploy", variant.runtime), run.label, job, work)
     return Evaluation.from_json(record, variant, folder)
 
 
-def modelled_energy(evaluation: Evaluation, batch_size: int) -> Reading:
+def compute_modelled_energy(evaluation: Evaluation, batch_size: int) -> Reading:
     """Energy of one call of a variant, for series of train's median length.
 
     With early exits it is expected, from where the test series leave.
@@ -267,13 +267,13 @@ def measure(
         return {"session": session.to_json()}
 
     energy = EnergyMeter.auto().describe()  # other watts or another source are another result
-    job = BenchmarkJob(run, measured, settings, machine(), energy, beside_peak)
+    job = BenchmarkJob(run, measured, settings, describe_machine(), energy, beside_peak)
     versions = version("benchmark", *(variant.runtime for variant in measured))
     _, record = run_or_load("benchmark", versions, run.label, job, work)
     return Session.from_json(record["session"], {str(variant): variant for variant in (REFERENCE, *measured)})
 
 
-def peaks() -> list[Peak]:
+def measure_peaks() -> list[Peak]:
     """Measure what one core computes at most in each number format, or load it."""
     settings = BenchmarkSettings(batch_sizes=(1,), series=1, blocks=20, max_seconds=10.0)
 
@@ -285,5 +285,5 @@ def peaks() -> list[Peak]:
         found = [Peak.of(each) for each in session.measurements if each.role is not Role.CONTROL]
         return {"peaks": [dataclasses.asdict(each) for each in found]}
 
-    job = PeakJob(machine().cpu_model, machine().versions["torch"])
+    job = PeakJob(describe_machine().cpu_model, describe_machine().versions["torch"])
     return [Peak(**each) for each in run_or_load("peak", version("peak"), "peak", job, work)[1]["peaks"]]

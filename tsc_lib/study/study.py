@@ -14,7 +14,7 @@ import pandas as pd
 
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Role, Session
-from tsc_lib.benchmark.host import Host, machine
+from tsc_lib.benchmark.host import Host, describe_machine
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.compress.survivors import find_survivors
 from tsc_lib.core.errors import UserError
@@ -150,7 +150,7 @@ class Study:
     @cached_property
     def request(self) -> dict[str, object]:
         """All that the study's tables depend on beside the code: the profile, the machine and the source of energy."""
-        where = {"machine": machine().to_json(), "energy": EnergyMeter.auto().describe()}
+        where = {"machine": describe_machine().to_json(), "energy": EnergyMeter.auto().describe()}
         return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self._choices], **where}
 
     def job_name(self, stage: str, run: TrainingRun) -> str:
@@ -265,7 +265,7 @@ class Study:
                 row |= {"threads": self.settings(run).threads, "status": evaluation.status}
                 if isinstance(evaluation, Evaluation):
                     measured = session and session.of(variant, batch_size)
-                    reading = stages.modelled_energy(evaluation, batch_size)
+                    reading = stages.compute_modelled_energy(evaluation, batch_size)
                     row |= {**qualities(evaluation, reference), **(costs(measured) if measured else {})}
                     row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
                     row["status"] = measured.status if measured else failed

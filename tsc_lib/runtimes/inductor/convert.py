@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsc_lib.core.cpus import instructions
+from tsc_lib.core.cpus import list_instructions
 from tsc_lib.core.errors import RuntimeUnavailable
 from tsc_lib.models.compressed import CompressedModel, Quantization
 from tsc_lib.models.number_format import NumberFormat
@@ -115,7 +115,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
         fp32_ops=0 if bf16 else wide,
         bf16_ops=wide if bf16 else None,
         reduce_range=reduce_range,
-        instructions=" ".join(instructions()),
+        instructions=" ".join(list_instructions()),
         products=choices,
     )
 
