@@ -21,7 +21,7 @@ def test_the_code_of_every_stage_is_as_it_was_acknowledged() -> None:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package with one stage of two modules, acknowledged."""
     monkeypatch.setattr(acknowledge, "PACKAGE", tmp_path)
-    monkeypatch.setattr(acknowledge, "ACKNOWLEDGED", tmp_path / "acknowledged.json")
+    monkeypatch.setattr(acknowledge, "ACKNOWLEDGED", tmp_path / "acknowledged.txt")
     stages = {"one": Stage(1, ("room", "other:work")), "two": Stage(1, ("room.own",), ("one",))}
     monkeypatch.setattr(acknowledge, "STAGES", stages)
     (tmp_path / "room").mkdir()

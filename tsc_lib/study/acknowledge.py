@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tsc_lib.core.errors import UserError, run_command
-from tsc_lib.core.files import read_json, write_json
+from tsc_lib.core.files import write_text
 from tsc_lib.study.versions import NOT_STORED, STAGES
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-ACKNOWLEDGED = Path(__file__).with_name("acknowledged.json")
+ACKNOWLEDGED = Path(__file__).with_name("acknowledged.txt")
 """Version and hash of the code of every stage, as somebody last looked at them."""
 
 
@@ -39,14 +39,13 @@ def hash_of(stage: str) -> str:
 
 def changed() -> dict[str, str]:
     """The stages whose code or version is not as it was acknowledged, and what to do about each."""
-    known = read_json(ACKNOWLEDGED) if ACKNOWLEDGED.exists() else {}
-    found = {}
+    known, found = _read(), {}
     for name, stage in STAGES.items():
-        before = known.get(name, {})
+        version, _, code = known.get(name, "").partition(" ")
         command = f"python -m tsc_lib.study.acknowledge {name}"
-        if stage.version != before.get("version"):
+        if version != str(stage.version):
             found[name] = f"stage {name!r} has the new version {stage.version}; record it with: {command}"
-        elif hash_of(name) != before["hash"]:
+        elif code != hash_of(name):
             found[name] = (
                 f"the code of stage {name!r} changed; if it computes something else now, raise its version in "
                 f"versions.py, and in either case run: {command}"
@@ -62,12 +61,18 @@ def acknowledge(stages: Iterable[str]) -> None:
     UserError
         If a stage is unknown.
     """
-    known = read_json(ACKNOWLEDGED) if ACKNOWLEDGED.exists() else {}
+    known = _read()
     for name in stages:
         if name not in STAGES:
             raise UserError(f"unknown stage {name!r}; the stages are {', '.join(STAGES)}")
-        known[name] = {"version": STAGES[name].version, "hash": hash_of(name)}
-    write_json(ACKNOWLEDGED, {name: known[name] for name in STAGES if name in known})
+        known[name] = f"{STAGES[name].version} {hash_of(name)}"
+    write_text(ACKNOWLEDGED, "".join(f"{name} {known[name]}\n" for name in STAGES if name in known))
+
+
+def _read() -> dict[str, str]:
+    """Version and hash of each stage; of two lines about one, which a merge may leave, the last."""
+    lines = ACKNOWLEDGED.read_text().splitlines() if ACKNOWLEDGED.exists() else []
+    return {name: rest for name, _, rest in (line.partition(" ") for line in lines)}
 
 
 def _parts(stage: str, name: str) -> list[ast.AST]:
