@@ -22,7 +22,7 @@ import torch
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.compress import Recipe, TrainingContext, apply
-from tsc_lib.core.errors import exit_code
+from tsc_lib.core.errors import run_command
 from tsc_lib.core.files import write_text
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.zoo import build
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--format", nargs="+", default=["bf16", "int8"], choices=list(RECIPES)[1:], help="beside fp32")
     parser.add_argument("--blocks", type=int, default=20, help="paired repeats (default: 20)")
     parser.add_argument("--output", type=Path, metavar="CSV", help="write the table to this file, too")
-    return exit_code(measure_all, parser.parse_args())
+    return run_command(measure_all, parser.parse_args())
 
 
 def measure_all(chosen: argparse.Namespace) -> None:
