@@ -117,7 +117,7 @@ def test_only_what_is_wanted_is_computed(tmp_path: Path, monkeypatch: pytest.Mon
     study = Study(replace(load_profile("smoke"), seeds=(0,)))
     table = study.results([REFERENCE])
     assert set(zip(table.recipe, table.runtime, table.status, strict=True)) == {("baseline", "eager", "ok")}
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["benchmark", "deploy", "train"]
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["benchmark", "evaluate", "train"]
     assert not study.is_done(study.runs[0])
 
 
@@ -142,7 +142,7 @@ def test_predictions_histories_and_removed_structure(study: Study) -> None:
 
 
 def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = [version(stage) for stage in ("train", "compress", "deploy", "benchmark")]
+    order = [version(stage) for stage in ("train", "compress", "evaluate", "benchmark")]
     assert all(after[: len(before)] == before for before, after in pairwise(order))
     before = study.job_name("prepare", study.runs[0])
     monkeypatch.setitem(STAGES, "compress", replace(STAGES["compress"], version=0))

@@ -75,8 +75,8 @@ def test_what_does_not_exist_is_told(package: Path, capsys: pytest.CaptureFixtur
 
 def test_versions_follow_one_another() -> None:
     assert version("compress") == (*version("train"), STAGES["compress"].version)
-    assert version("deploy", "eager") == version("deploy")
-    assert version("deploy", "openvino") == (*version("deploy"), STAGES["openvino"].version)
+    assert version("evaluate", "eager") == version("evaluate")
+    assert version("evaluate", "openvino") == (*version("evaluate"), STAGES["openvino"].version)
 
 
 def test_what_decides_no_result_exists() -> None:

@@ -57,7 +57,7 @@ class OperatorTimes:
 
 
 def measure_operators(folder: Path, calls: Sequence[Call], repeats: int) -> list[OperatorTimes]:
-    """Time and arithmetic of each kind of operator in a deployed model of fp32, on one thread.
+    """Time and arithmetic of each kind of operator in a model of fp32, on one thread.
 
     Telling takes the runtime about a microsecond an operator, so calls should be large.
 

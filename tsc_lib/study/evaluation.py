@@ -119,8 +119,8 @@ class Evaluation:
             "true": self.true.tolist(),
             "predicted": self.predicted.tolist(),
             "number_format": self.number_format,
-            "measures": dataclasses.asdict(self.size),
-            "deployed": self.conversion.to_json(),
+            "size": dataclasses.asdict(self.size),
+            "conversion": self.conversion.to_json(),
             "evidence": [dataclasses.asdict(step) for step in self.evidence],
         }
         return record if self.exits is None else record | {"exits": dataclasses.asdict(self.exits)}
@@ -134,8 +134,8 @@ class Evaluation:
             true=np.array(content["true"]),
             predicted=np.array(content["predicted"]),
             number_format=NumberFormat(content["number_format"]),
-            size=ModelSize(**content["measures"]),
-            conversion=Conversion.from_json(content["deployed"]),
+            size=ModelSize(**content["size"]),
+            conversion=Conversion.from_json(content["conversion"]),
             evidence=tuple(Evidence(**step) for step in content["evidence"]),
             exits=Exits(**content["exits"]) if "exits" in content else None,
             folder=folder,

@@ -1,4 +1,4 @@
-"""The stages of the study: train, compress, deploy and benchmark, each done once or loaded from the store."""
+"""The stages of the study: train, compress, evaluate and measure, each done once or loaded from the store."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def evaluate(run: TrainingRun, variant: Variant) -> Evaluation:
         ).to_json()
 
     job = EvaluationJob(run, variant.recipe, variant.runtime, describe_machine())
-    folder, record = run_or_load("deploy", version("deploy", variant.runtime), run.label, job, work)
+    folder, record = run_or_load("evaluate", version("evaluate", variant.runtime), run.label, job, work)
     return Evaluation.from_json(record, variant, folder)
 
 

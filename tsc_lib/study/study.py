@@ -158,7 +158,7 @@ class Study:
         content: dict[str, object] = {
             "run": run.to_json(),
             "variants": [v.to_json() for v in self.variants_of(run)],
-            "versions": version("deploy", *RUNTIMES),
+            "versions": version("evaluate", *RUNTIMES),
             "machine": self.request["machine"],
         }
         if run.seed == self.profile.seeds[0]:

@@ -36,7 +36,7 @@ STAGES = {
         ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),
         ("train",),
     ),
-    "deploy": Stage(3, ("runtimes", "study.evaluation", "study.stages:evaluate"), ("compress",)),
+    "evaluate": Stage(3, ("runtimes", "study.evaluation", "study.stages:evaluate"), ("compress",)),
     "predict": Stage(
         7,
         (
@@ -50,10 +50,12 @@ STAGES = {
     "inductor": Stage(5, ("runtimes.inductor",)),
     "onnxruntime": Stage(4, ("runtimes.onnxruntime",)),
     "openvino": Stage(5, ("runtimes.openvino",)),
-    "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("deploy", "predict")),
+    "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("evaluate", "predict")),
     "peak": Stage(1, ("benchmark.peak", "study.stages:measure_peaks")),
     "operators": Stage(1, ("benchmark.operator_times", "study.operator_shares:load_times"), ("benchmark",)),
-    "layer-errors": Stage(1, ("runtimes.onnxruntime.layer_error", "study.layer_sensitivity:load_errors"), ("deploy",)),
+    "layer-errors": Stage(
+        1, ("runtimes.onnxruntime.layer_error", "study.layer_sensitivity:load_errors"), ("evaluate",)
+    ),
     "sensitivity": Stage(1, ("compress.sensitivity", "study.layer_sensitivity:load_sensitivity"), ("compress",)),
     "shape": Stage(1, ("search.quick_benchmark",), ("predict",)),
     "search": Stage(2, ("search",), ("benchmark",)),

@@ -52,7 +52,7 @@ class LayerError(TypedDict):
 
 
 def measure_layer_errors(folder: Path, runtime: str, series: Split, equal_length: bool) -> list[LayerError]:
-    """Compare the outputs of all int8 layers of a deployed model with those in fp32.
+    """Compare the outputs of all int8 layers of a converted model with those in fp32.
 
     Errors add up through the network: a layer's holds that of its inputs, as it does when the model runs.
 
