@@ -69,7 +69,6 @@ def make_for_all_seeds(search: Search, recipes: list[str], jobs: int) -> None:
 
 def measure_finalists(search: Search, candidates: pd.DataFrame) -> pd.DataFrame:
     """Candidates, one row each, measured side by side in one session."""
-    spec, run = search.spec, search.runs[0]
     variants = [Variant.parse(*each) for each in zip(candidates.recipe, candidates.runtime, strict=True)]
     for variant, cost in list(zip(variants, candidates.cost, strict=True))[:FORMATS_OF]:
         logger.info(f"other runtimes and number formats of {variant.recipe}")
@@ -80,9 +79,9 @@ def measure_finalists(search: Search, candidates: pd.DataFrame) -> pd.DataFrame:
             judged[variant] = _judge_on_validation(search, variant)
         except StageFailed as failure:
             logger.warning(f"{variant} failed: {failure}")
-    settings = BenchmarkSettings(batch_sizes=tuple(sorted({1, spec.batch_size})), blocks=BLOCKS, max_seconds=15.0)
+    settings = BenchmarkSettings(batch_sizes=search.spec.batch_sizes, blocks=BLOCKS, max_seconds=15.0)
     logger.info(f"measuring {len(judged)} finalists in one session, alone")
-    session = stages.measure(run, list(judged), settings)
+    session = stages.measure(search.runs[0], list(judged), settings)
     found = [_with_costs(search, variant, recipe, session) for variant, recipe in judged.items()]
     return _table([finalist for finalist in found if finalist is not None], Finalist).assign(measured=True)
 

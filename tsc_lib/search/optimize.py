@@ -90,7 +90,7 @@ def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int
             f"nothing that was tried keeps within {search.spec.max_drop:g} points; the closest is {best.recipe!r} in "
             f"{best.runtime} with {best.expected_drop:.1f} expected points lost: raise --max-drop or --budget"
         )
-    result = SearchResult(search.request, search.spec, table, read_test_scores(search.runs, best), folder)
+    result = SearchResult(search, table, read_test_scores(search.runs, best), folder)
     write_json(folder / "pick.json", result.to_json())
     return result
 

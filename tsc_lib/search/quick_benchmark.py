@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import itertools
 import tempfile
@@ -24,6 +23,7 @@ from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.data import DataSpec
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.number_format import NumberFormat
+from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.search.space import FORMATS
 from tsc_lib.study import stages
@@ -47,7 +47,7 @@ class ShapeJob(Spec):
 
     data: DataSpec
     model: str
-    config: dict[str, object]
+    config: TransformerConfig
     number_format: NumberFormat
     runtime: str
     batch_size: int
@@ -117,10 +117,8 @@ class QuickBenchmark:
             If it fails, or is not installed.
         """
         convert.check(runtime, model.number_format)
-        config = dataclasses.asdict(model.network.config)
-        job = ShapeJob(
-            self.run.data, self.run.model, config, model.number_format, runtime, self.batch_size, describe_machine()
-        )
+        run, config = self.run, model.network.config
+        job = ShapeJob(run.data, run.model, config, model.number_format, runtime, self.batch_size, describe_machine())
 
         def work(folder: Path) -> dict[str, float]:
             reference, reference_bytes = self._reference
@@ -129,7 +127,7 @@ class QuickBenchmark:
                 cpu_ratio = self._compare(runtimes.load(files, runtime), reference)
             return {"cpu_ratio": cpu_ratio, "size_ratio": made.model_bytes / reference_bytes}
 
-        return run_or_load("shape", version("shape", runtime), self.run.label, job, work)[1][self.ratio]
+        return run_or_load("shape", version("shape", runtime), run.label, job, work)[1][self.ratio]
 
     def _compare(self, predict: Predict, reference: Predict) -> float:
         """CPU time of one predictor ÷ another's, turn by turn: the middle of a few rounds."""

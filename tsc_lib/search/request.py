@@ -87,6 +87,11 @@ class SearchSpec(Spec):
     machine: Machine
 
     @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Those of the finalists' session: one series, and the large batch."""
+        return tuple(sorted({1, self.batch_size}))
+
+    @property
     def label(self) -> str:
         """Readable name of the search's folder."""
         return f"{self.runs[0].data.name}-{self.runs[0].model}-{self.objective}-{self.key()}"

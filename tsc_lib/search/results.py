@@ -13,8 +13,8 @@ import pandas as pd
 
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
-from tsc_lib.search.request import SearchRequest, SearchSpec
 from tsc_lib.search.selection import MEANINGS
+from tsc_lib.search.trials import Search
 from tsc_lib.study import stages
 from tsc_lib.study.schema import qualities
 from tsc_lib.study.stages import TrainingRun
@@ -41,7 +41,7 @@ class SearchResult:
 
     Attributes
     ----------
-    request, spec : SearchRequest, SearchSpec
+    search : Search
         What was searched for.
     table : DataFrame
         The measured finalists, the best first, as ``front.csv`` holds them; the front is marked.
@@ -51,8 +51,7 @@ class SearchResult:
         Where ``trials.csv``, ``front.csv`` and ``pick.json`` are.
     """
 
-    request: SearchRequest
-    spec: SearchSpec
+    search: Search
     table: pd.DataFrame
     scores: pd.DataFrame
     folder: Path
@@ -65,18 +64,18 @@ class SearchResult:
     @property
     def export_command(self) -> str:
         """The command that exports it."""
-        run = self.spec.runs[0]
-        options = {"--dataset": self.request.dataset, "--scaling": run.data.scaling, "--gaps": run.data.gaps}
+        run = self.search.runs[0]
+        options = {"--dataset": self.search.request.dataset, "--scaling": run.data.scaling, "--gaps": run.data.gaps}
         options |= {"--model": run.model, "--recipe": self.pick.recipe, "--runtime": self.pick.runtime}
         options |= {"--seed": str(run.seed), "--epochs": str(run.train.epochs)}
         command = ["python", "-m", "tsc_lib", "export", f"{run.data.name}-{run.model}-small"]
         command += [word for option in options.items() for word in option]
-        return shlex.join([*command, "--batch-sizes", *(str(size) for size in sorted({1, self.spec.batch_size}))])
+        return shlex.join([*command, "--batch-sizes", *map(str, self.search.spec.batch_sizes)])
 
     def to_json(self) -> dict[str, Any]:
         """As ``pick.json`` holds it."""
         return {
-            "search": self.spec.to_json(),
+            "search": self.search.spec.to_json(),
             "pick": json.loads(self.pick.to_json(double_precision=15)),
             "meaning": MEANINGS[self.pick.verdict],
             "export": self.export_command,
@@ -86,13 +85,13 @@ class SearchResult:
     def __str__(self) -> str:
         """The front, cheapest first; and the pick: what it saves, how sure that is, its test score, how to ship it."""
         front = self.table[self.table.front].sort_values("cost")[list(SHOWN)].rename(columns=SHOWN)
-        pick, score = self.pick, self.scores.mean()
+        pick, score, spec = self.pick, self.scores.mean(), self.search.spec
         return (
             f"{front.to_string(index=False, float_format='{:.3g}'.format)}\n\n"
             f"Pick: {pick.recipe} in {pick.runtime}\n"
-            f"  1/{1 / pick.cost:.1f} of the uncompressed model's {self.spec.objective} in eager PyTorch\n"
+            f"  1/{1 / pick.cost:.1f} of the uncompressed model's {spec.objective} in eager PyTorch\n"
             f"  {pick.expected_drop:.1f} ± {pick.expected_error:.1f} points expected to be lost "
-            f"({pick['drop']:.1f} ± {pick.error:.1f} seen on validation), {self.spec.max_drop:g} permitted:\n"
+            f"({pick['drop']:.1f} ± {pick.error:.1f} seen on validation), {spec.max_drop:g} permitted:\n"
             f"  it {MEANINGS[pick.verdict]}\n"
             f"  test score, which decided nothing: accuracy {score.accuracy:.3f}, {score.accuracy_drop:.1f} points lost"
             "\n\n"
