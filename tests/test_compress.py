@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, count_macs, load_model, save_model
 from tsc_lib.models.transformer import LayerConfig
 from tsc_lib.models.zoo import build
+from tsc_lib.runtimes.predictor import ModelDescription
 from tsc_lib.training import TrainSpec
 
 
@@ -215,6 +217,11 @@ def test_models_survive_the_disk(model: CompressedModel, context: TrainingContex
     x = torch.randn(2, 1, 24)
     with torch.inference_mode():
         torch.testing.assert_close(loaded.network(x), made.network(x), rtol=0, atol=0)
+    old = {"channels": 1, "classes": 2, "patch": 8, "d_model": 32, "head_dim": 4, "heads": [8], "d_ff": [256]}
+    (tmp_path / "model.json").write_text(json.dumps({"config": old, "number_format": "fp32"}))
+    for read in (load_model, ModelDescription.read):
+        with pytest.raises(UserError, match=r"model.json .*not describe a (network|model) as this version does"):
+            read(tmp_path)
     (tmp_path / "model.json").write_text("{")
     with pytest.raises(UserError, match=r"model.json is damaged"):
         load_model(tmp_path)
