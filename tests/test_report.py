@@ -69,7 +69,7 @@ def test_summary_names_the_cheapest_strategy_that_keeps_accuracy():
         "**60 %** of it can be saved with T1 on A, by Remove L1 50 %, tuned (`prune(l1, 0.5) > finetune(4)` in eager)"
         in text
     )
-    assert "| A | T1 | 1 | 90.0 | 2 | Remove L1 50 %, tuned | 60.0 [58.0, 62.0] | 0.4 [0.0, 1.0] |" in text
+    assert "| A | T1 | 1 | 90.0 | 2 | Remove L1 50 %, tuned | 60.0 [58.0, 62.0] | 0.4 |" in text
     assert "dynamic int8 25 % more" in text and "masks no change" in text
     assert "at most 1.0 %" in text, "the A/A control of the large batch only"
     assert "1 of 7 rows" in text
