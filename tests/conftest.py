@@ -88,6 +88,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "models", make)
 
 
+@pytest.fixture
+def library_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor compiles one program, with PyTorch's matrix products, and not another one to choose from."""
+    monkeypatch.setattr("tsc_lib.runtimes.inductor.convert.PRODUCTS", {"library": {}})
+
+
 @pytest.fixture(scope="session")
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """A report that was killed twice and then finished."""

@@ -219,6 +219,7 @@ def test_one_graph_serves_unequal_lengths(
 REMOVED = "prune(taylor, 0.5, both, global) > layers(1) > width(activation, 6) > lowrank(0.5)"
 
 
+@pytest.mark.usefixtures("library_products")
 @pytest.mark.compiles
 @pytest.mark.parametrize(
     ("runtime", "recipe"),

@@ -70,6 +70,8 @@ def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: P
     assert prediction.labels == data.load(run.data).classes
 
 
+@pytest.mark.compiles
+@pytest.mark.usefixtures("library_products")
 @needs_compiler
 def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path: Path) -> None:
     compiled = Study(dataclasses.replace(study.profile, variants={RECIPE: ("inductor",)}))

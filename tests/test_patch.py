@@ -128,6 +128,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
+@pytest.mark.usefixtures("library_products")
 @pytest.mark.compiles
 @pytest.mark.parametrize(
     "runtime", ["eager", "onnxruntime", "openvino", pytest.param("inductor", marks=needs_compiler)]
