@@ -61,15 +61,23 @@ BROWSER_OPTIONS += ["--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    """A page of a browser, as wide as that of a small laptop."""
+def browser() -> Iterator[Any]:
+    """Chromium, driven by playwright."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     if CHROMIUM is None:
         pytest.skip("needs Chromium, which is not installed")
     with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=BROWSER_OPTIONS)
-        yield browser.new_page(viewport={"width": 1366, "height": 900})
-        browser.close()
+        chromium = tools.chromium.launch(executable_path=CHROMIUM, args=BROWSER_OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A new page, as wide as that of a small laptop."""
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="session")

@@ -45,8 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    """A running JupyterLab that serves the folder."""
+def address(browser: Any, folder: Path) -> Iterator[str]:
+    """A running JupyterLab that serves the folder; without a browser it need not start."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -107,7 +107,7 @@ def test_a_notebook_can_be_used(name: str, page: Any, address: str, folder: Path
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
     parameters = page.locator(".jp-Notebook .jp-CodeCell", has_text="profile: str").first
     parameters.wait_for(timeout=60_000)
-    page.get_by_text("Python 3", exact=False).first.wait_for(timeout=60_000)
+    page.locator("#jp-main-statusbar", has_text="Idle").wait_for(timeout=60_000)
     try:
         rewrite(page, parameters, PARAMETERS.format("smoke"))
         run_all(page)
