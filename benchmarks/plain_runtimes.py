@@ -21,7 +21,7 @@ import torch
 from tsc_lib.models.compressed import CompressedModel, load_model
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import graph_inputs
-from tsc_lib.runtimes.tracing import calibration_inputs, make_example
+from tsc_lib.runtimes.tracing import calibration_batches, make_example
 
 CALIBRATION_BATCH = 32
 
@@ -72,7 +72,9 @@ def onnxruntime_int8(model: CompressedModel, threads: int, equal_length: bool) -
 
     class Reader(CalibrationDataReader):
         def __init__(self, names: list[str]) -> None:
-            self.batches = iter([dict(zip(names, batch, strict=True)) for batch in _calibration(model)])
+            self.batches = iter(
+                [dict(zip(names, batch, strict=True)) for batch in calibration_batches(model, CALIBRATION_BATCH)]
+            )
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.batches, None)
@@ -93,7 +95,9 @@ def openvino_int8(model: CompressedModel, threads: int, equal_length: bool) -> R
     """`nncf.quantize` with its defaults between the two."""
     import nncf
 
-    dataset = nncf.Dataset([batch[0] if len(batch) == 1 else batch for batch in _calibration(model)])
+    dataset = nncf.Dataset(
+        [batch[0] if len(batch) == 1 else batch for batch in calibration_batches(model, CALIBRATION_BATCH)]
+    )
     return _compiled(nncf.quantize(_converted(model, equal_length), dataset), threads)
 
 
@@ -106,7 +110,7 @@ def inductor_int8(model: CompressedModel, threads: int, equal_length: bool) -> R
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
     graph = prepare_pt2e(torch.export.export(model.network, inputs, dynamic_shapes=shapes).module(), quantizer)
-    for batch in _calibration(model):
+    for batch in calibration_batches(model, CALIBRATION_BATCH):
         graph(*map(torch.from_numpy, batch))
     torch._inductor.config.freezing = True
     compiled = torch.compile(convert_pt2e(graph))
@@ -155,13 +159,6 @@ def _compiled(converted: Any, threads: int) -> Run:
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.compile_model(converted, "CPU", settings)
     return lambda *given: compiled(given)[0]
-
-
-def _calibration(model: CompressedModel) -> list[tuple[np.ndarray, ...]]:
-    """The series that static int8 observes, in batches."""
-    arrays = calibration_inputs(model)
-    starts = range(0, len(arrays[0]), CALIBRATION_BATCH)
-    return [tuple(array[start : start + CALIBRATION_BATCH] for array in arrays) for start in starts]
 
 
 WAYS = {

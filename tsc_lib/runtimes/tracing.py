@@ -80,8 +80,8 @@ def is_positions(name: str) -> bool:
     return name.removeprefix(WRAPPED) == POSITIONS
 
 
-def calibration_inputs(model: CompressedModel) -> tuple[np.ndarray, ...]:
-    """What static int8 observes, as a traced graph takes it.
+def calibration_batches(model: CompressedModel, size: int | None = None) -> list[tuple[np.ndarray, ...]]:
+    """What static int8 observes, as a traced graph takes it, in batches of so many series or in one.
 
     Raises
     ------
@@ -91,4 +91,6 @@ def calibration_inputs(model: CompressedModel) -> tuple[np.ndarray, ...]:
     batch: Batch | None = model.calibration
     if batch is None:
         raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
-    return graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)
+    arrays = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)
+    size = size or len(arrays[0])
+    return [tuple(array[start : start + size] for array in arrays) for start in range(0, len(arrays[0]), size)]

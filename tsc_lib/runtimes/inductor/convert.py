@@ -34,7 +34,7 @@ from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.conversion import Conversion, ProductChoice
 from tsc_lib.runtimes.inductor.predict import PROGRAM, PROGRAM_ONE, TOKENS, InductorPredictor, load_program
 from tsc_lib.runtimes.tracing import (
-    calibration_inputs,
+    calibration_batches,
     is_positions,
     linear_nodes,
     make_example,
@@ -174,7 +174,8 @@ def _quantize(
     for name in model.quantization.fp32_layers:
         quantizer.set_module_name_qconfig(name, None)
     graph = prepare_pt2e(trace(network, inputs, shapes).module(), quantizer)
-    graph(*map(torch.from_numpy, calibration_inputs(model)))
+    [batch] = calibration_batches(model)
+    graph(*map(torch.from_numpy, batch))
     return convert_pt2e(graph)
 
 

@@ -23,7 +23,7 @@ from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, session
 from tsc_lib.runtimes.onnxruntime.static_quantization import PRODUCTS, quantize_static
 from tsc_lib.runtimes.predictor import not_importable
-from tsc_lib.runtimes.tracing import WRAPPED, calibration_inputs, is_positions, trace_parts
+from tsc_lib.runtimes.tracing import WRAPPED, calibration_batches, is_positions, trace_parts
 
 FORMATS = tuple(kind for kind in NumberFormat if kind is not NumberFormat.BF16)
 OBSERVERS = ("minmax", "percentile")
@@ -173,24 +173,14 @@ class _Reader:
 
     def __init__(self, model: CompressedModel, path: Path) -> None:
         onnx, _ = _import()
-        names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
-        arrays = calibration_inputs(model)
+        names = [value.name for value in onnx.load(path).graph.input]
         # Histograms are made of batches of one size.
-        size = len(arrays[0]) if model.quantization.observer == "percentile" else CALIBRATION_BATCH
-        self._batches = iter(
-            {name: array[start : start + size] for name, array in zip(names, arrays, strict=True)}
-            for start in range(0, len(arrays[0]), size)
-        )
+        size = None if model.quantization.observer == "percentile" else CALIBRATION_BATCH
+        self._batches = (dict(zip(names, batch, strict=True)) for batch in calibration_batches(model, size))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next batch, None after the last."""
         return next(self._batches, None)
-
-    def __iter__(self) -> _Reader:
-        return self
-
-    def __next__(self) -> dict[str, np.ndarray]:
-        return next(self._batches)
 
 
 def _count_operators(path: Path) -> Counter[str]:

@@ -7,7 +7,6 @@ int8 operators are handed out.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
@@ -18,7 +17,7 @@ from torch import nn
 
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import Split, batches
-from tsc_lib.models.compressed import CompressedModel, load_model
+from tsc_lib.models.compressed import load_model
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.graph import InferenceTransformer
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, session
@@ -85,69 +84,39 @@ def measure_layer_errors(folder: Path, runtime: str, series: Split, equal_length
     if runtime != "onnxruntime":
         raise RuntimeUnavailable(REASONS[runtime])
     import onnx
+    import onnxruntime
 
     with tempfile.TemporaryDirectory() as temporary:
         optimized = Path(temporary) / "optimized.onnx"
         session(folder / MODEL, 1, optimized)
         graph = onnx.load(optimized)
-    with torch.no_grad():
-        network = InferenceTransformer(model.network, attention="matmul").eval()
-    layers = _find_int8_layers(graph.graph)
-    _hand_out(graph.graph, layers)
-    return _compare(model, network, graph, layers, series, equal_length)
-
-
-def _find_int8_layers(graph: Any) -> dict[str, tuple[str, bool]]:
-    """For the output of every int8 operator its layer, whose name it has, and whether bias is in it."""
-    return {
-        node.output[0]: (node.name, len(node.input) > BIAS and bool(node.input[BIAS]))
-        for node in graph.node
-        if node.op_type == INT8_PRODUCT
-    }
-
-
-def _hand_out(graph: Any, outputs: Iterable[str]) -> None:
-    import onnx
-
-    graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs)
-
-
-def _compare(
-    model: CompressedModel,
-    network: nn.Module,
-    graph: Any,
-    layers: dict[str, tuple[str, bool]],
-    series: Split,
-    equal_length: bool,
-) -> list[LayerError]:
-    import onnxruntime
-
+    products = {node.output[0]: node for node in graph.graph.node if node.op_type == INT8_PRODUCT}
+    kind = onnx.TensorProto.FLOAT
+    graph.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in products)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is what runs already
     running = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in running.get_inputs()]
+
+    with torch.no_grad():
+        network = InferenceTransformer(model.network, attention="matmul").eval()
     exact: dict[str, np.ndarray] = {}
 
     def keep(name: str, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
         exact[name] = output.numpy()
 
-    linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    for name, module in linears.items():
-        module.register_forward_hook(partial(keep, name))
-    energies = {output: np.zeros(2) for output in layers}  # of the signal and of the noise
+    for node in products.values():  # which has the name of its layer
+        network.get_submodule(node.name).register_forward_hook(partial(keep, node.name))
+    energies = {node.name: np.zeros(2) for node in products.values()}  # of the signal and of the noise
     for batch in batches(series, 1, equal_length=equal_length):
         given = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)
         with torch.inference_mode():
             network(*map(torch.from_numpy, given))
-        outputs = running.run(list(layers), dict(zip(names, given, strict=True)))
-        for (output, (layer, biased)), real in zip(layers.items(), outputs, strict=True):
-            signal, bias = exact[layer], linears[layer].bias
-            if bias is not None and not biased:
+        found = running.run(list(products), dict(zip(names, given, strict=True)))
+        for node, output in zip(products.values(), found, strict=True):
+            signal, bias = exact[node.name], network.get_submodule(node.name).bias
+            if isinstance(bias, torch.Tensor) and not any(node.input[BIAS:]):  # another operator adds it
                 signal = signal - bias.detach().numpy()
-            energies[output] += np.square(signal).sum(), np.square(signal - real).sum()
-    return [
-        {"layer": layer, "sqnr_db": 10 * float(np.log10(energies[output][0] / energies[output][1]))}
-        for output, (layer, _) in layers.items()
-    ]
+            energies[node.name] += np.square(signal).sum(), np.square(signal - output).sum()
+    return [{"layer": layer, "sqnr_db": 10 * float(np.log10(s / n))} for layer, (s, n) in energies.items()]

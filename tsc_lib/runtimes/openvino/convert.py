@@ -22,7 +22,7 @@ from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.runtimes.graph import POSITIONS
 from tsc_lib.runtimes.openvino.predict import MODEL, compile_model
 from tsc_lib.runtimes.predictor import not_importable
-from tsc_lib.runtimes.tracing import WRAPPED, calibration_inputs, trace_parts
+from tsc_lib.runtimes.tracing import WRAPPED, calibration_batches, trace_parts
 
 FORMATS = (
     NumberFormat.FP32,
@@ -102,13 +102,8 @@ def _parameter_names(constant: Any) -> set[str]:
 
 def _quantize(model: CompressedModel, converted: Any) -> Any:
     nncf = _import_nncf()
-    arrays = calibration_inputs(model)
-    advanced: dict[str, Any] = {}
-    size = CALIBRATION_BATCH
-    if model.quantization.observer != "native":  # which averages the ends of the batches
-        advanced["activations_range_estimator_params"] = _make_range(model.quantization)
-        size = len(arrays[0])
-    batches = [tuple(array[start : start + size] for array in arrays) for start in range(0, len(arrays[0]), size)]
+    native = model.quantization.observer == "native"  # which averages the ends of the batches
+    batches = calibration_batches(model, CALIBRATION_BATCH if native else None)
     dataset = nncf.Dataset([batch[0] if len(batch) == 1 else batch for batch in batches])
     vnni = processor.has_vnni()
     headroom = nncf.OverflowFix.DISABLE if vnni else nncf.OverflowFix.ENABLE
@@ -128,7 +123,10 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
             ],
             types=[] if vnni and not processor.has_amx() else ["ScaledDotProductAttention"],
         ),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=headroom, **advanced),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=headroom,
+            activations_range_estimator_params=_make_range(model.quantization),
+        ),
     )
 
 
@@ -136,6 +134,8 @@ def _make_range(quantization: Quantization) -> Any:
     """The observer in NNCF's words; the calibration series come in one batch."""
     from nncf.quantization import range_estimator as nncf
 
+    if quantization.observer == "native":
+        return nncf.RangeEstimatorParameters()
     if quantization.observer == "minmax":
         return nncf.RangeEstimatorParametersSet.MINMAX
     if quantization.observer == "mse":
