@@ -4,6 +4,7 @@
 
     python -m tsc_lib.report.publish --profile paper                  # into outputs/published
     python -m tsc_lib.report.publish --profile seeds --results-only   # into outputs/published/seeds, and so any other
+    python -m tsc_lib.report.readme --write                           # README's numbers, from what is published now
 """
 
 from __future__ import annotations
