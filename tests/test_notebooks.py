@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from tsc_lib.notebook import open_study
+from tsc_lib.notebook import StatusLine, open_study
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = [
@@ -104,6 +105,24 @@ def test_committed_without_outputs(path):
         assert set(cell.metadata) <= {"tags"}
         if cell.cell_type == "code":
             assert not cell.outputs and cell.execution_count is None
+
+
+def test_the_status_line_tells_run_step_and_what_is_left(monkeypatch):
+    shown = []
+    monkeypatch.setattr(StatusLine, "_show", lambda status, text: shown.append(text))
+    status = StatusLine()
+
+    def log(message, **counts):
+        status.emit(logging.makeLogRecord({"msg": message, "levelno": logging.INFO, **counts}))
+
+    log("results of A-T1-s0", runs=(0, 3))
+    assert shown == [], "it may be loaded at once"
+    log("epoch 5/20", steps=(5, 20))
+    assert shown[-1] == "results of A-T1-s0 · epoch 5/20 · 0 s · about 0 s left of this step"
+    status._cell.run_since -= 60  # the first run took a minute
+    log("results of A-T1-s1", runs=(1, 3))
+    log("waiting for another benchmark")
+    assert shown[-1] == "results of A-T1-s1 · waiting for another benchmark · 0 s · about 2 min 0 s left"
 
 
 @pytest.mark.notebooks
