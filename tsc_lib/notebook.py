@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -17,6 +18,9 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import write_text
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
+
+# Other libraries import tqdm's widgets, which nobody sees here, and each would show this above a notebook's first cells.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 class NotebookStudy(Study):
