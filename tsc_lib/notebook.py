@@ -19,7 +19,7 @@ from tsc_lib.core.files import write_text
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
 
-# Other libraries import tqdm's widgets, which nobody sees here, and each would show this above a notebook's first cells.
+# Other libraries import tqdm's widgets, which nobody sees here; a notebook would show this under its imports.
 warnings.filterwarnings("ignore", message="IProgress not found")
 
 
