@@ -33,7 +33,7 @@ def examine() -> pd.DataFrame:
     for backend, kind in BY_NAME.items():
         source = kind()
         reason = source.unavailable()
-        row: dict[str, Any] = {"device": source.device, "source": source.kind, "backend": backend}
+        row: dict[str, object] = {"device": source.device, "source": source.kind, "backend": backend}
         row |= {"usable": reason is None, "shortest_window_s": source.shortest_window_s, "why": reason or ""}
         if reason is None:
             row["chosen"] = source.device not in chosen and kind in SOURCES
