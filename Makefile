@@ -35,7 +35,7 @@ clean:  ## remove all that runs produced, trainings too, but not what is publish
 	find outputs -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
 
 # One environment for all targets; made again only when what it is made from has changed.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tsc_lib needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
