@@ -85,12 +85,16 @@ class Study:
         return cls(chosen)
 
     def _repr_html_(self) -> str:
+        missing = [run.label for run in self.runs if not self.is_done(run)]
+        named = ", ".join(missing[:6]) + (" and others" if len(missing) > 6 else "")
         rows = [
             ("data sets", ", ".join(choice.name for choice in self.profile.datasets)),
             ("models", ", ".join(self.profile.models)),
             ("seeds", ", ".join(map(str, self.profile.seeds))),
             ("trained models", len(self.runs)),
             ("variants of each", len(self.variants)),
+            ("measured with all variants", len(self.runs) - len(missing)),
+            ("still to be done", named or "nothing"),
             ("batch sizes", ", ".join(map(str, self.profile.benchmark.batch_sizes))),
             ("source of energy", "{source} ({backend})".format(**EnergyMeter.auto().describe())),
         ]
