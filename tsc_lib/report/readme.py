@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,7 +34,7 @@ from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/compression.md")
+PAGES = ("README.md", "docs/compression.md", "docs/runtimes.md")
 
 STUDENT = Variant.parse("student(2, 2) > distill(80, 2.0, 0.5, 0.001)", "onnxruntime")
 TREATMENTS = {
@@ -208,6 +209,32 @@ def processors(published: Published) -> str:
     return f"{_prose(text)}\n\n{table}\n\n{_prose(control)}"
 
 
+def number_formats(published: Published) -> str:
+    """CPU time of every number format in inductor as a share of fp32's; fp32's own in ms."""
+    table = published.read("number_formats")
+    datasets = list(dict.fromkeys(table.dataset))
+    large = table.groupby("dataset").batch_size.max()
+    rows = []
+    for which in ("1 series", "large batch"):
+        sizes = large if which == "large batch" else large * 0 + 1
+        part = table[table.batch_size == table.dataset.map(sizes)]
+        for number_format, cells in part.groupby("format", sort=False):
+            own = cells.set_index("dataset").loc[datasets].reset_index()
+            rows.append([f"{which}, {number_format}", *(_format_cell(cell) for cell in own.itertuples())])
+    batches = ", ".join(f"{large[name]} of {name}" for name in datasets)
+    spread = format_range(table.aa_ratio, 2)
+    return f"{markdown_table(' | '.join(['', *(f'{name}:' for name in datasets)]), rows)}\n\n" + _prose(
+        f"CPU time ÷ that of fp32, trimmed means over {table.blocks.min()} paired blocks of one session a data set, "
+        "with 95 % intervals; of fp32 the time itself. In brackets: who computes the products, the compiler (c) or "
+        f"the library (l). Large batches are {batches}. The control, fp32 beside itself, was {spread}."
+    )
+
+
+def _format_cell(row: Any) -> str:
+    ratio = f"{row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}]"
+    return f"{f'{row.cpu_ms_per_sample:.3f} ms a series' if row.format == 'fp32' else ratio} ({row.products[0]})"
+
+
 BLOCKS: dict[str, Callable[[Published], str]] = {
     "provenance": provenance,
     "models": models,
@@ -216,6 +243,7 @@ BLOCKS: dict[str, Callable[[Published], str]] = {
     "seeds": seeds,
     "claims": claims,
     "processors": processors,
+    "number_formats": number_formats,
     "steps": lambda published: steps_table(),
 }
 """What renders each block."""
