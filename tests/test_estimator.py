@@ -13,6 +13,7 @@ import pytest
 import torch
 from aeon.datasets import load_classification
 from aeon.testing.estimator_checking import check_estimator
+from sklearn.exceptions import NotFittedError
 
 import tsc_lib
 from tsc_lib import TransformerClassifier
@@ -45,7 +46,10 @@ def test_aeon_takes_it_for_one_of_its_own() -> None:
 
 def test_it_is_trained_as_the_study_trains() -> None:
     dataset = load(resolve("ItalyPowerDemand"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the study's stages do
     model, history = train(zoo.configure("T1", 1, 2), dataset, TrainSpec(epochs=2), 3)
+    torch.set_num_threads(before)
     classifier = TransformerClassifier("T1", epochs=2, random_state=3).fit(X, Y)
     weights = model.network.state_dict()
     for name, values in classifier.model_.network.state_dict().items():
@@ -175,6 +179,14 @@ def test_what_cannot_be_compared_is_told(fitted: TransformerClassifier) -> None:
     other = TransformerClassifier(SIZE, epochs=1, scaling="series").fit(X, Y)
     with pytest.raises(UserError, match="one scaling"):
         tsc_lib.compare({"a": fitted, "b": other}, X, Y)
+    with pytest.raises(UserError, match="nothing to compare"):
+        tsc_lib.compare([], X, Y)
+    with pytest.raises(NotFittedError):
+        tsc_lib.compare([fitted, TransformerClassifier(SIZE)], X, Y)
+    with pytest.raises(UserError, match=f"X holds {len(X)} series and y 5 labels"):
+        tsc_lib.compare([fitted], X, Y[:5])
+    with pytest.raises(UserError, match="no label in y is among those that the classifiers know, such as '1'"):
+        tsc_lib.compare([fitted], X, Y.astype(int))
 
 
 def test_the_package_is_light_until_its_names_are_used() -> None:

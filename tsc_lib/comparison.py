@@ -46,7 +46,10 @@ def compare(
     Raises
     ------
     UserError
-        If two classifiers have one name, differ in scaling, or the reference cannot be measured.
+        If there is no classifier, two have one name or differ in scaling, the labels do not belong to the series or are
+        none that the classifiers know, or the reference cannot be measured.
+    NotFittedError
+        If a classifier was not fitted.
 
     Examples
     --------
@@ -67,6 +70,10 @@ def compare(
     True
     """
     settings = settings or BenchmarkSettings()
+    if not classifiers:
+        raise UserError("there is nothing to compare; give one fitted classifier or more")
+    for one in classifiers.values() if isinstance(classifiers, Mapping) else classifiers:
+        one._check_is_fitted()
     if not isinstance(classifiers, Mapping):
         named = {str(one.variant_): one for one in classifiers}
         if len(named) < len(classifiers):
@@ -77,6 +84,10 @@ def compare(
         if one.dataset_.scaler.to_json() != first.dataset_.scaler.to_json():
             raise UserError("classifiers are compared on the same scaled series; fit them with one scaling on one set")
     sample, true = first.scaled(X), np.asarray(y)
+    if len(sample.x) != len(true):
+        raise UserError(f"X holds {len(sample.x)} series and y {len(true)} labels; give every series its label")
+    if set(true.tolist()).isdisjoint(known := first.classes_.tolist()):
+        raise UserError(f"no label in y is among those that the classifiers know, such as {known[0]!r}; give those")
     predicted = {name: one.predict(X) for name, one in classifiers.items()}
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
