@@ -30,6 +30,11 @@ html_css_files = ["report.css"]
 html_show_sphinx = False
 html_copyright = ""
 
-autodoc_default_options = {"members": True, "member-order": "bysource", "ignore-module-all": True}
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "ignore-module-all": True,
+    "exclude-members": "set, set_score_request",  # matplotlib and scikit-learn put them into every subclass
+}
 napoleon_google_docstring = False
 napoleon_use_ivar = True  # else autodoc lists the attributes of a dataclass a second time

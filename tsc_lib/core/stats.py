@@ -36,8 +36,8 @@ def ratio_interval(variant: ArrayLike, reference: ArrayLike, *, level: float = 0
     trimmed mean withstands a fifth of bad blocks on either side at little loss. Working on logarithms treats both sides
     alike: exchanging variant and reference gives the reciprocal.
 
-    The interval is Student's for a trimmed mean [1]_ [2]_, which a handful of blocks does not make too narrow, as it
-    does a bootstrap's. With a single block the ends are NaN.
+    The interval is Student's for a trimmed mean [Tukey63]_ [Yuen74]_, which a handful of blocks does not make too
+    narrow, as it does a bootstrap's. With a single block the ends are NaN.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def ratio_interval(variant: ArrayLike, reference: ArrayLike, *, level: float = 0
 
     References
     ----------
-    .. [1] J. W. Tukey and D. H. McLaughlin, "Less Vulnerable Confidence and Significance Procedures for Location Based
-       on a Single Sample", Sankhya A, 1963.
-    .. [2] K. K. Yuen, "The Two-Sample Trimmed t for Unequal Population Variances", Biometrika, 1974.
+    .. [Tukey63] J. W. Tukey and D. H. McLaughlin, "Less Vulnerable Confidence and Significance Procedures for
+       Location Based on a Single Sample", Sankhya A, 1963.
+    .. [Yuen74] K. K. Yuen, "The Two-Sample Trimmed t for Unequal Population Variances", Biometrika, 1974.
     """
     a, b = np.asarray(variant, float), np.asarray(reference, float)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
@@ -91,7 +91,8 @@ def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval
 
     Every series was answered by the models of every seed, so neither are the values independent, nor would other series
     have given the same seeds' mean. The variances of the seeds' means and of the series' means are added, which counts
-    what is neither's twice and so is on the safe side; Student's t has Satterthwaite's degrees of freedom [1]_.
+    what is neither's twice and so is on the safe side; Student's t has Satterthwaite's degrees of freedom
+    [Satterthwaite46]_.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval
 
     References
     ----------
-    .. [1] F. E. Satterthwaite, "An Approximate Distribution of Estimates of Variance Components", Biometrics, 1946.
+    .. [Satterthwaite46] F. E. Satterthwaite, "An Approximate Distribution of Estimates of Variance Components",
+       Biometrics, 1946.
     """
     x = np.asarray(values, float)
     mean = float(x.mean())

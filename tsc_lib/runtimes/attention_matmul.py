@@ -22,8 +22,9 @@ SAFE_SCORE = 60.0
 def largest_score(attention: Attention, norm: nn.LayerNorm) -> float:
     """An upper bound of the magnitude of every score, whatever the series, where attention reads a layer norm's output.
 
-    A norm gives g z + b with |z| at most the root of d_model. So query and key of a head are Q z + c and K z' + e, and
-    their product is at most |Q'K| d_model + (|Q'e| + |K'c|) sqrt(d_model) + |c'e|, |Q'K| being the spectral norm.
+    A norm gives g z + b with ``|z|`` at most the root of d_model. So query and key of a head are Q z + c and K z' + e,
+    and their product is at most ``|Q'K| d_model + (|Q'e| + |K'c|) sqrt(d_model) + |c'e|``, where ``|Q'K|`` is the
+    spectral norm.
     """
     gain, shift, root = norm.weight, norm.bias, norm.weight.numel() ** 0.5
     weights, offsets = zip(*map(multiply_out, (attention.query, attention.key)), strict=True)
