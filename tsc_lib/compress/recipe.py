@@ -201,7 +201,10 @@ def _parse_step(part: str, recipe: str) -> Step:
     missing = [f.name for f in fields if f.name not in values and f.default is dataclasses.MISSING]
     if missing:
         raise UserError(f"recipe {recipe!r}: {name} needs {' and '.join(missing)}")
-    return STEPS[name](**values)
+    try:
+        return STEPS[name](**values)
+    except UserError as error:
+        raise UserError(f"recipe {recipe!r}: {error}") from None
 
 
 def _convert(value: str, field: dataclasses.Field[Any], where: str) -> int | float | str:

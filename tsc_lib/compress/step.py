@@ -60,7 +60,8 @@ class Step:
     examples : dict of str to str
         Recipes of one step, and what each does, for help texts.
     title : str
-        The beginning of `label`, with parameters in braces; by default the name.
+        The beginning of `label`, with parameters in braces; by default the name. A float is written as a share, as in
+        "50 %" for 0.5.
     titled : int
         How many parameters, from the first, the title stands for; the others follow it in brackets.
     trains : bool

@@ -56,7 +56,7 @@ class _Nvml(Source):
                 self._read(gpu)
             self.parameters = {"gpus": [decode(pynvml.nvmlDeviceGetName(gpu)) for gpu in self._gpus.values()]}
         except pynvml.NVMLError as error:
-            return f"NVML says: {error}"
+            return f"NVML says: {error}; where there is an NVIDIA GPU, install its driver, which brings NVML along"
         return None
 
     def resolution_s(self) -> float | None:
