@@ -12,10 +12,10 @@ report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, see
 	$(BIN)/python -m tsc_lib report --profile $(PROFILE)
 
 check: lint  ## what takes less than two minutes: style, types, floors and the quick tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not (compiles or measures or sessions or notebooks or slow)'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (compiles or measures or sessions or notebooks or slow)'
 
 test: lint  ## everything that must hold before a change is taken; what measures runs alone
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not measures'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not measures'
 	$(BIN)/python -m pytest -m measures
 
 gpu-check: $(INSTALLED)  ## measure a real GPU, or say why not

@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import exported
 import synthetic
-from batch import Batch, make
 
 # On a machine with counters too, whatever is not about counters is tested with the estimate.
 os.environ["TSC_ENERGY"] = "cputime"
@@ -26,21 +25,17 @@ os.environ["TSC_ENERGY"] = "cputime"
 MARKS = {"comparison.py": pytest.mark.measures, "estimator.py": pytest.mark.compiles}
 """Marks of the examples in docstrings, by the module's file."""
 
-APART = ("test_deploy.py", "test_quantization.py", "test_runtime_peers.py", "test_tokens.py", "test_patch.py")
-"""Files with long tests and short fixtures, whose tests may run beside each other."""
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark examples in docstrings."""
+    if isinstance(item, pytest.DoctestItem) and item.path.name in MARKS:
+        item.add_marker(MARKS[item.path.name])
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark examples in docstrings, keep a file's tests on one worker, and begin with notebooks, which take longest."""
-    for item in items:
-        if isinstance(item, pytest.DoctestItem) and item.path.name in MARKS:
-            item.add_marker(MARKS[item.path.name])
-        if "batch" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("batch"))
-        elif item.path.name not in APART and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("notebooks") is None)
+    """Begin with what takes longest: notebooks, then what compiles; the tests of a file stay together."""
+    slow = {mark: {item.path for item in items if item.get_closest_marker(mark)} for mark in ("notebooks", "compiles")}
+    items.sort(key=lambda item: (item.path not in slow["notebooks"], item.path not in slow["compiles"]))
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -100,12 +95,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def library_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inductor compiles one program, with PyTorch's matrix products, and not another one to choose from."""
     monkeypatch.setattr("tsc_lib.runtimes.inductor.convert.PRODUCTS", {"library": {}})
-
-
-@pytest.fixture(scope="session")
-def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    """A report that was killed twice and then finished."""
-    return make(tmp_path_factory.mktemp("batch"))
 
 
 @pytest.fixture(scope="session")

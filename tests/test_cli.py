@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
 import logging
 import os
 import sys
 import threading
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from batch import Batch, start
 from test_runtimes import without_the_study
 
 from tsc_lib import __version__, cli
 from tsc_lib.compress import STEPS
 from tsc_lib.core import store
-from tsc_lib.study.schema import COLUMNS
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -159,26 +155,3 @@ def test_two_reports_do_not_mix(
     with (tmp_path / "report.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another report is being made" in sentence(capsys, "report", "--profile", "smoke")
-
-
-@pytest.mark.notebooks
-def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(batch: Batch) -> None:
-    assert "epoch 100 of 100" in batch.second
-    [record] = batch.trained  # a seed is measured before the next one begins
-    for epoch, before in zip(json.loads(record.read_text())["history"], batch.begun, strict=False):
-        assert epoch["seconds"] == before["seconds"]  # it was not trained again
-    assert {path: path.stat().st_mtime_ns for path in batch.trained} == batch.trained
-    assert (batch.outputs / "report" / "index.html").exists()
-    jobs = [json.loads(path.read_text())["job"] for path in batch.outputs.glob("store/train/*/record.json")]
-    # Notebook 02 trains a model of its own, for two epochs.
-    assert sorted((job["train"]["epochs"], job["seed"]) for job in jobs) == [(2, 0), (100, 0), (100, 1)]
-    table = pd.read_csv(batch.outputs / "tables" / "longer" / "results.csv")
-    assert list(table.columns) == COLUMNS
-    assert set(table.status) == {"ok"}
-    assert len(table) == 2 * 8 * 2  # seeds, variants, batch sizes
-
-    again = start(batch.outputs, batch.profile)
-    output = again.communicate()[0]
-    assert again.returncode == 0, output
-    assert "epoch" not in output
-    assert not list(batch.outputs.glob("store/*/*.partial"))

@@ -175,6 +175,7 @@ GRAPHS = [
 
 
 @pytest.mark.compiles
+@pytest.mark.usefixtures("library_products")
 @pytest.mark.parametrize(("runtime", "recipe"), GRAPHS)
 def test_one_graph_serves_every_batch_size(
     tmp_path: Path, context: TrainingContext, runtime: str, recipe: str | None
@@ -195,6 +196,7 @@ def test_one_graph_serves_every_batch_size(
 
 
 @pytest.mark.compiles
+@pytest.mark.usefixtures("library_products")
 @pytest.mark.parametrize(("runtime", "recipe"), GRAPHS[1:])
 def test_one_graph_serves_unequal_lengths(
     tmp_path: Path, unequal: TrainingContext, runtime: str, recipe: str | None

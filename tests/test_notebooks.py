@@ -125,23 +125,6 @@ def test_the_status_line_tells_run_step_and_what_is_left(monkeypatch):
     assert shown[-1] == "results of A-T1-s1 · waiting for another benchmark · 0 s · about 2 min 0 s left"
 
 
-@pytest.mark.notebooks
-@each
-def test_runs_as_part_of_the_batch(path, batch):
-    cells = code(batch.outputs / "notebooks" / "longer" / path.name)
-    assert all(cell.execution_count for cell in cells)
-    results = [output for cell in cells for output in cell.outputs if "data" in output]
-    assert any("image/png" in output.data for output in results)
-    prose = [output.data["text/markdown"] for output in results if "text/markdown" in output.data]
-    assert prose and not any("nan" in text.lower().split() for text in prose)
-    figures = batch.outputs / "figures" / "longer"
-    shown = {figure.stem for figure in figures.glob(f"{path.stem[:2]}_*")}
-    for name in shown:
-        for kind in ("svg", "png", "csv"):
-            assert (figures / f"{name}.{kind}").stat().st_size > 0
-    assert shown
-
-
 def test_an_unknown_parameter_is_refused(tmp_path):
     from tsc_lib.core.errors import UserError
     from tsc_lib.report.build import run_notebook

@@ -1,4 +1,4 @@
-"""A report that was killed twice and then finished: what tests of the batch and of the notebooks look at."""
+"""A batch that was killed twice goes on, and runs every notebook to its end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pytest
 from safetensors import safe_open
+from test_notebooks import NOTEBOOKS, code
 
 from tsc_lib.study.profiles import PROFILES
+from tsc_lib.study.schema import COLUMNS
+
+pytestmark = pytest.mark.notebooks
 
 
 @dataclass(frozen=True)
@@ -74,3 +80,47 @@ def make(outputs: Path) -> Batch:
     printed = final.communicate()[0]
     assert final.returncode == 0, printed
     return Batch(outputs, profile, begun, second, trained)
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """A report that was killed twice and then finished."""
+    return make(tmp_path_factory.mktemp("batch"))
+
+
+def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(batch: Batch) -> None:
+    assert "epoch 100 of 100" in batch.second
+    [record] = batch.trained  # a seed is measured before the next one begins
+    for epoch, before in zip(json.loads(record.read_text())["history"], batch.begun, strict=False):
+        assert epoch["seconds"] == before["seconds"]  # it was not trained again
+    assert {path: path.stat().st_mtime_ns for path in batch.trained} == batch.trained
+    assert (batch.outputs / "report" / "index.html").exists()
+    jobs = [json.loads(path.read_text())["job"] for path in batch.outputs.glob("store/train/*/record.json")]
+    # Notebook 02 trains a model of its own, for two epochs.
+    assert sorted((job["train"]["epochs"], job["seed"]) for job in jobs) == [(2, 0), (100, 0), (100, 1)]
+    table = pd.read_csv(batch.outputs / "tables" / "longer" / "results.csv")
+    assert list(table.columns) == COLUMNS
+    assert set(table.status) == {"ok"}
+    assert len(table) == 2 * 8 * 2  # seeds, variants, batch sizes
+
+    again = start(batch.outputs, batch.profile)
+    output = again.communicate()[0]
+    assert again.returncode == 0, output
+    assert "epoch" not in output
+    assert not list(batch.outputs.glob("store/*/*.partial"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_as_part_of_the_batch(path: Path, batch: Batch) -> None:
+    cells = code(batch.outputs / "notebooks" / "longer" / path.name)
+    assert all(cell.execution_count for cell in cells)
+    results = [output for cell in cells for output in cell.outputs if "data" in output]
+    assert any("image/png" in output.data for output in results)
+    prose = [output.data["text/markdown"] for output in results if "text/markdown" in output.data]
+    assert prose and not any("nan" in text.lower().split() for text in prose)
+    figures = batch.outputs / "figures" / "longer"
+    shown = {figure.stem for figure in figures.glob(f"{path.stem[:2]}_*")}
+    for name in shown:
+        for kind in ("svg", "png", "csv"):
+            assert (figures / f"{name}.{kind}").stat().st_size > 0
+    assert shown
