@@ -87,7 +87,7 @@ def measure_noise_floor(meter: EnergyMeter, work: Callable[[], Any] | None = Non
         matrix = np.random.default_rng(0).standard_normal((192, 192), dtype=np.float32)
         work = lambda: matrix @ matrix  # noqa: E731
     length = max(AA_WINDOW_S, 3 * meter.shortest_window_s)  # with room for a machine that becomes faster
-    readings: tuple[list, list] = ([], [])
+    readings: tuple[list[Reading], list[Reading]] = ([], [])
     calls = _calls(work, length)
     for block in range(AA_BLOCKS):
         for side in (0, 1) if block % 2 else (1, 0):

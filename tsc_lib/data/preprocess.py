@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -156,7 +157,7 @@ def prepare(
     )
 
 
-def natural_key(label: str) -> tuple:
+def natural_key(label: str) -> tuple[Any, ...]:
     """Sort key that puts numbers in numeric order, also inside words: 2 before 10, ``day9`` before ``day10``."""
     try:
         return (0, float(label), label)
@@ -191,7 +192,7 @@ def hold_out(train: Series, classes: tuple[str, ...], fraction: float, seed: int
     """
     if not 0 < fraction < 1:
         raise UserError(f"the validation fraction must lie between 0 and 1, not {fraction}")
-    copies: dict[tuple, list[int]] = {}
+    copies: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
     for i, x in enumerate(train.x):
         copies.setdefault((x.shape, x.tobytes()), []).append(i)
     groups = list(copies.values())
