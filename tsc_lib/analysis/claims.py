@@ -281,14 +281,14 @@ def _absence(claim: Claim, results: pd.DataFrame) -> str:
     """Why there is nothing to judge a claim by."""
     if not claim.families:
         return "This profile does not run both T1 and T2."
-    kind = " or ".join(claim.families)
+    kind = f"variant of the kind {' or '.join(claim.families)}"
     rows = annotate(results)
     rows = rows[rows.family.isin(claim.families) & ((rows.norm == claim.norm) | (claim.norm is None))]
     if rows.empty:
         return f"This profile runs no {kind}."
     done = rows[rows.status == "ok"]
     if done.empty:
-        return f"Every run of {kind} failed ({rows.status.iloc[0].removeprefix('failed: ')})."
+        return f"Every {kind} failed ({rows.status.iloc[0].removeprefix('failed: ')})."
     if claim.quantity is ENERGY and "measured" not in set(done.energy_source):
         return "No energy was measured: it is estimated here as CPU time times watts, which says nothing about joules."
-    return f"The runs of {kind} have no uncompressed model on their own runtime to be compared with, or all collapsed."
+    return f"No {kind} has an uncompressed model in its own runtime to be compared with, or all collapsed."
