@@ -61,7 +61,7 @@ class Recipe:
         return " > ".join(map(str, self.steps)) or "baseline"
 
     def _repr_html_(self) -> str:
-        rows = [(number, str(step), f"it {step.summary}") for number, step in enumerate(self.steps, start=1)]
+        rows = [(number, str(step), step.summary) for number, step in enumerate(self.steps, start=1)]
         return view(
             str(self), rows, ["", "step", "what it does"] if rows else [], f"{self.label}; {self.number_format}"
         )
