@@ -44,8 +44,8 @@ def summarise(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, poin
     if claims is not None and len(claims):
         counts = ", ".join(f"{verdict}: {n}" for verdict, n in claims.verdict.value_counts().items())
         texts.append(
-            f"Of the reproduced study's {claims.claim.nunique()} claims as checked here, those on costs in every "
-            f"runtime by itself ([each of them](claims.md)): {counts}."
+            f"The reproduced study makes {claims.claim.nunique()} claims; one on a cost is judged in each runtime by "
+            f"itself. [The verdicts](claims.md) are: {counts}."
         )
     return "\n\n".join(text for text in texts if text)
 

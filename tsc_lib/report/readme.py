@@ -88,10 +88,10 @@ class Published:
 def provenance(published: Published) -> str:
     """Which code and which processor the published tables are of."""
     return _prose(
-        "*The numbers below are rendered from [outputs/published](outputs/published/README.md), which was made with an "
-        "earlier version of the code on an Intel processor, where inductor's int8 had coarser exponentials and "
-        "products of its own, which are gone: so its inductor int8 rows do not describe today's code, and today's "
-        "like-for-like ratios are in [docs/runtimes.md](docs/runtimes.md).*"
+        "*The numbers below are rendered from [outputs/published](outputs/published/README.md). It was made with an "
+        "earlier version of the code on an Intel processor. In that version inductor's int8 had coarser exponentials "
+        "and matrix products that fp32 did not get. Both are gone, so the rows of inductor do not describe today's "
+        "code; [docs/runtimes.md](docs/runtimes.md) has today's ratios, like for like.*"
     )
 
 
