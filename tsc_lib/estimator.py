@@ -274,10 +274,11 @@ class TransformerClassifier(BaseClassifier):
         return TrainSpec(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
 
     def _prepare(self, X: Any, y: Any) -> Dataset:
+        series = series_of(X, labels=y)
         return data.prepare(
             "the training data",
-            series_of(X, labels=y),
-            dataclasses.replace(series_of(X), x=[], labels=[]),
+            series,
+            dataclasses.replace(series, x=[], labels=[]),
             tuple(map(str, self.classes_)),
             scaling=self.scaling,
             valid_fraction=self.valid_fraction,

@@ -48,11 +48,8 @@ COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "statu
 def qualities(evaluation: Evaluation, reference: Evaluation | Failure) -> dict[str, float]:
     """The columns `QUALITIES` of a variant: accuracy, its loss against the reference if there is one, and sizes."""
     size, conversion = evaluation.size, evaluation.conversion
-    row = accuracies(
-        np.asarray(evaluation.true),
-        np.asarray(evaluation.predicted),
-        reference.correct if isinstance(reference, Evaluation) else None,
-    )
+    before = reference.correct if isinstance(reference, Evaluation) else None
+    row = accuracies(evaluation.true, evaluation.predicted, before)
     row |= {"params": size.params, "nonzero_params": size.nonzero, "macs": size.macs}
     return row | {name: getattr(conversion, name) for name in ("model_bytes", "int8_ops", "fp32_ops")}
 
