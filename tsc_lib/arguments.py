@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tsc_lib import __version__
-from tsc_lib.core.cpus import list_usable_cpus
+from tsc_lib.core.cpus import count_usable_cpus
 
 INSTALL = "pip install 'tsc_lib[study]'"
 """What brings the packages that every command but ``predict`` needs."""
@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
     report.add_argument("--profile", default="quick", help="a name in profiles, or a YAML file (default: quick)")
     report.add_argument(
-        "--cores", type=int, default=len(list_usable_cpus()), help="jobs at the same time (default: all cores)"
+        "--cores", type=int, default=count_usable_cpus(), help="jobs at the same time (default: all usable CPUs)"
     )
 
     run = commands.add_parser(
@@ -137,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("file", type=Path, metavar="FILE", help="the series")
     predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
     predict.add_argument("--batch-size", type=int, metavar="N", help="series per call (default: by their length)")
-    predict.add_argument("--threads", type=int, metavar="N", help="threads (default: one per CPU)")
+    predict.add_argument("--threads", type=int, metavar="N", help="threads (default: one per usable CPU)")
 
     optimize = commands.add_parser(
         "optimize",

@@ -175,8 +175,11 @@ def _results(options: argparse.Namespace) -> None:
 
 def _doctor(options: argparse.Namespace) -> None:
     from tsc_lib.benchmark import doctor
+    from tsc_lib.core.cpus import describe_cpu_quota
     from tsc_lib.energy import MEANING, EnergyMeter
 
+    if quota := describe_cpu_quota():
+        print(f"{quota[0].upper()}{quota[1:]}.\n")
     sources = doctor.examine()
     print(sources.drop(columns="why").to_string(index=False, na_rep="-", float_format="{:.4g}".format), end="\n\n")
     for row in sources[~sources.usable].itertuples():

@@ -29,7 +29,7 @@ from tsc_lib.benchmark.host import describe_host, hold_host_lock, pin
 from tsc_lib.benchmark.inputs import Call, load_inputs, make_calls
 from tsc_lib.benchmark.measurement import RawBatch, RawSession
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
-from tsc_lib.core.cpus import list_usable_cpus
+from tsc_lib.core.cpus import count_throttled_periods, list_usable_cpus
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.energy import EnergyMeter
 
@@ -242,7 +242,7 @@ def run(job: Job, tell: Tell) -> RawSession:
     """The whole session, from loading to raw windows."""
     settings = job.settings
     meter = EnergyMeter.auto()
-    host = describe_host()
+    host, throttled = describe_host(), count_throttled_periods()
     runners = load_all(job, tell)
     if "torch" in sys.modules:  # a loader may have changed what the environment had set
         sys.modules["torch"].set_num_threads(settings.threads)
@@ -257,6 +257,7 @@ def run(job: Job, tell: Tell) -> RawSession:
         host,
         threads=settings.threads,
         cpus_pinned=list_usable_cpus(),
+        throttled_periods=count_throttled_periods() - throttled,
         # Kilobytes on Linux, bytes on macOS.
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tsc_lib.core.cpus import CPUINFO, list_usable_cpus, read_cpuinfo
+from tsc_lib.core.cpus import CPUINFO, list_usable_cpus, read_cpu_quota, read_cpuinfo
 from tsc_lib.core.spec import Spec
 
 LIBRARIES = ("numpy", "torch", "torchao", "onnxruntime", "openvino", "aeon")
@@ -119,6 +119,10 @@ class Host:
         Processors that the system shows.
     cpus_usable, cpus_pinned : list of int
         Those that the process might use, and those on which it measured.
+    cpu_quota : float or None
+        CPUs' worth of time that its container may use, None where it is not limited.
+    throttled_periods : int
+        Periods of the session, of 100 ms mostly, in which the container was paused for want of quota.
     load_average : list of float
         Over 1, 5 and 15 minutes, when the session began.
     versions : dict of str to str
@@ -140,6 +144,8 @@ class Host:
     threads: int = 1
     cpus_pinned: list[int] = field(default_factory=list)
     peak_rss_mb: float = 0.0
+    cpu_quota: float | None = None
+    throttled_periods: int = 0
 
 
 def describe_host() -> Host:
@@ -150,6 +156,7 @@ def describe_host() -> Host:
         system=f"{platform.system()} {kernel}, {' '.join(filter(None, platform.libc_ver()))}",
         cpus=os.cpu_count(),
         cpus_usable=list_usable_cpus(),
+        cpu_quota=read_cpu_quota(),
         load_average=list(os.getloadavg()),
         python=platform.python_version(),
         cpu_model=describe_machine().cpu_model,

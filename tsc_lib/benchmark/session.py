@@ -16,7 +16,7 @@ from typing import IO
 from tsc_lib.benchmark.host import ALLOCATOR, Host, make_environment
 from tsc_lib.benchmark.measurement import RawCandidate, RawSession, Session, summarise
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
-from tsc_lib.core.cpus import list_usable_cpus
+from tsc_lib.core.cpus import count_usable_cpus, describe_cpu_quota
 from tsc_lib.core.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -79,15 +79,20 @@ def run_session(
     names = [reference.name, CONTROL, *(candidate.name for candidate in candidates)]
     if len(set(names)) < len(names):
         raise UserError(f"a session needs different names for the reference, {CONTROL!r} and each candidate: {names}")
-    if settings.threads > len(list_usable_cpus()):
-        raise UserError(
-            f"the benchmark asks for {settings.threads} threads, but this process may use "
-            f"{len(list_usable_cpus())} CPUs; lower 'threads'"
-        )
+    if settings.threads > (cpus := count_usable_cpus()):
+        why = describe_cpu_quota() or f"this process may use {cpus} CPUs"
+        raise UserError(f"the benchmark asks for {settings.threads} threads, but {why}; lower 'threads' to {cpus}")
     raw = run_past_crashes(Job(reference, tuple(candidates), str(inputs.resolve()), settings))
     for batch in raw["batches"]:
         batch["runners"].sort(key=lambda runner: names.index(runner["name"]))
-    return Session(Host(**raw["host"]), settings, raw["energy"], reference.name, summarise(raw))
+    host = Host(**raw["host"])
+    if host.throttled_periods:
+        logger.warning(
+            "the container's CPU quota paused it in %d periods of the session: wall times and latencies hold these "
+            "pauses, CPU times do not",
+            host.throttled_periods,
+        )
+    return Session(host, settings, raw["energy"], reference.name, summarise(raw))
 
 
 def run_past_crashes(job: Job) -> RawSession:

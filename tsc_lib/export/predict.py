@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from tsc_lib.core.cpus import list_usable_cpus
+from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
@@ -97,7 +97,7 @@ def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads:
     batch_size : int, optional
         Series per call; by default as many as make `TOKENS_PER_CALL` tokens.
     threads : int, optional
-        Threads to run on; by default one for each CPU that this process may use.
+        Threads to run on; by default one for each CPU that this process may use, as far as its CPU quota goes.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
     folder : Path or str
         What ``python -m tsc_lib export`` or `tsc_lib.TransformerClassifier.export` wrote.
     threads : int, optional
-        Threads to run on; by default one for each CPU that this process may use.
+        Threads to run on; by default one for each CPU that this process may use, as far as its CPU quota goes.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
     if threads is not None and threads < 1:
         raise UserError(f"the number of threads must be at least 1, not {threads}")
     folder = Path(folder)
-    return ExportedModel(folder, bundle.read(folder), threads or len(list_usable_cpus()))
+    return ExportedModel(folder, bundle.read(folder), threads or count_usable_cpus())
 
 
 @dataclass(frozen=True)
