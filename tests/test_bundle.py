@@ -47,6 +47,12 @@ def test_a_changed_or_missing_file_is_named(model: Path, name: str) -> None:
     refused(model, f"{name} is missing; copy|holds no exported model")
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, f"[{'1' * 5000}]"])
+def test_a_description_that_json_cannot_hold_is_refused(model: Path, content: str) -> None:
+    (model / "bundle.json").write_text(content)
+    refused(model, "bundle.json is not what 'export' wrote")
+
+
 @pytest.mark.parametrize("content", ["", "nonsense\n", "../../etc/passwd\n", "\udcff"])
 def test_damaged_checksums_are_refused(model: Path, content: str) -> None:
     (model / "SHA256SUMS").write_bytes(content.encode(errors="surrogateescape"))

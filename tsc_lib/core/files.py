@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,33 @@ def shipped(name: str) -> Path:
 
 Json = dict[str, Any]
 """A JSON object, as it is read or written; within the program what has a meaning has a type of its own."""
+
+
+def read_regular(path: Path, missing: str) -> bytes:
+    """Read a file that somebody gave, whatever it turns out to be.
+
+    Parameters
+    ----------
+    path : Path
+        The file. A pipe or a device is refused: its reader may wait, or read, for ever.
+    missing : str
+        What to say if there is no such file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, no regular file, too large for the memory or cannot be read.
+    """
+    try:
+        if not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):  # of a folder, the system says what it is
+            raise UserError(f"{path} is a pipe, a socket or a device; copy its content into a file, and give that one")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(missing) from None
+    except MemoryError:
+        raise UserError(f"{path} does not fit into the memory; give a smaller file") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -60,5 +88,5 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and lists in lists
         raise UserError(f"{path} is damaged ({error}); delete it and run again") from None

@@ -152,7 +152,7 @@ def read(folder: Path) -> Bundle:
         raise foreign
     try:
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise _damaged(folder, DESCRIPTION) from None
     version = content.pop("format", None) if isinstance(content, dict) else None
     if not isinstance(version, int):
