@@ -7,6 +7,8 @@ import os
 import numpy as np
 import pytest
 
+from tsc_lib.analysis.data_tables import channel_spreads
+from tsc_lib.analysis.findings import remarks
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split, batches, describe, load, resolve
 from tsc_lib.data.preprocess import natural_key
@@ -218,6 +220,65 @@ def test_describe_is_one_row_with_lengths_and_repeats(make):
     assert (row["shortest"], row["median_length"], row["longest"], row["equal_length"]) == (4, 5, 9, False)
     assert (row["repeated_in_train"], row["repeated_in_test"], row["test_in_train"]) == (1, 1, 2)
     assert row["largest_class_share"] == 0.7
+
+
+def test_copies_are_counted_as_the_files_have_them_not_as_fp32_sees_them(make):
+    giant = "1e15,1e15,1e15,2e15:c"  # beside it all others are the same number in fp32
+    train = [giant, *rows(6, "a"), *rows(6, "b")]
+    dataset = load(resolve(make(train, [train[3], "-0.0,1,2,3:a", "0,1,2,3:b", *rows(4, "b", seed=7)])))
+    assert len({x.tobytes() for x in dataset.test.x}) < 3
+    assert (dataset.facts.repeated_in_train, dataset.facts.repeated_in_test) == (0, 1)
+    assert dataset.facts.test_in_train.tolist() == [True] + [False] * 6
+
+
+def test_copies_up_to_offset_and_scale_count_where_each_series_is_scaled_by_itself(make):
+    train = ["1,2,4,8:a", "1,5,2,0:b", *rows(6, "a"), *rows(6, "b")]
+    test = ["5,7,11,19:a", "1,5,2,0:b", "8,4,2,1:a"]
+    for scaling, copied in (("channel", [False, True, False]), ("series", [True, True, False])):
+        dataset = load(resolve(make(train, test), scaling=scaling))
+        assert dataset.facts.test_in_train.tolist() == copied
+
+
+def test_nothing_is_remarked_where_nothing_could_mislead(make):
+    assert remarks(load(resolve(make(rows(10, "a") + rows(10, "b"), rows(5, "a", seed=7))))) == []
+
+
+def test_copies_in_the_test_file_are_remarked(make):
+    train = rows(10, "a") + rows(10, "b")
+    (told,) = remarks(load(resolve(make(train, [*train[:2], *rows(2, "a", seed=7)]))))
+    assert told.startswith("2 test series of 4 (50.0 %) are also in the training file")
+
+
+@pytest.mark.parametrize("outliers", [1, 3])
+def test_few_series_that_decide_on_the_deviation_are_remarked(make, outliers):
+    plain = rows(15, "a") + rows(15, "b")
+    giants = [",".join(str(1000 * float(v)) for v in row.split(":")[0].split(",")) + ":a" for row in plain[:outliers]]
+    folder = make([*plain, *giants], rows(4, "b", seed=7))
+    dataset = load(resolve(folder, valid_fraction=0.01))
+    (told,) = [text for text in remarks(dataset) if "far from the rest" in text]
+    assert "in channel 1: " in told and "--scaling series" in told
+    (channel,) = dataset.facts.channels
+    assert channel.deviation > 50 * channel.spread and channel.farthest > len(plain)
+    spreads = channel_spreads(dataset)
+    assert spreads.columns.tolist() == ["channel", "mean", "deviation", "spread"] and 1 < spreads.spread[0] < 10
+    assert not [text for text in remarks(load(resolve(folder, scaling="series"))) if "far from the rest" in text]
+
+
+def test_a_channel_that_is_silent_in_most_series_is_no_outlier(make):
+    silent = [f"0,0,0,0:{row}" for row in rows(14, "a") + rows(14, "b")]
+    alive = [f"0,1,0,1:{row}" for row in rows(5, "a", seed=3) + rows(5, "b", seed=3)]
+    assert remarks(load(resolve(make(silent + alive, silent[:1] + alive[:1])))) != []  # copies, and nothing else
+    assert len(remarks(load(resolve(make(silent + alive, silent[:1] + alive[:1]))))) == 1
+
+
+def test_channels_without_a_value_of_their_own_are_remarked(make):
+    still = [f"7,7,7,7:3,3,3,3:{row}" for row in rows(6, "a") + rows(6, "b")]
+    (told,) = remarks(load(resolve(make(still, [f"7,7,7,7:3,3,3,3:{row}" for row in rows(2, "a", seed=7)]))))
+    assert told == "Channels 1 and 2 are constant in the training file and in the test file."
+    moved = [f"7,7,7,7:3,3,3,9:{row}" for row in rows(2, "a", seed=7)]
+    told = remarks(load(resolve(make(still, moved))))
+    assert told[0] == "Channel 1 is constant in the training file and in the test file."
+    assert told[1].startswith("Channel 2 is constant in the training series, but not in validation or test")
 
 
 @pytest.mark.skipif(not os.environ.get("AEON_DATA"), reason="AEON_DATA does not name a folder with the study's data")

@@ -17,6 +17,7 @@ from tsc_lib.analysis.references import reference_accuracies
 from tsc_lib.analysis.rows import annotate
 from tsc_lib.compress import Family, Variant
 from tsc_lib.data import Dataset, Split
+from tsc_lib.data.facts import Facts
 from tsc_lib.energy import SourceMismatchError
 from tsc_lib.figures.draw import format_change, plain_log
 from tsc_lib.figures.palette import LOOKS, WIDTH
@@ -227,7 +228,8 @@ def a_dataset(name: str, channels: int, lengths: tuple[int, ...], classes: tuple
     y = np.arange(4 * len(classes)) % len(classes)
     x = [rng.normal(size=(channels, lengths[i % len(lengths)])).astype(np.float32) for i in range(len(y))]
     split = Split(x, y)
-    return Dataset(name, classes, channels, len(lengths) == 1, split, split, split)
+    facts = Facts(0, 0, np.zeros(len(y), dtype=bool), ())
+    return Dataset(name, classes, channels, len(lengths) == 1, split, split, split, facts)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -108,8 +108,12 @@ def test_poisoned_test_labels_change_nothing_but_the_score(
         # Predictions, and how every epoch was chosen.
         assert untimed({**record.to_json(), "true": other.true.tolist()}) == untimed(other.to_json())
         assert (other.true == 1 - record.true).all()
-        assert qualities(other, other)["accuracy"] == pytest.approx(1 - qualities(record, record)["accuracy"])
-        assert set(qualities(record, record)) >= set(QUALITIES)
+        copies = np.arange(len(record.true)) < 5
+        found, turned = (qualities(each, each, copies) for each in (record, other))
+        assert turned["accuracy"] == pytest.approx(1 - found["accuracy"])
+        assert set(found) >= set(QUALITIES)
+        assert found["test_in_train"] == 5 and found["accuracy_unseen"] == record.correct[5:].mean()
+        assert np.isnan(qualities(record, record, copies | True)["accuracy_unseen"])
 
 
 def test_only_what_is_wanted_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

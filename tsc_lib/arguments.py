@@ -28,7 +28,8 @@ seconds. Work that failed before is tried again."""
 
 DATA = """\
 Check a data set's two files and print what is in them: series in train, validation and test, channels, lengths,
-repeated series, and how many series each class has. A file that cannot be used is told with its line."""
+repeated series, how many series each class has, the values of each channel, and what of all that could mislead. A file
+that cannot be used is told with its line."""
 
 RUN = """\
 Make one variant of a model and print its accuracy, size, time and energy beside the uncompressed model's. A recipe is
@@ -67,6 +68,8 @@ with a larger budget it looks further. Objectives are, as shares of the uncompre
   size     bytes of the weights"""
 
 RUNTIME = "eager, inductor, onnxruntime or openvino (default: the first that executes the recipe)"
+
+SCALING = "channel, series or none (default: channel)"
 
 GAPS = "missing values: refuse, or interpolate in their series (default: refuse)"
 
@@ -159,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="describe a data set", description=DATA)
     data.add_argument("dataset", help="name or folder")
+    data.add_argument("--scaling", default="channel", help=SCALING)
     data.add_argument("--gaps", default="refuse", help=GAPS)
 
     results = commands.add_parser(
@@ -177,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
 def _training(command: argparse.ArgumentParser) -> None:
     """Options that choose a data set, what is done to its series, and the model that is trained on them."""
     command.add_argument("--dataset", required=True, help="name or folder")
-    command.add_argument("--scaling", default="channel", help="channel, series or none (default: channel)")
+    command.add_argument("--scaling", default="channel", help=SCALING)
     command.add_argument("--gaps", default="refuse", help=GAPS)
     command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
     command.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")

@@ -15,6 +15,8 @@ from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import shipped, write_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tsc_lib.compress import Variant
     from tsc_lib.study import Study
 
@@ -90,19 +92,35 @@ def _run(options: argparse.Namespace) -> None:
     study, variant = _study(options, options.runtime)
     table = study.results()
     shown = ["recipe", "runtime", "batch_size", "accuracy", "accuracy_drop", "params", "model_bytes"]
+    if table.test_in_train.any():
+        shown.insert(4, "accuracy_unseen")
     shown += ["cpu_ms_per_sample", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high", "latency_p50_ms"]
     shown += ["energy_mj_per_sample", "energy_source"]
     print(f"{table.dataset[0]}, {options.model}, seed {options.seed}, {options.threads} thread(s)\n")
     print(table[shown].to_string(index=False, float_format="{:.4g}".format))
+    _tell_what_misleads(study, table)
     for status in sorted(set(table.status) - {"ok"}):
         raise UserError(f"{variant} {status}")
 
 
+def _tell_what_misleads(study: Study, table: pd.DataFrame) -> None:
+    """What about the data of one run could mislead, and which of its variants do no better than one label for all."""
+    from tsc_lib.analysis.findings import collapse, remarks
+
+    for text in remarks(study.datasets[table.dataset.iloc[0]]):
+        print(f"\n{text}")
+    for _, row in table.drop_duplicates(["recipe", "runtime"]).iterrows():
+        if flaw := collapse(row):
+            print(f"\nwarning: {row.recipe} in {row.runtime} {flaw}.")
+
+
 def _export(options: argparse.Namespace) -> None:
+    from tsc_lib.analysis.rows import select_variant
     from tsc_lib.export.write import export
 
     study, variant = _study(options, options.runtime or "onnxruntime")
     export(study, study.runs[0], variant, options.folder)
+    _tell_what_misleads(study, select_variant(study.results(), variant))
     print(f"{options.folder} holds the model; read {options.folder / 'model_card.md'}")
 
 
@@ -156,11 +174,16 @@ def _optimize(options: argparse.Namespace) -> None:
 
 def _data(options: argparse.Namespace) -> None:
     from tsc_lib import data
-    from tsc_lib.analysis.data_tables import class_counts
+    from tsc_lib.analysis.data_tables import channel_spreads, class_counts
+    from tsc_lib.analysis.findings import remarks
 
-    dataset = data.load(data.resolve(options.dataset, gaps=options.gaps))
+    dataset = data.load(data.resolve(options.dataset, scaling=options.scaling, gaps=options.gaps))
     print(data.describe(dataset).T.to_string(header=False))
     print(f"\n{class_counts({dataset.name: dataset}).to_string(index=False)}")
+    spreads = channel_spreads(dataset)
+    print(f"\n{spreads.to_string(index=False, max_rows=20, float_format='{:.4g}'.format)}")
+    for text in remarks(dataset):
+        print(f"\n{text}")
 
 
 def _results(options: argparse.Namespace) -> None:

@@ -21,8 +21,19 @@ def class_counts(datasets: Mapping[str, Dataset]) -> pd.DataFrame:
             y = getattr(dataset, split).y
             for position, label in enumerate(dataset.classes):
                 count = int((y == position).sum())
-                rows.append((dataset.name, split, class_name(dataset.name, label), count, 100 * count / len(y)))
+                share = 100 * count / max(1, len(y))
+                rows.append((dataset.name, split, class_name(dataset.name, label), count, share))
     return pd.DataFrame(rows, columns=["dataset", "split", "class", "series", "share"])
+
+
+def channel_spreads(dataset: Dataset) -> pd.DataFrame:
+    """Values of each channel over the training series, as read: columns `channel`, `mean`, `deviation` and `spread`.
+
+    ``spread`` is the usual distance of a series from the channel's median, which a few series do not decide on; see
+    `tsc_lib.data.facts.ChannelFacts`.
+    """
+    rows = [(number, c.mean, c.deviation, c.spread) for number, c in enumerate(dataset.facts.channels, 1)]
+    return pd.DataFrame(rows, columns=["channel", "mean", "deviation", "spread"])
 
 
 def series_lengths(datasets: Mapping[str, Dataset]) -> pd.DataFrame:

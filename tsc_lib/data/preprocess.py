@@ -12,6 +12,7 @@ import pandas as pd
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
+from tsc_lib.data.facts import Facts, content, find_facts
 from tsc_lib.data.ucr import DataSpec, read
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import Series
@@ -57,6 +58,8 @@ class Dataset:
         Whether all series, the test set's included, have one length.
     train, valid, test : Split
         The training file without the held-out series, the held-out series, and the test file.
+    facts : Facts
+        What is to be known of the series as they were read.
     scaler : Scaler
         What was done to every series.
     """
@@ -68,6 +71,7 @@ class Dataset:
     train: Split = field(repr=False)
     valid: Split = field(repr=False)
     test: Split = field(repr=False)
+    facts: Facts = field(repr=False)
     scaler: Scaler = field(default_factory=lambda: Scaler("none"))
 
     def _repr_html_(self) -> str:
@@ -153,6 +157,7 @@ def prepare(
         train=split(train, ~held_out),
         valid=split(train, held_out),
         test=split(test, np.ones(len(test.x), dtype=bool)),
+        facts=find_facts(train, test, held_out, scaler),
         scaler=scaler,
     )
 
@@ -194,7 +199,7 @@ def hold_out(train: Series, classes: tuple[str, ...], fraction: float, seed: int
         raise UserError(f"the validation fraction must lie between 0 and 1, not {fraction}")
     copies: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
     for i, x in enumerate(train.x):
-        copies.setdefault((x.shape, x.tobytes()), []).append(i)
+        copies.setdefault(content(x), []).append(i)
     groups = list(copies.values())
     y = np.array([classes.index(label) for label in train.labels])
     left = np.bincount(y, minlength=len(classes))
@@ -244,14 +249,11 @@ def describe(dataset: Dataset) -> pd.DataFrame:
         Number of series in each split, classes, channels, lengths in time steps over all splits, the share of the
         largest class in the training file, the series of the training file (``repeated_in_train``) and of the test file
         (``repeated_in_test``) that repeat an earlier one of the same file, and the test series that also are in the
-        training file (``test_in_train``).
+        training file (``test_in_train``); see `Facts`.
     """
-    fitted = [*dataset.train.x, *dataset.valid.x]
     lengths = np.concatenate([dataset.train.lengths, dataset.valid.lengths, dataset.test.lengths])
     counts = np.bincount(np.concatenate([dataset.train.y, dataset.valid.y]))
-    train = [(x.shape, x.tobytes()) for x in fitted]
-    test = [(x.shape, x.tobytes()) for x in dataset.test.x]
-    known = set(train)
+    facts = dataset.facts
     return pd.DataFrame(
         {
             "dataset": [dataset.name],
@@ -265,8 +267,8 @@ def describe(dataset: Dataset) -> pd.DataFrame:
             "longest": [int(lengths.max())],
             "equal_length": [dataset.equal_length],
             "largest_class_share": [counts.max() / counts.sum()],
-            "repeated_in_train": [len(train) - len(known)],
-            "repeated_in_test": [len(test) - len(set(test))],
-            "test_in_train": [sum(series in known for series in test)],
+            "repeated_in_train": [facts.repeated_in_train],
+            "repeated_in_test": [facts.repeated_in_test],
+            "test_in_train": [int(facts.test_in_train.sum())],
         }
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from tsc_lib.analysis.findings import collapse, remarks
 from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, join_items, pluralize
 from tsc_lib.benchmark.host import Host
 from tsc_lib.compress import Recipe
@@ -69,7 +70,7 @@ def model_card(
             "## What it costs",
             _cost(bundle, rows, host, evaluation),
         ],
-        _limits(bundle) + _limits_of_measurement(bundle, rows.iloc[0], host),
+        _limits(bundle) + remarks(dataset) + _limits_of_measurement(bundle, rows.iloc[0], host),
     )
 
 
@@ -158,11 +159,16 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
     def accuracy(of: pd.Series) -> str:
         return format_interval(of.accuracy, of.accuracy_low, of.accuracy_high, 4)
 
-    count = len(bundle.labels)
+    def accuracy_unseen(of: pd.Series) -> str:
+        return format_number(of.accuracy_unseen, 4)
+
+    count, copies = len(bundle.labels), int(row.test_in_train)
+    unseen = ["accuracy without copies of training series", accuracy_unseen(row), accuracy_unseen(reference)]
     text = table(
         ["", "this model", "uncompressed, eager fp32"],
         [
             ["accuracy", accuracy(row), accuracy(reference)],
+            *([unseen] if copies else []),
             [
                 "points of accuracy lost",
                 format_interval(row.accuracy_drop, row.accuracy_drop_low, row.accuracy_drop_high, 2),
@@ -172,8 +178,13 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
             ["classes predicted", *(f"{of.classes_predicted:.0f} of {count}" for of in (row, reference))],
         ],
     )
+    flaw, tested = collapse(row), len(dataset.test)
+    part = "which took no part in training or selection"
+    if copies:
+        part = f"of which {copies} are copies of training series; the other {tested - copies} took no part in training"
     return (
-        f"{text}\n\nOn the {len(dataset.test)} series of the test file, which took no part in training or selection. "
+        (f"**Do not use it as it is: it {flaw}.**\n\n" if flaw else "")
+        + f"{text}\n\nOn the {tested} series of the test file, {part}. "
         "Brackets are 95 % intervals over test series: Wilson's for the accuracy, a paired bootstrap for the points "
         "lost. They do not cover what another seed or another split would change."
     )

@@ -6,10 +6,12 @@ import logging
 import time
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from tsc_lib.analysis.findings import remarks
 from tsc_lib.compress import REFERENCE
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
@@ -64,6 +66,8 @@ def optimize(
     if jobs < 1 or (trials is not None and trials < 1):
         raise UserError("--jobs and --trials must be at least 1")
     search = Search(request)
+    for text in remarks(search.dataset):
+        logger.warning(text)
     folder = (output or store.OUTPUTS / "search" / search.spec.label).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     running = f"the same search is running already, in {folder}; wait for it, or end it first"
@@ -114,6 +118,13 @@ def _make_references(search: Search) -> None:
                 f"{run.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
                 "data or --epochs"
             ) from None
+        accuracy, share = search.reference_correct(run).mean(), np.bincount(search.dataset.valid.y).max()
+        if accuracy <= share / len(search.dataset.valid):
+            logger.warning(
+                f"{run.label}: the uncompressed model is right for {100 * accuracy:.1f} % of the validation series, no "
+                "more than always giving the most frequent label: it has nothing to lose, and what is picked proves "
+                "nothing; train it longer, or choose other data"
+            )
 
 
 def _run_trials(search: Search, journal: Path, budget_s: float, jobs: int, trials: int | None) -> None:

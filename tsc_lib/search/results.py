@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from tsc_lib import data
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
 from tsc_lib.search.selection import MEANINGS
@@ -32,7 +33,7 @@ SHOWN = {
 }
 
 
-SCORES = ("accuracy", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
+SCORES = ("accuracy", "accuracy_unseen", "test_in_train", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class SearchResult:
         """The front, cheapest first; and the pick: what it saves, how sure that is, its test score, how to ship it."""
         front = self.table[self.table.front].sort_values("cost")[list(SHOWN)].rename(columns=SHOWN)
         pick, score, spec = self.pick, self.scores.mean(), self.search.spec
+        copies = f" ({score.accuracy_unseen:.3f} without {score.test_in_train:.0f} copies of training series)"
         return (
             f"{front.to_string(index=False, float_format='{:.3g}'.format)}\n\n"
             f"Pick: {pick.recipe} in {pick.runtime}\n"
@@ -93,7 +95,8 @@ class SearchResult:
             f"  {pick.expected_drop:.1f} ± {pick.expected_error:.1f} points expected to be lost "
             f"({pick['drop']:.1f} ± {pick.error:.1f} seen on validation), {spec.max_drop:g} permitted:\n"
             f"  it {MEANINGS[pick.verdict]}\n"
-            f"  test score, which decided nothing: accuracy {score.accuracy:.3f}, {score.accuracy_drop:.1f} points lost"
+            f"  test score, which decided nothing: accuracy {score.accuracy:.3f}"
+            f"{copies if score.test_in_train else ''}, {score.accuracy_drop:.1f} points lost"
             "\n\n"
             f"  {self.export_command}\n\n{self.folder} holds front.csv, trials.csv and pick.json"
         )
@@ -102,7 +105,9 @@ class SearchResult:
 def read_test_scores(runs: Sequence[TrainingRun], pick: pd.Series) -> pd.DataFrame:
     """`SCORES` of a finalist for each seed, on the test set, which is read for the pick alone and decides nothing."""
     variants = (Variant.parse(pick.recipe, pick.runtime), REFERENCE)
-    found = [qualities(*(stages.evaluate(run, variant) for variant in variants)) for run in runs]
+    copies = data.load(runs[0].data).facts.test_in_train
+    pairs = ([stages.evaluate(run, variant) for variant in variants] for run in runs)
+    found = [qualities(own, reference, copies) for own, reference in pairs]
     return pd.DataFrame(found)[list(SCORES)].assign(seed=[run.seed for run in runs])
 
 

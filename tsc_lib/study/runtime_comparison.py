@@ -103,11 +103,12 @@ class RuntimeComparison:
     def _rows(self, run: TrainingRun, threads: int) -> Iterator[dict[str, object]]:
         session, reference = self.session(run, threads), self.study.evaluate(run, REFERENCE)
         macs = reference.size.macs if isinstance(reference, Evaluation) else None
+        copies = self.study.datasets[run.data.name].facts.test_in_train
         for variant in self.variants:
             found = self.study.evaluate(run, variant)
             known: dict[str, object] = {**run.names, **variant.names, "threads": threads, "status": found.status}
             if isinstance(found, Evaluation):
-                known |= {"number_format": found.number_format, **qualities(found, reference)}
+                known |= {"number_format": found.number_format, **qualities(found, reference, copies)}
                 known |= {name: getattr(found.conversion, name) for name in ("prepare_seconds", "prepare_peak_mb")}
                 if isinstance(reference, Evaluation):
                     agreement = float((found.predicted == reference.predicted).mean())

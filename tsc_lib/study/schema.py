@@ -16,8 +16,11 @@ QUALITIES = [
     "accuracy",
     "accuracy_low",
     "accuracy_high",
+    "accuracy_unseen",
+    "test_in_train",
     "f1_macro",
     "classes_predicted",
+    "largest_class_share",
     "accuracy_drop",
     "accuracy_drop_low",
     "accuracy_drop_high",
@@ -45,11 +48,18 @@ COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "statu
 """Columns of the results table, in order."""
 
 
-def qualities(evaluation: Evaluation, reference: Evaluation | Failure) -> dict[str, float]:
-    """The columns `QUALITIES` of a variant: accuracy, its loss against the reference if there is one, and sizes."""
+def qualities(evaluation: Evaluation, reference: Evaluation | Failure, test_in_train: np.ndarray) -> dict[str, float]:
+    """The columns `QUALITIES` of a variant: accuracy, its loss against the reference if there is one, and sizes.
+
+    `test_in_train`, a bool for each test series, says which are copies of training series
+    (`tsc_lib.data.facts.Facts`); ``accuracy_unseen`` is the accuracy on the others.
+    """
     size, conversion = evaluation.size, evaluation.conversion
     before = reference.correct if isinstance(reference, Evaluation) else None
     row = accuracies(evaluation.true, evaluation.predicted, before)
+    unseen = evaluation.correct[~test_in_train]
+    row |= {"accuracy_unseen": float(unseen.mean()) if len(unseen) else np.nan}
+    row |= {"test_in_train": int(test_in_train.sum())}
     row |= {"params": size.params, "nonzero_params": size.nonzero, "macs": size.macs}
     return row | {name: getattr(conversion, name) for name in ("model_bytes", "int8_ops", "fp32_ops")}
 
@@ -69,6 +79,7 @@ def accuracies(true: np.ndarray, predicted: np.ndarray, reference: np.ndarray | 
     row: dict[str, float] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
     row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
     row["classes_predicted"] = len(np.unique(predicted))
+    row["largest_class_share"] = float(np.unique(true, return_counts=True)[1].max() / len(true))
     if reference is not None:
         drop = paired_difference_interval(reference, correct)
         names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")

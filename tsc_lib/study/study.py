@@ -238,7 +238,9 @@ class Study:
         """One row per data set, model, recipe, runtime, seed and batch size; `COLUMNS` lists the columns.
 
         ``accuracy_drop`` counts percentage points lost against the reference of the same data set, model and seed,
-        with a bootstrap over test series, paired; ``cpu_ratio`` and ``energy_ratio`` are variant ÷ reference.
+        with a bootstrap over test series, paired; ``accuracy_unseen`` leaves out the ``test_in_train`` test series that
+        are copies of training series, and ``largest_class_share`` is the accuracy of always giving the label that the
+        test file has most; ``cpu_ratio`` and ``energy_ratio`` are variant ÷ reference.
 
         Parameters
         ----------
@@ -258,6 +260,7 @@ class Study:
     def _run_rows(self, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[dict[str, object]]:
         reference, session, failed = self.evaluate(run, REFERENCE), None, ""
         variants = [variant for variant in self.variants_of(run) if wanted is None or variant in wanted]
+        copies = self.datasets[run.data.name].facts.test_in_train
         try:
             session = self.benchmark(run, None if wanted is None or self.is_done(run) else variants)
         except StageFailed as failure:
@@ -270,7 +273,7 @@ class Study:
                 if isinstance(evaluation, Evaluation):
                     measured = session and session.of(variant, batch_size)
                     reading = stages.compute_modelled_energy(evaluation, batch_size)
-                    row |= {**qualities(evaluation, reference), **(costs(measured) if measured else {})}
+                    row |= {**qualities(evaluation, reference, copies), **(costs(measured) if measured else {})}
                     row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
                     row["status"] = measured.status if measured else failed
                 yield row

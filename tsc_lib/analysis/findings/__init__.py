@@ -5,7 +5,7 @@ Each takes tables and returns Markdown.
 
 from __future__ import annotations
 
-from tsc_lib.analysis.findings.baseline import accuracy, confusion, cost, learning
+from tsc_lib.analysis.findings.baseline import accuracy, collapse, confusion, cost, learning
 from tsc_lib.analysis.findings.combining import (
     ablated_variant,
     ablation,
@@ -14,7 +14,7 @@ from tsc_lib.analysis.findings.combining import (
     product_of_savings,
     savings_by_step,
 )
-from tsc_lib.analysis.findings.data import balance, lengths, overview
+from tsc_lib.analysis.findings.data import balance, lengths, overview, remarks
 from tsc_lib.analysis.findings.energy import (
     best_within_a_point,
     claims,

@@ -6,7 +6,15 @@ import pandas as pd
 
 from tsc_lib.analysis.quantities import over_seeds, pair_models
 from tsc_lib.analysis.references import class_name
-from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, find_collapsed, name_batches, select_batch, select_reference
+from tsc_lib.analysis.rows import (
+    CASE_KEYS,
+    RUN_KEYS,
+    batch_kinds,
+    find_collapsed,
+    name_batches,
+    select_batch,
+    select_reference,
+)
 from tsc_lib.analysis.tables import accuracy_table
 from tsc_lib.analysis.wording import bullet_list, format_interval, format_range, join_items, name_runs, pluralize
 
@@ -27,6 +35,18 @@ def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
     return bullet_list(lines)
 
 
+def collapse(row: pd.Series) -> str:
+    """What is wrong with a model that does no better than one label for all, by its row of the results; else empty."""
+    if row.classes_predicted == 1:
+        return "gives every test series the same label"
+    if row.accuracy <= row.largest_class_share:
+        return (
+            f"is right for {100 * row.accuracy:.1f} % of the test series, no more than the "
+            f"{100 * row.largest_class_share:.1f} % of always giving the most frequent label"
+        )
+    return ""
+
+
 def accuracy(results: pd.DataFrame, references: pd.DataFrame) -> str:
     """Accuracy with intervals, its place among published ones, and the models that collapsed."""
     table = accuracy_table(results)
@@ -42,6 +62,20 @@ def accuracy(results: pd.DataFrame, references: pd.DataFrame) -> str:
             text += f", the best of which is {top.method} with {100 * top.accuracy:.1f} %"
             text += f" (on the {top.version} version)" if top.version else ""
         lines.append(f"**{dataset}**: {text}.")
+    rows = select_reference(results).drop_duplicates(RUN_KEYS)
+    for dataset, part in rows[rows.test_in_train > 0].groupby("dataset", sort=False):
+        models = part.groupby("model", sort=False)[["accuracy_unseen", "accuracy"]].mean()
+        texts = (
+            f"{one.Index} {100 * one.accuracy_unseen:.1f} % and not {100 * one.accuracy:.1f} %"
+            for one in models.itertuples()
+        )
+        lines.append(
+            f"**Copies in {dataset}**: {part.test_in_train.iloc[0]:.0f} test series are also in its training file; "
+            f"without them the accuracy is {join_items(texts)}."
+        )
+    below = rows[(rows.accuracy <= rows.largest_class_share) & (rows.classes_predicted > 1)]
+    if len(below):
+        lines.append(f"**No better than the most frequent label for all**: {name_runs(below)}.")
     lost = find_collapsed(results)
     if len(lost):
         lines.append(

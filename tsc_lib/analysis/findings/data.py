@@ -2,9 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.wording import bullet_list, pluralize
+from tsc_lib.analysis.wording import bullet_list, join_items, pluralize
+from tsc_lib.data import Dataset
+
+NAMED = 8
+"""Classes or channels that are named; of more it is said how many there are."""
+
+
+def remarks(dataset: Dataset) -> list[str]:
+    """What about a data set could mislead whoever trains or tests a model on it; empty if there is nothing to say."""
+    facts, test = dataset.facts, len(dataset.test)
+    found = [_copies(int(facts.test_in_train.sum()), test)] if facts.test_in_train.any() else []
+    found += _unvalidated(dataset)
+    still = [number for number, channel in enumerate(facts.channels, 1) if channel.constant and not channel.moves]
+    moving = [number for number, channel in enumerate(facts.channels, 1) if channel.moves]
+    if still:
+        found.append(f"{_name('channel', still)} constant in the training file and in the test file.")
+    if moving:
+        found.append(
+            f"{_name('channel', moving)} constant in the training series, but not in validation or test: no model can "
+            "have learned what another value means."
+        )
+    uneven = {number: channel for number, channel in enumerate(facts.channels, 1) if channel.is_uneven}
+    if uneven and dataset.scaler.kind != "series":
+        worst = max(uneven.values(), key=lambda channel: channel.deviation / channel.spread)
+        found.append(
+            f"A few training series lie far from the rest in {_name('channel', list(uneven), verb=False)}: the "
+            f"deviation is up to {worst.deviation / worst.spread:.0f} times the usual spread, and series "
+            f"{worst.farthest} of the training file lies farthest out. They decide on the scaling by channel and on "
+            "the ranges of int8, and the others become small; mend or leave out what is wrong, or scale each series "
+            "by itself (--scaling series)."
+        )
+    return found
+
+
+def _unvalidated(dataset: Dataset) -> list[str]:
+    """That classes have no validation series."""
+    if not len(dataset.valid):
+        return [
+            "No class has two different training series, so none is held out for validation: nothing chooses an "
+            "epoch, and the last one is kept."
+        ]
+    counts = np.bincount(dataset.valid.y, minlength=len(dataset.classes))
+    missing = [label for label, count in zip(dataset.classes, counts, strict=True) if not count]
+    if not missing:
+        return []
+    return [f"{_name('class', missing)} without a validation series, for want of a second training series."]
+
+
+def _name(what: str, items: Sequence[object], verb: bool = True) -> str:
+    """Items by name, or how many there are, and a verb: "Channel 2 is", "classes a and b are"."""
+    plural = {"class": "classes"}.get(what, f"{what}s")
+    many = len(items) > 1
+    text = f"{plural if many else what} {join_items(items)}" if len(items) <= NAMED else f"{len(items)} {plural}"
+    return f"{text[0].upper()}{text[1:]} {'are' if many else 'is'}" if verb else text
 
 
 def overview(table: pd.DataFrame) -> str:
@@ -21,7 +77,8 @@ def _copies(repeated: int, test: int) -> str:
     if not repeated:
         return "No test series is also a training series."
     count, verb = pluralize(repeated, "test series", "test series"), "is" if repeated == 1 else "are"
-    return f"{count} ({100 * repeated / test:.1f} %) {verb} also in the training file."
+    share = 100 * repeated / test
+    return f"{count} of {test} ({share:.1f} %) {verb} also in the training file; accuracy is given without them, too."
 
 
 def balance(counts: pd.DataFrame) -> str:
