@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import INSTALL, parser
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import shipped, write_text
+from tsc_lib.core.processes import Stopped, run_engine, stop_on_signals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
-    options = parser().parse_args(arguments)
+    """Run a command; returns the exit code: 0, 1 after one sentence on what is wrong, or 128 and a signal's number."""
     try:
-        return run_command(COMMANDS[options.command], options)
+        with stop_on_signals("stopped; run the same again to go on"):
+            options = parser().parse_args(arguments)
+            return run_command(COMMANDS[options.command], options)
     except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
         print(f"error: this command needs {error.name}, which is not installed: {INSTALL}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("stopped; run the same again to go on", file=sys.stderr)
-        return 130
+    except Stopped as stopped:
+        return stopped.code
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -52,13 +54,18 @@ def _report(options: argparse.Namespace) -> None:
     with store.hold_lock(store.OUTPUTS / "report.lock", running) as lock:
         if store.forget_failures():
             shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped("workflow") / "Snakefile")]
-        command += ["--directory", str(store.OUTPUTS), "--cores", str(options.cores), "--config", f"profile={profile}"]
-        # Our lock is the one that dies with its holder, as snakemake's does not.
-        command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
-        environment = os.environ | {"TSC_OUTPUTS": str(store.OUTPUTS)}  # the jobs' working directory is another
-        # The engine holds the lock too, in case this process is killed before it.
-        code = subprocess.run(command, pass_fds=(lock,), env=environment).returncode
+        with tempfile.TemporaryDirectory(prefix="tsc_lib-") as scratch:
+            command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped("workflow") / "Snakefile")]
+            command += ["--directory", str(store.OUTPUTS), "--cores", str(options.cores)]
+            # Our lock is the one that dies with its holder, as snakemake's does not.
+            command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
+            # The engine may be killed, so its own temporary files lie apart from those of its jobs.
+            command += ["--runtime-source-cache-path", scratch]
+            settings = {"profile": profile, "temporary": tempfile.gettempdir()}
+            command += ["--config", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
+            environment = os.environ | {"TSC_OUTPUTS": str(store.OUTPUTS), "TMPDIR": scratch}
+            # The engine holds the lock too, in case this process is killed before it.
+            code = run_engine(command, pass_fds=(lock,), env=environment)
     if code:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")
 

@@ -31,6 +31,7 @@ from tsc_lib.benchmark.measurement import RawBatch, RawSession
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
 from tsc_lib.core.cpus import count_throttled_periods, list_usable_cpus
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.core.processes import adopt_orphans, end_with_input
 from tsc_lib.energy import EnergyMeter
 
 Predict = Callable[..., np.ndarray]
@@ -273,13 +274,6 @@ def measure_idle_power(meter: EnergyMeter) -> float | None:
     return reading.watts if reading.valid else None
 
 
-def end_with_parent() -> None:
-    """Wait for standard input to close, then end at once."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
 def main() -> None:
     """Read the job, measure, answer."""
     # Whatever libraries print must not mix with the answers: theirs goes to standard error.
@@ -290,7 +284,8 @@ def main() -> None:
         print(json.dumps({"event": event, **values}), file=answers, flush=True)
 
     job = Job.from_json(json.loads(sys.stdin.readline()))
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    adopt_orphans(True)
+    threading.Thread(target=end_with_input, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the parent left
         try:
             with hold_host_lock(lambda message: tell("note", message=message)):

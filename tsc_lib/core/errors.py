@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tsc_lib.core.processes import Stopped, stop_on_signals
+
 STEPS_S = 10.0
 """Seconds between two messages about single steps."""
 
@@ -25,13 +27,18 @@ def shorten(error: BaseException) -> str:
 
 
 def run_command(command: Callable[..., object], *arguments: object) -> int:
-    """Do what a command does and show its messages; 0, or 1 after one sentence on standard error of what is wrong."""
+    """Do what a command does and show its messages; returns the exit code.
+
+    It is 0, 1 after one sentence on standard error of what is wrong, or what names the signal that stopped it.
+    """
     try:
-        with show_messages():
+        with stop_on_signals(), show_messages():
             command(*arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Stopped as stopped:
+        return stopped.code
     return 0
 
 

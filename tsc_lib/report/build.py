@@ -27,6 +27,7 @@ from tsc_lib.analysis.summary import summarise
 from tsc_lib.analysis.tables import readable_results
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import PACKAGE, shipped
+from tsc_lib.core.processes import Stopped
 from tsc_lib.core.store import OUTPUTS
 
 NOTEBOOKS = shipped("notebooks")
@@ -57,6 +58,7 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
 
     notebook, output = notebook.resolve(), output.resolve()
     if not notebook.is_file():
@@ -67,6 +69,7 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
         raise UserError(f"{notebook.name} has no parameter {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
     output.parent.mkdir(parents=True, exist_ok=True)
     running, failed = output.with_suffix(".running.ipynb"), output.with_suffix(".failed.ipynb")
+    connection = output.with_suffix(".kernel.json")  # Jupyter would leave it in the system's folder for such
     try:
         executed = papermill.execute_notebook(
             notebook,
@@ -76,6 +79,7 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
             cwd=notebook.parent,
             progress_bar=sys.stderr.isatty(),
             extra_arguments=["--log-level=CRITICAL"],  # of the kernel program; a cell's own warnings are shown
+            config=Config(KernelManager={"connection_file": str(connection)}),
         )
     except papermill.PapermillExecutionError as error:
         os.replace(running, failed)
@@ -90,6 +94,11 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
         raise UserError(
             f"the kernel of {notebook.name} died, killed or out of memory; run again, finished work is not done twice"
         ) from None
+    except Stopped:
+        running.unlink(missing_ok=True)
+        raise
+    finally:
+        connection.unlink(missing_ok=True)
     import nbformat
 
     for key in ("input_path", "output_path"):  # an executed notebook is published, and says nothing of this machine

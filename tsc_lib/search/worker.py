@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tsc_lib.benchmark.host import make_environment
 from tsc_lib.compress import Recipe
 from tsc_lib.core.errors import run_command
+from tsc_lib.core.processes import end_children
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.trials import OutOfTime, Search
@@ -121,7 +122,7 @@ def start_workers(
 
 
 def _work(request: SearchRequest, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one has it too, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one has it too, and asks this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.exit(run_command(lambda: work(Search(request), *arguments)))
 
@@ -130,4 +131,5 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
+    end_children()
     os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -158,7 +159,10 @@ class Study:
         return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self._choices], **where}
 
     def job_name(self, stage: str, run: TrainingRun) -> str:
-        """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on."""
+        """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on.
+
+        Whatever a data set is called, it has only letters, digits and ``_.-``, so that it can be the name of a file.
+        """
         content: dict[str, object] = {
             "run": run.to_json(),
             "variants": [v.to_json() for v in self.variants_of(run)],
@@ -170,7 +174,7 @@ class Study:
         if stage == "benchmark":
             content["versions"] = version("benchmark", *RUNTIMES)
             content |= {"settings": self.settings(run).to_json(), "energy": self.request["energy"]}
-        return f"{run.label}-{digest(content)}"
+        return f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', run.label)}-{digest(content)}"
 
     def run_of(self, stage: str, job: str) -> TrainingRun:
         """The run whose `job_name` is given.
