@@ -40,8 +40,11 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("export out --dataset ItalyPowerDemand --runtime tpu", "unknown runtime 'tpu'"),
         ("predict ./nowhere x.csv", "there is no folder nowhere; give one that 'export' wrote"),
         ("run --dataset ItalyPowerDemand --scaling minmax", "unknown scaling 'minmax'"),
-        ("run --dataset ItalyPowerDemand --epochs 0", "at least 1 epoch"),
-        ("run --dataset ItalyPowerDemand --batch-sizes 0", "must be at least 1"),
+        ("run --dataset ItalyPowerDemand --epochs 0", "'epochs' must be a whole number from 1 to 100,000, not 0"),
+        (
+            "run --dataset ItalyPowerDemand --batch-sizes 0",
+            "'batch_sizes' must be a whole number from 1 to 65,536, not 0",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: str, said: str) -> None:

@@ -215,7 +215,7 @@ def test_it_survives_the_disk(early: CompressedModel, tmp_path: Path) -> None:
     [
         ("exits(4)", "no room for an exit after layer 4 of 4; choose a layer before the last"),
         ("exits(2, 9) > exits(2)", "no room for an exit after layer 2 of 4, beside those after 2"),
-        ("exits(0)", "an exit comes after at least 1 layer"),
+        ("exits(0)", "'layer' must be a whole number from 1 to 100,000, not 0"),
         ("exits(2, 9) > finetune(1)", "put exits last in the recipe"),
         ("exits(2, 9) > int8(dynamic)", "put exits last in the recipe"),
         ("int8(dynamic) > exits(2)", "early exits run in fp32, but the model is int8 dynamic"),

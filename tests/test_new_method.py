@@ -36,7 +36,7 @@ def method() -> Iterator[type[Step]]:
         name: ClassVar[str] = "shrink"
         summary: ClassVar[str] = "multiplies every weight by a number"
         family: ClassVar[Family] = Family.SMALLER
-        title: ClassVar[str] = "shrink to {share}"
+        title: ClassVar[str] = "shrink to {share:.1%}"
         titled: ClassVar[int] = 1
         examples: ClassVar[Mapping[str, str]] = {"shrink(0.5)": "halve every weight; bias=no to leave the biases"}
 

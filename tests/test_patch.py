@@ -151,7 +151,7 @@ def test_what_cannot_be_lengthened_is_said_in_a_sentence(model: CompressedModel,
     for size in (4, 12):
         with pytest.raises(UserError, match=rf"patch\({size}\) is no multiple of the 8 .*; use 16 or 32"):
             apply(model, f"patch({size})", unequal)
-    with pytest.raises(UserError, match="a patch has at least 1 time step, not 0"):
+    with pytest.raises(UserError, match="'size' must be a whole number from 1 to 100,000, not 0"):
         apply(model, "patch(0)", unequal)
     with pytest.raises(UserError, match="patch works on fp32 weights, but the model is int8 dynamic"):
         apply(model, "int8(dynamic) > patch(16)", unequal)

@@ -89,8 +89,8 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
         ("int8(dynamic, observer=minmax)", "belong to int8(static)"),
         ("int8(weights, fp32_layers=2)", "belong to int8(static)"),
         ("int4(20)", "a group of 16, 32, 64 or 128 weights, not 20"),
-        ("qat(0)", "qat needs at least one epoch"),
-        ("qat(1, teacher=2)", "share lies between 0 and 1, not 2"),
+        ("qat(0)", "'epochs' must be a whole number from 1 to 100,000, not 0"),
+        ("qat(1, teacher=2)", "'teacher' must be a finite number from 0 to 1, not 2.0"),
     ],
 )
 def test_bad_recipes_are_one_sentence(recipe: str, sentence: str) -> None:

@@ -205,7 +205,8 @@ def test_an_exclusion_leaves_out_what_agrees_with_all_that_it_names(study: Study
         (Exclusion(runtime="eager"), [REFERENCE]),
     ]:
         assert Study(replace(study.profile, exclude=(exclusion,))).variants_of(run) == left
-    assert not Study(replace(study.profile, exclude=(Exclusion(model=run.model),))).runs
+    with pytest.raises(UserError, match="'exclude' leaves no model to train on any data set"):
+        replace(study.profile, exclude=(Exclusion(model=run.model),))
 
 
 @pytest.mark.parametrize(

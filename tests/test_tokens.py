@@ -184,7 +184,7 @@ def test_shares_are_rounded_up(tokens: int, keep: float, left: int) -> None:
     [
         ("merge(0.4)", "merge keeps a share of at least 0.5 and less than 1, not 0.4; merge again in a later layer"),
         ("drop(1)", "drop keeps a share of at least 0.001 and less than 1"),
-        ("drop(0.5, 0)", "layers are counted from 1"),
+        ("drop(0.5, 0)", "'layer' must be a whole number from 1 to 100,000, not 0"),
         ("drop(0.5, 3)", "no effect on a model of 3 layer.s., .* choose a layer up to 2"),
         ("drop(0.5) > merge(0.5)", "finds the tokens of layer 2 reduced already"),
         ("merge(0.5) > width(taylor, 8)", "put merge and drop after what uses it"),

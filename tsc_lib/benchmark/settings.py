@@ -7,6 +7,7 @@ from typing import Self
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import Json
+from tsc_lib.core.limits import BATCH_SIZES, SEEDS, THREADS, check_fields
 from tsc_lib.core.spec import Spec
 
 CONTROL = "control"
@@ -17,6 +18,18 @@ PEAK = "peak in fp32"
 
 FEWEST_BLOCKS = 3
 """Fewer paired repeats give no interval worth the name."""
+
+LIMITS = {
+    "batch_sizes": BATCH_SIZES,
+    "series": (1, 1_000_000),
+    "blocks": (FEWEST_BLOCKS, 10_000),
+    "min_window_s": (0, 60),
+    "warmup_s": (0, 600),
+    "max_seconds": (0, 86_400),
+    "threads": THREADS,
+    "seed": SEEDS,
+}
+"""The least and the most of a benchmark's settings."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +72,8 @@ class BenchmarkSettings(Spec):
     def __post_init__(self) -> None:
         if self.allocator not in ("system", "kept"):
             raise UserError(f"benchmark setting 'allocator' must be system or kept, not {self.allocator!r}")
+        check_fields(self, "benchmark setting", LIMITS)
         object.__setattr__(self, "batch_sizes", tuple(self.batch_sizes))  # JSON gives a list back
-        sizes = {"series": self.series, "threads": self.threads, "batch_sizes": min(self.batch_sizes, default=0)}
-        for name, value in sizes.items():
-            if value < 1:
-                raise UserError(f"benchmark setting {name!r} must be at least 1, not {getattr(self, name)}")
-        if self.blocks < FEWEST_BLOCKS:
-            raise UserError(f"benchmark setting 'blocks' must be at least {FEWEST_BLOCKS}, not {self.blocks}")
-        if min(self.min_window_s, self.warmup_s, self.max_seconds) < 0:
-            raise UserError("benchmark settings in seconds must not be negative")
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,7 @@ class Layers(Step):
     which: str = "influence"
 
     def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise UserError(f"a model keeps at least 1 layer, not {self.keep}")
+        super().__post_init__()
         if self.which not in CHOICES:
             raise UserError(f"unknown choice of layers {self.which!r}; use {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
 
@@ -111,9 +110,8 @@ class Width(Step):
     d_model: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_criterion(self.criterion)
-        if self.d_model < 1:
-            raise UserError(f"an embedding keeps at least 1 channel, not {self.d_model}")
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Remove channels; the details list those that were kept.

@@ -8,7 +8,6 @@ References
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,6 +22,7 @@ from tsc_lib.compress.finetuning import TrainingStep
 from tsc_lib.compress.step import Family, Step
 from tsc_lib.compress.surgery import check_series
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import Limits
 from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer
@@ -57,22 +57,18 @@ class Distill(TrainingStep):
             "logits, features=1 for a loss on the class token too"
         ),
     }
+    limits: ClassVar[Limits] = {
+        **TrainingStep.limits,
+        "temperature": (0.001, 1000),
+        "weight": (0.001, 1),
+        "features": (0, 1_000_000),
+    }
 
     epochs: int
     temperature: float = 2.0
     weight: float = 0.5
     learning_rate: float = 5e-4
     features: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.temperature > 0 or not 0 < self.weight <= 1:
-            raise UserError(
-                "distillation needs a positive temperature and a weight of the teacher above 0 and no more than 1, "
-                f"not {self}"
-            )
-        if not 0 <= self.features < math.inf:
-            raise UserError(f"the weight of features in distillation is at least 0, not {self.features:g}")
 
     def prepare(self, network: Transformer, context: TrainingContext) -> Loss:
         """The loss on what the teacher gives to the training series, computed once."""
@@ -102,6 +98,7 @@ class Student(Step):
     examples: ClassVar[Mapping[str, str]] = {
         "student(layers=2)": "start anew with a small network; heads=4, d_ff=64, d_model=32, patch=8",
     }
+    limits: ClassVar[Limits] = {"layers": (1, 64), "heads": (1, 256), "d_ff": (1, 4096), "d_model": (1, 1024)}
 
     layers: int = 2
     heads: int = 4
@@ -110,8 +107,7 @@ class Student(Step):
     patch: int = 8
 
     def __post_init__(self) -> None:
-        if min(dataclasses.astuple(self)) < 1:
-            raise UserError(f"every size of a student must be at least 1, not {self}")
+        super().__post_init__()
         if self.d_model % self.heads:
             raise UserError(f"a student's {self.heads} heads must share its {self.d_model} channels evenly")
 

@@ -29,6 +29,7 @@ from torch import nn
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Family, NoEffect, Step
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import Limits
 from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, Details, count_macs_by_exit
 from tsc_lib.models.early_exit import split_at_exits
@@ -59,6 +60,7 @@ class Exits(Step):
     family: ClassVar[Family] = Family.EARLY
     title: ClassVar[str] = "exit after {layer}"
     titled: ClassVar[int] = 2
+    limits: ClassVar[Limits] = {"tolerance": (0, 100)}
     examples: ClassVar[Mapping[str, str]] = {
         "exits(3)": (
             "let series leave after three layers where a classifier there is sure enough, so that validation "
@@ -68,10 +70,6 @@ class Exits(Step):
 
     layer: int
     tolerance: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.layer < 1 or not self.tolerance >= 0:
-            raise UserError(f"an exit comes after at least 1 layer and tolerates at least 0 points, not {self}")
 
     @property
     def label(self) -> str:

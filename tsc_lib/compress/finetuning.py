@@ -14,7 +14,7 @@ from torch import nn
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Step
 from tsc_lib.compress.surgery import check_fp32, find_zero_rows
-from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import EPOCHS, LEARNING_RATES, Limits
 from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss, find_best_epoch, fit
@@ -32,13 +32,10 @@ class TrainingStep(Step):
     """
 
     trains: ClassVar[bool] = True
+    limits: ClassVar[Limits] = {"epochs": EPOCHS, "learning_rate": LEARNING_RATES}
 
     epochs: int
     learning_rate: float
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or not self.learning_rate > 0:
-            raise UserError(f"{self.name} needs at least one epoch and a positive learning rate, not {self}")
 
     def prepare(self, network: Transformer, context: TrainingContext) -> Loss | None:
         """Change a network, in place, for the time of the training: whatever this adds is not in the result.

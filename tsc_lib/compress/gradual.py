@@ -13,6 +13,7 @@ from tsc_lib.compress.finetuning import FineTune
 from tsc_lib.compress.pruning import Prune, remove
 from tsc_lib.compress.step import Family, Step
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import EPOCHS, Limits
 from tsc_lib.models.compressed import CompressedModel, Details
 
 
@@ -35,13 +36,15 @@ class Gradual(Step):
     name: ClassVar[str] = "gradual"
     summary: ClassVar[str] = "removes attention heads and feed-forward neurons in rounds, with training between"
     family: ClassVar[Family] = Family.SMALLER
-    title: ClassVar[str] = "remove {criterion} {ratio} in rounds"
+    title: ClassVar[str] = "remove {criterion} {ratio:.1%} in rounds"
     titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "gradual(taylor, 0.5)": (
             "remove half in steps=4 rounds with epochs=1 of training=finetune or distill between them"
         ),
     }
+
+    limits: ClassVar[Limits] = {"steps": (2, 1000), "epochs": EPOCHS}
 
     criterion: str
     ratio: float
@@ -53,11 +56,7 @@ class Gradual(Step):
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 2 or self.epochs < 1:
-            raise UserError(
-                f"gradual takes at least 2 steps and 1 epoch between them, not {self.steps} and {self.epochs}; "
-                "prune removes everything at once"
-            )
+        super().__post_init__()
         if self.training not in ("finetune", "distill"):
             raise UserError(f"gradual trains by finetune or distill, not by {self.training!r}")
         self.round(self.steps)

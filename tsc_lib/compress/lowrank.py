@@ -43,7 +43,7 @@ class LowRank(Step):
     name: ClassVar[str] = "lowrank"
     summary: ClassVar[str] = "holds linear layers as two thinner ones, where that is cheaper"
     family: ClassVar[Family] = Family.SMALLER
-    title: ClassVar[str] = "low rank {energy}"
+    title: ClassVar[str] = "low rank {energy:.1%}"
     titled: ClassVar[int] = 1
     examples: ClassVar[Mapping[str, str]] = {
         "lowrank(0.9)": (
@@ -54,6 +54,7 @@ class LowRank(Step):
     energy: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.energy < 1:
             raise UserError(f"the energy that a low rank keeps lies between 0 and 1, not {self.energy:g}")
 

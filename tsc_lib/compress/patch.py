@@ -45,10 +45,6 @@ class Patch(Step):
 
     size: int
 
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"a patch has at least 1 time step, not {self.size}")
-
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Lengthen the patches; the details tell how many of the old ones a new one covers."""
         old = model.network.config.embedding.patch

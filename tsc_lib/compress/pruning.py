@@ -42,7 +42,7 @@ class Mask(Step):
     name: ClassVar[str] = "mask"
     summary: ClassVar[str] = "sets the weights of whole rows to zero and removes nothing"
     family: ClassVar[Family] = Family.MASKS
-    title: ClassVar[str] = "mask {norm} {ratio}"
+    title: ClassVar[str] = "mask {norm} {ratio:.1%}"
     titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "mask(l1, 0.5)": "zero half of the rows of every linear layer; norms are l1 and l2",
@@ -52,6 +52,7 @@ class Mask(Step):
     ratio: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.norm not in NORMS:
             raise UserError(f"unknown pruning norm {self.norm!r}; use {' or '.join(NORMS)}")
         check_ratio(self.ratio)
@@ -91,7 +92,7 @@ class Prune(Step):
 
     name: ClassVar[str] = "prune"
     summary: ClassVar[str] = "removes attention heads and feed-forward neurons"
-    title: ClassVar[str] = "remove {criterion} {ratio}"
+    title: ClassVar[str] = "remove {criterion} {ratio:.1%}"
     titled: ClassVar[int] = 2
     examples: ClassVar[Mapping[str, str]] = {
         "prune(l1, 0.5)": (
@@ -108,6 +109,7 @@ class Prune(Step):
     multiple: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_criterion(self.criterion)
         check_ratio(self.ratio)
         if self.parts not in PARTS or self.scope not in SCOPES:
@@ -115,8 +117,6 @@ class Prune(Step):
                 f"prune takes parts {', '.join(PARTS)} and scope {' or '.join(SCOPES)}, "
                 f"not {self.parts!r} and {self.scope!r}"
             )
-        if self.multiple < 1:
-            raise UserError(f"widths are rounded to a multiple of at least 1, not {self.multiple}")
 
     @property
     def family(self) -> Family:

@@ -12,7 +12,7 @@ from tsc_lib.compress.fakequant import fake_quantize
 from tsc_lib.compress.finetuning import TrainingStep
 from tsc_lib.compress.sensitivity import draw_calibration
 from tsc_lib.compress.step import Family
-from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import Limits
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss
 
@@ -37,6 +37,7 @@ class Qat(TrainingStep):
     family: ClassVar[Family] = Family.QUANTIZED
     title: ClassVar[str] = "trained for int8"
     titled: ClassVar[int] = 2
+    limits: ClassVar[Limits] = {**TrainingStep.limits, "teacher": (0, 1)}
     examples: ClassVar[Mapping[str, str]] = {
         "qat(4)": (
             "train four more epochs as int8(static) will round; learning_rate=0.0005, teacher=0.5 for half of "
@@ -47,11 +48,6 @@ class Qat(TrainingStep):
     epochs: int
     learning_rate: float = 5e-4
     teacher: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.teacher <= 1:
-            raise UserError(f"the teacher's share lies between 0 and 1, not {self.teacher}")
 
     def prepare(self, network: Transformer, context: TrainingContext) -> Loss | None:
         """Round the linear layers; the network comes out in fp32, for int8(static) to quantize."""

@@ -16,6 +16,7 @@ from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity, select_most_sensitive
 from tsc_lib.compress.step import Family, Step, write_arguments
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import Limits
 from tsc_lib.models.compressed import OBSERVERS, CompressedModel, Details, Quantization
 from tsc_lib.models.number_format import NumberFormat
 
@@ -44,6 +45,7 @@ class Int8(Step):
     summary: ClassVar[str] = "lets linear layers run in int8, or holds their weights in it"
     title: ClassVar[str] = "{mode} int8"
     titled: ClassVar[int] = 2
+    limits: ClassVar[Limits] = {"fp32_layers": (0, 1000)}
     examples: ClassVar[Mapping[str, str]] = {
         "int8(dynamic)": "int8 linear layers, ranges taken from every input (eager, onnxruntime)",
         "int8(static)": (
@@ -61,18 +63,15 @@ class Int8(Step):
     fp32_layers: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.mode not in MODES:
             raise UserError(f"unknown int8 mode {self.mode!r}; use dynamic, static or weights")
-        if self.calibration < 1:
-            raise UserError(f"int8 needs at least 1 calibration series, not {self.calibration}")
         if self.observer not in OBSERVERS:
             raise UserError(f"unknown observer {self.observer!r}; use native, minmax, percentile or mse")
         if not 50 < self.percentile <= 100:
             raise UserError(f"a percentile lies above 50 and is no more than 100, not {self.percentile}")
         if self.percentile != Int8.percentile and self.observer != "percentile":
             raise UserError(f"a percentile belongs to the observer percentile, not to {self.observer}")
-        if self.fp32_layers < 0:
-            raise UserError(f"int8 leaves at least 0 layers in fp32, not {self.fp32_layers}")
         if self.mode != "static" and (self.observer != Int8.observer or self.fp32_layers):
             raise UserError(f"int8({self.mode}) observes no ranges: observer and fp32_layers belong to int8(static)")
 
@@ -132,6 +131,7 @@ class Int4(Step):
     group: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.group not in (16, 32, 64, 128):
             raise UserError(f"int4 takes a group of 16, 32, 64 or 128 weights, not {self.group}")
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 
@@ -17,6 +17,7 @@ from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import STEPS, Family, NoEffect, Step, write_signature
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
+from tsc_lib.core.limits import parse_number, parse_whole, quote
 from tsc_lib.models.compressed import CompressedModel, Evidence, measure_size
 from tsc_lib.models.number_format import NumberFormat
 
@@ -44,14 +45,18 @@ class Recipe:
     steps: tuple[Step, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """The recipe that a text describes.
+    def parse(cls, text: str | Recipe) -> Recipe:
+        """The recipe that a text describes; one that is a recipe already stays as it is.
 
         Raises
         ------
         UserError
             If the text is not well formed, or names an unknown method or parameter.
         """
+        if isinstance(text, Recipe):
+            return text
+        if not isinstance(text, str):
+            raise UserError(f"a recipe is text such as 'prune(l1, 0.5) > finetune(4)', not {quote(text)}")
         if text.strip() == str(BASELINE):
             return cls()
         return cls(tuple(_parse_step(part.strip(), text) for part in text.split(">")))
@@ -158,7 +163,7 @@ def apply(model: CompressedModel, recipe: Recipe | str, context: TrainingContext
     NoEffect
         If a step changed nothing.
     """
-    for step in Recipe.parse(recipe) if isinstance(recipe, str) else recipe:
+    for step in Recipe.parse(recipe):
         if model.network.config.exits and step.family is not Family.EARLY:
             raise UserError(f"{step} would change a model whose exits are calibrated; put exits last in the recipe")
         changed, details = step.apply(model, context)
@@ -182,36 +187,37 @@ def _is_same(a: CompressedModel, b: CompressedModel) -> bool:
 
 
 def _parse_step(part: str, recipe: str) -> Step:
+    where = f"recipe {quote(recipe)}"
     match = re.fullmatch(r"(\w+)\s*(?:\(([^()]*)\))?", part)
     if match is None:
-        raise UserError(f"recipe {recipe!r}: cannot read {part!r}; write e.g. 'prune(l1, 0.5) > finetune(4)'")
+        raise UserError(f"{where}: cannot read {quote(part)}; write e.g. 'prune(l1, 0.5) > finetune(4)'")
     name, given = match.group(1), match.group(2) or ""
     if name not in STEPS:
-        raise UserError(f"recipe {recipe!r}: unknown method {name!r}; the methods are {', '.join(sorted(STEPS))}")
+        raise UserError(f"{where}: unknown method {quote(name)}; the methods are {', '.join(sorted(STEPS))}")
     fields = dataclasses.fields(STEPS[name])  # type: ignore[arg-type]  # subclasses are dataclasses
     values: dict[str, int | float | str] = {}
     for position, argument in enumerate(a.strip() for a in given.split(",") if given.strip()):
-        key, _, value = (word.strip() for word in argument.rpartition("="))
-        if key and key not in [f.name for f in fields]:
-            raise UserError(f"recipe {recipe!r}: {name} has no parameter {key!r}; it is {write_signature(STEPS[name])}")
-        if not key and position >= len(fields):
-            raise UserError(f"recipe {recipe!r}: {name} takes at most {len(fields)} parameters")
-        field = next(f for f in fields if f.name == key) if key else fields[position]
-        values[field.name] = _convert(value, field, f"recipe {recipe!r}: {name}, {field.name}")
+        key, by_name, value = (word.strip() for word in argument.rpartition("="))
+        if by_name and key not in [f.name for f in fields]:
+            raise UserError(f"{where}: {name} has no parameter {quote(key)}; it is {write_signature(STEPS[name])}")
+        if not by_name and position >= len(fields):
+            raise UserError(f"{where}: {name} takes at most {len(fields)} parameters")
+        field = next(f for f in fields if f.name == key) if by_name else fields[position]
+        if field.name in values:
+            raise UserError(f"{where}: {name} is given {field.name} twice; it is {write_signature(STEPS[name])}")
+        values[field.name] = _convert(value, field, f"{where}: {name}, {field.name}")
     missing = [f.name for f in fields if f.name not in values and f.default is dataclasses.MISSING]
     if missing:
-        raise UserError(f"recipe {recipe!r}: {name} needs {' and '.join(missing)}")
+        raise UserError(f"{where}: {name} needs {' and '.join(missing)}")
     try:
         return STEPS[name](**values)
     except UserError as error:
-        raise UserError(f"recipe {recipe!r}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def _convert(value: str, field: dataclasses.Field[Any], where: str) -> int | float | str:
-    kinds: dict[str, type[int] | type[float] | type[str]] = {"int": int, "float": float, "str": str}
+    read: dict[str, Callable[[str], int | float | str]] = {"int": parse_whole, "float": parse_number, "str": str}
     try:
-        return kinds[str(field.type)](value)
-    except ValueError:
-        raise UserError(
-            f"{where}: {value!r} is not {'a whole number' if field.type == 'int' else 'a number'}"
-        ) from None
+        return read[str(field.type)](value)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None

@@ -32,16 +32,15 @@ class Reduction(Step):
     """
 
     family: ClassVar[Family] = Family.FEWER
-    title: ClassVar[str] = "{name} tokens to {keep}"
+    title: ClassVar[str] = "{name} tokens to {keep:.1%}"
     titled: ClassVar[int] = 2
 
     keep: float
     layer: int = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         TokenReduction(self.name, self.keep)
-        if self.layer < 1:
-            raise UserError(f"layers are counted from 1, so there is no layer {self.layer}")
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from tsc_lib.compress.context import TrainingContext
+from tsc_lib.core.limits import Limits, check_fields
 from tsc_lib.models.compressed import CompressedModel, Details
 
 
@@ -48,6 +49,10 @@ STEPS: dict[str, type[Step]] = {}
 """Every method by the name that recipes give it; subclasses of `Step` enter themselves."""
 
 
+CRITERIA = {"l1": "L1", "l2": "L2", "taylor": "Taylor"}
+"""Criteria of importance as labels write them, where that is not as recipes do."""
+
+
 class Step:
     """Base of every method; subclasses are frozen dataclasses whose fields are the method's parameters.
 
@@ -60,12 +65,19 @@ class Step:
     examples : dict of str to str
         Recipes of one step, and what each does, for help texts.
     title : str
-        The beginning of `label`, with parameters in braces; by default the name. A float is written as a share, as in
-        "50 %" for 0.5.
+        The beginning of `label`, with parameters in braces, as `str.format` takes them; by default the name. A share is
+        written ``{ratio:.1%}``, which makes "50 %" of 0.5.
     titled : int
         How many parameters, from the first, the title stands for; the others follow it in brackets.
+    limits : dict of str to pair
+        The least and the most of parameters; by default whole numbers are from 1 to 100,000, and others finite.
     trains : bool
         Whether the step trains the network further.
+
+    Raises
+    ------
+    UserError
+        If a parameter is not of its type, or beyond its limits.
     """
 
     name: ClassVar[str]
@@ -73,12 +85,16 @@ class Step:
     examples: ClassVar[Mapping[str, str]] = {}
     title: ClassVar[str] = "{name}"
     titled: ClassVar[int] = 0
+    limits: ClassVar[Limits] = {}
     trains: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" in cls.__dict__:
             STEPS[cls.name] = cls
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"{self.name}, parameter", self.limits)
 
     @property
     def family(self) -> Family:
@@ -89,9 +105,11 @@ class Step:
     def label(self) -> str:
         """A short name for figures, e.g. "remove L1 50 %"."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # subclasses are dataclasses
-        values = {field.name: write_value(getattr(self, field.name)) for field in fields}
+        values = {field.name: getattr(self, field.name) for field in fields}
+        named = {name: CRITERIA.get(value, value) for name, value in values.items()}
+        title = self.title.format(name=self.name, **named).replace(".0%", "%").replace("%", " %")
         rest = write_arguments(self)[self.titled :]
-        return self.title.format(name=self.name, **values) + (f" ({', '.join(rest)})" if rest else "")
+        return title + (f" ({', '.join(rest)})" if rest else "")
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """The step's result, a new model, and what evidence is to tell of it; both arguments are left alone.
@@ -118,19 +136,6 @@ def write_arguments(step: Step) -> list[str]:
     while values and values[-1] == fields[len(values) - 1].default:
         values.pop()
     return [str(value) for value in values]
-
-
-def write_value(value: float | str) -> str:
-    """A parameter as labels write it: shares in per cent, names of criteria as the literature has them.
-
-    Examples
-    --------
-    >>> write_value(0.5), write_value("l1"), write_value(16)
-    ('50 %', 'L1', '16')
-    """
-    if isinstance(value, float):
-        return f"{value:.0%}".replace("%", " %")
-    return {"l1": "L1", "l2": "L2", "taylor": "Taylor"}.get(str(value), str(value))
 
 
 def write_signature(step: type[Step]) -> str:

@@ -13,6 +13,9 @@ from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
 
+USUAL_PATCH = 8
+"""Time steps in a patch of the study's models, which read shorter series too."""
+
 
 def keep_structure(network: Transformer, heads: list[Tensor], neurons: list[Tensor]) -> Transformer:
     """Rebuild a network with only some heads and neurons of each layer, their weights unchanged.
@@ -126,12 +129,17 @@ def check_whole(network: Transformer, step: str) -> None:
 
 
 def check_series(config: TransformerConfig, context: TrainingContext) -> None:
-    """Refuse a shape that cannot place every series of the context.
+    """Refuse a shape that cannot place every series of the context, or that has patches longer than all of them.
 
     Raises
     ------
     UserError
-        If one has too many patches.
     """
-    for length in {int(length) for split in (context.train, context.valid) for length in split.lengths}:
+    lengths = {int(length) for split in (context.train, context.valid) for length in split.lengths}
+    patch, fits = config.embedding.stride, max(USUAL_PATCH, *lengths)
+    if patch > fits:
+        raise UserError(
+            f"a patch of {patch} time steps is longer than every training series; use one of at most {fits}"
+        )
+    for length in lengths:
         check_length(config, length, "a training series")

@@ -12,14 +12,21 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tsc_lib.benchmark import BenchmarkSettings
+from tsc_lib.benchmark.settings import LIMITS
 from tsc_lib.compress import Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import shipped
+from tsc_lib.core.limits import SEEDS, check_different, check_fields, check_list, quote
 from tsc_lib.core.spec import Spec
+from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.runtimes import convert
 from tsc_lib.training import TrainSpec
 
 PROFILES = shipped("profiles")
 """Folder of the named profiles."""
+
+MOST_BYTES, MOST_VALUES, DEEPEST = 1_000_000, 10_000, 20
+"""Of a profile's file, of the values in it with those that anchors repeat, and of their nesting."""
 
 S = TypeVar("S", bound=Spec)
 
@@ -98,6 +105,12 @@ class RuntimeGrid(Spec):
     blocks: int = 30
     max_seconds: float = 10.0
 
+    def __post_init__(self) -> None:
+        check_fields(self, "setting of runtimes", LIMITS)
+        check_different(self.datasets, "'datasets' of runtimes")
+        check_different(self.models, "'models' of runtimes")
+        parse_variants(self.variants)
+
 
 @dataclass(frozen=True)
 class Ablation(Spec):
@@ -162,6 +175,14 @@ class Profile(Spec):
                 f"profile {self.name!r} has two data sets called {min(twice)}, which its tables could not tell apart; "
                 "leave one out, or rename its folder and files"
             )
+        for model in self.models:
+            if model not in ARCHITECTURES:
+                raise UserError(f"unknown model {quote(model)}; the models are {', '.join(ARCHITECTURES)}")
+        check_different(self.models, "'models'")
+        check_list(self.seeds, "'seeds'", *SEEDS)
+        parse_variants(self.variants)
+        if all(self.excludes(dataset=name, model=model) for name in names for model in self.models):
+            raise UserError("'exclude' leaves no model to train on any data set; take an entry out of it")
         for choice in self.datasets:
             self.train_of(choice)
             self.benchmark_of(choice)
@@ -191,24 +212,66 @@ def load_profile(name: str) -> Profile:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
         raise UserError(f"there is no profile {name!r}; the profiles are {known}, or give the path of a YAML file")
-    try:
-        with path.open(encoding="utf-8") as file:  # whose name YAML's errors have
-            content = yaml.load(file, _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}); mend it") from None
+    content = _read(path)
     if not isinstance(content, dict) or "name" in content:
         raise UserError(f"{path} must hold a mapping with the keys of a profile, such as datasets and models; no name")
     if isinstance(choices := content.get("datasets"), list):
         content["datasets"] = [{"name": choice} if isinstance(choice, str) else choice for choice in choices]
     profile = _validate(Profile, {"name": path.stem, **content}, str(path))
-    for exclusion in profile.exclude:
-        _check_exclusion(exclusion, profile, f"{path}, exclude")
+    _check_named(profile, path)
     return replace(profile, datasets=tuple(_beside(path, choice) for choice in profile.datasets))
 
 
 def parse_variants(written: Mapping[str, Sequence[str]]) -> list[Variant]:
-    """The variants that a profile names: for each recipe, the runtimes that execute it."""
-    return [Variant.parse(recipe, runtime) for recipe, runtimes in written.items() for runtime in runtimes]
+    """The variants that a profile names: for each recipe, the runtimes that execute it.
+
+    Raises
+    ------
+    UserError
+        If a recipe is not well formed, a runtime does not execute it, or a variant is named twice.
+    """
+    variants = [Variant.parse(recipe, runtime) for recipe, runtimes in written.items() for runtime in runtimes]
+    for variant in variants:
+        convert.check(variant.runtime, variant.recipe.number_format, variant.recipe.observer)
+    check_different([str(variant) for variant in variants], "'variants'")
+    return variants
+
+
+def _read(path: Path) -> object:
+    """What a YAML file holds, of which there is no end neither in depth nor in what its anchors repeat."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path} is no profile: it has more than {MOST_BYTES:,} bytes")
+        with path.open(encoding="utf-8") as file:  # whose name YAML's errors have
+            return _bounded(yaml.load(file, _Loader), str(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    except RecursionError:
+        raise UserError(f"{path} is no profile: it nests too deeply") from None
+    except UserError:
+        raise
+    except Exception as error:  # of YAML's own, and whatever Python makes of a date or a number that is none
+        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())[:500]}); mend it") from None
+
+
+def _bounded(content: object, where: str) -> object:
+    """Refuse a content that nests too deeply, repeats itself without end by anchors, or has other keys than text."""
+    waiting, count = [(content, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if depth > DEEPEST or count > MOST_VALUES:
+            raise UserError(f"{where} is no profile: it nests too deeply, or holds more than {MOST_VALUES:,} values")
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise UserError(f"{where}: every key must be text, not {quote(key)}")
+            waiting += [(each, depth + 1) for each in value.values()]
+        elif isinstance(value, list):
+            waiting += [(each, depth + 1) for each in value]
+    return content
 
 
 class _Loader(yaml.SafeLoader):
@@ -228,16 +291,21 @@ def _beside(path: Path, choice: DataChoice) -> DataChoice:
     return replace(choice, name=str((path.parent / choice.name).resolve())) if "/" in choice.name else choice
 
 
-def _check_exclusion(exclusion: Exclusion, profile: Profile, where: str) -> None:
-    known = {
+def _check_named(profile: Profile, path: Path) -> None:
+    """Refuse an exclusion or a comparison of runtimes that names what the profile does not have."""
+    known: dict[str, Sequence[str]] = {
         "dataset": [Path(choice.name).name for choice in profile.datasets],
         "model": profile.models,
-        "recipe": profile.variants,
+        "recipe": list(profile.variants),
         "runtime": [runtime for runtimes in profile.variants.values() for runtime in runtimes],
     }
-    for key, name in asdict(exclusion).items():
-        if name is not None and name not in known[key]:
-            raise UserError(f"{where}: the profile has no {key} {name!r}; name one that it has")
+    named = [("exclude", key, name) for entry in profile.exclude for key, name in asdict(entry).items() if name]
+    named += [("runtimes", "dataset", name) for name in profile.runtimes.datasets]
+    named += [("runtimes", "model", name) for name in profile.runtimes.models]
+    for where, key, name in named:
+        if name not in known[key]:
+            raise UserError(f"{path}, {where}: the profile has no {key} {quote(name)}; name one that it has")
+    check_different([asdict(entry) for entry in profile.exclude], f"{path}, exclude")
 
 
 def _validate(cls: type[S], content: dict[str, object], where: str) -> S:
@@ -245,7 +313,9 @@ def _validate(cls: type[S], content: dict[str, object], where: str) -> S:
     try:
         # As JSON, whose lists may be tuples where nothing else is taken for anything else.
         return TypeAdapter(cls).validate_json(json.dumps(content, default=str), strict=True)
-    except ValidationError as error:
+    except ValueError as error:
+        if not isinstance(error, ValidationError):  # JSON writes no number of thousands of digits
+            raise UserError(f"{where}: a number is too long; give a shorter one") from None
         raise UserError(f"{where}{_sentence(error)}") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
@@ -254,7 +324,7 @@ def _validate(cls: type[S], content: dict[str, object], where: str) -> S:
 def _sentence(error: ValidationError) -> str:
     """The first thing that pydantic found, with its place."""
     first = error.errors()[0]
-    *parents, key = first["loc"]
+    *parents, key = first["loc"] or ("a text that is no Unicode",)
     place = "".join(f", entry {part + 1}" if isinstance(part, int) else f", {part}" for part in parents)
     if first["type"] == "unexpected_keyword_argument":
         return f"{place}: unknown key {key!r}"
@@ -265,4 +335,4 @@ def _sentence(error: ValidationError) -> str:
     said = what.get(first["type"]) or first["msg"].replace("Input should be", "must be")
     # YAML 1.1 reads 1e-3 as a string.
     hint = " (write 0.001, not 1e-3)" if first["type"] == "float_type" else ""
-    return f"{place}: {name} {said}, not {first['input']!r}{hint}"
+    return f"{place}: {name} {said}, not {quote(first['input'])}{hint}"

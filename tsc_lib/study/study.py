@@ -26,7 +26,7 @@ from tsc_lib.core.store import NotStored, StageFailed, only_loading
 from tsc_lib.data import Dataset, DataSpec
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.models.zoo import ARCHITECTURES
-from tsc_lib.runtimes import RUNTIMES, convert
+from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation, Failure
 from tsc_lib.study.profiles import DataChoice, Profile, load_profile, parse_variants
@@ -56,13 +56,7 @@ class Study:
         canonical = tuple(replace(e, recipe=e.recipe and str(Recipe.parse(e.recipe))) for e in profile.exclude)
         self.profile = replace(profile, exclude=canonical)
         self._evaluated: dict[tuple[TrainingRun, Variant], Evaluation] = {}
-        for model in profile.models:
-            if model not in ARCHITECTURES:
-                raise UserError(f"unknown model {model!r}; the models are {', '.join(ARCHITECTURES)}")
-        variants, compared = parse_variants(profile.variants), parse_variants(profile.runtimes.variants)
-        for variant in [*variants, *compared]:
-            convert.check(variant.runtime, variant.recipe.number_format, variant.recipe.observer)
-        self.variants = list(dict.fromkeys([REFERENCE, *variants]))
+        self.variants = list(dict.fromkeys([REFERENCE, *parse_variants(profile.variants)]))
 
     @classmethod
     def open(

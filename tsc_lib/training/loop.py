@@ -19,8 +19,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import write_bytes
+from tsc_lib.core.limits import BATCH_SIZES, EPOCHS, LEARNING_RATES, check_fields
 from tsc_lib.core.spec import Spec
 from tsc_lib.data import Dataset, Split, batches
 from tsc_lib.models.compressed import CompressedModel
@@ -44,6 +44,14 @@ logger = logging.getLogger(__name__)
 Watch = Callable[[list[Epoch]], None]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+LIMITS = {
+    "epochs": EPOCHS,
+    "batch_size": BATCH_SIZES,
+    "learning_rate": LEARNING_RATES,
+    "warmup_steps": (0, 1_000_000),
+}
+"""The least and the most of a training's settings."""
+
 
 @dataclass(frozen=True)
 class TrainSpec(Spec):
@@ -60,11 +68,7 @@ class TrainSpec(Spec):
     warmup_steps: int = 20
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0 or self.warmup_steps < 0:
-            raise UserError(
-                "a training needs at least 1 epoch, a batch of 1, a positive learning rate and no fewer than 0 steps "
-                f"of warm-up, not {self}"
-            )
+        check_fields(self, "training setting", LIMITS)
 
 
 def _as_tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
