@@ -33,7 +33,7 @@ def test_nan_is_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ['{"status": "o', "[" * 100_000, f"[{'1' * 5000}]", "\udcff"])
 def test_a_damaged_record_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "record.json").write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(UserError, match=r"is damaged .* delete it and run again"):
+    with pytest.raises(UserError, match=r"is damaged .* delete its folder and run again"):
         read_json(tmp_path / "record.json")
 
 

@@ -6,10 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tsc_lib import __version__
 from tsc_lib.core.cpus import count_usable_cpus
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 INSTALL = "pip install 'tsc_lib[study]'"
 """What brings the packages that every command but ``predict`` needs."""
@@ -93,6 +96,10 @@ class Parser(argparse.ArgumentParser):
         if self.describe is not None:
             self.description = self.describe()
         return super().format_help()
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help; what cannot be printed is an `OSError`, which argparse's own method leaves out."""
+        print(self.format_help(), end="", file=file)
 
 
 def describe_run() -> str:

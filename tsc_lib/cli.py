@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
+<<<<<<< HEAD
     """Run a command; returns the exit code: 0, 1 after one sentence on what is wrong, or 128 and a signal's number."""
     try:
         with stop_on_signals("stopped; run the same again to go on"):
@@ -37,6 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except Stopped as stopped:
         return stopped.code
+=======
+    """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
+    try:
+        return run_command(_choose, arguments)
+    except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
+        print(f"error: this command needs {error.name}, which is not installed: {INSTALL}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run the same again to go on", file=sys.stderr)
+        return 130
+>>>>>>> 7e9c8b5 (What cannot be written or read is one sentence, for every command)
+
+
+def _choose(arguments: list[str] | None) -> None:
+    options = parser().parse_args(arguments)
+    COMMANDS[options.command](options)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -155,13 +172,25 @@ def _check_writable(path: Path) -> None:
 def _write(path: Path | None, table: str, rows: int) -> None:
     """Print a table, or write it to a file whole or not at all; a device or a pipe must not be replaced by a file."""
     if path is None:
+        _check_printable(table)
         print(table.rstrip("\n"))
         return
     if _is_device(path):
-        path.write_text(table)
+        path.write_text(table, encoding="utf-8")
     else:
         write_text(path.resolve(), table)  # a link stays one
     print(f"{rows} rows written to {path}")
+
+
+def _check_printable(table: str) -> None:
+    """Refuse to print a table with characters that would be escaped: a label must stay what it is."""
+    try:
+        table.encode(sys.stdout.encoding)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"standard output takes {error.encoding} alone, not {table[error.start]!a}; set PYTHONIOENCODING=utf-8, or "
+            "write to a file"
+        ) from None
 
 
 def _is_device(path: Path) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +29,38 @@ def shorten(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+HINTS = {
+    errno.ENOSPC: "free some space, or name a place that has more",
+    errno.EDQUOT: "free some space, or name a place that has more",
+    errno.EPIPE: "let its reader read to the end",
+    errno.EROFS: "name a place that may be written to",
+    errno.EACCES: "change its permissions, or name another place",
+    errno.EPERM: "change its permissions, or name another place",
+    errno.EEXIST: "a file stands where a folder is meant: move it away, or name another place",
+    errno.ENOTDIR: "a file stands where a folder is meant: move it away, or name another place",
+    errno.EISDIR: "a folder stands where a file is meant: move it away, or name another place",
+}
+"""What to do about what an operating system refuses to every program."""
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the machine refused to write or read, which says nothing of the work that asked for it."""
+    if isinstance(error, OSError):
+        return error.errno in HINTS and error.errno != errno.EPIPE
+    return os.strerror(errno.ENOSPC) in str(error)  # as libraries in C++ tell it
+
+
+def explain(error: OSError) -> str:
+    """What the operating system refused, and what to do, in a sentence."""
+    reason = error.strerror or shorten(error)
+    hint = HINTS.get(error.errno or 0, "mend that, or name another place")
+    if error.filename is None:  # each of our files has a name
+        return f"the output cannot be written ({reason}); {hint}"
+    return f"{error.filename} cannot be read or written ({reason}); {hint} (TSC_OUTPUTS names that of outputs)"
+
+
 def run_command(command: Callable[..., object], *arguments: object) -> int:
+<<<<<<< HEAD
     """Do what a command does and show its messages; returns the exit code.
 
     It is 0, 1 after one sentence on standard error of what is wrong, or what names the signal that stopped it.
@@ -39,6 +73,35 @@ def run_command(command: Callable[..., object], *arguments: object) -> int:
         return 1
     except Stopped as stopped:
         return stopped.code
+=======
+    """Do what a command does and show its messages; 0, or 1 after one sentence on standard error of what is wrong.
+
+    What cannot be printed is wrong too, but for characters that the terminal does not know: they are escaped.
+    """
+    if sys.stderr is None:  # closed, where the next file to be opened would be written to instead
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end
+    if sys.stdout is None:
+        print("error: standard output is closed; leave it open, or send it to /dev/null", file=sys.stderr)
+        return 1
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            with show_messages():
+                command(*arguments)
+        finally:
+            sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:  # what is left of the output has nowhere to go at the end of the process
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+>>>>>>> 7e9c8b5 (What cannot be written or read is one sentence, for every command)
     return 0
 
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tsc_lib.core.errors import UserError
+from tsc_lib.core.errors import UserError, shorten
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the installed package."""
@@ -53,7 +53,13 @@ def read_regular(path: Path, missing: str) -> bytes:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name, to the disk, then renamed."""
+    """Write a file whole or not at all: to a temporary name, to the disk, then renamed.
+
+    Raises
+    ------
+    OSError
+        With the name of the file or folder that it is about.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -63,14 +69,39 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:
+            error.filename = str(path)  # not the temporary one, or none, as where the disk is full
         raise
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write text whole or not at all."""
-    write_bytes(path, content.encode())
+    """Write text whole or not at all, as UTF-8.
+
+    Raises
+    ------
+    UserError
+        If it has what UTF-8 cannot encode, such as a file's name that is not UTF-8 itself.
+    """
+    try:
+        write_bytes(path, content.encode())
+    except UnicodeEncodeError as error:
+        unknown = content[error.start : error.end]
+        raise UserError(f"{path} cannot be written with {unknown!a} in it; rename what has it in its name") from None
+
+
+def replace_folder(old: Path, new: Path, scratch: Path) -> None:
+    """Put a folder in the place of another, which goes to the folder `scratch` and comes back if that fails."""
+    kept = scratch / "replaced"
+    if old.exists():
+        os.rename(old, kept)
+    try:
+        os.rename(new, old)
+    except BaseException:
+        if kept.exists():
+            os.rename(kept, old)
+        raise
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -89,4 +120,4 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and lists in lists
-        raise UserError(f"{path} is damaged ({error}); delete it and run again") from None
+        raise UserError(f"{path} is damaged ({shorten(error)}); delete its folder and run again") from None

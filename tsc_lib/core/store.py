@@ -5,21 +5,22 @@ Each result is a folder ``outputs/store/<stage>/<label>-<key>/`` with a ``record
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.core.errors import RuntimeUnavailable, UserError, is_refusal
 from tsc_lib.core.files import PACKAGE, Json, read_json, write_json
 from tsc_lib.core.spec import Spec, digest
 
 HOME = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
-OUTPUTS = Path(os.environ.get("TSC_OUTPUTS") or HOME / "outputs").resolve()
+OUTPUTS = Path(os.path.realpath(os.environ.get("TSC_OUTPUTS") or HOME / "outputs"))
 """Where everything goes that runs produce: ``outputs`` in the repository or, of an installed package, in the working
 directory. The environment variable TSC_OUTPUTS moves it."""
 
@@ -104,6 +105,8 @@ def run_or_load(
     ------
     StageFailed
         If the work fails, or failed earlier; the reason is recorded. `forget_failures` lets it be tried again.
+    OSError
+        If the machine refused to write or read, of which there is no record.
     NotStored
         If it was never done and is not to be done now; see `only_loading`.
     """
@@ -118,6 +121,8 @@ def run_or_load(
         except (UserError, StageFailed):
             raise
         except Exception as error:
+            if is_refusal(error):
+                raise _refused(partial, error) from None
             name = "unavailable" if isinstance(error, RuntimeUnavailable) else type(error).__name__
             reason = " ".join(f"{name}: {error}".split())[:500]
             record = {"status": f"failed: {reason}"}
@@ -125,20 +130,41 @@ def run_or_load(
         try:
             os.rename(partial, folder)
         except OSError:
-            if not (folder / "record.json").exists():  # else another process finished the same work first
-                raise
-            shutil.rmtree(partial, ignore_errors=True)
-    record = read_json(folder / "record.json")
+            if (folder / "record.json").exists():  # another process finished the same work first
+                shutil.rmtree(partial, ignore_errors=True)
+            else:  # someone removed the record alone
+                shutil.rmtree(folder)
+                os.rename(partial, folder)
+    record = _read_record(folder / "record.json")
     if record["status"] != "ok":
         raise StageFailed(record["status"].removeprefix("failed: "))
     return folder, record
+
+
+def _refused(folder: Path, error: Exception) -> Exception:
+    """What the machine refused while work was done in a folder, which is kept if the work can go on from it."""
+    with suppress(OSError):
+        folder.rmdir()  # if it is empty
+    if isinstance(error, OSError):
+        error.filename = error.filename or str(folder)
+        return error
+    full = os.strerror(errno.ENOSPC)  # the line of a compiler's many, say
+    reason = next(line for line in str(error).splitlines() if full in line).strip()[:200]
+    return UserError(f"{folder.name} could not be finished ({reason}); free some space, and run again")
+
+
+def _read_record(path: Path) -> Json:
+    record = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("status"), str):
+        raise UserError(f"{path} is damaged (it has no status); delete its folder and run again")
+    return record
 
 
 def forget_failures() -> int:
     """Remove the records of failed work, so that it is tried again; returns how many there were."""
     count = 0
     for path in sorted((OUTPUTS / "store").glob("*/*/record.json")):
-        if read_json(path).get("status") != "ok":
+        if _read_record(path)["status"] != "ok":
             shutil.rmtree(path.parent)
             count += 1
     return count

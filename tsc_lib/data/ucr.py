@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -128,7 +129,7 @@ def _locate(name_or_folder: str) -> tuple[Path, str]:
             folder = root / _base(name_or_folder)
             if _holds(folder, name_or_folder):
                 return folder, name_or_folder
-    path = Path(name_or_folder).expanduser()
+    path = _expand(name_or_folder)
     if path.is_dir():
         return path.resolve(), path.resolve().name
     if path.is_file():
@@ -142,18 +143,28 @@ def _roots() -> list[Path]:
     """Return the folders in which data sets are looked for by name, first come first."""
     aeon = importlib.util.find_spec("aeon")  # the whole package is slow to import, and only its folder is needed
     places = aeon.submodule_search_locations if aeon else None
-    return [*_chosen(), *(Path(place) / "datasets" / "data" for place in places or []), _default()]
+    default = [folder for folder in _default() if os.access(folder, os.R_OK | os.X_OK)]
+    return [*_chosen(), *(Path(place) / "datasets" / "data" for place in places or []), *default]
 
 
 def _chosen() -> list[Path]:
     """Return the user's data folder, if ``$AEON_DATA`` names one."""
     chosen = os.environ.get("AEON_DATA")
-    return [Path(chosen).expanduser()] if chosen else []
+    return [_expand(chosen)] if chosen else []
 
 
-def _default() -> Path:
-    """Return the folder that aeon uses when it is told nothing."""
-    return Path.home() / "aeon_data"
+def _default() -> list[Path]:
+    """Return the folder that aeon uses when it is told nothing; none where the user has no home."""
+    with suppress(RuntimeError):
+        return [Path.home() / "aeon_data"]
+    return []
+
+
+def _expand(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"nobody's home folder is {path.split('/')[0]}; write the path out, from / on") from None
 
 
 def _base(name: str) -> str:
@@ -203,7 +214,10 @@ def _download(name: str) -> Path:
         raise UserError(
             f"'{name}' is neither a folder nor a known UCR/UEA problem{guess}; give the name as the archive spells it"
         )
-    home = next((root for root in _chosen() if os.access(root, os.W_OK)), _default())
+    homes = [root for root in _chosen() if os.access(root, os.W_OK)] + _default()
+    if not homes:
+        raise UserError(f"{name} is not on this machine; name a folder to download it to in AEON_DATA")
+    home = homes[0]
     logger.warning("downloading %s to %s", base, home)
     target = home / base
     try:

@@ -12,7 +12,7 @@ from tsc_lib.analysis.rows import select_variant
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import cpus
 from tsc_lib.core.errors import UserError, shorten
-from tsc_lib.core.files import read_json, write_bytes
+from tsc_lib.core.files import read_json, replace_folder, write_bytes
 from tsc_lib.data import Dataset
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
@@ -106,6 +106,8 @@ def check_target(target: Path) -> None:
     ------
     UserError
     """
+    if target.resolve() == Path("/"):
+        raise UserError(f"{target} is the root of all folders; name one to export to")
     above = next(folder for folder in target.resolve().parents if os.path.exists(folder))
     if not (os.access(above, os.W_OK | os.X_OK) and above.is_dir()):
         raise UserError(f"{target} cannot be made, because {above} is no folder to write to; name another folder")
@@ -138,7 +140,7 @@ def write(target: Path, source: Path, described: Bundle, card: str) -> None:
 def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        new = Path(scratch) / "new"
         new.mkdir()
         exits = len(ModelDescription.read(source).thresholds)
         for name in runtimes.files(described.runtime, exits):
@@ -146,10 +148,4 @@ def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
         bundle.write(new, described, card)
         if target.exists():
             check_target(target)  # again: making and measuring may have taken hours
-            os.rename(target, old)
-        try:
-            os.rename(new, target)
-        except BaseException:
-            if old.exists():
-                os.rename(old, target)
-            raise
+        replace_folder(target, new, Path(scratch))
