@@ -24,31 +24,15 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-<<<<<<< HEAD
     """Run a command; returns the exit code: 0, 1 after one sentence on what is wrong, or 128 and a signal's number."""
     try:
         with stop_on_signals("stopped; run the same again to go on"):
-            options = parser().parse_args(arguments)
-            return run_command(COMMANDS[options.command], options)
+            return run_command(_choose, arguments)
     except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
         print(f"error: this command needs {error.name}, which is not installed: {INSTALL}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Stopped as stopped:
         return stopped.code
-=======
-    """Run a command; returns the exit code: 0, or 1 after one sentence on what is wrong."""
-    try:
-        return run_command(_choose, arguments)
-    except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
-        print(f"error: this command needs {error.name}, which is not installed: {INSTALL}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same again to go on", file=sys.stderr)
-        return 130
->>>>>>> 7e9c8b5 (What cannot be written or read is one sentence, for every command)
 
 
 def _choose(arguments: list[str] | None) -> None:

@@ -60,23 +60,10 @@ def explain(error: OSError) -> str:
 
 
 def run_command(command: Callable[..., object], *arguments: object) -> int:
-<<<<<<< HEAD
     """Do what a command does and show its messages; returns the exit code.
 
-    It is 0, 1 after one sentence on standard error of what is wrong, or what names the signal that stopped it.
-    """
-    try:
-        with stop_on_signals(), show_messages():
-            command(*arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except Stopped as stopped:
-        return stopped.code
-=======
-    """Do what a command does and show its messages; 0, or 1 after one sentence on standard error of what is wrong.
-
-    What cannot be printed is wrong too, but for characters that the terminal does not know: they are escaped.
+    It is 0, 1 after one sentence on standard error of what is wrong, or what names the signal that stopped it. What
+    cannot be printed is wrong too, but for characters that the terminal does not know: they are escaped.
     """
     if sys.stderr is None:  # closed, where the next file to be opened would be written to instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end
@@ -87,7 +74,7 @@ def run_command(command: Callable[..., object], *arguments: object) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            with show_messages():
+            with stop_on_signals(), show_messages():
                 command(*arguments)
         finally:
             sys.stdout.flush()
@@ -101,7 +88,8 @@ def run_command(command: Callable[..., object], *arguments: object) -> int:
         except OSError:  # what is left of the output has nowhere to go at the end of the process
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
->>>>>>> 7e9c8b5 (What cannot be written or read is one sentence, for every command)
+    except Stopped as stopped:
+        return stopped.code
     return 0
 
 
