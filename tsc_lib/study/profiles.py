@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tsc_lib.benchmark import BenchmarkSettings
@@ -20,13 +20,11 @@ from tsc_lib.core.limits import SEEDS, check_different, check_fields, check_list
 from tsc_lib.core.spec import Spec
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import convert
+from tsc_lib.study.profile_file import read_yaml
 from tsc_lib.training import TrainSpec
 
 PROFILES = shipped("profiles")
 """Folder of the named profiles."""
-
-MOST_BYTES, MOST_VALUES, DEEPEST = 1_000_000, 10_000, 20
-"""Of a profile's file, of the values in it with those that anchors repeat, and of their nesting."""
 
 S = TypeVar("S", bound=Spec)
 
@@ -181,6 +179,7 @@ class Profile(Spec):
         check_different(self.models, "'models'")
         check_list(self.seeds, "'seeds'", *SEEDS)
         parse_variants(self.variants)
+        parse_variants({self.ablation.recipe: (self.ablation.runtime,)})
         if all(self.excludes(dataset=name, model=model) for name in names for model in self.models):
             raise UserError("'exclude' leaves no model to train on any data set; take an entry out of it")
         for choice in self.datasets:
@@ -208,11 +207,13 @@ def load_profile(name: str) -> Profile:
     UserError
         If there is no such profile, or it holds something that a profile does not.
     """
+    if not isinstance(name, str):
+        raise UserError(f"a profile is named by text, not by {quote(name)}")
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # where the name is none that a file could have, too
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
-        raise UserError(f"there is no profile {name!r}; the profiles are {known}, or give the path of a YAML file")
-    content = _read(path)
+        raise UserError(f"there is no profile {quote(name)}; the profiles are {known}, or give the path of a YAML file")
+    content = read_yaml(path)
     if not isinstance(content, dict) or "name" in content:
         raise UserError(f"{path} must hold a mapping with the keys of a profile, such as datasets and models; no name")
     if isinstance(choices := content.get("datasets"), list):
@@ -237,55 +238,6 @@ def parse_variants(written: Mapping[str, Sequence[str]]) -> list[Variant]:
     return variants
 
 
-def _read(path: Path) -> object:
-    """What a YAML file holds, of which there is no end neither in depth nor in what its anchors repeat."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path} is no profile: it has more than {MOST_BYTES:,} bytes")
-        with path.open(encoding="utf-8") as file:  # whose name YAML's errors have
-            return _bounded(yaml.load(file, _Loader), str(path))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); name a file that can") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8") from None
-    except RecursionError:
-        raise UserError(f"{path} is no profile: it nests too deeply") from None
-    except UserError:
-        raise
-    except Exception as error:  # of YAML's own, and whatever Python makes of a date or a number that is none
-        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())[:500]}); mend it") from None
-
-
-def _bounded(content: object, where: str) -> object:
-    """Refuse a content that nests too deeply, repeats itself without end by anchors, or has other keys than text."""
-    waiting, count = [(content, 0)], 0
-    while waiting:
-        value, depth = waiting.pop()
-        count += 1
-        if depth > DEEPEST or count > MOST_VALUES:
-            raise UserError(f"{where} is no profile: it nests too deeply, or holds more than {MOST_VALUES:,} values")
-        if isinstance(value, dict):
-            for key in value:
-                if not isinstance(key, str):
-                    raise UserError(f"{where}: every key must be text, not {quote(key)}")
-            waiting += [(each, depth + 1) for each in value.values()]
-        elif isinstance(value, list):
-            waiting += [(each, depth + 1) for each in value]
-    return content
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key may stand once only."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                mark = node.value[i][0].start_mark
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=mark)
-        return super().construct_mapping(node, deep)
-
-
 def _beside(path: Path, choice: DataChoice) -> DataChoice:
     """A data set's folder, which a profile names as seen from itself: jobs run elsewhere."""
     return replace(choice, name=str((path.parent / choice.name).resolve())) if "/" in choice.name else choice
@@ -305,7 +257,8 @@ def _check_named(profile: Profile, path: Path) -> None:
     for where, key, name in named:
         if name not in known[key]:
             raise UserError(f"{path}, {where}: the profile has no {key} {quote(name)}; name one that it has")
-    check_different([asdict(entry) for entry in profile.exclude], f"{path}, exclude")
+    entries = [{key: name for key, name in asdict(entry).items() if name} for entry in profile.exclude]
+    check_different(entries, f"{path}, exclude")
 
 
 def _validate(cls: type[S], content: dict[str, object], where: str) -> S:
@@ -324,15 +277,15 @@ def _validate(cls: type[S], content: dict[str, object], where: str) -> S:
 def _sentence(error: ValidationError) -> str:
     """The first thing that pydantic found, with its place."""
     first = error.errors()[0]
-    *parents, key = first["loc"] or ("a text that is no Unicode",)
+    *parents, key = first["loc"]
     place = "".join(f", entry {part + 1}" if isinstance(part, int) else f", {part}" for part in parents)
     if first["type"] == "unexpected_keyword_argument":
         return f"{place}: unknown key {key!r}"
     name = f"entry {key + 1}" if isinstance(key, int) else repr(key)
     if first["type"] == "missing":
         return f"{place}: {name} is missing"
-    what = {"tuple_type": "must be a list", "dataclass_type": "must be a mapping"}
+    what = {"tuple_type": "must be a list", "dataclass_type": "must be a mapping", "dict_type": "must be a mapping"}
     said = what.get(first["type"]) or first["msg"].replace("Input should be", "must be")
     # YAML 1.1 reads 1e-3 as a string.
-    hint = " (write 0.001, not 1e-3)" if first["type"] == "float_type" else ""
+    hint = " (write 0.001, not 1e-3)" if first["type"] == "float_type" and isinstance(first["input"], str) else ""
     return f"{place}: {name} {said}, not {quote(first['input'])}{hint}"
