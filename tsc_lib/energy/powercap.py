@@ -1,97 +1,68 @@
 """Energy measured by the processor's own counters (RAPL of Intel and AMD), read from the Linux powercap tree.
 
-A counter is a few kilojoules to a quarter of a megajoule wide and then starts again at zero. It is therefore followed
-by a thread that reads it several times within the shortest time in which it could wrap; what it gained between two
-reads adds up. Whatever a counter does that a counter of energy cannot do makes the windows around it invalid.
+A counter is a few kilojoules to a quarter of a megajoule wide and then starts again at zero. While a window is open it
+is therefore followed by a process that reads it every millisecond; what it gained between two reads adds up. Whatever a
+counter does that a counter of energy cannot do makes the windows around it invalid.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import select
+import subprocess
+import sys
 import threading
 import time
 import weakref
-from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from statistics import median
+from typing import Any, NamedTuple
 
-from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, change_interval, sum_domains
-from tsc_lib.energy.zones import Zone, ZoneFile, find_zones
-
-MAX_UW = 1e9
-"""Microwatts; more than any processor package draws: what rises faster is no energy."""
+from tsc_lib.core.cpus import read_cpuinfo
+from tsc_lib.energy import follow
+from tsc_lib.energy.follow import CounterFile
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, sum_domains
+from tsc_lib.energy.zones import Zone, find_zones
 
 UPDATE_S = 0.001
-"""How often the hardware updates its counters (Intel SDM, volume 3, section 15.10)."""
+"""How often the hardware updates its counters (Intel SDM, volume 3, section 15.10); some systems do so more seldom."""
 
-STALL_S = 0.1
-"""A package's counter that rests for so long has stopped: even an idle package draws power."""
+UPDATES_A_WINDOW = 20
+"""Either end of a window is uncertain by one update."""
 
-POLL_S = 0.05
+SHORTEST_S = 0.1
 
-REMEMBERED = 64
-"""Faults whose reasons are kept; a counter that is gone makes one in every poll."""
+CHANGES = 8
+"""Changes of every counter that are watched before the first window."""
+
+PATIENCE_S = 2.0
+"""A counter that changes less than three times within this time cannot be used."""
+
+MOST_WATTS = 400.0
+MOST_WATTS_A_CPU = 5.0
+"""More than a package draws, even for a millisecond: so much, and so much more for every CPU (hardware thread) of it.
+Packages of 16 threads are sold with up to 320 W, of 128 with 400 W, of 384 with 500 W."""
+
+CLOSE_UJ = 1_000_000
+"""Readings of one register, one soon after the other, are closer than that."""
+
+ONE_ENERGY_REGISTER = ("AuthenticAMD", "HygonGenuine")
+"""Makers whose packages have one register for all of their dies, which some kernels show once for each die."""
+
+ANSWER_S = 5.0
+"""How long to wait for the process that follows the counters, beside the time that a slow counter takes."""
 
 
 class Mark(NamedTuple):
-    """State of the counters when a window opened."""
+    """A window that is open: its number, its counters, and what they read at its beginning and a little before."""
 
-    totals_uj: list[int]
-    faults: int
-
-
-class Counter:
-    """Follows one zone across wraps."""
-
-    def __init__(self, zone: Zone, now: float) -> None:
-        self.zone = zone
-        self.total_uj = 0
-        self._file: ZoneFile | None = zone.open()
-        self._last, self._read, self._changed = self._file.energy_uj(), now, now
-        self._fault: str | None = None
-
-    def advance(self, now: float) -> str | None:
-        """Add what the counter gained since it was read last; if that cannot be told, say why."""
-        before = self._fault
-        gained, self._fault = self._read_gain(now)
-        if self._fault is not None:
-            return self._fault
-        if before is not None:  # what it gained since then may be of the time before
-            return f"{self.zone.domain} has just come back from a fault: {before}"
-        self.total_uj += gained
-        return None
-
-    def _read_gain(self, now: float) -> tuple[int, str | None]:
-        """What the counter gained since it was read last, and why that is not to be trusted."""
-        elapsed = now - self._read
-        # Two updates of grace: a counter moves in steps, of which a short time may hold one too many.
-        most = MAX_UW * (elapsed + 2 * UPDATE_S)
-        try:
-            if self._file is None:
-                self._file = self.zone.open()
-            value = self._file.energy_uj()
-            if self._gained(value) > most:
-                value = self._file.energy_uj()  # the first read may have met a write halfway
-        except (OSError, ValueError) as error:
-            self._file = None  # it may come back as another file
-            return 0, f"{self.zone.domain} cannot be read: {error}"
-        gained = self._gained(value)
-        previous, self._last, self._read = self._last, value, now
-        if value != previous:
-            self._changed = now
-        elif now - self._changed > 2 * UPDATE_S and self._file.removed:  # one that still moves is there
-            self._file = None
-            return 0, f"{self.zone.domain} cannot be read: it was removed"
-        if gained > most:
-            return 0, f"{self.zone.domain} jumped from {previous} to {value} microjoules within {elapsed:.3f} s"
-        if gained + self.zone.range_uj <= MAX_UW * elapsed:
-            return 0, f"{self.zone.domain} was not read for {elapsed:.3f} s, in which it may have wrapped unseen"
-        if now - self._changed > STALL_S and self.zone.is_package:
-            return 0, f"{self.zone.domain} has stood still for {now - self._changed:.2f} s"
-        return gained, None
-
-    def _gained(self, value: int) -> int:
-        gained = value - self._last
-        return gained if gained >= 0 else gained + self.zone.range_uj
+    number: int
+    files: list[CounterFile]
+    begin_uj: list[int]
+    followed_uj: list[int]
 
 
 class Powercap(Source):
@@ -104,87 +75,206 @@ class Powercap(Source):
     """
 
     backend = "powercap"
-    shortest_window_s = 100 * UPDATE_S
-    """Either end of a window is uncertain by one update: a hundred of them make two percent at most."""
+    shortest_window_s = SHORTEST_S
 
     def __init__(self, root: Path | None = None) -> None:
         super().__init__()
         self._root = root
-        self._counters: list[Counter] = []
-        self._faults, self._latest = 0, deque[str](maxlen=REMEMBERED)
+        self._zones: list[Zone] = []
+        self._update_s = UPDATE_S
+        self._warnings: tuple[str, ...] = ()
+        self._follower: subprocess.Popen[bytes] | None = None
+        self._finalizer: weakref.finalize[..., Powercap] | None = None
+        self._windows = 0
         self._lock = threading.Lock()
-        self._poller: threading.Thread | None = None
 
     def unavailable(self) -> str | None:
         """Why the counters cannot be used, with the line that mends it."""
         try:
-            self._open()
+            self._examine()
         except UnusableError as reason:
             return str(reason)
-        end = time.monotonic() + STALL_S
-        while time.monotonic() < end:
-            with self._lock:
-                self._advance()
-                if all(counter.total_uj for counter in self._counters if counter.zone.is_package):
-                    return None
-            time.sleep(UPDATE_S)
-        return "a package's counter does not move, as in virtual machines that show the host's tree but not its energy"
+        return None
 
-    def resolution_s(self) -> float | None:
-        """Seconds between two updates of the first package's counter."""
-        return change_interval(find_zones(self._root)[0].open().energy_uj, STALL_S)
+    def resolution_s(self) -> float:
+        """Seconds between two updates of the counter that is updated most seldom."""
+        return self._update_s
 
     def start(self) -> Mark:
-        """Read the counters, and see to it that they are followed."""
-        if not self._counters:
-            self._open()
-        if self._poller is None or not self._poller.is_alive():
-            self._follow()
+        """Have the counters followed from now on."""
+        if not self._zones:
+            self._examine()
         with self._lock:
-            self._advance()
-            return Mark([counter.total_uj for counter in self._counters], self._faults)
+            self._windows += 1
+            files = [zone.open() for zone in self._zones]
+            followed = self._ask(f"start {self._windows}")["last_uj"]
+            # Read here too: an answer may take its time, which is not part of the window.
+            return Mark(self._windows, files, [file.energy_uj() for file in files], followed)
 
     def stop(self, mark: Mark, seconds: float, cpu_seconds: float) -> Energy:
         """What the counters gained since `start`, unless one failed within the window."""
+        end, why = _read(mark.files)
         with self._lock:
-            self._advance()
-            gained = [c.total_uj - before for c, before in zip(self._counters, mark.totals_uj, strict=True)]
-            if new := self._faults - mark.faults:
-                raise InvalidWindowError(self._latest[-min(new, len(self._latest))])  # the first of them
-        domains = {c.zone.domain: microjoules / 1e6 for c, microjoules in zip(self._counters, gained, strict=True)}
-        return sum_domains(domains, seconds, UPDATE_S)
+            answer = self._ask(f"stop {mark.number}")
+        if reason := answer["fault"] or why:
+            raise InvalidWindowError(reason)
+        domains = {}
+        columns = (self._zones, answer["gained_uj"], mark.followed_uj, mark.begin_uj, end, answer["last_uj"])
+        for zone, gained, followed, begin, ended, last in zip(*columns, strict=True):
+            around = (begin - followed) % zone.range_uj + (last - ended) % zone.range_uj
+            domains[zone.domain] = (gained - around) / 1e6
+        return sum_domains(domains, seconds, self._update_s)._replace(warnings=self._warnings)
 
-    def _open(self) -> None:
+    def _examine(self) -> None:
+        """Find the counters, how often they change, and which of them are the same."""
         zones = find_zones(self._root)
-        now = time.monotonic()
         try:
-            counters = [Counter(zone, now) for zone in zones]
+            rows, changes = watch(zones)
         except (OSError, ValueError) as error:
             raise UnusableError(f"a counter was there and is gone: {error}") from None
-        with self._lock:
-            self._counters = counters
-        self.parameters = {"domains": [zone.domain for zone in zones]}
+        for zone, times in zip(zones, changes, strict=True):
+            if len(times) < 3:
+                raise UnusableError(
+                    f"{zone.domain}'s counter does not move, or hardly ever, as in virtual machines that show the "
+                    "host's tree but not its energy"
+                )
+        intervals = [median(b - a for a, b in pairwise(times)) for times in changes]
+        mirrors = find_mirrors(zones, rows)
+        self._warnings = tuple(
+            f"{mirror} shows the counter of {first} again and was left out" for mirror, first in mirrors.items()
+        )
+        self._zones = [zone for zone in zones if zone.domain.partition("/")[0] not in mirrors]
+        self._update_s = max(UPDATE_S, *intervals)
+        self.shortest_window_s = max(SHORTEST_S, UPDATES_A_WINDOW * self._update_s)
+        self.parameters = {"domains": [zone.domain for zone in self._zones]}
+        self._end_follower()  # it may follow others
 
-    def _advance(self) -> None:
-        """Bring every counter up to date; the caller holds the lock."""
-        for counter in self._counters:
-            # Each has its own clock reading: a thread may be held up between two counters.
-            fault = counter.advance(time.monotonic())
-            if fault is not None:
-                self._faults += 1
-                self._latest.append(fault)
+    def _ask(self, command: str) -> dict[str, Any]:
+        """The follower's answer; the caller holds the lock."""
+        follower = self._follower or self._start_follower()
+        assert follower.stdin is not None and follower.stdout is not None
+        try:
+            os.write(follower.stdin.fileno(), f"{command}\n".encode())
+            patience = ANSWER_S + follow.STALL_UPDATES * self._update_s
+            ready = select.select([follower.stdout], [], [], patience)[0]
+            line = follower.stdout.readline() if ready else b""
+        except OSError:
+            line = b""
+        if not line:
+            self._end_follower()
+            raise InvalidWindowError("the process that follows the counters has ended, or does not answer")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
-    def _follow(self) -> None:
-        shortest_wrap_s = min(counter.zone.range_uj for counter in self._counters) / MAX_UW
-        interval = max(UPDATE_S, min(POLL_S, shortest_wrap_s / 8))
-        self._poller = threading.Thread(target=_poll, args=(weakref.ref(self), interval), daemon=True)
-        self._poller.start()
+    def _start_follower(self) -> subprocess.Popen[bytes]:
+        packages = {zone.package for zone in self._zones}
+        watts = MOST_WATTS + MOST_WATTS_A_CPU * (os.cpu_count() or 1) / len(packages)
+        counters = [
+            {
+                "domain": zone.domain,
+                "path": str(zone.path / "energy_uj"),
+                "range_uj": zone.range_uj,
+                "update_s": self._update_s,
+                "most_watts": watts,
+            }
+            for zone in self._zones
+        ]
+        self._follower = subprocess.Popen(
+            [sys.executable, "-I", "-S", follow.__file__, json.dumps(counters)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # an interrupt is for the work; this ends when its standard input does
+        )
+        self._finalizer = weakref.finalize(self, _end, self._follower)
+        return self._follower
+
+    def _end_follower(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer()
+        self._follower = None
 
 
-def _poll(source: weakref.ref[Powercap], interval: float) -> None:
-    """Keep a source's counters up to date for as long as someone holds the source."""
-    while (powercap := source()) is not None:
-        with powercap._lock:
-            powercap._advance()
-        del powercap
-        time.sleep(interval)
+def _read(files: Sequence[CounterFile]) -> tuple[list[int], str | None]:
+    """What counters read, or why that is not known."""
+    try:
+        return [file.energy_uj() for file in files], None
+    except (OSError, ValueError) as error:
+        return [], f"a counter cannot be read: {error}"
+
+
+def _end(follower: subprocess.Popen[bytes]) -> None:
+    follower.kill()
+    follower.wait()
+    for pipe in (follower.stdin, follower.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def watch(zones: Sequence[Zone]) -> tuple[list[list[int]], list[list[float]]]:
+    """Read counters until each has changed several times, or patience ends.
+
+    Parameters
+    ----------
+    zones : sequence of Zone
+
+    Returns
+    -------
+    tuple
+        Readings of all zones at one time, in microjoules, whenever the first had changed; and for each zone the times
+        in seconds at which it was seen to change.
+    """
+    files = [zone.open() for zone in zones]
+    last = [file.energy_uj() for file in files]
+    rows, changes = [last], [list[float]() for _ in zones]
+    end = time.monotonic() + PATIENCE_S
+    while min(map(len, changes)) < CHANGES and (now := time.monotonic()) < end:
+        values = [file.energy_uj() for file in files]
+        for times, value, before in zip(changes, values, last, strict=True):
+            if value != before:
+                times.append(now)
+        if values[0] != rows[-1][0] and values == [file.energy_uj() for file in files]:  # they are of one time
+            rows.append(values)
+        last = values
+        time.sleep(1e-4)
+    return rows, changes
+
+
+def find_mirrors(zones: Sequence[Zone], rows: Sequence[Sequence[int]], vendor: str | None = None) -> dict[str, str]:
+    """Dies that show the counter of another die of their package once more, and that die.
+
+    Parameters
+    ----------
+    zones : sequence of Zone
+    rows : sequence of sequence of int
+        Readings of all zones at one time each, in microjoules.
+    vendor : str, optional
+        Who made the processor, as Linux calls it; by default this machine's.
+
+    Raises
+    ------
+    UnusableError
+        If dies of another maker do so: whether that is one counter or two is not known.
+    """
+    vendor = vendor or read_cpuinfo().get("vendor_id", "an unknown maker")
+    columns = {zone.domain: [row[i] for row in rows] for i, zone in enumerate(zones)}
+    dies = [zone for zone in zones if "-die-" in zone.domain and "/" not in zone.domain]
+    mirrors: dict[str, str] = {}
+    for i, die in enumerate(dies):
+        for first in dies[:i]:
+            if first.package == die.package and move_alike(columns[first.domain], columns[die.domain]):
+                mirrors[die.domain] = first.domain
+                break
+    if mirrors and vendor not in ONE_ENERGY_REGISTER:
+        mirror, original = next(iter(mirrors.items()))
+        raise UnusableError(
+            f"{mirror} and {original} read the same, and whether they are two counters is not known of {vendor}"
+        )
+    return mirrors
+
+
+def move_alike(first: Sequence[int], second: Sequence[int]) -> bool:
+    """Whether two counters, read at the same times, are one: close together, and mostly gaining the same."""
+    gains = list(zip((b - a for a, b in pairwise(first)), (b - a for a, b in pairwise(second)), strict=True))
+    same = sum(abs(a - b) <= 0.02 * max(a, b) for a, b in gains)
+    return abs(first[-1] - second[-1]) <= CLOSE_UJ and same > len(gains) / 2

@@ -22,7 +22,6 @@ class PyRapl(Source):
     """pyRAPL; it reads ``/sys`` and nothing else."""
 
     backend = "pyrapl"
-    shortest_window_s = Powercap.shortest_window_s
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,6 +32,7 @@ class PyRapl(Source):
         """Why pyRAPL cannot be used."""
         if reason := self._reader.unavailable():
             return reason
+        self.shortest_window_s = self._reader.shortest_window_s
         try:
             self._pyrapl = _import()
             self._pyrapl.setup()
@@ -43,7 +43,7 @@ class PyRapl(Source):
         self.parameters = {**self._reader.parameters, "version": "0.2.3.1"}
         return None
 
-    def resolution_s(self) -> float | None:
+    def resolution_s(self) -> float:
         """That of the counters."""
         return self._reader.resolution_s()
 

@@ -56,7 +56,7 @@ class Source(ABC):
     device: ClassVar[Device] = "cpu"
     kind: ClassVar[SourceKind] = "measured"
     backend: ClassVar[str]
-    shortest_window_s: ClassVar[float] = 0.0
+    shortest_window_s: float = 0.0
 
     def __init__(self) -> None:
         self.parameters: Mapping[str, object] = {}

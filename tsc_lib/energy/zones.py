@@ -11,12 +11,12 @@ References
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tsc_lib.energy.follow import CounterFile, parse_count
 from tsc_lib.energy.source import UnusableError
 
 VARIABLE = "TSC_SYSFS_ROOT"
@@ -49,50 +49,15 @@ class Zone:
     range_uj: int
 
     @property
-    def is_package(self) -> bool:
-        """Whether this is a whole package, whose counter never rests."""
-        return "/" not in self.domain
+    def package(self) -> int:
+        """The number of the processor package that it belongs to."""
+        match = PACKAGE.match(self.domain)
+        assert match is not None
+        return int(match[1])
 
-    def open(self) -> ZoneFile:
+    def open(self) -> CounterFile:
         """The counter, ready to be read; an `OSError` if it cannot be opened."""
-        return ZoneFile(self.path / "energy_uj", self.range_uj)
-
-
-class ZoneFile:
-    """An open counter; reading it again is many times cheaper than opening it again."""
-
-    def __init__(self, path: Path, range_uj: int) -> None:
-        self._file = io.FileIO(path)  # closes itself
-        self._descriptor = self._file.fileno()
-        self._range_uj = range_uj
-
-    def energy_uj(self) -> int:
-        """The counter now, in microjoules.
-
-        Raises
-        ------
-        OSError
-            If it cannot be read any more.
-        ValueError
-            If it is not a whole number within its range.
-        """
-        value = parse_count(os.pread(self._descriptor, 64, 0))
-        if value > self._range_uj:
-            raise ValueError(f"it reads {value}, beyond its range of {self._range_uj} microjoules")
-        return value
-
-    @property
-    def removed(self) -> bool:
-        """Whether the counter is gone, though its last value may still be read."""
-        return os.fstat(self._descriptor).st_nlink == 0
-
-
-def parse_count(text: bytes) -> int:
-    """The number that digits and white space make; a `ValueError` for anything else."""
-    digits = text.strip()
-    if not digits.isdigit():
-        raise ValueError(f"it reads {text.decode(errors='replace').strip()!r} instead of a whole number")
-    return int(digits)
+        return CounterFile(str(self.path / "energy_uj"), self.range_uj)
 
 
 def find_zones(root: Path | None = None) -> list[Zone]:
@@ -133,7 +98,7 @@ def find_zones(root: Path | None = None) -> list[Zone]:
         raise UnusableError(
             f"{powercap} holds no zone named package-0, package-1, ...: the driver found no RAPL counter"
         )
-    if missing := _packages(root) - {int(m[1]) for domain in counted if (m := PACKAGE.fullmatch(domain))}:
+    if missing := list_packages(root) - {int(m[1]) for domain in counted if (m := PACKAGE.fullmatch(domain))}:
         raise UnusableError(f"{powercap} has no zone for package {min(missing)}, whose energy would be left out")
     return [_zone(domain, path) for domain, path in counted.items()]
 
@@ -146,7 +111,7 @@ def _name(zone: Path) -> str:
         raise UnusableError(reason) from None
 
 
-def _packages(root: Path) -> set[int]:
+def list_packages(root: Path) -> set[int]:
     """The processor packages that have a CPU, if the system tells."""
     found = set()
     for path in (root / "devices" / "system" / "cpu").glob("cpu[0-9]*/topology/physical_package_id"):
