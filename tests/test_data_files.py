@@ -203,7 +203,7 @@ def changed(line: int, row: str) -> str:
         (changed(3, "9,8,7:?"), r"line 9 \(series 4\) has no label"),
         (changed(3, "9,8,7:c"), r"line 9 \(series 4\) has the label 'c', which .*'@classLabel' line does not list"),
         (changed(3, "9,?,7:b"), r"line 9 \(series 4\): value 2 of channel 1 is missing \('\?'\)"),
-        (changed(3, "9,8,NaN:b"), r"line 9 \(series 4\): value 3 of channel 1 is missing \('NaN'\)"),
+        (changed(3, "9,NaN,7:b"), r"line 9 \(series 4\): value 2 of channel 1 is missing \('NaN'\)"),
         (changed(3, "9,,7:b"), r"line 9 \(series 4\): value 2 of channel 1 is missing \(''\)"),
         (changed(3, ":b"), r"line 9 \(series 4\): value 1 of channel 1 is missing"),
         (changed(3, "9,x8,7:b"), r"line 9 \(series 4\): value 2 of channel 1 is not a number: 'x8'"),
@@ -227,8 +227,8 @@ def test_a_bad_training_file_is_one_sentence_that_says_where(make, train, senten
 
 
 def test_gaps_are_interpolated_where_that_is_asked_for(make):
-    plain = ["2,2,4,6,6:1,1,1,1,1:a", *(f"{i},1,2,3,4:0,0,0,0,{i}:{'ab'[i % 2]}" for i in range(5))]
-    holed = ["?,2,,6,NaN:?,?,1,?,?:a", *plain[1:]]
+    plain = ["2,2,4,6,6:1,1,1,2,3:a", *(f"{i},1,2,3,4:0,0,0,0,{i}:{'ab'[i % 2]}" for i in range(5))]
+    holed = ["?,2,,6,NaN:?,?,1,?,3:a", *plain[1:]]
     folder = str(make(holed, holed))
     assert_one_sentence(
         lambda: load(resolve(folder)), r"value 1 of channel 1 is missing \('\?'\); .*--gaps interpolate"

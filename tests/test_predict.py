@@ -188,7 +188,7 @@ def test_series_are_scaled_before_the_model_sees_them(model: Path, tmp_path: Pat
 def test_gaps_are_filled_where_the_model_was_made_so(model: Path, tmp_path: Path, name: str) -> None:
     whole = [np.linspace(-1, 2, 24)[None], np.ones((1, 24))]
     holed = [one.copy() for one in whole]
-    holed[0][0, [3, 4, 20]], holed[1][0, [0, 1, 23]] = np.nan, np.nan
+    holed[0][0, [3, 4, 20]], holed[1][0, [0, 1, 22]] = np.nan, np.nan
     text = lines_of(holed, ":day" if name == "x.ts" else "")
     content = {"x": np.stack(holed)} if name == "x.npz" else "@data\n" * (name == "x.ts") + text.replace("nan", "?")
     file = write(tmp_path / name, content)
@@ -274,15 +274,16 @@ FINE = ",".join(["1"] * 24)
         ("x.txt", FINE, r"x.txt is of no kind that can be read; give a .ts, .csv or .npz file"),
         ("x.csv", "", r"x.csv holds no series; give one in each line"),
         ("x.csv", "t1,t2\n\n", r"x.csv holds no series"),
-        ("x.csv", f"{FINE}\n1,2,?\n", r"x.csv, line 2 \(series 2\), column 3 is missing \('\?'\); fill the gap"),
-        ("x.csv", f"t\n{FINE}\n\n1,nan\n", r"x.csv, line 4 \(series 2\), column 2 is missing \('nan'\)"),
-        ("x.csv", f"{FINE}\n{FINE},\n", r"line 2 \(series 2\), column 25 is missing \(''\)"),
-        ("x.csv", f"{FINE}\n{FINE}, \n{FINE}", r"line 2 \(series 2\), column 25 is missing \(''\)"),
+        ("x.csv", f"{FINE}\n1,2,?,4\n", r"x.csv, line 2 \(series 2\), column 3 is missing \('\?'\); fill the gap"),
+        ("x.csv", f"t\n{FINE}\n\n1,nan,3\n", r"x.csv, line 4 \(series 2\), column 2 is missing \('nan'\)"),
+        ("x.csv", f"{FINE}\n{FINE},,1\n", r"line 2 \(series 2\), column 25 is missing \(''\)"),
+        ("x.csv", f"{FINE}\n{FINE}, ,1\n{FINE}", r"line 2 \(series 2\), column 25 is missing \(''\)"),
+        ("x.csv", f"{FINE}\n1,2,?\n", r"line 2 \(series 2\) has 2 time steps, .*; missing values at the end"),
         ("x.csv", "?,?\n", r"line 1 \(series 1\), column 1 is missing"),
         ("x.csv", "1,two\n", r"x.csv, line 1 \(series 1\), column 2 is not a number: 'two'"),
-        ("x.csv", "a;b\n1;2\n", r"x.csv, line 2 \(series 1\), column 1 is not a number: '1;2'"),
-        ("x.csv", f"{FINE},1e39", r"column 25 is infinite or too large for float32: '1e39'"),
-        ("x.csv", f"{FINE},inf", r"column 25 is infinite"),
+        ("x.csv", "a;b\n1;2\n", r"x.csv, line 2 \(series 1\) has 2 time steps, but the model reads exactly 24"),
+        ("x.csv", f"{FINE[2:]},1e39", r"column 24 is infinite or too large for float32: '1e39'"),
+        ("x.csv", f"{FINE[2:]},inf", r"column 24 is infinite"),
         ("x.csv", f"{FINE}\n{FINE},1\n", r"line 2 \(series 2\) has 25 time steps, but the model reads exactly 24"),
         ("x.csv", "1", r"x.csv, line 1 \(series 1\) has 1 time steps, but the model reads exactly 24"),
         ("x.ts", f"@data\n{FINE}:{FINE}:a\n", r"x.ts, line 2 \(series 1\) has 2 channel\(s\), but the model reads 1"),
@@ -300,7 +301,8 @@ FINE = ",".join(["1"] * 24)
         ("x.npz", {"x": np.ones((2, 24)), "lengths": np.array([24])}, r"must be 2 whole numbers between 1 and 24"),
         ("x.npz", {"x": np.ones((2, 24)), "lengths": np.array([0, 24])}, r"lengths must be 2 whole numbers"),
         ("x.npz", {"x": np.ones((1, 24)), "lengths": np.array([24.0])}, r"lengths must be 1 whole numbers"),
-        ("x.npz", {"x": np.array([[1] * 24, [1] * 23 + [np.nan]])}, r"series 2: value 24 of channel 1 is missing"),
+        ("x.npz", {"x": np.array([[1] * 24, [1] * 22 + [np.nan, 1]])}, r"series 2: value 23 of channel 1 is missing"),
+        ("x.npz", {"x": np.array([[1] * 24, [1] * 23 + [np.nan]])}, r"series 2 has 23 time steps, but the model reads"),
         ("x.npz", {"x": np.ones((1, 2, 24))}, r"x.npz, series 1 has 2 channel\(s\), but the model reads 1; give"),
     ],
 )  # fmt: skip

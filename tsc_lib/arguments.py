@@ -49,7 +49,9 @@ Classify the series of a file with an exported model. Needed are numpy and the m
 file is one of:
 
   .ts     the archives' format; labels in it are not used, but compared with at the end
-  .csv    one series of one channel in each line, values only; a first line without numbers is taken as a header
+  .csv    one series of one channel in each line; a header, an index and labels are told from the values by the
+          model's length and labels, by names in the header, and by how numbers are written; what stays ambiguous is
+          refused, and the options below say what it is
   .npz    an array x of shape (series, channels, length) or (series, length), and optionally lengths (series,)
 
 Out come lines of CSV: the number of the series in the file, from 1, its label, the probability of every label."""
@@ -145,6 +147,12 @@ def parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="classify a file's series", description=PREDICT)
     predict.add_argument("folder", type=Path, metavar="FOLDER", help="what 'export' wrote")
     predict.add_argument("file", type=Path, metavar="FILE", help="the series")
+    yes_or_no = argparse.BooleanOptionalAction
+    predict.add_argument("--header", action=yes_or_no, help="whether line 1 of a .csv names the columns")
+    predict.add_argument("--index-column", action=yes_or_no, help="whether column 1 of a .csv numbers or names series")
+    predict.add_argument(
+        "--label-column", metavar="WHERE", help="labels of a .csv: in the first column (after the index), last or none"
+    )
     predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
     predict.add_argument("--batch-size", type=int, metavar="N", help="series per call (default: by their length)")
     predict.add_argument("--threads", type=int, metavar="N", help="threads (default: one per usable CPU)")

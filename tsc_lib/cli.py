@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,10 +135,15 @@ def _export(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from tsc_lib.export.predict import predict
+    from tsc_lib.series.csvfile import CsvLayout
 
     if options.out is not None:
         _check_writable(options.out)
-    prediction = predict(options.folder, options.file, batch_size=options.batch_size, threads=options.threads)
+        _check_kept(options.out, [options.file, *options.folder.glob("*")])
+    layout = CsvLayout(options.header, options.index_column, options.label_column)
+    prediction = predict(
+        options.folder, options.file, layout=layout, batch_size=options.batch_size, threads=options.threads
+    )
     _write(options.out, prediction.to_csv(), len(prediction.predicted))
     right, known = prediction.count_correct()
     if known:
@@ -151,6 +157,13 @@ def _check_writable(path: Path) -> None:
     folder = path.resolve().parent
     if not (_is_device(path) or (os.access(folder, os.W_OK | os.X_OK) and folder.is_dir())):
         raise UserError(f"cannot write {path}; name a file in a folder that exists and may be written to")
+
+
+def _check_kept(path: Path, read: Iterable[Path]) -> None:
+    """Refuse to write over a file that the command reads, under whatever name."""
+    for file in read:
+        if path.exists() and file.exists() and path.samefile(file):
+            raise UserError(f"{path} is {file}, which is read; name another file to write")
 
 
 def _write(path: Path | None, table: str, rows: int) -> None:
@@ -211,6 +224,7 @@ def _results(options: argparse.Namespace) -> None:
 
     if options.csv is not None:
         _check_writable(options.csv)
+        _check_kept(options.csv, [Path(options.profile)])
     table = Study.open(options.profile).results()
     text = table.to_string(index=False) if options.csv is None else table.to_csv(index=False)
     _write(options.csv, text, len(table))

@@ -7,6 +7,8 @@ import importlib.util
 import logging
 import os
 import re
+import unicodedata
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,9 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import read_regular
 from tsc_lib.core.spec import Spec
 from tsc_lib.series import tsfile
-from tsc_lib.series.values import GAPS, Series
+from tsc_lib.series.values import GAPS, Series, is_number
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +117,27 @@ def read(spec: DataSpec) -> tuple[Series, Series]:
     train, test = _read_pair(folder, spec.name)
     if _digest(train[0], test[0]) != spec.sha256:
         raise UserError(f"the files of {spec.name} in {folder} are not those that were described; describe them again")
-    return tsfile.parse(*train, gaps=spec.gaps), tsfile.parse(*test, gaps=spec.gaps)
+    series = tsfile.parse(*train, gaps=spec.gaps), tsfile.parse(*test, gaps=spec.gaps)
+    labels = {label for part in series for label in part.labels}
+    for note in (*series[0].notes, *series[1].notes, *_alike(spec.name, labels)):
+        logger.warning(note)
+    return series
+
+
+def _alike(name: str, labels: set[str]) -> Iterator[str]:
+    """What to say of labels that are two classes here, but probably one to those who wrote them."""
+    alike: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        plain = unicodedata.normalize("NFKC", label).casefold()
+        plain = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")  # what has no width
+        key = str(float(plain)) if is_number(plain) else " ".join(plain.split())
+        alike.setdefault(key, []).append(label)
+    for group in alike.values():
+        if len(group) > 1:
+            yield (
+                f"{name}: the labels {' and '.join(map(ascii, group))} are different classes, but only case, spaces or "
+                "the form of a letter or number differ; if one class is meant, write one of them everywhere"
+            )
 
 
 def _digest(train: bytes, test: bytes) -> str:
@@ -193,12 +216,7 @@ def _read_pair(folder: Path, name: str) -> tuple[tuple[bytes, Path], tuple[bytes
 
 
 def _content(path: Path) -> tuple[bytes, Path]:
-    try:
-        return path.read_bytes(), path
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; a data set needs its training and its test file") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
+    return read_regular(path, f"{path} is missing; a data set needs its training and its test file"), path
 
 
 def _download(name: str) -> Path:

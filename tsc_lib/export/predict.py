@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,9 +23,12 @@ from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import group_by_length
+from tsc_lib.series.csvfile import FIND_OUT, CsvLayout
 from tsc_lib.series.formats import read, series_of
 from tsc_lib.series.scaling import pad
 from tsc_lib.series.values import Series
+
+logger = logging.getLogger(__name__)
 
 TOKENS_PER_CALL = 4096
 """Unless a batch size is given, a call has as many series as make so many tokens: more are not faster, and attention
@@ -85,7 +89,14 @@ class Prediction:
         return text.getvalue()
 
 
-def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads: int | None = None) -> Prediction:
+def predict(
+    folder: Path,
+    file: Path,
+    *,
+    layout: CsvLayout = FIND_OUT,
+    batch_size: int | None = None,
+    threads: int | None = None,
+) -> Prediction:
     """Classify the series of a file.
 
     Parameters
@@ -94,6 +105,8 @@ def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads:
         An exported model.
     file : Path
         Series as ``.ts``, ``.csv`` or ``.npz``; see `tsc_lib.series.formats.read`.
+    layout : CsvLayout
+        What is known of the lines and columns of a ``.csv`` file; the rest is found out from what the model reads.
     batch_size : int, optional
         Series per call; by default as many as make `TOKENS_PER_CALL` tokens.
     threads : int, optional
@@ -107,7 +120,8 @@ def predict(folder: Path, file: Path, *, batch_size: int | None = None, threads:
     if batch_size is not None and batch_size < 1:
         raise UserError(f"the batch size must be at least 1, not {batch_size}")
     model = load(folder, threads)
-    series = read(file, model.bundle.gaps)
+    reads = model.bundle
+    series = read(file, reads.gaps, layout, reads.shortest if reads.equal_length else None, reads.labels)
     return Prediction(model.bundle.labels, model.logits(series, batch_size), series.labels)
 
 
@@ -202,6 +216,8 @@ class ExportedModel:
         """
         model = self.bundle
         _check(model, series)
+        for note in series.notes:
+            logger.warning(note)
         calls = calls_of(model, series.x, batch_size)
         workers = min(self.threads, len(calls))
         if len(self._predictors) != workers:
@@ -278,6 +294,7 @@ def _check(model: Bundle, series: Series) -> None:
             )
         if not model.shortest <= length <= model.longest:
             advice = "it was made for series of one length" if model.equal_length else "pad or cut the series"
+            advice += "; missing values at the end of a series are no steps" * (length < model.shortest)
             raise UserError(f"{series.where(i)} has {length} time steps, but the model reads {model.lengths}; {advice}")
 
 

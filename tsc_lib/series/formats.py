@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.files import read_regular
 from tsc_lib.series import tsfile
-from tsc_lib.series.values import FILL, LARGEST, MISSING, Series, interpolate, is_finite, parse_cells, parse_rows, place
+from tsc_lib.series.csvfile import FIND_OUT, CsvLayout, read_csv
+from tsc_lib.series.values import LARGEST, Series, close_gaps
 
 SAVE = "save the series with numpy.savez(file, x=series)"
 
 
-def read(path: Path, gaps: str = "refuse") -> Series:
+def read(
+    path: Path,
+    gaps: str = "refuse",
+    layout: CsvLayout = FIND_OUT,
+    length: int | None = None,
+    labels: tuple[str, ...] = (),
+) -> Series:
     """Read a file of series; labels are optional.
 
     Parameters
     ----------
     path : Path
-        ``.ts``: the archives' format. ``.csv``: one series of one channel in each line, values only, after an optional
-        header. ``.npz``: an array ``x`` (n, channels, length) or (n, length), and optionally ``lengths`` (n,).
+        ``.ts``: the archives' format. ``.csv``: one series of one channel in each line. ``.npz``: an array ``x``
+        (n, channels, length) or (n, length), and optionally ``lengths`` (n,).
     gaps : {"refuse", "interpolate"}
-        What to do about missing values; in ``.npz`` they are NaN.
+        What to do about missing values; in ``.npz`` they are NaN. Those at the end of a series are its end.
+    layout, length, labels
+        For ``.csv``; see `tsc_lib.series.csvfile.read_csv`.
 
     Raises
     ------
@@ -32,49 +42,16 @@ def read(path: Path, gaps: str = "refuse") -> Series:
         If the file cannot be read, is of another kind, or holds a value that is infinite, no number, or missing where
         that is refused.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    missing = f"there is no file {path}; give the series to classify as a .ts, .csv or .npz file"
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        return read_csv(read_regular(path, missing), path, gaps, layout, length, labels)
+    if kind not in (".ts", ".npz"):
         raise UserError(f"{path} is of no kind that can be read; give a .ts, .csv or .npz file")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}; give the series to classify as a .ts, .csv or .npz file") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check the file and its permissions") from None
-    return reader(content, path, gaps)
-
-
-def read_csv(content: bytes, path: Path, gaps: str = "refuse") -> Series:
-    """Read the bytes of a ``.csv`` file: one series of one channel in each line; lines may differ in length.
-
-    Raises
-    ------
-    UserError
-        If the file holds no series, or a cell is no number; the message names line and column.
-    """
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
-    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if filled and not any(_is_value(cell) for cell in filled[0][1].split(",")):
-        filled = filled[1:]  # a header
-    if not filled:
-        raise UserError(f"{path} holds no series; give one in each line, its values separated by commas")
-    rows = parse_rows([[line] for _, line in filled])
-    if rows is None:
-        rows = []
-        for series, (number, line) in enumerate(filled, 1):
-            where = place(path, series, number)
-            values = parse_cells(line.split(","), f"{where}, column {{}}", gaps)
-            rows.append(interpolate(values[None], where))
-    return Series(path, rows, [], [number for number, _ in filled])
-
-
-def _is_value(cell: str) -> bool:
-    """Whether a cell is a number, or stands for a missing one."""
-    try:
-        float(cell)
-    except ValueError:
-        return cell.strip().lower() in MISSING
-    return True
+    if layout != FIND_OUT:
+        raise UserError(f"{path} is no .csv file; --header, --index-column and --label-column are for those alone")
+    content = read_regular(path, missing)
+    return read_npz(content, path, gaps) if kind == ".npz" else tsfile.parse(content, path, labelled=False, gaps=gaps)
 
 
 def read_npz(content: bytes, path: Path, gaps: str = "refuse") -> Series:
@@ -133,18 +110,23 @@ def series_of(x: np.ndarray | Sequence[np.ndarray], gaps: str = "refuse", labels
 
 
 def _checked(found: Series, gaps: str) -> Series:
-    """The series without gaps, which are refused or filled."""
+    """The series without gaps and padding."""
+    written = [one.shape[1] for one in found.x]
     for i, one in enumerate(found.x):
-        if is_finite(one):
-            continue
-        missing = np.isnan(one)
-        bad = ~(np.abs(one) <= LARGEST) & ~(missing & (gaps == "interpolate"))
-        if bad.any():
-            channel, step = np.argwhere(bad)[0]
-            kind = "missing" if missing[channel, step] else "infinite or too large for float32"
-            advice = FILL if missing[channel, step] else "mend it or leave the series out"
-            raise UserError(f"{found.where(i)}: value {step + 1} of channel {channel + 1} is {kind}; {advice}")
-        found.x[i] = interpolate(one, found.where(i))
+        where = found.where(i)
+        large = np.abs(one) > LARGEST
+        if large.any():
+            channel, step = np.argwhere(large)[0]
+            raise UserError(
+                f"{where}: value {step + 1} of channel {channel + 1} is infinite or too large for float32; mend it or "
+                "leave the series out"
+            )
+
+        def sentence(channel: int, step: int, where: str = where) -> str:
+            return f"{where}: value {step + 1} of channel {channel + 1} is missing"
+
+        found.x[i] = close_gaps(one, where, sentence, gaps)
+    found.note_padding(written)
     return found
 
 
@@ -160,10 +142,3 @@ def _arrays(content: bytes, path: Path) -> dict[str, np.ndarray]:
                 f"{path} holds Python objects, which are never loaded; save one array x of numbers, padded, and lengths"
             ) from None
         raise UserError(f"{path} is damaged or no .npz file; {SAVE}") from None
-
-
-READERS: dict[str, Callable[[bytes, Path, str], Series]] = {
-    ".ts": lambda content, path, gaps: tsfile.parse(content, path, labelled=False, gaps=gaps),
-    ".csv": read_csv,
-    ".npz": read_npz,
-}

@@ -7,24 +7,34 @@ The format is described at https://www.aeon-toolkit.org/en/stable/api_reference/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.series.values import Series, interpolate, parse_cells, parse_rows, place
+from tsc_lib.series.textfile import decode
+from tsc_lib.series.values import Series, parse_rows, parse_series, place
 
 COMMENTS = ("#", "%")
+
+FLAGS = ("@timestamps", "@missing", "@univariate", "@equallength", "@classlabel", "@targetlabel")
+"""Directives that are true or false."""
+
+CHANNELS = ("@dimension", "@dimensions")
 
 
 @dataclass
 class _Header:
+    """What a header states; None where it states nothing."""
+
     labelled: bool = True
-    classes: set[str] = field(default_factory=set)
+    classes: str = ""
     channels: int | None = None
-    equal_length: bool = False
-    length: int | None = None
+    univariate: bool | None = None
+    equal_length: bool | None = None
+    length: str | None = None
 
 
 def parse(content: bytes, path: Path, *, labelled: bool = True, gaps: str = "refuse") -> Series:
@@ -55,9 +65,7 @@ def parse(content: bytes, path: Path, *, labelled: bool = True, gaps: str = "ref
     """
     if not content.strip():
         raise UserError(f"{path} is empty; put the data set's file there again")
-    # A byte that is no UTF-8 may stand in a comment of an old file; anywhere else the checks below find it.
-    text = content.decode("utf-8-sig", errors="replace")
-    lines = text.split("\n")
+    lines = decode(content, path, COMMENTS)
     start, header = _read_header(lines, path, labelled)
     found = Series(path, [], [], [])
     rows: list[list[str]] = []
@@ -70,20 +78,21 @@ def parse(content: bytes, path: Path, *, labelled: bool = True, gaps: str = "ref
         hint = "; it is the last line and has no line end, so the file is probably cut short" if cut_short else ""
         channels, label = _split_row(row, header, where, hint, labelled)
         header.channels = header.channels or len(channels)
-        values = channels[0].count(",") + 1
-        header.length = header.length or values
-        if header.equal_length and values != header.length:
-            raise UserError(
-                f"{where} has {values} values where line {found.lines[0]} has {header.length}, "
-                f"though the header says '@equalLength true'{hint}; mend the line, or say '@equalLength false'"
-            )
         rows.append(channels)
         found.lines.append(number)
         if header.labelled:
             found.labels.append(label)
+        _check_length(rows, header, where, hint, found)
     if not rows:
         raise UserError(f"{path} has no series after its '@data' line; the file is probably cut short")
     found.x.extend(parse_rows(rows) or [_numbers(row, found.where(i), gaps) for i, row in enumerate(rows)])
+    written = [_count(row) for row in rows]
+    found.note_padding(written)
+    if header.equal_length is False and header.length not in (None, str(max(written))):
+        found.notes.append(
+            f"{path}: '@seriesLength {header.length}' is ignored, since the header also says '@equalLength false'; the "
+            f"longest series has {max(written)} values"
+        )
     return found
 
 
@@ -103,6 +112,8 @@ def _read_header(lines: list[str], path: Path, labelled: bool) -> tuple[int, _He
         key, value = words[0].lower(), " ".join(words[1:2]).lower()
         if key == "@data":
             return number, header
+        if key in FLAGS and value not in ("true", "false"):
+            raise UserError(f"{where}: '{words[0]}' must be true or false, not '{value}'")
         if key == "@timestamps" and value == "true":
             raise UserError(
                 f"{where}: series with timestamps cannot be read; write the plain values and '@timestamps false'"
@@ -110,18 +121,22 @@ def _read_header(lines: list[str], path: Path, labelled: bool) -> tuple[int, _He
         if key == "@targetlabel" and value == "true":
             raise UserError(f"{where}: this is a regression problem ('@targetLabel true'); choose a classification one")
         if key == "@classlabel":
-            header.labelled = value != "false"
+            header.labelled = value == "true"
             if labelled and not header.labelled:
                 raise UserError(
                     f"{where}: the series have no class labels ('@classLabel false'); a labelled file is needed"
                 )
-            header.classes = {word.lower() for word in words[2:]}
-        if key == "@dimensions":
-            if not value.isdecimal() or int(value) == 0:
-                raise UserError(f"{where}: '@dimensions' must be a whole number of channels, not '{value}'")
+            header.classes = " ".join(words[2:])
+        if key in CHANNELS:
+            if not re.fullmatch("0*[1-9][0-9]{0,8}", value):
+                raise UserError(f"{where}: '{words[0]}' must be a whole number of channels, not '{value}'")
             header.channels = int(value)
+        if key == "@univariate":
+            header.univariate = value == "true"
         if key == "@equallength":
             header.equal_length = value == "true"
+        if key == "@serieslength":
+            header.length = value.lstrip("0")
     raise UserError(f"{path} has no '@data' line; it is cut short, or is no .ts file")
 
 
@@ -133,12 +148,18 @@ def _split_row(row: str, header: _Header, where: str, hint: str, labelled: bool)
     unknown = label.lower() in ("", "?", "nan")
     if unknown and labelled:
         raise UserError(f"{where} has no label after its last ':'{hint}; every series needs its class label")
+    if header.univariate is not None and header.univariate != (len(channels) == 1):
+        raise UserError(
+            f"{where} has {len(channels)} channel(s), though the header says '@univariate "
+            f"{str(header.univariate).lower()}'{hint}; mend the header, or the series"
+        )
     if header.channels and len(channels) != header.channels:
         raise UserError(
             f"{where} has {len(channels)} channel(s) where {header.channels} are expected{hint}; "
             "every series needs the same channels"
         )
-    if not unknown and header.classes and label.lower() not in header.classes:
+    # A label may hold spaces, which in the header also stand between labels.
+    if not unknown and header.classes and f" {' '.join(label.split())} ".lower() not in f" {header.classes} ".lower():
         raise UserError(
             f"{where} has the label '{label}', which the header's '@classLabel' line does not list{hint}; "
             "mend the label or the header"
@@ -146,16 +167,33 @@ def _split_row(row: str, header: _Header, where: str, hint: str, labelled: bool)
     return channels, label
 
 
+def _check_length(rows: list[list[str]], header: _Header, where: str, hint: str, found: Series) -> None:
+    """Compare the length of the last series with what the header says."""
+    if header.equal_length is False:
+        return
+    length, first = _count(rows[-1]), _count(rows[0])
+    if header.length not in (None, str(length)):
+        comma = "; numbers with decimal commas count twice, write points" if str(length // 2) == header.length else ""
+        raise UserError(
+            f"{where} has {length} values, though the header says '@seriesLength {header.length}'{comma}{hint}; mend "
+            "the header, or the series"
+        )
+    if header.equal_length and length != first:
+        raise UserError(
+            f"{where} has {length} values where line {found.lines[0]} has {first}, though the header says "
+            f"'@equalLength true'{hint}; mend the line, or say '@equalLength false'"
+        )
+
+
+def _count(channels: list[str]) -> int:
+    """The number of values of a series, by its first channel."""
+    return channels[0].count(",") + 1
+
+
 def _numbers(channels: list[str], where: str, gaps: str) -> np.ndarray:
     """Turn the channels' texts into a finite float64 array (channels, length)."""
-    texts = [channel.split(",") for channel in channels]
-    lengths = sorted({len(values) for values in texts})
-    if len(lengths) > 1:
-        raise UserError(
-            f"{where} has channels of different lengths ({lengths[0]} and {lengths[-1]} values); "
-            "all channels of a series need the same length"
-        )
-    values = [
-        parse_cells(cells, f"{where}: value {{}} of channel {number}", gaps) for number, cells in enumerate(texts, 1)
-    ]
-    return interpolate(np.stack(values), where)
+
+    def name(channel: int, step: int) -> str:
+        return f"{where}: value {step + 1} of channel {channel + 1}"
+
+    return parse_series([channel.split(",") for channel in channels], where, name, gaps)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tsc_lib.core.errors import UserError
 
-MISSING = {"", "?", "nan", "na", "null", "none"}
+MISSING = {"", "?", "nan", "-nan", "na", "null", "none"}
 LARGEST = float(np.finfo(np.float32).max)
+
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+"""A number as every program writes it; Python would take 1_000, and digits of other scripts, for one as well."""
 
 FILL = "fill the gap or leave the series out, or make the model with '--gaps interpolate', which fills it"
 
@@ -33,12 +38,15 @@ class Series:
         The label of each series, as written; empty if the file has none.
     lines : list of int
         The line of each series in the file, from 1; empty if the file is no text.
+    notes : list of str
+        What a person should know of how the file was read; shown once the series are of use.
     """
 
     path: Path
     x: list[np.ndarray]
     labels: list[str]
     lines: list[int]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def channels(self) -> int:
@@ -48,10 +56,30 @@ class Series:
         """The place of the series at position `i`, for messages."""
         return place(self.path, i + 1, self.lines[i]) if self.lines else f"{self.path}, series {i + 1}"
 
+    def note_padding(self, written: Sequence[int]) -> None:
+        """Note which series end before the values that were written for them, `written` steps each."""
+        cut = [one.shape[1] for one, steps in zip(self.x, written, strict=True) if one.shape[1] < steps]
+        if cut:
+            steps = f"{min(cut)} to {max(cut)}" if min(cut) < max(cut) else f"{cut[0]}"
+            self.notes.append(
+                f"{self.path}: {len(cut)} of {len(written)} series end in missing values, which are taken for padding "
+                f"and left out; they have {steps} steps"
+            )
+
 
 def place(path: Path, series: int, line: int) -> str:
     """A line of a file and the number of its series, for messages."""
     return f"{path}, line {line} (series {series})"
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number."""
+    return NUMBER.fullmatch(cell.strip()) is not None
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell stands for a missing value."""
+    return cell.strip().lower() in MISSING
 
 
 def parse_rows(rows: list[list[str]]) -> list[np.ndarray] | None:
@@ -89,54 +117,94 @@ def is_finite(values: np.ndarray) -> bool:
     return bool((np.abs(values) <= LARGEST).all())  # NaN compares false
 
 
-def parse_cells(cells: list[str], name: str, gaps: str) -> np.ndarray:
-    """The values of one channel, float64 (length,); those that are missing are NaN.
+def parse_series(cells: list[list[str]], where: str, name: Callable[[int, int], str], gaps: str) -> np.ndarray:
+    """The values of one series, float64 (channels, length), without gaps and without padding at its end.
 
     Parameters
     ----------
-    cells : list of str
-        The values as written.
-    name : str
-        Names the place of a cell; ``{}`` in it stands for the cell's number.
+    cells : list of list of str
+        The values of each channel as written.
+    where : str
+        Names the place of the series.
+    name : callable
+        Names the place of a value, from the positions of its channel and step.
     gaps : {"refuse", "interpolate"}
-        Whether values may be missing.
+        Whether values may be missing before the end.
 
     Raises
     ------
     UserError
-        At the first cell that cannot be used.
+        If the channels differ in length, or at the first cell that cannot be used.
     """
-    values = []
-    for position, cell in enumerate(cells, 1):
-        where, shown = name.format(position), cell.strip()[:40]
-        if shown.lower() in MISSING:
-            if gaps == "refuse":
-                raise UserError(f"{where} is missing ('{shown}'); {FILL}")
-            values.append(math.nan)
-            continue
-        try:
-            value = float(cell)
-        except ValueError:
-            raise UserError(f"{where} is not a number: '{shown}'") from None
-        if not abs(value) <= LARGEST:
-            raise UserError(f"{where} is infinite or too large for float32: '{shown}'")
-        values.append(value)
-    return np.array(values)
+    lengths = sorted({len(values) for values in cells})
+    if len(lengths) > 1:
+        raise UserError(
+            f"{where} has channels of different lengths ({lengths[0]} and {lengths[-1]} values); "
+            "all channels of a series need the same length"
+        )
+    values = [[_parse(cell, name, i, step) for step, cell in enumerate(row)] for i, row in enumerate(cells)]
+
+    def sentence(channel: int, step: int) -> str:
+        return f"{name(channel, step)} is missing ('{cells[channel][step].strip()}')"
+
+    return close_gaps(np.array(values), where, sentence, gaps)
 
 
-def interpolate(series: np.ndarray, where: str) -> np.ndarray:
-    """A series (channels, length) with a straight line over every gap; at either end the nearest value is repeated.
+def _parse(cell: str, name: Callable[[int, int], str], channel: int, step: int) -> float:
+    if is_missing(cell):
+        return math.nan
+    shown, known = repr(cell.strip()[:40]), cell.strip().lower().lstrip("+-")
+    if not (is_number(cell) or known in ("inf", "infinity")):
+        raise UserError(f"{name(channel, step)} is not a number: {shown}{hint(cell)}")
+    value = float(cell)
+    if not abs(value) <= LARGEST:
+        raise UserError(f"{name(channel, step)} is infinite or too large for float32: {shown}")
+    return value
+
+
+def hint(cell: str) -> str:
+    """What a cell that is no number probably means."""
+    if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
+        return "; write decimal points, not commas"
+    if len(cell.split()) > 1 and all(map(is_number, cell.split())):
+        return "; write commas between the values"
+    return ""
+
+
+def close_gaps(series: np.ndarray, where: str, sentence: Callable[[int, int], str], gaps: str) -> np.ndarray:
+    """A series (channels, length) without the missing values at its end, and with a line over every gap before.
+
+    Steps at the end that are missing in all channels are how archives pad series to one length. At the start of a
+    channel, and at its end where another channel goes on, the nearest value is repeated.
+
+    Parameters
+    ----------
+    series : ndarray of float64, shape (channels, length)
+        Missing values are NaN.
+    where : str
+        Names the place of the series.
+    sentence : callable
+        What to say of a missing value, from the positions of its channel and step.
+    gaps : {"refuse", "interpolate"}
+        Whether values may be missing before the end.
 
     Raises
     ------
     UserError
-        If all values of a channel are missing.
+        If values are missing where that is refused, or all values of a channel.
     """
+    missing = np.isnan(series)
+    if not missing.any():
+        return series
+    ended = np.flatnonzero(~missing.all(axis=0))
+    if ended.size:
+        series, missing = series[:, : ended[-1] + 1], missing[:, : ended[-1] + 1]
+    if gaps == "refuse" and missing.any():
+        raise UserError(f"{sentence(*map(int, np.argwhere(missing)[0]))}; {FILL}")
     steps = np.arange(series.shape[1])
     channels = []
-    for number, channel in enumerate(series, 1):
-        known = ~np.isnan(channel)
-        if not known.any():
+    for number, (channel, gap) in enumerate(zip(series, missing, strict=True), 1):
+        if gap.all():
             raise UserError(f"{where}: all values of channel {number} are missing; leave the series out")
-        channels.append(np.interp(steps, steps[known], channel[known]))
+        channels.append(np.interp(steps, steps[~gap], channel[~gap]))
     return np.stack(channels)

@@ -30,7 +30,7 @@ class Stage:
 
 
 STAGES = {
-    "train": Stage(4, ("data", "series", "models", "training", "study.stages:train")),
+    "train": Stage(5, ("data", "series", "models", "training", "study.stages:train")),
     "compress": Stage(
         1,
         ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),
@@ -62,8 +62,8 @@ STAGES = {
 }
 
 NOT_STORED = (
-    *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "energy.opcount", "series.formats"),
-    *("search.finalists", "search.results"),
+    *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "energy.opcount", "search.finalists"),
+    *("search.results", "series.csvfile", "series.formats"),
 )
 """Modules in the packages above that decide no stored result."""
 
