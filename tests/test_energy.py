@@ -3,12 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +20,6 @@ from tsc_lib.energy import (
 )
 from tsc_lib.energy.cputime import CpuTime, watts_per_core
 from tsc_lib.energy.opcount import Operation, model_energy
-from tsc_lib.energy.perf import Perf
 from tsc_lib.models.compressed import count_macs
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
@@ -137,6 +131,18 @@ def test_sources_are_never_mixed():
         require_same_source([reading(parameters={"watts_per_core": 5.0}), reading(parameters={"watts_per_core": 2.0})])
 
 
+@pytest.mark.parametrize(
+    ("clock", "jump", "why"),
+    [("perf_counter", -5.0, "a clock went back"), ("process_time", -5.0, "a clock went back"),
+     ("clock_gettime", 60.0, "the machine was suspended for 60.0 s")],
+)  # fmt: skip
+def test_clocks_that_jump_make_a_window_invalid(monkeypatch, clock, jump, why):
+    real = getattr(time, clock)
+    with EnergyMeter(Counter()).measure("a") as window:
+        monkeypatch.setattr(time, clock, lambda *which: real(*which) + jump)
+    assert why in window.reading.invalid and math.isnan(window.reading.joules)
+
+
 @pytest.mark.measures
 def test_a_window_is_cheap():
     meter = EnergyMeter.auto()
@@ -223,107 +229,6 @@ def test_idle_power_needs_a_counter_of_the_same_source():
     assert busy.joules_net is None
     unknown = busy.above_idle(reading(joules=math.nan, invalid="it stopped"))
     assert unknown.joules_net is None and "it stopped" in unknown.warnings[-1]
-
-
-# ---- perf, which here counts CPU time in place of energy: the same protocol, and a known truth
-
-
-def fake_perf(folder: Path, script: str) -> None:
-    (folder / "perf").write_text(f"#!{sys.executable}\n{script}")
-    (folder / "perf").chmod(0o755)
-
-
-SAYS = """import sys
-sys.stderr.write({!r})
-"""
-
-
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ("event syntax error: 'power/energy-pkg/'\n \\___ Cannot find PMU `power'", "Cannot find PMU `power'"),
-        ("<not supported>;Joules;power/energy-pkg/;0;100.00;;\n", "this machine does not offer it"),
-        ("5;;power/energy-pkg/;0;100.00;;\n", "which is no energy"),
-        ("", "it said nothing"),
-    ],
-)
-def test_perf_that_cannot_tell_energy_says_why(tmp_path, monkeypatch, said, why):
-    fake_perf(tmp_path, SAYS.format(said))
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert why in Perf().unavailable()
-
-
-def test_perf_is_not_installed(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "not installed" in Perf().unavailable()
-
-
-FIFTY_WATTS = """import os, signal, sys, time
-arguments = sys.argv[1:]
-events = arguments[arguments.index("-e") + 1].split(",")
-def say(joules):
-    for event in events:
-        told = str(joules) if os.environ["LC_ALL"] == "C" else str(joules).replace(".", ",")
-        sys.stderr.write(f"{told};Joules;{event};1000;100.00;;\\n")
-    sys.exit()
-if "--control" not in arguments:
-    say(1.0)
-assert arguments[arguments.index("--delay") + 1] == "-1"
-reading, writing = map(int, arguments[arguments.index("--control") + 1].removeprefix("fd:").split(","))
-joules, since = 0.0, 0.0
-def end(*_):
-    say(joules)
-signal.signal(signal.SIGINT, end)
-while command := os.read(reading, 64):
-    if command == b"enable\\n":
-        since = time.monotonic()
-    elif command == b"disable\\n":
-        joules += 50 * (time.monotonic() - since)
-    os.write(writing, b"ack\\n")
-"""
-
-
-@pytest.mark.measures
-def test_perf_counts_the_window_alone(tmp_path, monkeypatch):
-    fake_perf(tmp_path, FIFTY_WATTS)
-    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    source = Perf()
-    assert source.unavailable() is None
-    meter = EnergyMeter(source)
-    with meter.measure("a") as window:
-        time.sleep(1.1)
-    r = window.reading
-    assert r.valid, r.invalid
-    assert r.joules == pytest.approx(100 * r.seconds, rel=0.02)  # package and DRAM, fifty each
-    assert set(r.domains) == {"package", "dram"}
-    with meter.measure("a") as window:
-        pass
-    assert "resolves 1.0 s" in window.reading.invalid
-
-
-@pytest.mark.measures
-def test_perf_as_it_is_installed_obeys(monkeypatch):
-    """The real perf with an event that virtual machines have: CPU time of all CPUs, in milliseconds."""
-    if not shutil.which("perf") or subprocess.run(["perf", "stat", "-a", "-e", "cpu-clock", "true"]).returncode:
-        pytest.skip("perf is not installed, or may not count for the whole system")
-    source = Perf()
-    source._events = ["cpu-clock"]
-    mark = source.start()
-    time.sleep(0.5)
-    mark.tell("disable")
-    milliseconds = float(mark.end().splitlines()[-1].split(";")[0])
-    assert milliseconds == pytest.approx(500 * os.cpu_count(), rel=0.2)
-
-
-def test_perf_that_dies_costs_the_reading_alone(tmp_path, monkeypatch):
-    fake_perf(tmp_path, "import sys\nsys.stderr.write('killed by a cat')")
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    source = Perf()
-    source._events = ["power/energy-pkg/"]
-    with EnergyMeter(source).measure("a") as window:
-        value = 1
-    assert value == 1 and "killed by a cat" in window.reading.invalid
 
 
 # ---- the operation count

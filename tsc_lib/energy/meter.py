@@ -32,6 +32,9 @@ BY_NAME: dict[str, type[Source]] = {
 
 VARIABLE = "TSC_ENERGY"
 
+ASLEEP_S = 0.5
+"""A machine that was suspended for longer may have reset its counters; less is the time between reading two clocks."""
+
 
 class EnergyMeter:
     """Measures windows of work, with one source for each device.
@@ -193,6 +196,7 @@ class Window:
 
     def __enter__(self) -> Window:
         self._marks = [_attempt(source.start) for source in self._meter.sources]
+        self._asleep = asleep_s()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         return self
 
@@ -200,11 +204,16 @@ class Window:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         cpu_seconds, seconds = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        asleep = asleep_s() - self._asleep
         for source, (mark, failure) in zip(self._meter.sources, self._marks, strict=True):
             energy = _UNKNOWN
             if failure is None:
                 result, failure = _attempt(source.stop, mark, seconds, cpu_seconds)
-                if seconds < source.shortest_window_s:
+                if seconds < 0 or cpu_seconds < 0:
+                    failure = f"a clock went back: {seconds:.4f} s passed, {cpu_seconds:.4f} s of CPU time"
+                elif asleep > ASLEEP_S and source.kind == "measured":
+                    failure = f"the machine was suspended for {asleep:.1f} s"
+                elif seconds < source.shortest_window_s:
                     failure = (
                         f"it lasted {seconds:.4f} s, and {source.backend} resolves {source.shortest_window_s} s or "
                         "more: repeat the work within the window"
@@ -254,6 +263,13 @@ class Window:
 
 
 _UNKNOWN = Energy(float("nan"), float("nan"), float("nan"))
+
+
+def asleep_s() -> float:
+    """Seconds that this machine was suspended since it started, where the system tells."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
 
 
 def _attempt(action: Callable[..., Any], *arguments: Any) -> tuple[Any, str | None]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from tsc_lib.energy.source import Energy, InvalidWindowError, Source, change_interval, sum_domains
+from tsc_lib.energy.cuda_devices import decode, find_gpus
+from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, change_interval, sum_domains
 
 MAX_WATTS = 3000.0
 """More than any single GPU draws."""
@@ -22,6 +24,11 @@ MAX_WATTS = 3000.0
 POLL_S = 0.02
 COUNTER_UPDATE_S = 0.1
 """At least so often drivers update the counter (20 to 100 ms have been seen, by generation)."""
+
+COUNTER_POLL_S = 0.1
+
+STALL_S = 0.5
+"""A counter that rests for so long has stopped: even an idle GPU draws power."""
 
 FEWEST_SAMPLES = 5
 
@@ -47,14 +54,13 @@ class _Nvml(Source):
             return "nvidia-ml-py is not installed: pip install 'tsc_lib[gpu]'"
         try:
             pynvml.nvmlInit()
-            count = pynvml.nvmlDeviceGetCount()
-            handles = {f"gpu-{i}": pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)}
-            self._nvml, self._gpus = pynvml, visible_gpus(handles, pynvml)
-            if not self._gpus:
-                return "NVML shows no GPU that this process may use"
+            self._gpus = find_gpus(pynvml)
+            self._nvml = pynvml
             for gpu in self._gpus.values():
                 self._read(gpu)
             self.parameters = {"gpus": [decode(pynvml.nvmlDeviceGetName(gpu)) for gpu in self._gpus.values()]}
+        except UnusableError as reason:
+            return str(reason)
         except pynvml.NVMLError as error:
             return f"NVML says: {error}; where there is an NVIDIA GPU, install its driver, which brings NVML along"
         return None
@@ -73,6 +79,17 @@ class _Nvml(Source):
             raise InvalidWindowError(reason)
         return self._gpus
 
+    def _require_alone(self) -> None:
+        """Raise an `InvalidWindowError` if a program that is not of this job computes on one of the GPUs."""
+        for name, gpu in self._found().items():
+            assert self._nvml is not None
+            with suppress(self._nvml.NVMLError):  # where the driver does not tell, it is not known
+                for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(gpu):
+                    if is_foreign(process.pid):
+                        raise InvalidWindowError(
+                            f"process {process.pid} computes on {name} too, whose energy is that of both"
+                        )
+
 
 class NvmlCounter(_Nvml):
     """The driver's counter of energy since it was loaded (Volta and later), in millijoules."""
@@ -84,24 +101,38 @@ class NvmlCounter(_Nvml):
         assert self._nvml is not None
         return self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
 
-    def start(self) -> dict[str, int]:
-        """The counters by GPU."""
-        return {name: self._read(gpu) for name, gpu in self._found().items()}
+    def start(self) -> Polling:
+        """Begin to follow the counters."""
+        gpus = self._found()
+        self._require_alone()
+        return Polling(lambda: {name: self._read(gpu) for name, gpu in gpus.items()}, COUNTER_POLL_S)
 
-    def stop(self, mark: dict[str, int], seconds: float, cpu_seconds: float) -> Energy:
+    def stop(self, mark: Polling, seconds: float, cpu_seconds: float) -> Energy:
         """What the counters gained.
 
         Raises
         ------
         InvalidWindowError
-            If a counter went back or rested, which happens when the driver is loaded anew, or rose beyond reason.
+            If a counter went back or rested, which happens when the driver is loaded anew, or rose beyond reason, or
+            another program used the GPU too.
         """
-        now = self.start()
-        domains = {name: (now[name] - mark[name]) / 1000 for name in now}
-        for name, joules in domains.items():
-            if not 0 < joules <= MAX_WATTS * (seconds + COUNTER_UPDATE_S):
-                raise InvalidWindowError(f"{name} went from {mark[name]} to {now[name]} millijoules in {seconds:.2f} s")
+        times, samples = mark.end()
+        if mark.failure is not None:
+            raise InvalidWindowError(f"the GPU's energy could not be read: {mark.failure}")
+        self._require_alone()
+        for name in samples[0]:
+            judge_counter(name, times, [sample[name] for sample in samples])
+            self._require_motion(name, samples[-1][name])
+        domains = {name: (samples[-1][name] - first) / 1000 for name, first in samples[0].items()}
         return sum_domains(domains, seconds, COUNTER_UPDATE_S)
+
+    def _require_motion(self, name: str, last: float) -> None:
+        """Wait until a counter moves once more: one that stopped within the window would be noticed too late."""
+        end = time.monotonic() + STALL_S
+        while self._read(self._gpus[name]) == last:
+            if time.monotonic() > end:
+                raise InvalidWindowError(f"{name} has stood still for {STALL_S} s")
+            time.sleep(POLL_S)
 
 
 class NvmlPower(_Nvml):
@@ -117,7 +148,8 @@ class NvmlPower(_Nvml):
     def start(self) -> Polling:
         """Begin to poll."""
         gpus = self._found()
-        return Polling(lambda: {name: self._read(gpu) / 1000 for name, gpu in gpus.items()})
+        self._require_alone()
+        return Polling(lambda: {name: self._read(gpu) / 1000 for name, gpu in gpus.items()}, POLL_S)
 
     def stop(self, mark: Polling, seconds: float, cpu_seconds: float) -> Energy:
         """The integral of the power; its bounds are those of the lowest and the highest sum between polls.
@@ -125,29 +157,33 @@ class NvmlPower(_Nvml):
         Raises
         ------
         InvalidWindowError
-            If power could not be read throughout.
+            If power could not be read throughout, or another program used the GPU too.
         """
         times, samples = mark.end()
         if mark.failure is not None:
             raise InvalidWindowError(f"the GPU's power could not be read: {mark.failure}")
+        self._require_alone()
+        if wrong := [watts for watts in samples if not all(0 <= value <= MAX_WATTS for value in watts.values())]:
+            raise InvalidWindowError(f"the GPU's power could not be read: it says {wrong[0]} W")
         if len(times) < FEWEST_SAMPLES or max(b - a for a, b in pairwise(times)) > seconds / 4:
             raise InvalidWindowError(f"the GPU's power was read {len(times)} times only, or with long pauses")
         domains, low, high = {}, 0.0, 0.0
+        inside = seconds / (times[-1] - times[0])  # the first and the last reading are a little outside of the window
         for name in samples[0]:
             pairs = [
                 (t - s, a[name], b[name]) for (s, t), (a, b) in zip(pairwise(times), pairwise(samples), strict=True)
             ]
-            domains[name] = sum(step * (a + b) / 2 for step, a, b in pairs)
-            low += sum(step * min(a, b) for step, a, b in pairs)
-            high += sum(step * max(a, b) for step, a, b in pairs)
+            domains[name] = inside * sum(step * (a + b) / 2 for step, a, b in pairs)
+            low += inside * sum(step * min(a, b) for step, a, b in pairs)
+            high += inside * sum(step * max(a, b) for step, a, b in pairs)
         return Energy(sum(domains.values()), low, high, domains=domains)
 
 
 class Polling:
-    """A thread that reads watts by GPU until it is told to end."""
+    """A thread that reads something of every GPU until it is told to end."""
 
-    def __init__(self, read: Callable[[], dict[str, float]]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[], dict[str, float]], interval_s: float) -> None:
+        self._read, self._interval_s = read, interval_s
         self._times: list[float] = []
         self._samples: list[dict[str, float]] = []
         self.failure: str | None = None
@@ -156,47 +192,44 @@ class Polling:
         threading.Thread(target=self._poll, daemon=True).start()
 
     def end(self) -> tuple[list[float], list[dict[str, float]]]:
-        """Stop, and return times in seconds and the watts by GPU at each."""
+        """Stop, and return times in seconds and what was read by GPU at each."""
         with self._lock:  # and not after the thread was waited for: that would lengthen the window
             self._ended.set()
             self._sample()
         return self._times, self._samples
 
     def _poll(self) -> None:
-        while not self._ended.wait(POLL_S):
+        while not self._ended.wait(self._interval_s):
             with self._lock:
                 if not self._ended.is_set():
                     self._sample()
 
     def _sample(self) -> None:
         try:
-            watts = self._read()
+            values = self._read()
         except Exception as error:  # NVML's, which cannot be named before it is imported
             self.failure = str(error)
             return
-        if not all(0 <= value <= MAX_WATTS for value in watts.values()):
-            self.failure = f"{watts} W"
-            return
         self._times.append(time.perf_counter())
-        self._samples.append(watts)
+        self._samples.append(values)
 
 
-def visible_gpus(gpus: dict[str, Any], nvml: ModuleType) -> dict[str, Any]:
-    """Those GPUs that ``CUDA_VISIBLE_DEVICES`` leaves to this process; NVML itself shows all of the machine's."""
-    names = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if names is None:
-        return gpus
-    visible = {}
-    for item in filter(None, (part.strip() for part in names.split(","))):
-        if item.isdigit():
-            if f"gpu-{item}" not in gpus:
-                break  # as CUDA does: what follows an unknown device is hidden
-            visible[f"gpu-{item}"] = gpus[f"gpu-{item}"]
-        else:
-            visible |= {name: gpu for name, gpu in gpus.items() if decode(nvml.nvmlDeviceGetUUID(gpu)).startswith(item)}
-    return visible
+def judge_counter(name: str, times: Sequence[float], millijoules: Sequence[float]) -> None:
+    """Raise an `InvalidWindowError` if a counter went back, stood still, or rose faster than a GPU draws."""
+    changed = times[0]
+    for now, (before, value) in zip(times[1:], pairwise(millijoules), strict=True):
+        rested = now - changed
+        if not 0 <= value - before <= 1000 * MAX_WATTS * (rested + COUNTER_UPDATE_S):
+            raise InvalidWindowError(f"{name} went from {before} to {value} millijoules within {rested:.2f} s")
+        if value != before:
+            changed = now
+        elif rested > STALL_S:
+            raise InvalidWindowError(f"{name} has stood still for {rested:.2f} s")
 
 
-def decode(text: str | bytes) -> str:
-    """A string of NVML, which older versions give as bytes."""
-    return text.decode() if isinstance(text, bytes) else text
+def is_foreign(pid: int) -> bool:
+    """Whether a process is of another job than this one; one that cannot be seen, as outside of a container, is not."""
+    try:
+        return os.getpgid(pid) != os.getpgrp()
+    except OSError:
+        return False

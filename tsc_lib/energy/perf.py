@@ -13,13 +13,19 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
+from tsc_lib.core.cpus import read_cpuinfo
 from tsc_lib.energy.source import Energy, InvalidWindowError, Source, sum_domains
+from tsc_lib.energy.zones import ONE_ENERGY_REGISTER, VARIABLE, list_packages
 
 EVENTS = {"power/energy-pkg/": "package", "power/energy-ram/": "dram"}
 COMMAND = ("perf", "stat", "-a", "-x", ";", "-e")
 TIMEOUT_S = 5.0
+COUNTED = 99.9
+"""Percent of the time that an event must be counted; events that share a register take turns, and are scaled up."""
+
 EDGE_S = 0.002
 """Uncertainty of either end of a window: perf answers within about a millisecond."""
 
@@ -84,6 +90,8 @@ class Perf(Source):
                 reasons.append(str(reason))
         if "power/energy-pkg/" not in self._events:
             return reasons[0]
+        if sums_mirrors():
+            return "perf adds up the dies of a package, which on this processor all show the package's one counter"
         self.parameters = {"events": list(self._events)}
         return None
 
@@ -116,13 +124,26 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C"}
 
 
+def sums_mirrors() -> bool:
+    """Whether perf reads more counters than there are packages, on a processor that has one for each package."""
+    root = Path(os.environ.get(VARIABLE) or "/sys")
+    try:
+        mask = (root / "bus" / "event_source" / "devices" / "power" / "cpumask").read_text()
+    except OSError:
+        return False
+    ends = [part.strip().split("-") for part in mask.split(",")]
+    read = sum(int(end[-1]) - int(end[0]) + 1 for end in ends)
+    packages = len(list_packages(root))
+    return 0 < packages < read and read_cpuinfo().get("vendor_id") in ONE_ENERGY_REGISTER
+
+
 def parse(said: str, events: list[str]) -> dict[str, float]:
     """Joules by domain from the output of ``perf stat -x ';'``.
 
     Raises
     ------
     InvalidWindowError
-        If an event is missing, or is not a number of joules.
+        If an event is missing, is not a number of joules, or was not counted throughout.
     """
     domains = {}
     for event in events:
@@ -139,5 +160,7 @@ def parse(said: str, events: list[str]) -> dict[str, float]:
             raise InvalidWindowError(f"perf says {fields[0]!r} of {event}: this machine does not offer it") from None
         if fields[1] != "Joules" or not 0 <= joules < float("inf"):
             raise InvalidWindowError(f"perf says {fields[0]} {fields[1]!r} of {event}, which is no energy")
+        if len(fields) > 4 and fields[4] and float(fields[4]) < COUNTED:
+            raise InvalidWindowError(f"perf counted {event} {fields[4]} % of the time, and guessed the rest")
         domains[EVENTS[event]] = joules
     return domains

@@ -25,7 +25,7 @@ from tsc_lib.core.cpus import read_cpuinfo
 from tsc_lib.energy import follow
 from tsc_lib.energy.follow import CounterFile
 from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, sum_domains
-from tsc_lib.energy.zones import Zone, find_zones
+from tsc_lib.energy.zones import ONE_ENERGY_REGISTER, Zone, find_zones
 
 UPDATE_S = 0.001
 """How often the hardware updates its counters (Intel SDM, volume 3, section 15.10); some systems do so more seldom."""
@@ -48,9 +48,6 @@ Packages of 16 threads are sold with up to 320 W, of 128 with 400 W, of 384 with
 
 CLOSE_UJ = 1_000_000
 """Readings of one register, one soon after the other, are closer than that."""
-
-ONE_ENERGY_REGISTER = ("AuthenticAMD", "HygonGenuine")
-"""Makers whose packages have one register for all of their dies, which some kernels show once for each die."""
 
 ANSWER_S = 5.0
 """How long to wait for the process that follows the counters, beside the time that a slow counter takes."""

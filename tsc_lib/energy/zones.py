@@ -27,6 +27,9 @@ CONTROL_TYPES = ("intel-rapl", "intel-rapl-tpmi", "intel-rapl-mmio")
 ZONE = re.compile(r"(intel-rapl(?:-tpmi|-mmio)?):\d+(?::\d+)?")
 PACKAGE = re.compile(r"package-(\d+)(?:-die-\d+)?")
 
+ONE_ENERGY_REGISTER = ("AuthenticAMD", "HygonGenuine")
+"""Makers whose packages have one register for all of their dies, which some kernels show once for each die."""
+
 UDEV_RULE = 'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/sh -c \'chmod a+r /sys%p/energy_uj\'"'
 
 
