@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
-report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds) and build outputs/report/index.html
+report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds) and build outputs/report/PROFILE/index.html
 	$(BIN)/python -m tsc_lib report --profile $(PROFILE)
 
 check: lint  ## what takes less than two minutes: style, types, floors and the quick tests

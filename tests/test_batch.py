@@ -17,7 +17,7 @@ import pytest
 from safetensors import safe_open
 from test_notebooks import NOTEBOOKS, code
 
-from tsc_lib.study.profiles import PROFILES
+from tsc_lib.study.profiles import PROFILES, load_profile
 from tsc_lib.study.schema import COLUMNS
 
 pytestmark = pytest.mark.notebooks
@@ -32,7 +32,7 @@ class Batch:
     outputs : Path
         Where everything went.
     profile : Path
-        The smoke profile with more epochs: its own two are over before anyone sees their checkpoint.
+        A file with the smoke profile with more epochs: its own two are over before anyone sees their checkpoint.
     begun : list of dict
         The epochs that were over when the first run was killed in training.
     second : str
@@ -46,6 +46,11 @@ class Batch:
     begun: list[dict[str, Any]]
     second: str
     trained: dict[Path, int]
+
+    @property
+    def name(self) -> str:
+        """The profile's name, with a key of its place."""
+        return load_profile(str(self.profile)).name
 
 
 def start(outputs: Path, profile: Path) -> subprocess.Popen[str]:
@@ -94,11 +99,12 @@ def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(batch: Batch)
     for epoch, before in zip(json.loads(record.read_text())["history"], batch.begun, strict=False):
         assert epoch["seconds"] == before["seconds"]  # it was not trained again
     assert {path: path.stat().st_mtime_ns for path in batch.trained} == batch.trained
-    assert (batch.outputs / "report" / "index.html").exists()
+    assert (batch.outputs / "report" / batch.name / "index.html").exists()
+    assert batch.name in (batch.outputs / "report" / "index.html").read_text()
     jobs = [json.loads(path.read_text())["job"] for path in batch.outputs.glob("store/train/*/record.json")]
     # Notebook 02 trains a model of its own, for two epochs.
     assert sorted((job["train"]["epochs"], job["seed"]) for job in jobs) == [(2, 0), (100, 0), (100, 1)]
-    table = pd.read_csv(batch.outputs / "tables" / "longer" / "results.csv")
+    table = pd.read_csv(batch.outputs / "tables" / batch.name / "results.csv")
     assert list(table.columns) == COLUMNS
     assert set(table.status) == {"ok"}
     assert len(table) == 2 * 8 * 2  # seeds, variants, batch sizes
@@ -112,13 +118,13 @@ def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(batch: Batch)
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_as_part_of_the_batch(path: Path, batch: Batch) -> None:
-    cells = code(batch.outputs / "notebooks" / "longer" / path.name)
+    cells = code(batch.outputs / "notebooks" / batch.name / path.name)
     assert all(cell.execution_count for cell in cells)
     results = [output for cell in cells for output in cell.outputs if "data" in output]
     assert any("image/png" in output.data for output in results)
     prose = [output.data["text/markdown"] for output in results if "text/markdown" in output.data]
     assert prose and not any("nan" in text.lower().split() for text in prose)
-    figures = batch.outputs / "figures" / "longer"
+    figures = batch.outputs / "figures" / batch.name
     shown = {figure.stem for figure in figures.glob(f"{path.stem[:2]}_*")}
     for name in shown:
         for kind in ("svg", "png", "csv"):

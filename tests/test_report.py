@@ -174,8 +174,10 @@ def site(tmp_path_factory):
     claim |= {"ours_low": 29.0, "ours_high": 31.0, "verdict": "reproduced", "why": "it was measured"}
     published = pd.read_csv(readme.ROOT / "outputs" / "published" / "claims.csv")
     pd.concat([pd.DataFrame([claim]), published]).to_csv(outputs / "tables" / "quick" / "claims.csv", index=False)
-    (outputs / "report").mkdir()
-    (outputs / "report" / "old.html").write_text("of an earlier report")
+    for name in ("quick", "another"):
+        (outputs / "report" / name).mkdir(parents=True)
+        (outputs / "report" / name / "index.html").write_text("of an earlier report")
+    (outputs / "report" / "quick" / "old.html").write_text("of an earlier report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "OUTPUTS", outputs)
         patch.setattr(report, "NOTEBOOKS", sources)
@@ -184,8 +186,8 @@ def site(tmp_path_factory):
         assert report.main(["notebook", "03_third", "--profile", "quick"]) == 1
         assert report.main(["site", "--profile", "quick"]) == 0
         assert report.main(["site", "--profile", "smoke"]) == 1, "no notebook of that profile was executed"
-    assert [path.name for path in outputs.iterdir() if path.name.startswith(".")] == []
-    return outputs / "report"
+    assert [path.name for path in outputs.rglob(".*") if not path.is_relative_to(outputs / "report" / "quick")] == []
+    return outputs / "report" / "quick"
 
 
 @pytest.mark.notebooks
@@ -197,6 +199,16 @@ def test_site_answers_and_lists_the_notebooks_in_order(site):
     assert "a saying" in (site / "claims.html").read_text()
     assert "no compiler" in (site / "results.html").read_text()
     assert not (site / "old.html").exists()
+
+
+@pytest.mark.notebooks
+def test_a_report_stands_beside_those_of_other_profiles_and_one_page_lists_them(site, page):
+    assert (site.parent / "another" / "index.html").read_text() == "of an earlier report"
+    page.goto(f"file://{site.parent}/index.html")
+    assert page.locator("td a").all_inner_texts() == ["quick", "another"], "the newest first"
+    page.click("text=quick")
+    assert page.url == f"file://{site}/index.html"
+    assert report.external_assets(site.parent) == []
 
 
 @pytest.mark.notebooks

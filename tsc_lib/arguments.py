@@ -25,9 +25,10 @@ for in the folder that AEON_DATA names, among those that aeon brings along, in ~
 paths of folders with *_TRAIN.ts and *_TEST.ts."""
 
 REPORT = """\
-Run a whole profile and build outputs/report/index.html: train and compress every model, benchmark them one session at
-a time, execute the notebooks, build the site. A run that was stopped goes on where it was; a finished one takes
-seconds. Work that failed before is tried again."""
+Run a whole profile and build outputs/report/<profile>/index.html, beside the reports of other profiles, which
+outputs/report/index.html lists: train and compress every model, benchmark them one session at a time, execute the
+notebooks, build the site. A run that was stopped goes on where it was; a finished one takes seconds. Work that failed
+before is tried again. What a profile in a file of your own produces has six digits of its path behind its name."""
 
 DATA = """\
 Check a data set's two files and print what is in them: series in train, validation and test, channels, lengths,

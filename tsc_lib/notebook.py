@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 import warnings
@@ -15,7 +16,7 @@ from IPython.display import HTML, DisplayHandle, display
 from matplotlib.figure import Figure
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.files import write_text
+from tsc_lib.core.files import write_bytes, write_text
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
 
@@ -29,11 +30,12 @@ class NotebookStudy(Study):
     def show(self, figure: Figure, name: str, table: pd.DataFrame) -> Figure:
         """Save a figure as SVG and PNG, with the table that it shows as CSV; return it, as a cell's last expression."""
         folder = OUTPUTS / "figures" / self.profile.name
-        folder.mkdir(parents=True, exist_ok=True)
         for kind in ("svg", "png"):
             # Without the date the same figure is the same file.
             metadata = {"Date": None} if kind == "svg" else None
-            figure.savefig(folder / f"{name}.{kind}", dpi=150, bbox_inches="tight", metadata=metadata)
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+            write_bytes(folder / f"{name}.{kind}", drawn.getvalue())
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
         return figure
 

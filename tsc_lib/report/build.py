@@ -16,9 +16,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import datetime
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -26,9 +29,29 @@ from tsc_lib.analysis import findings
 from tsc_lib.analysis.summary import summarise
 from tsc_lib.analysis.tables import readable_results
 from tsc_lib.core.errors import UserError, run_command
-from tsc_lib.core.files import PACKAGE, shipped
-from tsc_lib.core.processes import Stopped
+from tsc_lib.core.files import PACKAGE, replace_folder, shipped, write_text
 from tsc_lib.core.store import OUTPUTS
+from tsc_lib.study.profiles import load_profile
+
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Reports</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1.1rem/1.6 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}
+th, td {{ text-align: left; padding-right: 3rem }}
+</style>
+</head>
+<body>
+<h1>Reports</h1>
+<table>
+<tr><th>profile</th><th>built</th></tr>
+{rows}</table>
+</body>
+</html>
+"""
+"""The page that leads to the reports."""
 
 NOTEBOOKS = shipped("notebooks")
 SOURCES = shipped("docs")
@@ -56,6 +79,7 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
         If the notebook or a parameter is unknown, a cell raised (its own sentence if that was a `UserError`), or the
         kernel died.
     """
+    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
@@ -94,17 +118,12 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
         raise UserError(
             f"the kernel of {notebook.name} died, killed or out of memory; run again, finished work is not done twice"
         ) from None
-    except Stopped:
-        running.unlink(missing_ok=True)
-        raise
     finally:
         connection.unlink(missing_ok=True)
-    import nbformat
-
+        running.unlink(missing_ok=True)
     for key in ("input_path", "output_path"):  # an executed notebook is published, and says nothing of this machine
         executed.metadata.papermill[key] = Path(executed.metadata.papermill[key]).name.replace(".running", "")
-    nbformat.write(executed, running)
-    os.replace(running, output)
+    write_text(output, nbformat.writes(executed))
     failed.unlink(missing_ok=True)
 
 
@@ -152,11 +171,24 @@ def build_site(
             raise UserError("Sphinx could not build the report; its own message stands above")
         if found := external_assets(html):
             raise UserError(f"the report would need a network: {found[0]}")
-        old = Path(temporary) / "old"
-        if site.exists():
-            os.rename(site, old)
-        os.rename(html, site)
+        replace_folder(site, html, Path(temporary))
     return site / "index.html"
+
+
+def write_index(reports: Path) -> Path:
+    """Write a page that leads to every report in a folder, the newest first; returns it.
+
+    Reports are known by their own pages, so that one that was removed is missed out.
+    """
+    built = {page: page.stat().st_mtime for page in reports.glob("[!.]*/index.html")}
+    rows = "".join(
+        f'<tr><td><a href="{quote(page.parent.name)}/index.html">{escape(page.parent.name)}</a></td>'
+        f"<td>{datetime.fromtimestamp(built[page]):%Y-%m-%d %H:%M}</td></tr>\n"
+        for page in sorted(built, key=lambda page: built[page], reverse=True)
+    )
+    index = reports / "index.html"
+    write_text(index, INDEX.format(rows=rows))
+    return index
 
 
 def _generate(folder: Path, profile: str, results: pd.DataFrame, claims: pd.DataFrame | None) -> None:
@@ -262,34 +294,36 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("notebook", help="execute one notebook, into outputs/notebooks/<profile>/")
     one.add_argument("name", help="for example 03_pruning")
-    site = commands.add_parser("site", help="build outputs/report/ from a profile's executed notebooks and tables")
+    site = commands.add_parser("site", help="build outputs/report/<profile>/ from executed notebooks and tables")
     for command in (one, site):
         command.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
     chosen = parser.parse_args(arguments)
     return run_command(_notebook if chosen.command == "notebook" else _site, chosen)
 
 
-def _place(profile: str) -> tuple[str, Path, Path]:
-    """A profile as notebooks are given it, and the folders of its executed notebooks and tables."""
+def _place(profile: str) -> tuple[str, str]:
+    """A profile as notebooks are given it, and its name, which the folders of its outputs have."""
     # A path must hold in the notebook's folder too.
     profile = str(Path(profile).resolve()) if profile.endswith((".yaml", ".yml")) else profile
-    name = Path(profile).stem
-    return profile, OUTPUTS / "notebooks" / name, OUTPUTS / "tables" / name
+    return profile, load_profile(profile).name
 
 
 def _notebook(chosen: argparse.Namespace) -> None:
-    profile, executed, _ = _place(chosen.profile)
+    profile, name = _place(chosen.profile)
     notebook = NOTEBOOKS / f"{chosen.name}.ipynb"
-    run_notebook(notebook, executed / notebook.name, {"profile": profile})
+    run_notebook(notebook, OUTPUTS / "notebooks" / name / notebook.name, {"profile": profile})
 
 
 def _site(chosen: argparse.Namespace) -> None:
-    profile, executed, tables = _place(chosen.profile)
+    _, name = _place(chosen.profile)
+    executed, tables = OUTPUTS / "notebooks" / name, OUTPUTS / "tables" / name
     done = [path for notebook in sorted(NOTEBOOKS.glob("*.ipynb")) if (path := executed / notebook.name).is_file()]
     results, claims = _table(tables / "results.csv"), _table(tables / "claims.csv")
     if "runtime" in claims:
         claims = claims.fillna({"runtime": "", "why": ""})  # in a file an empty text is no value
-    print(build_site(done, OUTPUTS / "report", profile=Path(profile).stem, results=results, claims=claims))
+    index = build_site(done, OUTPUTS / "report" / name, profile=name, results=results, claims=claims)
+    write_index(OUTPUTS / "report")
+    print(index)
 
 
 if __name__ == "__main__":

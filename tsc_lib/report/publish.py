@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import base64
 import io
-import os
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import nbformat
 from PIL import Image
 
 from tsc_lib.core.errors import UserError, run_command
-from tsc_lib.core.files import write_text
+from tsc_lib.core.files import replace_folder, write_text
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.report.build import NOTEBOOKS
 from tsc_lib.study import Study
@@ -83,9 +82,7 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
         write_text(fresh / "README.md", provenance(study, results_only, [folder.name for folder in others]))
         for folder in others:
             shutil.copytree(folder, fresh / folder.name)
-        if target.exists():
-            os.replace(target, Path(scratch) / "old")
-        os.replace(fresh, target)
+        replace_folder(target, fresh, Path(scratch))
 
 
 def _shrink(folder: Path) -> None:

@@ -17,7 +17,7 @@ from tsc_lib.compress import Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import shipped
 from tsc_lib.core.limits import SEEDS, check_different, check_fields, check_list, quote
-from tsc_lib.core.spec import Spec
+from tsc_lib.core.spec import Spec, digest
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import convert
 from tsc_lib.study.profile_file import read_yaml
@@ -131,7 +131,7 @@ class Profile(Spec):
     Attributes
     ----------
     name : str
-        The profile's name.
+        The profile's name, which outputs have that show what it found.
     datasets : tuple of DataChoice
         Data sets and their scaling.
     models : tuple of str
@@ -220,6 +220,8 @@ def load_profile(name: str) -> Profile:
         content["datasets"] = [{"name": choice} if isinstance(choice, str) else choice for choice in choices]
     profile = _validate(Profile, {"name": path.stem, **content}, str(path))
     _check_named(profile, path)
+    if path.resolve().parent != PROFILES.resolve():  # files of one name in two folders are two profiles
+        profile = replace(profile, name=f"{profile.name}-{digest(str(path.resolve()))[:6]}")
     return replace(profile, datasets=tuple(_beside(path, choice) for choice in profile.datasets))
 
 

@@ -67,17 +67,18 @@ class Study:
         models: Sequence[str] = (),
         seeds: Sequence[int] = (),
     ) -> Self:
-        """The study of a named profile, narrowed to some data sets, models or seeds where they are given."""
-        chosen = load_profile(profile)
-        known = {choice.name: choice for choice in chosen.datasets}
-        if datasets:
-            choices = tuple(known.get(name, DataChoice(name)) for name in datasets)
-            chosen = replace(chosen, datasets=choices)
-        if models:  # asked for by name, they are wanted on every data set
-            left = tuple(e for e in chosen.exclude if e.model is None or e.recipe or e.runtime)
-            chosen = replace(chosen, models=tuple(models), exclude=left)
-        chosen = replace(chosen, seeds=tuple(seeds) or chosen.seeds)
-        return cls(chosen)
+        """The study of a named profile; narrowed to some data sets, models or seeds, it has a name of its own."""
+        whole = load_profile(profile)
+        known = {choice.name: choice for choice in whole.datasets}
+        chosen = replace(
+            whole,
+            datasets=tuple(known.get(name, DataChoice(name)) for name in datasets) or whole.datasets,
+            models=tuple(models) or whole.models,
+            seeds=tuple(seeds) or whole.seeds,
+            # Models asked for by name are wanted on every data set.
+            exclude=tuple(e for e in whole.exclude if not models or e.model is None or e.recipe or e.runtime),
+        )
+        return cls(chosen if chosen == whole else replace(chosen, name=f"{whole.name}-{chosen.key()[:6]}"))
 
     def _repr_html_(self) -> str:
         missing = [run.label for run in self.runs if not self.is_done(run)]
