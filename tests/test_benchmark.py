@@ -343,7 +343,9 @@ def test_bad_requests(inputs):
     with pytest.raises(UserError, match="different names"):
         run_session(candidate("a"), [candidate("control")], inputs, TINY)
     with pytest.raises(UserError, match="lower 'threads'"):
-        run_session(candidate("a"), [], inputs, BenchmarkSettings(threads=10_000))
+        run_session(candidate("a"), [], inputs, BenchmarkSettings(threads=1024))
+    with pytest.raises(UserError, match="setting 'threads' must be a whole number from 1 to 1,024"):
+        BenchmarkSettings(threads=10_000)
     for wrong in ({"blocks": 2}, {"threads": 0}, {"batch_sizes": ()}, {"batch_sizes": (0,)}, {"min_window_s": -1.0}):
         with pytest.raises(UserError, match="benchmark setting"):
             BenchmarkSettings(**wrong)

@@ -31,7 +31,7 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ("arguments", "said"),
     [
         ("report --profile papper", "there is no profile 'papper'"),
-        ("report --cores 0", "--cores must be at least 1"),
+        ("report --cores 0", "--cores must be a whole number from 1 to 1,024, not 0"),
         ("data Plaidd", "'Plaidd' is neither a folder nor a known UCR/UEA problem (did you mean PLAID"),
         ("data ./nowhere", "there is no folder"),
         ("run --dataset ItalyPowerDemand --model T7", "unknown model 'T7'"),

@@ -216,11 +216,13 @@ def test_nothing_within_the_drop_is_told_with_the_closest(
         ({"--objective": "watts"}, "unknown objective 'watts'"),
         ({"--model": "T7"}, "unknown model 'T7'"),
         ({"--dataset": "./nowhere"}, "there is no folder"),
-        ({"--budget": "0"}, "--budget must be more than 0 minutes"),
-        ({"--trials": "0"}, "--jobs and --trials must be at least 1"),
-        ({"--max-drop": "-1"}, "--max-drop is in points"),
-        ({"--batch-size": "0"}, "--batch-size must be at least 1"),
-        ({"--seeds": "-1"}, "from 0 up"),
+        ({"--budget": "0"}, "--budget must be a finite number from 1e-06 to 100,000, not 0"),
+        ({"--trials": "0"}, "--trials must be a whole number from 1 to 1,000,000, not 0"),
+        ({"--max-drop": "-1"}, "'max_drop' must be a finite number from 0 to 100, not -1"),
+        ({"--batch-size": "0"}, "--batch-size must be a whole number from 1 to 65,536, not 0"),
+        ({"--seeds": "-1"}, "every entry of search setting 'seeds' must be a whole number from 0 to"),
+        ({"--jobs": "9999"}, "--jobs must be a whole number from 1 to"),
+        ({"--budget": "1e300"}, "--budget must be a finite number from 1e-06 to 100,000, not 1e+300"),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -29,7 +29,14 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    try:
+        return getattr(importlib.import_module(_ROOMS[name]), name)
+    except ModuleNotFoundError as error:  # with the packages of a model alone
+        from tsc_lib.core.errors import INSTALL
+
+        raise ModuleNotFoundError(
+            f"tsc_lib.{name} needs {error.name}, which is not installed: {INSTALL}", name=error.name
+        ) from None
 
 
 def __dir__() -> list[str]:

@@ -6,16 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tsc_lib import __version__
 from tsc_lib.core.cpus import count_usable_cpus
+from tsc_lib.core.errors import INSTALL
+from tsc_lib.core.limits import parse_number, parse_whole
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
-
-INSTALL = "pip install 'tsc_lib[study]'"
-"""What brings the packages that every command but ``predict`` needs."""
 
 DESCRIPTION = """\
 What does it cost to classify a time series with a transformer, and how much can be saved?
@@ -86,19 +85,39 @@ work against the same work, finer than which no comparison here can be. TSC_ENER
 the best, e.g. pyrapl; TSC_SYSFS_ROOT another place of /sys; TSC_WATTS_PER_CORE the watts for estimates."""
 
 
+class _Once(argparse.Action):
+    """Stores what is given, and refuses it a second time: which of two would count is told by nothing."""
+
+    given = False
+
+    def __call__(self, parser: object, namespace: object, values: object, option_string: str | None = None) -> None:
+        if self.given:
+            raise argparse.ArgumentError(self, "is given twice")
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser that keeps the lines of its texts; `describe`, if set, makes the description when help is asked for."""
+    """A parser that keeps the lines of its texts, and says what is wrong in one line.
+
+    `describe`, if set, makes the description when help is asked for.
+    """
 
     describe: Callable[[], str] | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self.register("action", None, _Once)
 
     def format_help(self) -> str:
         """The help, with the description as it is now."""
         if self.describe is not None:
             self.description = self.describe()
         return super().format_help()
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and end with exit code 2."""
+        self.exit(2, f"error: {' '.join(message.split())}; '{self.prog} --help' tells what it takes\n")
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Print the help; what cannot be printed is an `OSError`, which argparse's own method leaves out."""
@@ -125,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)
     report.add_argument("--profile", default="quick", help="a name in profiles, or a YAML file (default: quick)")
     report.add_argument(
-        "--cores", type=int, default=count_usable_cpus(), help="jobs at the same time (default: all usable CPUs)"
+        "--cores", type=_whole, default=count_usable_cpus(), help="jobs at the same time (default: all usable CPUs)"
     )
 
     run = commands.add_parser(
@@ -155,8 +174,8 @@ def parser() -> argparse.ArgumentParser:
         "--label-column", metavar="WHERE", help="labels of a .csv: in the first column (after the index), last or none"
     )
     predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
-    predict.add_argument("--batch-size", type=int, metavar="N", help="series per call (default: by their length)")
-    predict.add_argument("--threads", type=int, metavar="N", help="threads (default: one per usable CPU)")
+    predict.add_argument("--batch-size", type=_whole, metavar="N", help="series per call (default: by their length)")
+    predict.add_argument("--threads", type=_whole, metavar="N", help="threads (default: one per usable CPU)")
 
     optimize = commands.add_parser(
         "optimize",
@@ -165,15 +184,15 @@ def parser() -> argparse.ArgumentParser:
         epilog="for example:  %(prog)s --dataset ElectricDevices --model T1 --max-drop 1.0 --objective energy",
     )
     _training(optimize)
-    optimize.add_argument("--max-drop", type=float, default=1.0, metavar="POINTS", help="of accuracy (default: 1.0)")
+    optimize.add_argument("--max-drop", type=_number, default=1.0, metavar="POINTS", help="of accuracy (default: 1.0)")
     optimize.add_argument("--objective", default="energy", help="energy, time, latency or size (default: energy)")
-    optimize.add_argument("--batch-size", type=int, metavar="N", help="the large batch (default: by the length)")
-    optimize.add_argument("--budget", type=float, default=15, metavar="MINUTES", help="(default: 15)")
-    optimize.add_argument("--trials", type=int, metavar="N", help="stop after so many trials (default: by the budget)")
+    optimize.add_argument("--batch-size", type=_whole, metavar="N", help="the large batch (default: by the length)")
+    optimize.add_argument("--budget", type=_number, default=15, metavar="MINUTES", help="(default: 15)")
+    optimize.add_argument("--trials", type=_whole, metavar="N", help="stop after so many (default: by the budget)")
     optimize.add_argument(
-        "--seeds", type=int, nargs="+", default=[0], metavar="N", help="of the training; all judge the finalists"
+        "--seeds", type=_whole, nargs="+", default=[0], metavar="N", help="of the training; all judge the finalists"
     )
-    optimize.add_argument("--jobs", type=int, default=1, help="trials at the same time, one core each (default: 1)")
+    optimize.add_argument("--jobs", type=_whole, default=1, help="trials at the same time, one core each (default: 1)")
     optimize.add_argument("--output", type=Path, metavar="FOLDER", help="of the search (default: outputs/search/...)")
 
     data = commands.add_parser("data", help="describe a data set", description=DATA)
@@ -194,13 +213,29 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _whole(text: str) -> int:
+    """The value of an option that takes whole numbers."""
+    try:
+        return parse_whole(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _number(text: str) -> float:
+    """The value of an option that takes numbers."""
+    try:
+        return parse_number(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _training(command: argparse.ArgumentParser) -> None:
     """Options that choose a data set, what is done to its series, and the model that is trained on them."""
     command.add_argument("--dataset", required=True, help="name or folder")
     command.add_argument("--scaling", default="channel", help=SCALING)
     command.add_argument("--gaps", default="refuse", help=GAPS)
     command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
-    command.add_argument("--epochs", type=int, default=20, help="of the training (default: 20)")
+    command.add_argument("--epochs", type=_whole, default=20, help="of the training (default: 20)")
 
 
 def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
@@ -208,6 +243,6 @@ def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
     _training(command)
     command.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
     command.add_argument("--runtime", help=runtime)
-    command.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
-    command.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
-    command.add_argument("--threads", type=int, default=1, help="of the benchmark (default: 1)")
+    command.add_argument("--seed", type=_whole, default=0, help="of the training (default: 0)")
+    command.add_argument("--batch-sizes", type=_whole, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
+    command.add_argument("--threads", type=_whole, default=1, help="of the benchmark (default: 1)")

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsc_lib.arguments import INSTALL, parser
-from tsc_lib.core.errors import UserError, run_command
+from tsc_lib.arguments import parser
+from tsc_lib.core.errors import INSTALL, UserError, run_command
 from tsc_lib.core.files import shipped, write_text
+from tsc_lib.core.limits import THREADS, check_whole
 from tsc_lib.core.processes import Stopped, run_engine, stop_on_signals
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def _report(options: argparse.Namespace) -> None:
     from tsc_lib.core import store
     from tsc_lib.study import Study
 
-    if options.cores < 1:
-        raise UserError(f"--cores must be at least 1, not {options.cores}")
+    check_whole(options.cores, "--cores", *THREADS)
     profile = options.profile
     if profile.endswith((".yaml", ".yml")):
         profile = str(Path(profile).resolve())
@@ -83,7 +83,9 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
     from tsc_lib.training import TrainSpec
 
     recipe = Recipe.parse(options.recipe)
-    variant = Variant(recipe, runtime or list_supporting(recipe.number_format, recipe.observer)[0])
+    if runtime is None:
+        runtime = list_supporting(recipe.number_format, recipe.observer)[0]
+    variant = Variant(recipe, runtime)
     profile = Profile(
         name="run",
         datasets=(DataChoice(options.dataset, options.scaling, options.gaps),),
@@ -127,7 +129,7 @@ def _export(options: argparse.Namespace) -> None:
     from tsc_lib.analysis.rows import select_variant
     from tsc_lib.export.write import export
 
-    study, variant = _study(options, options.runtime or "onnxruntime")
+    study, variant = _study(options, "onnxruntime" if options.runtime is None else options.runtime)
     export(study, study.runs[0], variant, options.folder)
     _tell_what_misleads(study, select_variant(study.results(), variant))
     print(f"{options.folder} holds the model; read {options.folder / 'model_card.md'}")

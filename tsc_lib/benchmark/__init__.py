@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from tsc_lib.benchmark.inputs import save_inputs
 from tsc_lib.benchmark.measurement import Measurement, Role, Session
-from tsc_lib.benchmark.session import run_session
+from tsc_lib.benchmark.session import check_threads, run_session
 from tsc_lib.benchmark.settings import CONTROL, PEAK, BenchmarkSettings, Candidate
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Measurement",
     "Role",
     "Session",
+    "check_threads",
     "run_session",
     "save_inputs",
 ]

@@ -79,9 +79,7 @@ def run_session(
     names = [reference.name, CONTROL, *(candidate.name for candidate in candidates)]
     if len(set(names)) < len(names):
         raise UserError(f"a session needs different names for the reference, {CONTROL!r} and each candidate: {names}")
-    if settings.threads > (cpus := count_usable_cpus()):
-        why = describe_cpu_quota() or f"this process may use {cpus} CPUs"
-        raise UserError(f"the benchmark asks for {settings.threads} threads, but {why}; lower 'threads' to {cpus}")
+    check_threads(settings)
     raw = run_past_crashes(Job(reference, tuple(candidates), str(inputs.resolve()), settings))
     for batch in raw["batches"]:
         batch["runners"].sort(key=lambda runner: names.index(runner["name"]))
@@ -93,6 +91,18 @@ def run_session(
             host.throttled_periods,
         )
     return Session(host, settings, raw["energy"], reference.name, summarise(raw))
+
+
+def check_threads(settings: BenchmarkSettings) -> None:
+    """Refuse more threads than can work at the same time.
+
+    Raises
+    ------
+    UserError
+    """
+    if settings.threads > (cpus := count_usable_cpus()):
+        why = describe_cpu_quota() or f"this process may use {cpus} CPUs"
+        raise UserError(f"the benchmark asks for {settings.threads} threads, but {why}; lower 'threads' to {cpus}")
 
 
 def run_past_crashes(job: Job) -> RawSession:

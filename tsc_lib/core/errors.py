@@ -13,6 +13,9 @@ from contextlib import contextmanager
 
 from tsc_lib.core.processes import Stopped, stop_on_signals
 
+INSTALL = "pip install 'tsc_lib[study]'"
+"""What brings the packages that all but predictions need."""
+
 STEPS_S = 10.0
 """Seconds between two messages about single steps."""
 
@@ -20,8 +23,11 @@ STEPS_S = 10.0
 class UserError(Exception):
     """Something the user can mend, in one sentence: what is wrong, where, and what to do.
 
-    The command line prints the message alone, without a traceback, and exits with a non-zero code.
+    The command line and notebooks show the message alone, without a traceback; the exit code is not zero.
     """
+
+    def _render_traceback_(self) -> list[str]:  # IPython shows what this returns
+        return [f"error: {self}"]
 
 
 def shorten(error: BaseException) -> str:

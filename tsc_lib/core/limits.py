@@ -124,7 +124,7 @@ def parse_whole(text: str) -> int:
     ------
     ValueError
     """
-    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text.strip()):
+    if not re.fullmatch(r"[+-]?[0-9]{1,100}", text.strip()):
         raise ValueError(f"{quote(text)} is not a whole number")
     return int(text)
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError, shorten
+from tsc_lib.core.limits import THREADS, check_whole
 from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.runtimes import Predictor
@@ -117,8 +118,8 @@ def predict(
     UserError
         If the folder is no sound export, its runtime is not installed, or the file holds what the model cannot read.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"the batch size must be at least 1, not {batch_size}")
+    if batch_size is not None:
+        check_whole(batch_size, "the batch size", 1, 1_000_000)
     model = load(folder, threads)
     reads = model.bundle
     series = read(file, reads.gaps, layout, reads.shortest if reads.equal_length else None, reads.labels)
@@ -153,8 +154,8 @@ def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
     >>> bool((predicted == classifier.predict(X)).all())
     True
     """
-    if threads is not None and threads < 1:
-        raise UserError(f"the number of threads must be at least 1, not {threads}")
+    if threads is not None:
+        check_whole(threads, "the number of threads", *THREADS)
     folder = Path(folder)
     return ExportedModel(folder, bundle.read(folder), threads or count_usable_cpus())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import quote
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 
@@ -13,6 +14,17 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
 """Sizes as published for T1 and T2 (arXiv:2502.16627)."""
 
 
+def check_model(name: object) -> None:
+    """Refuse a name that no architecture has.
+
+    Raises
+    ------
+    UserError
+    """
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise UserError(f"unknown model {quote(name)}; the models are {', '.join(ARCHITECTURES)}")
+
+
 def configure(name: str, channels: int, classes: int) -> TransformerConfig:
     """Configuration of a named architecture for a data set's width and number of classes.
 
@@ -21,11 +33,8 @@ def configure(name: str, channels: int, classes: int) -> TransformerConfig:
     UserError
         If no architecture has that name.
     """
-    try:
-        size = ARCHITECTURES[name]
-    except KeyError:
-        raise UserError(f"unknown model {name!r}; the models are {', '.join(ARCHITECTURES)}") from None
-    return configure_sizes(size, channels, classes)
+    check_model(name)
+    return configure_sizes(ARCHITECTURES[name], channels, classes)
 
 
 def configure_sizes(size: dict[str, int], channels: int, classes: int) -> TransformerConfig:

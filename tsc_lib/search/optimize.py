@@ -14,8 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 from tsc_lib.analysis.findings import remarks
 from tsc_lib.compress import REFERENCE
 from tsc_lib.core import store
+from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import read_json, write_json, write_text
+from tsc_lib.core.limits import check_number, check_whole
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.search.finalists import make_for_all_seeds, measure_finalists, select_finalists, trained_table
@@ -29,6 +31,9 @@ from tsc_lib.study import stages
 
 RESERVE_S, RESERVE_SHARE = 120.0, 0.3
 """Seconds of the budget that are kept for the finalists, and the share of it that they are at most."""
+
+MINUTES = (1e-6, 100_000)
+"""The least and the most of a budget."""
 
 SECONDS = "seconds"
 """Attribute of Optuna's study: how much of the budget is spent."""
@@ -61,10 +66,10 @@ def optimize(
         If something is unknown, the budget was too small for a single trial, `output` is another search's, or
         nothing keeps to the permitted drop.
     """
-    if not minutes > 0:
-        raise UserError(f"--budget must be more than 0 minutes, not {minutes:g}")
-    if jobs < 1 or (trials is not None and trials < 1):
-        raise UserError("--jobs and --trials must be at least 1")
+    check_number(minutes, "--budget", *MINUTES)
+    check_whole(jobs, "--jobs", 1, count_usable_cpus())
+    if trials is not None:
+        check_whole(trials, "--trials", 1, 1_000_000)
     search = Search(request)
     for text in remarks(search.dataset):
         logger.warning(text)

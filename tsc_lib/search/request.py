@@ -9,14 +9,18 @@ import numpy as np
 from tsc_lib import data
 from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import BATCH_SIZES, EPOCHS, SEEDS, check_fields, check_whole
 from tsc_lib.core.spec import Spec
-from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.models import zoo
 from tsc_lib.search.quick_benchmark import COMPILED
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
 from tsc_lib.training import TrainSpec
 
 OBJECTIVES = ("energy", "time", "latency", "size")
+
+LIMITS = {"seeds": SEEDS, "epochs": EPOCHS, "max_drop": (0, 100)}
+"""The least and the most of what a search is asked for; points of accuracy."""
 
 TOKENS = 3000
 """Tokens of the uncompressed model in a large batch: as many as fill the caches of a core."""
@@ -55,17 +59,13 @@ class SearchRequest:
     max_drop: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.model not in ARCHITECTURES:
-            raise UserError(f"unknown model {self.model!r}; the models are {', '.join(ARCHITECTURES)}")
+        check_fields(self, "search setting", LIMITS)
+        zoo.check_model(self.model)
         if self.objective not in OBJECTIVES:
             known = f"{', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}"
             raise UserError(f"unknown objective {self.objective!r}; use {known}")
-        if not 0 <= self.max_drop <= 100:
-            raise UserError(f"--max-drop is in points of accuracy, from 0 to 100, not {self.max_drop:g}")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"a search needs different seeds, from 0 up, not {list(self.seeds)}")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UserError(f"--batch-size must be at least 1, not {self.batch_size}")
+        if self.batch_size is not None:
+            check_whole(self.batch_size, "--batch-size", *BATCH_SIZES)
 
     def resolve(self) -> SearchSpec:
         """The specification of the search, with the data set's files and the batch size."""
@@ -99,5 +99,5 @@ class SearchSpec(Spec):
 
 def large_batch(dataset: data.Dataset) -> int:
     """The power of two nearest to `TOKENS` tokens of eight steps, from 1 to 256, for series of the median length."""
-    tokens = max(1.0, float(np.median(dataset.train.lengths)) / ARCHITECTURES["T1"]["patch"])
+    tokens = max(1.0, float(np.median(dataset.train.lengths)) / zoo.ARCHITECTURES["T1"]["patch"])
     return int(2 ** np.clip(round(np.log2(TOKENS / tokens)), 0, 8))

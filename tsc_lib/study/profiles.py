@@ -18,7 +18,7 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import shipped
 from tsc_lib.core.limits import SEEDS, check_different, check_fields, check_list, quote
 from tsc_lib.core.spec import Spec, digest
-from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.models.zoo import check_model
 from tsc_lib.runtimes import convert
 from tsc_lib.study.profile_file import read_yaml
 from tsc_lib.training import TrainSpec
@@ -104,7 +104,7 @@ class RuntimeGrid(Spec):
     max_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        check_fields(self, "setting of runtimes", LIMITS)
+        check_fields(self, "runtimes setting", LIMITS)
         check_different(self.datasets, "'datasets' of runtimes")
         check_different(self.models, "'models' of runtimes")
         parse_variants(self.variants)
@@ -174,8 +174,7 @@ class Profile(Spec):
                 "leave one out, or rename its folder and files"
             )
         for model in self.models:
-            if model not in ARCHITECTURES:
-                raise UserError(f"unknown model {quote(model)}; the models are {', '.join(ARCHITECTURES)}")
+            check_model(model)
         check_different(self.models, "'models'")
         check_list(self.seeds, "'seeds'", *SEEDS)
         parse_variants(self.variants)

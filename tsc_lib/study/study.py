@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib import data
-from tsc_lib.benchmark import BenchmarkSettings, Role, Session
+from tsc_lib.benchmark import BenchmarkSettings, Role, Session, check_threads
 from tsc_lib.benchmark.host import Host, describe_machine
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.compress.survivors import find_survivors
@@ -55,6 +55,8 @@ class Study:
     def __init__(self, profile: Profile) -> None:
         canonical = tuple(replace(e, recipe=e.recipe and str(Recipe.parse(e.recipe))) for e in profile.exclude)
         self.profile = replace(profile, exclude=canonical)
+        for choice in profile.datasets:
+            check_threads(profile.benchmark_of(choice))  # before anything is trained
         self._evaluated: dict[tuple[TrainingRun, Variant], Evaluation] = {}
         self.variants = list(dict.fromkeys([REFERENCE, *parse_variants(profile.variants)]))
 
