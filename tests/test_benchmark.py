@@ -20,7 +20,6 @@ from tsc_lib.benchmark import BenchmarkSettings, Candidate, Role, Session, run_s
 from tsc_lib.benchmark.host import read_cpu_model
 from tsc_lib.benchmark.inputs import MOST_CALLS, load_inputs, make_calls
 from tsc_lib.benchmark.session import follow
-from tsc_lib.core.cpus import list_instructions
 from tsc_lib.core.errors import UserError
 
 pytestmark = pytest.mark.measures
@@ -381,7 +380,6 @@ def test_processors_of_one_name_are_told_apart_by_their_instructions(tmp_path: P
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu avx512_vnni avx2 sse2\n\nmodel name\t: another\n")
     assert read_cpu_model(cpuinfo) == "AMD EPYC (avx2, avx512_vnni)"
-    assert list_instructions(cpuinfo) == ("avx2", "avx512_vnni")
     cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu\n")
     assert read_cpu_model(cpuinfo) == "AMD EPYC"
-    assert read_cpu_model(tmp_path / "absent") and list_instructions(tmp_path / "absent") == ()
+    assert read_cpu_model(tmp_path / "absent")

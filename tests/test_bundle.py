@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 from exported import describe_again, rewrite
 
-from tsc_lib.core.cpus import list_instructions
+import tsc_lib
+from tsc_lib import cli, runtimes
 from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.predict import predict
@@ -53,15 +56,82 @@ def test_a_description_that_json_cannot_hold_is_refused(model: Path, content: st
     refused(model, "bundle.json is not what 'export' wrote")
 
 
-@pytest.mark.parametrize("content", ["", "nonsense\n", "../../etc/passwd\n", "\udcff"])
+@pytest.mark.parametrize("content", ["", "\n", "nonsense\n", "../../etc/passwd\n", "\udcff"])
 def test_damaged_checksums_are_refused(model: Path, content: str) -> None:
     (model / "SHA256SUMS").write_bytes(content.encode(errors="surrogateescape"))
     refused(model, "is not what 'export' wrote")
 
 
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + text.splitlines(keepends=True)[0],
+        lambda text: text + f"{DIGEST}  ../model.onnx\n",
+        lambda text: text + f"{DIGEST}  /etc/passwd\n",
+        lambda text: text + f"{DIGEST}  ..\n",
+        lambda text: text + f"{DIGEST} *more\n",
+        lambda text: text + "\n",
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\u2028"),
+        str.upper,
+    ],
+    ids=["twice", "above", "absolute", "dots", "binary", "empty line", "CRLF", "another line end", "capitals"],
+)
+def test_checksums_in_another_form_are_refused(model: Path, change: Callable[[str], str]) -> None:
+    sums = model / bundle.SUMS
+    sums.write_bytes(change(sums.read_text()).encode())
+    refused(model, "SHA256SUMS is not what 'export' wrote")
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime", "openvino"])
+def test_every_file_must_be_listed(models: Path, tmp_path: Path, runtime: str) -> None:
+    folder = Path(shutil.copytree(models / f"any-{runtime}", tmp_path / "model"))
+    lines = (folder / bundle.SUMS).read_text().splitlines(keepends=True)
+    for line in lines:
+        (folder / bundle.SUMS).write_text("".join(other for other in lines if other != line))
+        refused(folder, f"SHA256SUMS does not list {line.split()[1]}, so nobody can tell whether it is what")
+
+
+def test_a_listed_file_must_be_there(model: Path) -> None:
+    sums = model / bundle.SUMS
+    sums.write_text(sums.read_text() + f"{DIGEST}  Model.onnx\n")
+    refused(model, "Model.onnx is missing; copy")
+    sums.unlink()
+    refused(model, "SHA256SUMS is missing; copy")
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "bundle.json", "model.onnx", "requirements.txt"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_pipe_or_a_folder_is_no_file_of_a_model(model: Path, name: str, make: Callable[[Path], None]) -> None:
+    (model / name).unlink()
+    make(model / name)
+    refused(model, f"{name} is missing; copy|holds no exported model")
+
+
+def test_links_to_sound_files_are_read_and_links_to_others_are_not(model: Path, tmp_path: Path) -> None:
+    graph = model / "model.onnx"
+    graph.rename(tmp_path / "blob")
+    graph.symlink_to(tmp_path / "blob")
+    (tmp_path / "link").symlink_to(model)
+    bundle.load(tmp_path / "link", bundle.read(tmp_path / "link"), 1)
+    (tmp_path / "blob").write_bytes(b"another")
+    refused(model, "model.onnx is not what 'export' wrote")
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(file: object, name: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(hashlib, "file_digest", broken)
+    refused(model, r"model cannot be read \(.*Input/output error\); mend that, or copy the folder again")
+
+
 def test_a_newer_format_is_refused(model: Path) -> None:
     describe_again(model, format=99)
-    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 3.; update tsc_lib")
+    refused(model, "was exported by a newer tsc_lib .its format is 99, this one reads 4.; update tsc_lib")
 
 
 def test_older_formats_refuse_gaps_and_run_on_every_processor(model: Path) -> None:
@@ -71,21 +141,82 @@ def test_older_formats_refuse_gaps_and_run_on_every_processor(model: Path) -> No
     assert (bundle.read(model).gaps, bundle.read(model).instructions) == ("refuse", ())
 
 
-def test_native_code_for_another_processor_is_refused(model: Path) -> None:
-    describe_again(model, instructions=[*list_instructions(), "avx9000", "amx_fp1"])
-    refused(model, "was compiled for a processor with amx_fp1, avx9000, which this one lacks; export the model again")
-    describe_again(model, instructions=list(list_instructions()))
-    bundle.load(model, bundle.read(model), 1)
+@pytest.mark.parametrize("number_format", ["int8 static", "int8 dynamic"])
+def test_int8_of_an_older_format_may_be_wrong_here_and_is_refused(model: Path, number_format: str) -> None:
+    describe_again(model, number_format=number_format, format=3)
+    refused(model, "was exported by an older tsc_lib, whose int8 models and native code are right on some processors")
+    describe_again(model, number_format=number_format, format=4)
+    bundle.read(model)
+
+
+@pytest.fixture
+def native(model: Path) -> Path:
+    """A model that claims to be native code for this processor; its programs are no programs."""
+    for name in ("program.pt2", "program-one.pt2"):
+        (model / name).write_bytes(b"code")
+    sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in model.glob("*.pt2"))
+    (model / bundle.SUMS).write_text((model / bundle.SUMS).read_text() + sums)
+    describe_again(model, runtime="inductor", instructions=list(runtimes.list_instructions("inductor")))
+    return model
+
+
+@pytest.fixture
+def no_program_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ran(*given: object) -> None:
+        pytest.fail("native code was loaded")
+
+    monkeypatch.setattr("tsc_lib.runtimes.inductor.predict.load_program", ran)
+
+
+@pytest.mark.usefixtures("no_program_is_loaded")
+def test_native_code_is_loaded_only_if_it_is_trusted(
+    native: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match=r"holds native code for inductor, .* checksums do not tell who made it"):
+        tsc_lib.load(native)
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 1, 24)))
+    assert cli.main(["predict", str(native), str(tmp_path / "x.npz")]) == 1
+    assert "if you trust its source, add --trust-native-code" in capsys.readouterr().err
+
+
+def test_trusted_native_code_is_loaded(native: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 1, 24)))
+    assert cli.main(["predict", "--trust-native-code", str(native), str(tmp_path / "x.npz")]) == 1
+    assert "inductor cannot load" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_program_is_loaded")
+def test_native_code_for_another_processor_is_refused(native: Path) -> None:
+    describe_again(native, instructions=[*runtimes.list_instructions("inductor"), "avx9000", "amx_fp1"])
+    with pytest.raises(UserError, match="compiled for a processor with amx_fp1, avx9000, which this one lacks; export"):
+        tsc_lib.load(native, trust_native_code=True)
+    describe_again(native, instructions=["riscv64"])
+    with pytest.raises(UserError, match="compiled for a processor with riscv64, which this one lacks"):
+        tsc_lib.load(native, trust_native_code=True)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "instructions"), [("inductor", []), ("onnxruntime", ["avx2"])], ids=["native code", "data"]
+)
+def test_instructions_belong_to_native_code_and_to_nothing_else(
+    native: Path, runtime: str, instructions: list[str]
+) -> None:
+    describe_again(native, runtime=runtime, instructions=instructions)
+    refused(native, "bundle.json is not what 'export' wrote")
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"extra": 1},
+        {"format": True},
+        {"format": 0},
         {"labels": 3},
         {"labels": "abc"},
         {"labels": []},
         {"labels": ["a", 2, "c"]},
+        {"labels": ["a", "\ud800", "c"]},
+        {"dataset": "two\nlines"},
         {"channels": "1"},
         {"channels": True},
         {"channels": None},
@@ -97,6 +228,7 @@ def test_native_code_for_another_processor_is_refused(model: Path) -> None:
         {"runtime": ["onnxruntime"]},
         {"threads": 0},
         {"versions": []},
+        {"versions": {"numpy": 2}},
         {"instructions": "avx2"},
         {"instructions": [2]},
         {"gaps": "zero"},
@@ -108,13 +240,15 @@ def test_native_code_for_another_processor_is_refused(model: Path) -> None:
         {"scaling": {"kind": "channel", "mean": [None], "deviation": [1.0]}},
         {"scaling": {"kind": "channel", "mean": ["a"], "deviation": [1.0]}},
         {"scaling": {"kind": "channel", "mean": [0.0, 0.0], "deviation": [1.0, 1.0]}},
+        {"scaling": {"kind": "channel", "mean": [0.0], "deviation": [0.0]}},
+        {"scaling": {"kind": "channel", "mean": [0.0], "deviation": [-1.0]}},
         {"scaling": {"kind": "none", "mean": [0.0], "deviation": [1.0]}},
     ],
     ids=str,
 )
 def test_a_description_with_other_content_is_refused(model: Path, change: dict) -> None:
     describe_again(model, **change)
-    refused(model, "bundle.json is not what 'export' wrote")
+    refused(model, "bundle.json is not what 'export' wrote|holds no exported model")
 
 
 @pytest.mark.parametrize("name", ["labels", "patch", "scaling", "gaps", "threads", "versions", "instructions"])

@@ -14,7 +14,7 @@ from test_deploy import needs_compiler
 
 from tsc_lib import cli, data, runtimes
 from tsc_lib.compress import Variant
-from tsc_lib.core import cpus, store
+from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.export import bundle
 from tsc_lib.export.card import executed
@@ -76,10 +76,14 @@ def test_an_exported_model_answers_as_the_study_recorded(study: Study, folder: P
 def test_a_compiled_program_answers_as_the_study_recorded(study: Study, tmp_path: Path) -> None:
     compiled = Study(dataclasses.replace(study.profile, variants={RECIPE: ("inductor",)}))
     [run] = compiled.runs
-    export(compiled, run, Variant.parse(RECIPE, "inductor"), tmp_path / "model")
+    variant, test_file = Variant.parse(RECIPE, "inductor"), Path(run.data.folder) / "ItalyPowerDemand_TEST.ts"
+    export(compiled, run, variant, tmp_path / "model", this_processor_only=True)
     assert "program.pt2" in files_in(tmp_path / "model")
-    assert bundle.read(tmp_path / "model").instructions == cpus.list_instructions()
-    prediction = predict(tmp_path / "model", Path(run.data.folder) / "ItalyPowerDemand_TEST.ts", batch_size=100)
+    assert bundle.read(tmp_path / "model").instructions == runtimes.list_instructions("inductor")
+    card = (tmp_path / "model" / "model_card.md").read_text()
+    assert f"native code for processors with {runtimes.list_instructions('inductor')[0]}, " in card
+    assert "`predict` wants `--trust-native-code`" in card and "it is no signature" in card
+    prediction = predict(tmp_path / "model", test_file, batch_size=100, trust_native_code=True)
     evaluation = compiled.evaluate(run, Variant.parse(RECIPE, "inductor"))
     assert (prediction.logits.argmax(axis=1) == evaluation.predicted).all()
     eager = runtimes.load(stages.evaluate(run, Variant.parse(RECIPE, "eager")).folder, "eager")
@@ -122,6 +126,8 @@ def test_the_card_tells_what_was_measured(study: Study, folder: Path) -> None:
     assert "a saving in it is a saving in CPU time" in card
     assert study.host().cpu_model in card
     assert "nan" not in card.lower().split()
+    assert "It holds no native code and runs on every processor that onnxruntime works on" in card
+    assert "it is no signature" in card
 
 
 def test_the_card_counts_linear_layers_in_every_format() -> None:
@@ -178,10 +184,60 @@ def test_what_comes_while_the_export_is_made_is_left_alone(
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+def test_native_code_is_made_only_if_it_is_asked_for(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "run_results", None)
+    inductor = Variant.parse(RECIPE, "inductor")
+    with pytest.raises(UserError, match=r"inductor compiles a model for processors like this one alone; ask for that"):
+        export(study, study.runs[0], inductor, tmp_path / "model")
+    with pytest.raises(
+        UserError, match=r"a model for onnxruntime runs on every processor; leave --this-processor-only"
+    ):
+        export(study, study.runs[0], VARIANT, tmp_path / "model", this_processor_only=True)
+
+
+def test_a_folder_of_the_same_look_is_left_alone(study: Study, folder: Path, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    release.mkdir()
+    for name in ("bundle.json", "photo.jpg"):
+        (release / name).write_text("{}")
+    sums = subprocess.run(["sha256sum", "bundle.json", "photo.jpg"], cwd=release, capture_output=True).stdout
+    (release / "SHA256SUMS").write_bytes(sums)
+    before = files_in(release)
+    with pytest.raises(UserError, match=r"release holds SHA256SUMS, which no export wrote"):
+        export(study, study.runs[0], VARIANT, release)
+    assert files_in(release) == before
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").mkdir()
+    (folder / "model.onnx" / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"model holds model.onnx, which no export wrote"):
+        export(study, study.runs[0], VARIANT, folder)
+    assert (folder / "model.onnx" / "thesis.tex").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_stays_one(study: Study, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    export(study, study.runs[0], VARIANT, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and bundle.read(tmp_path / "link").runtime == "onnxruntime"
+
+
 def test_a_folder_that_cannot_be_made_is_told_before_any_work(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Study, "run_results", None)
+    for root in ("/", "/..", str(tmp_path / "/".join([".."] * 20))):
+        with pytest.raises(UserError, match=r"is the root of all folders; name a folder to export to"):
+            export(study, study.runs[0], VARIANT, Path(root))
+    with pytest.raises(UserError, match=r"cannot be made \(.*File name too long.*\); name another folder"):
+        export(study, study.runs[0], VARIANT, tmp_path / ("x" * 300))
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(UserError, match=r"circle/model cannot be made \(.*\); name another folder"):
+        export(study, study.runs[0], VARIANT, tmp_path / "circle" / "model")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UserError, match=r"is the folder that you are in"):
+        export(study, study.runs[0], VARIANT, Path("."))
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"deep/model cannot be made, because .*file is no folder to write to; name"):
         export(study, study.runs[0], VARIANT, tmp_path / "file" / "deep" / "model")

@@ -42,7 +42,10 @@ EXPORT = """\
 Write one variant of a model to a folder that runs elsewhere: the model in its runtime's own format, labels and
 preprocessing, the packages it needs, and model_card.md with its measured accuracy, size, time and energy. What was not
 made and measured yet is made first, as 'run' does. An earlier export in the same folder is replaced; a folder that
-holds anything else is left alone. Recipes are explained by 'run --help'."""
+holds anything else is left alone. Recipes are explained by 'run --help'.
+
+The model answers alike on every processor that its runtime works on. One for inductor is native code for processors
+like this one, which --this-processor-only asks for."""
 
 PREDICT = """\
 Classify the series of a file with an exported model. Needed are numpy and the model's runtime, no training data. The
@@ -54,7 +57,11 @@ file is one of:
           refused, and the options below say what it is
   .npz    an array x of shape (series, channels, length) or (series, length), and optionally lengths (series,)
 
-Out come lines of CSV: the number of the series in the file, from 1, its label, the probability of every label."""
+Out come lines of CSV: the number of the series in the file, from 1, its label, the probability of every label.
+
+A folder that was damaged is refused, by its checksums. They are no signature: who changes a model can change them too.
+A model for inductor is native code, which may do anything on this computer as soon as it is loaded, so it is loaded
+only with --trust-native-code; models of the other runtimes are data."""
 
 OPTIMIZE = """\
 Search for a recipe and a runtime that cost little and lose at most --max-drop points of accuracy. Within --budget
@@ -163,6 +170,9 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
     _variant(export, "onnxruntime, openvino, eager or inductor (default: onnxruntime)")
+    export.add_argument(
+        "--this-processor-only", action="store_true", help="native code for processors like this one: inductor's"
+    )
 
     predict = commands.add_parser("predict", help="classify a file's series", description=PREDICT)
     predict.add_argument("folder", type=Path, metavar="FOLDER", help="what 'export' wrote")
@@ -172,6 +182,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--index-column", action=yes_or_no, help="whether column 1 of a .csv numbers or names series")
     predict.add_argument(
         "--label-column", metavar="WHERE", help="labels of a .csv: in the first column (after the index), last or none"
+    )
+    predict.add_argument(
+        "--trust-native-code", action="store_true", help="load native code; only if you trust who made the folder"
     )
     predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
     predict.add_argument("--batch-size", type=_whole, metavar="N", help="series per call (default: by their length)")

@@ -130,7 +130,7 @@ def _export(options: argparse.Namespace) -> None:
     from tsc_lib.export.write import export
 
     study, variant = _study(options, "onnxruntime" if options.runtime is None else options.runtime)
-    export(study, study.runs[0], variant, options.folder)
+    export(study, study.runs[0], variant, options.folder, this_processor_only=options.this_processor_only)
     _tell_what_misleads(study, select_variant(study.results(), variant))
     print(f"{options.folder} holds the model; read {options.folder / 'model_card.md'}")
 
@@ -144,7 +144,12 @@ def _predict(options: argparse.Namespace) -> None:
         _check_kept(options.out, [options.file, *options.folder.glob("*")])
     layout = CsvLayout(options.header, options.index_column, options.label_column)
     prediction = predict(
-        options.folder, options.file, layout=layout, batch_size=options.batch_size, threads=options.threads
+        options.folder,
+        options.file,
+        layout=layout,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        trust_native_code=options.trust_native_code,
     )
     _write(options.out, prediction.to_csv(), len(prediction.predicted))
     right, known = prediction.count_correct()

@@ -175,17 +175,20 @@ class TransformerClassifier(BaseClassifier):
         moved._predictor()
         return moved
 
-    def export(self, folder: Path | str) -> None:
+    def export(self, folder: Path | str, *, this_processor_only: bool = False) -> None:
         """Write the model to a folder that `tsc_lib.load` and ``tsc-lib predict`` read; an earlier export is replaced.
 
-        Its model card says that neither accuracy nor costs were measured.
+        Its model card says that neither accuracy nor costs were measured. A model for inductor is native code for
+        processors like this one; `this_processor_only` says that this is wanted.
 
         Raises
         ------
         UserError
-            If the folder holds anything that no export wrote, or cannot be written.
+            If the model needs another `this_processor_only`, the folder holds anything that no export wrote, or it
+            cannot be written.
         """
         self._check_is_fitted()
+        write.check_processor(self.variant_.runtime, this_processor_only)
         write.check_target(Path(folder))
         settings = DataSpec("the training data", sha256="", scaling=self.scaling, valid_fraction=self.valid_fraction)
         name = self.model if isinstance(self.model, str) else "transformer"

@@ -1,8 +1,8 @@
 """Static int8 imitated in fp32: linear layers that compute with the values which int8 can hold.
 
-Weights are symmetric per output channel, from -127 to 127; inputs have one affine range of 256 steps that holds 0. It
-serves to train for int8 and to ask how much each layer bears; what a quantized model is worth is measured on the graph
-that runs (`tsc_lib.runtimes.convert`).
+Weights are symmetric per output channel, up to `INT8_WEIGHT`; inputs have one affine range of 256 steps that holds 0.
+It serves to train for int8 and to ask how much each layer bears; what a quantized model is worth is measured on the
+graph that runs (`tsc_lib.runtimes.convert`).
 
 References
 ----------
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.data import Batch
+from tsc_lib.models.number_format import INT8_WEIGHT
 
 AVERAGING = 0.01
 """Share of a new batch in the moving average of a range."""
@@ -62,9 +63,9 @@ class FakeQuantLinear(nn.Linear):
         return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)
 
     def _weight(self) -> Tensor:
-        scale = (self.weight.detach().abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.float32).eps)
+        scale = (self.weight.detach().abs().amax(dim=1) / INT8_WEIGHT).clamp(min=torch.finfo(torch.float32).eps)
         zero = torch.zeros(len(scale), dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(self.weight, scale, zero, 0, -127, 127)
+        return torch.fake_quantize_per_channel_affine(self.weight, scale, zero, 0, -INT8_WEIGHT, INT8_WEIGHT)
 
 
 def find_linears(network: nn.Module) -> dict[str, nn.Linear]:

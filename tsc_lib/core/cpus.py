@@ -10,9 +10,6 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 
-COMPILED_FOR = ("avx", "amx", "bmi", "f16c", "fma", "gfni")
-"""How Linux begins the names of the instruction sets that a compiler uses where the processor has them."""
-
 
 def list_usable_cpus() -> list[int]:
     """Numbers of the CPUs that this process may run on."""
@@ -104,10 +101,3 @@ def read_cpuinfo(cpuinfo: Path = CPUINFO) -> dict[str, str]:
             key, _, value = line.partition(":")
             found[key.strip()] = value.strip()
     return found
-
-
-def list_instructions(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
-    """The instruction sets that a program compiled for this processor may need."""
-    return tuple(
-        sorted(flag for flag in read_cpuinfo(cpuinfo).get("flags", "").split() if flag.startswith(COMPILED_FOR))
-    )

@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 from tsc_lib import runtimes
-from tsc_lib.core.cpus import list_instructions
 from tsc_lib.core.errors import RuntimeUnavailable, UserError, shorten
 from tsc_lib.core.files import write_json, write_text
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import Predictor
+from tsc_lib.runtimes.predictor import ModelDescription
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import GAPS
 
-FORMAT = 3
+FORMAT = 4
 """Version of the folder's format; to be raised when an older `read` could not use it."""
 
 DESCRIPTION, REQUIREMENTS, CARD, SUMS = "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
+MODEL = "model.json"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Bundle:
     versions : dict of str to str
         Packages that it was exported with.
     instructions : tuple of str
-        Instruction sets of the processor that its native code was compiled for, as Linux calls them.
+        The processor that its native code was compiled for: its kind and its instruction sets, as PyTorch calls them.
+        None for a model that any processor executes.
     """
 
     dataset: str
@@ -106,8 +108,11 @@ class Bundle:
             if type(content[name]) is not JSON_TYPES.get(name, kind):
                 raise TypeError(name)
         lists = {name: tuple(content[name]) for name in ("labels", "instructions")}
-        if not lists["labels"] or not all(isinstance(text, str) for texts in lists.values() for text in texts):
-            raise ValueError("labels")
+        texts = [*lists["labels"], *lists["instructions"], *content["versions"].values()]
+        if not lists["labels"] or not all(isinstance(text, str) for text in texts):
+            raise ValueError("texts")
+        if not all(content[name].isprintable() for name in ("dataset", "model", "recipe")):
+            raise ValueError("names")
         scaling, number_format = Scaler.from_json(content["scaling"]), NumberFormat(content["number_format"])
         bundle = cls(**{**content, **lists, "scaling": scaling, "number_format": number_format})
         if min(bundle.channels, bundle.patch, bundle.threads, bundle.shortest) < 1 or bundle.shortest > bundle.longest:
@@ -115,6 +120,10 @@ class Bundle:
         if bundle.gaps not in GAPS:
             raise ValueError("gaps")
         if any(len(each) != bundle.channels for each in (scaling.mean, scaling.deviation) if each is not None):
+            raise ValueError("scaling")
+        if (bundle.runtime in runtimes.NATIVE) != bool(bundle.instructions):
+            raise ValueError("instructions")
+        if scaling.deviation is not None and not (scaling.deviation > 0).all():
             raise ValueError("scaling")
         return bundle
 
@@ -141,10 +150,38 @@ def read(folder: Path) -> Bundle:
     Raises
     ------
     UserError
-        If there is no such folder, it is no exported model or a newer one, or a file is missing or has changed.
+        If there is no such folder, it is no exported model, or one of another version, it cannot be read, or a file is
+        missing, not listed in the checksums, or has changed.
     """
+    try:
+        return _read(folder)
+    except RuntimeUnavailable as error:
+        raise _not_installed(folder, error) from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({shorten(error)}); mend that, or copy the folder again") from None
+
+
+def _read(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give one that 'export' wrote")
+    version, bundle = _describe(folder)
+    narrow = bundle.number_format.arithmetic == "int8" and bundle.runtime != "eager"
+    if version < 4 and (narrow or bundle.runtime in runtimes.NATIVE):
+        raise UserError(
+            f"{folder} was exported by an older tsc_lib, whose int8 models and native code are right on some "
+            "processors only; export the model again"
+        )
+    sums = _sums(folder)
+    for name in (DESCRIPTION, MODEL, REQUIREMENTS, CARD):
+        _check_file(folder, name, sums)
+    exits = len(ModelDescription.read(folder).thresholds)
+    for name in (*runtimes.files(bundle.runtime, exits), *sums):
+        _check_file(folder, name, sums)
+    return bundle
+
+
+def _describe(folder: Path) -> tuple[int, Bundle]:
+    """The format of a folder and its description, which nothing was compared with yet."""
     foreign = UserError(
         f"{folder} holds no exported model (no {DESCRIPTION} of ours); give a folder that 'export' wrote"
     )
@@ -152,51 +189,39 @@ def read(folder: Path) -> Bundle:
         raise foreign
     try:
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        json.dumps(content, ensure_ascii=False).encode()  # half a character could not be printed
+    except (ValueError, RecursionError):
         raise _damaged(folder, DESCRIPTION) from None
     version = content.pop("format", None) if isinstance(content, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise foreign
     if version > FORMAT:
         raise UserError(
             f"{folder} was exported by a newer tsc_lib (its format is {version}, this one reads {FORMAT}); "
             "update tsc_lib, or export the model with this one"
         )
-    sums = _sums(folder)
-    for name in {DESCRIPTION, *sums}:
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path} is missing; copy the exported folder again, or export the model again")
-        if _digest(path) != sums.get(name):
-            raise _damaged(folder, name)
     if version < 2:
         content.setdefault("gaps", "refuse")
     if version < 3:
         content.setdefault("instructions", [])
     try:
-        return Bundle.from_json(content)
+        return version, Bundle.from_json(content)
     except (LookupError, TypeError, ValueError):
         raise _damaged(folder, DESCRIPTION) from None
 
 
 def load(folder: Path, bundle: Bundle, threads: int) -> Predictor:
-    """The predictor of an exported model.
+    """The predictor of an exported model that `check_native` let pass.
 
     Raises
     ------
     UserError
-        If its runtime is not installed or cannot load it, or the processor lacks instructions that it needs.
+        If its runtime is not installed or cannot load it.
     """
-    missing = set(bundle.instructions).difference(list_instructions())
-    if missing:
-        raise UserError(
-            f"{folder} was compiled for a processor with {', '.join(sorted(missing))}, which this one lacks; export "
-            "the model again on a processor like this one"
-        )
     try:
         return runtimes.load(folder, bundle.runtime, threads)
     except RuntimeUnavailable as error:
-        raise UserError(f"{error}, or pip install -r {folder / REQUIREMENTS}") from None
+        raise _not_installed(folder, error) from None
     except UserError:
         raise
     except Exception as error:  # every runtime has errors of its own
@@ -206,30 +231,82 @@ def load(folder: Path, bundle: Bundle, threads: int) -> Predictor:
         ) from None
 
 
+def check_native(folder: Path, bundle: Bundle, trusted: bool) -> None:
+    """Refuse native code whose source is not trusted, or that this processor cannot execute.
+
+    Raises
+    ------
+    UserError
+    """
+    if bundle.runtime not in runtimes.NATIVE:
+        return
+    if not trusted:
+        raise UserError(
+            f"{folder} holds native code for {bundle.runtime}, which may do anything as soon as it is loaded, and "
+            "checksums do not tell who made it; if you trust its source, add --trust-native-code (in Python: "
+            "trust_native_code=True)"
+        )
+    missing = set(bundle.instructions).difference(runtimes.list_instructions(bundle.runtime))
+    if missing:
+        raise UserError(
+            f"{folder} was compiled for a processor with {', '.join(sorted(missing))}, which this one lacks; export "
+            "the model again on a processor like this one, or for another runtime"
+        )
+
+
 def foreign_files(folder: Path) -> list[str]:
     """Names in a folder that no export wrote there; every name if the folder is no exported model."""
-    names = sorted(path.name for path in folder.iterdir())
-    if DESCRIPTION not in names or SUMS not in names:
-        return names
-    return [name for name in names if name not in {SUMS, *_sums(folder)}]
+    paths = sorted(folder.iterdir())
+    try:
+        _describe(folder)
+        written = {SUMS, *_sums(folder)}
+    except UserError:
+        written = set()
+    return [path.name for path in paths if path.name not in written or not path.is_file()]
 
 
 def _sums(folder: Path) -> dict[str, str]:
+    """Digests by name, as the folder's checksums list them."""
+    if not (folder / SUMS).is_file():
+        raise _missing(folder / SUMS)
     try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
+        text = (folder / SUMS).read_bytes().decode()
+    except ValueError:
         raise _damaged(folder, SUMS) from None
-    sums = {}
-    for line in lines:
-        entry = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)", line)
-        if entry is None:
+    sums: dict[str, str] = {}
+    for line in text.removesuffix("\n").split("\n"):
+        entry = re.fullmatch(r"([0-9a-f]{64})  (\w[\w.-]*)", line)
+        if entry is None or entry[2] in sums:
             raise _damaged(folder, SUMS)
         sums[entry[2]] = entry[1]
     return sums
 
 
+def _check_file(folder: Path, name: str, sums: Mapping[str, str]) -> None:
+    """Refuse a file that is not there, is not listed in the checksums, or has changed."""
+    path = folder / name
+    if not path.is_file():
+        raise _missing(path)
+    if name not in sums:
+        raise UserError(
+            f"{folder / SUMS} does not list {name}, so nobody can tell whether it is what 'export' wrote; copy the "
+            "exported folder again, or export the model again"
+        )
+    if _digest(path) != sums[name]:
+        raise _damaged(folder, name)
+
+
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _not_installed(folder: Path, error: RuntimeUnavailable) -> UserError:
+    return UserError(f"{error}, or pip install -r {folder / REQUIREMENTS}")
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path} is missing; copy the exported folder again, or export the model again")
 
 
 def _damaged(folder: Path, name: str) -> UserError:

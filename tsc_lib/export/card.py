@@ -19,6 +19,7 @@ from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
 from tsc_lib.models.compressed import CompressedModel, Evidence
 from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.runtimes import NATIVE
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.stages import TrainingRun
@@ -264,13 +265,26 @@ def _limits(bundle: Bundle) -> list[str]:
     ]
     if bundle.number_format == "int8 dynamic":
         limits.append("Ranges of int8 are taken from every batch, so a probability may depend on the series beside it.")
-    if bundle.number_format in ("int8 dynamic", "int8 static"):
-        limits.append("Processors differ in how they add int8 products, so the accuracy may differ on another kind.")
-    if bundle.runtime == "inductor":
-        limits.append(
-            "Its `*.pt2` files are native code, compiled for one kind of processor: run them from a source you trust."
+    return [*limits, _where(bundle)]
+
+
+def _where(bundle: Bundle) -> str:
+    """What processors execute it, and what its checksums do not tell."""
+    signature = f"`{SUMS}` tells whether a file was changed, not who made it: it is no signature."
+    if bundle.runtime in NATIVE:
+        return (
+            f"Its `*.pt2` files are native code for processors with {join_items(bundle.instructions)}; on others it is "
+            "refused. Native code may do anything as soon as it is loaded, so load it only if you trust who made it: "
+            f"`predict` wants `--trust-native-code`. {signature}"
         )
-    return limits
+    arithmetic = {
+        "int8": " Its int8 weights have seven bits, so that no sum of products overflows on a processor without VNNI.",
+        "bf16": " Those without instructions for bf16 round otherwise and are slow, so a label may differ there.",
+    }.get(bundle.number_format.arithmetic, "")
+    return (
+        f"It holds no native code and runs on every processor that {bundle.runtime} works on, where logits may differ "
+        f"in their last digits.{arithmetic} {signature}"
+    )
 
 
 def _limits_of_measurement(bundle: Bundle, row: pd.Series, host: Host) -> list[str]:

@@ -97,6 +97,7 @@ def predict(
     layout: CsvLayout = FIND_OUT,
     batch_size: int | None = None,
     threads: int | None = None,
+    trust_native_code: bool = False,
 ) -> Prediction:
     """Classify the series of a file.
 
@@ -112,6 +113,8 @@ def predict(
         Series per call; by default as many as make `TOKENS_PER_CALL` tokens.
     threads : int, optional
         Threads to run on; by default one for each CPU that this process may use, as far as its CPU quota goes.
+    trust_native_code : bool
+        See `load`.
 
     Raises
     ------
@@ -120,13 +123,13 @@ def predict(
     """
     if batch_size is not None:
         check_whole(batch_size, "the batch size", 1, 1_000_000)
-    model = load(folder, threads)
+    model = load(folder, threads, trust_native_code=trust_native_code)
     reads = model.bundle
     series = read(file, reads.gaps, layout, reads.shortest if reads.equal_length else None, reads.labels)
     return Prediction(model.bundle.labels, model.logits(series, batch_size), series.labels)
 
 
-def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
+def load(folder: Path | str, threads: int | None = None, *, trust_native_code: bool = False) -> ExportedModel:
     """Load an exported model.
 
     Parameters
@@ -135,11 +138,15 @@ def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
         What ``python -m tsc_lib export`` or `tsc_lib.TransformerClassifier.export` wrote.
     threads : int, optional
         Threads to run on; by default one for each CPU that this process may use, as far as its CPU quota goes.
+    trust_native_code : bool
+        Whether a model for inductor may be loaded. It is native code, which may do anything on this computer as soon as
+        it is loaded; checksums tell that it is as it was written, not by whom.
 
     Raises
     ------
     UserError
-        If the folder is no sound export, or there are less than 1 threads.
+        If the folder is no sound export, there are less than 1 threads, or it is native code that is not trusted or was
+        made for another processor.
 
     Examples
     --------
@@ -157,12 +164,14 @@ def load(folder: Path | str, threads: int | None = None) -> ExportedModel:
     if threads is not None:
         check_whole(threads, "the number of threads", *THREADS)
     folder = Path(folder)
-    return ExportedModel(folder, bundle.read(folder), threads or count_usable_cpus())
+    described = bundle.read(folder)
+    bundle.check_native(folder, described, trust_native_code)
+    return ExportedModel(folder, described, threads or count_usable_cpus())
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An exported model that classifies arrays; `load` makes it.
+    """An exported model that classifies arrays; `load` checks and makes it.
 
     Attributes
     ----------

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from tsc_lib import data, runtimes
 from tsc_lib.analysis.rows import select_variant
 from tsc_lib.compress import REFERENCE, Variant
-from tsc_lib.core import cpus
 from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.core.files import read_json, replace_folder, write_bytes
 from tsc_lib.data import Dataset
@@ -25,7 +25,9 @@ from tsc_lib.study import Study, stages
 from tsc_lib.study.stages import TrainingRun
 
 
-def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bundle:
+def export(
+    study: Study, run: TrainingRun, variant: Variant, target: Path, *, this_processor_only: bool = False
+) -> Bundle:
     """Write a variant to a folder, whole or not at all; an earlier export there is replaced.
 
     Parameters
@@ -38,6 +40,8 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
         One of the study's variants.
     target : Path
         The folder.
+    this_processor_only : bool
+        See `check_processor`.
 
     Returns
     -------
@@ -47,8 +51,10 @@ def export(study: Study, run: TrainingRun, variant: Variant, target: Path) -> Bu
     Raises
     ------
     UserError
-        If the variant failed, the folder holds anything that no export wrote, or it cannot be written.
+        If the variant failed or needs another `this_processor_only`, the folder holds anything that no export wrote, or
+        it cannot be written.
     """
+    check_processor(variant.runtime, this_processor_only)
     check_target(target)
     rows = study.run_results(run)
     chosen = select_variant(rows, variant)
@@ -74,9 +80,8 @@ def describe(
     if dataset.equal_length:
         lengths = (facts["reference_length"],) * 2
     instructions: tuple[str, ...] = ()
-    if variant.runtime == "inductor":  # where they were not recorded, those of this processor
-        recorded = conversion.instructions
-        instructions = cpus.list_instructions() if recorded is None else tuple(recorded.split())
+    if conversion.instructions is not None:
+        instructions = tuple(conversion.instructions.split())
     packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
     return Bundle(
         dataset=run.data.name,
@@ -99,6 +104,33 @@ def describe(
     )
 
 
+def check_processor(runtime: str, this_processor_only: bool) -> None:
+    """Refuse native code that was not asked for, or that was but is not made.
+
+    Parameters
+    ----------
+    runtime : str
+        What executes the model.
+    this_processor_only : bool
+        Whether the model need not run on processors unlike this one.
+
+    Raises
+    ------
+    UserError
+    """
+    native = runtime in runtimes.NATIVE
+    if native and not this_processor_only:
+        raise UserError(
+            f"{runtime} compiles a model for processors like this one alone; ask for that with --this-processor-only "
+            "(in Python: this_processor_only=True), or export for another runtime, whose models run everywhere"
+        )
+    if this_processor_only and not native:
+        raise UserError(
+            f"a model for {runtime} runs on every processor; leave --this-processor-only out, or export for "
+            f"{' or '.join(runtimes.NATIVE)}"
+        )
+
+
 def check_target(target: Path) -> None:
     """Refuse a folder that could not be made, or that holds what no export wrote.
 
@@ -106,9 +138,20 @@ def check_target(target: Path) -> None:
     ------
     UserError
     """
-    if target.resolve() == Path("/"):
-        raise UserError(f"{target} is the root of all folders; name one to export to")
-    above = next(folder for folder in target.resolve().parents if os.path.exists(folder))
+    try:
+        _check_target(target)
+    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError
+        raise UserError(f"{target} cannot be made ({shorten(error)}); name another folder") from None
+
+
+def _check_target(target: Path) -> None:
+    if not target.resolve().name:
+        raise UserError(f"{target} is the root of all folders; name a folder to export to")
+    if target.resolve() == Path.cwd():
+        raise UserError(f"{target} is the folder that you are in, which an export would replace; name another folder")
+    with suppress(FileNotFoundError):
+        target.lstat()  # fails if there cannot be such a name
+    above = next(folder for folder in target.resolve().parents if os.path.lexists(folder))
     if not (os.access(above, os.W_OK | os.X_OK) and above.is_dir()):
         raise UserError(f"{target} cannot be made, because {above} is no folder to write to; name another folder")
     if target.exists() and not target.is_dir():
@@ -139,7 +182,7 @@ def write(target: Path, source: Path, described: Bundle, card: str) -> None:
 
 def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export.") as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
         exits = len(ModelDescription.read(source).thresholds)

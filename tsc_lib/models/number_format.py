@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+INT8_WEIGHT = 64
+"""The largest int8 weight of a product in int8.
+
+A processor without VNNI adds two products of eight bits in 16 bits, where larger weights overflow: the answers would be
+wrong there, without a message. With seven bits they are the same everywhere.
+"""
+
 
 class NumberFormat(StrEnum):
     """Format of the linear layers' weights and inputs at execution, or of their weights alone.

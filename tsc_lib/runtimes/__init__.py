@@ -13,9 +13,23 @@ from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.predictor import Predictor, not_importable
 
-__all__ = ["RUNTIMES", "Predictor", "RuntimeUnavailable", "check", "files", "load", "packages"]
+__all__ = [
+    "NATIVE",
+    "RUNTIMES",
+    "Predictor",
+    "RuntimeUnavailable",
+    "check",
+    "files",
+    "list_instructions",
+    "load",
+    "packages",
+]
 
 RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino")
+
+NATIVE = ("inductor",)
+"""Runtimes whose models are native code: made for one kind of processor, and run as soon as they are loaded. Models of
+the others are data, which any processor executes."""
 
 
 def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
@@ -28,8 +42,9 @@ def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
     RuntimeUnavailable
         If it is not installed, or cannot be imported.
     """
+    module = _module(runtime)
     try:
-        return _module(runtime).load(Path(folder), threads)
+        return module.load(Path(folder), threads)
     except ImportError as error:
         raise not_importable(runtime, error) from None
 
@@ -45,6 +60,11 @@ def packages(runtime: str) -> tuple[str, ...]:
     return _module(runtime).PACKAGES
 
 
+def list_instructions(runtime: str) -> tuple[str, ...]:
+    """What the processor offers to the models of a runtime in `NATIVE`: its kind and its instruction sets."""
+    return _module(runtime).list_instructions()
+
+
 def check(runtime: str) -> None:
     """Refuse a runtime that is unknown.
 
@@ -58,4 +78,7 @@ def check(runtime: str) -> None:
 
 def _module(runtime: str) -> ModuleType:
     check(runtime)
-    return importlib.import_module(f"tsc_lib.runtimes.{runtime}.predict")
+    try:
+        return importlib.import_module(f"tsc_lib.runtimes.{runtime}.predict")
+    except ImportError as error:
+        raise not_importable(runtime, error) from None

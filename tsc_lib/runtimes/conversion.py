@@ -47,7 +47,7 @@ class Conversion:
     narrow_weight_ops : int, optional
         Linear layers whose weights alone are int8 or int4; of these formats alone.
     reduce_range : bool, optional
-        Whether the weights of static int8 were held to seven bits, because the processor has no VNNI.
+        Whether inductor's static int8 has inputs of seven bits, because the processor has no VNNI.
     engine : str, optional
         PyTorch's library for int8 in eager.
     instructions : str, optional

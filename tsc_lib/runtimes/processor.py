@@ -14,7 +14,7 @@ def has_bf16() -> bool:
 
 
 def has_vnni() -> bool:
-    """Whether the processor adds int8 products in 32 bits; otherwise two are added in 16, and weights need headroom.
+    """Whether the processor adds int8 products in 32 bits; otherwise two are added in 16, which needs headroom.
 
     By AVX-512 VNNI, that is: of the VNNI of processors without AVX-512 torch does not tell.
     """

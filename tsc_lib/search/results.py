@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsc_lib import data
+from tsc_lib import data, runtimes
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
 from tsc_lib.search.selection import MEANINGS
@@ -71,6 +71,8 @@ class SearchResult:
         options |= {"--seed": str(run.seed), "--epochs": str(run.train.epochs)}
         command = ["python", "-m", "tsc_lib", "export", f"{run.data.name}-{run.model}-small"]
         command += [word for option in options.items() for word in option]
+        if self.pick.runtime in runtimes.NATIVE:
+            command.append("--this-processor-only")
         return shlex.join([*command, "--batch-sizes", *map(str, self.search.spec.batch_sizes)])
 
     def to_json(self) -> dict[str, Any]:

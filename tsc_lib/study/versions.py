@@ -32,7 +32,7 @@ class Stage:
 STAGES = {
     "train": Stage(5, ("data", "series", "models", "training", "study.stages:train")),
     "compress": Stage(
-        1,
+        2,
         ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),
         ("train",),
     ),
@@ -47,9 +47,9 @@ STAGES = {
     ),
     # Of what is made for one runtime alone.
     "eager": Stage(0, ("runtimes.eager",)),
-    "inductor": Stage(5, ("runtimes.inductor",)),
-    "onnxruntime": Stage(4, ("runtimes.onnxruntime",)),
-    "openvino": Stage(5, ("runtimes.openvino",)),
+    "inductor": Stage(6, ("runtimes.inductor",)),
+    "onnxruntime": Stage(5, ("runtimes.onnxruntime",)),
+    "openvino": Stage(6, ("runtimes.openvino",)),
     "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("evaluate", "predict")),
     "peak": Stage(1, ("benchmark.peak", "study.stages:measure_peaks")),
     "operators": Stage(1, ("benchmark.operator_times", "study.operator_shares:load_times"), ("benchmark",)),

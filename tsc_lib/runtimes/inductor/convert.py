@@ -26,13 +26,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsc_lib.core.cpus import list_instructions
 from tsc_lib.core.errors import RuntimeUnavailable
 from tsc_lib.models.compressed import CompressedModel, Quantization
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.conversion import Conversion, ProductChoice
-from tsc_lib.runtimes.inductor.predict import PROGRAM, PROGRAM_ONE, TOKENS, InductorPredictor, load_program
+from tsc_lib.runtimes.inductor.predict import (
+    PROGRAM,
+    PROGRAM_ONE,
+    TOKENS,
+    InductorPredictor,
+    list_instructions,
+    load_program,
+)
 from tsc_lib.runtimes.tracing import (
     calibration_batches,
     is_positions,

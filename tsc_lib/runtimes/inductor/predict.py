@@ -16,6 +16,9 @@ FILES = ("model.json", PROGRAM_ONE, PROGRAM)
 PARTS: tuple[str, ...] = ()
 PACKAGES = ("torch",)
 
+COMPILED_FOR = ("amx", "avx", "bmi", "f16c", "fma", "lzcnt", "sve")
+"""How PyTorch begins the names of the instruction sets that a compiler uses where the processor has them."""
+
 TOKENS = 4096
 """Tokens that the program is executed on at once; what its loops hand to one another then stays in a core's cache."""
 
@@ -43,6 +46,16 @@ class InductorPredictor:
         run = self._one if len(inputs[0]) == 1 else self._many
         [logits] = run(list(map(torch.from_numpy, inputs)))
         return logits.numpy()
+
+
+def list_instructions() -> tuple[str, ...]:
+    """This processor's kind, and the instruction sets that a program compiled for it may need.
+
+    PyTorch asks the processor: the kernel tells those of the machine, which an emulator may not have.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    sets = sorted(name for name, has in capabilities.items() if has is True and name.startswith(COMPILED_FOR))
+    return (str(capabilities["architecture"]), *sets)
 
 
 def load(folder: Path, threads: int) -> InductorPredictor:

@@ -17,7 +17,6 @@ import torch
 
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.runtimes import processor
 from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.runtimes.onnxruntime.predict import MODEL, session
@@ -49,7 +48,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
         If ONNX Runtime, or what writes its graphs, is not installed.
     """
     _import()
-    number_format, reduce_range = model.number_format, None
+    number_format = model.number_format
     executed: Counter[str] = Counter()
     model_bytes = 0
     names = part_names(MODEL, len(model.network.exits))
@@ -62,8 +61,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
             elif number_format.weights_only:
                 _narrow_weights(model, plain, result)
             else:
-                reduce_range = not processor.has_vnni()
-                _quantize(model, plain, result, reduce_range)
+                _quantize(model, plain, result)
             executed += _count_operators(result)
             model_bytes += _count_bytes(result)
             result.replace(folder / name)
@@ -75,7 +73,6 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
         int8_ops=int8_ops,
         fp32_ops=fp32_ops,
         narrow_weight_ops=narrow if number_format.weights_only else None,
-        reduce_range=reduce_range,
     )
 
 
@@ -118,8 +115,8 @@ def _name_products(graph: Any) -> None:
             node.name = ast.literal_eval(scopes)[-2].removeprefix(WRAPPED)  # the last is the operator
 
 
-def _quantize(model: CompressedModel, plain: Path, result: Path, reduce_range: bool) -> None:
-    """Quantize the products with weights, which may be held to seven bits."""
+def _quantize(model: CompressedModel, plain: Path, result: Path) -> None:
+    """Quantize the products with weights, to seven bits (see `INT8_WEIGHT`)."""
     onnx, _ = _import()
     graph = onnx.load(plain).graph
     weights = {value.name for value in graph.initializer}
@@ -136,7 +133,7 @@ def _quantize(model: CompressedModel, plain: Path, result: Path, reduce_range: b
             if model.number_format is NumberFormat.INT8_STATIC:
                 quantization = model.quantization
                 percentile = quantization.percentile if quantization.observer == "percentile" else None
-                quantize_static(plain, result, _Reader(model, plain), left_alone, reduce_range, percentile)
+                quantize_static(plain, result, _Reader(model, plain), left_alone, percentile)
             else:
                 from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -145,7 +142,7 @@ def _quantize(model: CompressedModel, plain: Path, result: Path, reduce_range: b
                     result,
                     op_types_to_quantize=list(PRODUCTS),
                     per_channel=True,
-                    reduce_range=reduce_range,
+                    reduce_range=True,
                     weight_type=QuantType.QInt8,
                     nodes_to_exclude=left_alone,
                 )

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from tsc_lib.models.number_format import INT8_WEIGHT
+
 PRODUCTS = ("MatMul", "Gemm")
 DOMAIN, INT8_PRODUCT = "com.microsoft", "MatMulIntegerToFloat"
 
 
 def quantize_static(
-    plain: Path, result: Path, series: Any, left_alone: Collection[str], reduce_range: bool, percentile: float | None
+    plain: Path, result: Path, series: Any, left_alone: Collection[str], percentile: float | None
 ) -> None:
     """Write a graph like that in `plain` whose products with weights are in int8.
 
@@ -30,8 +32,6 @@ def quantize_static(
         Inputs of the graph to observe.
     left_alone : collection of str
         Names of the products that stay in fp32.
-    reduce_range : bool
-        Whether weights are held to seven bits.
     percentile : float or None
         Share of what is observed, in per cent, that a range holds; None for all of it.
     """
@@ -55,7 +55,7 @@ def quantize_static(
             nodes.append(quantizing)
         weight = weights[node.input[1]]
         across = any(a.name == "transB" and a.i for a in node.attribute)
-        narrow, scales = _narrow_weight(node.name, weight.T if across else weight, 64 if reduce_range else 127)
+        narrow, scales = _narrow_weight(node.name, weight.T if across else weight)
         constants |= {value.name: value for value in (scale, zero, narrow, scales)}
         inputs = [quantizing.output[0], narrow.name, scale.name, scales.name, zero.name, "", *node.input[2:]]
         nodes.append(onnx.helper.make_node(INT8_PRODUCT, inputs, node.output, name=node.name, domain=DOMAIN))
@@ -94,11 +94,11 @@ def _make_rounding(name: str, low: np.ndarray, high: np.ndarray) -> tuple[Any, A
     return node, scale, zero
 
 
-def _narrow_weight(name: str, weight: np.ndarray, most: int) -> tuple[Any, Any]:
-    """A product's weight (inputs, outputs) in int8 up to `most`, symmetric, and its scales (outputs,)."""
+def _narrow_weight(name: str, weight: np.ndarray) -> tuple[Any, Any]:
+    """A product's weight (inputs, outputs) in int8, symmetric, and its scales (outputs,)."""
     import onnx
 
-    scales = np.abs(weight).max(axis=0) / most
+    scales = np.abs(weight).max(axis=0) / INT8_WEIGHT
     scales = np.where(scales > 0, scales, 1).astype(np.float32)  # of an output without weights nothing is left
     narrow = np.ascontiguousarray(np.round(weight / scales).astype(np.int8))
     return (

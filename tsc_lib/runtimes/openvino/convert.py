@@ -106,7 +106,6 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
     batches = calibration_batches(model, CALIBRATION_BATCH if native else None)
     dataset = nncf.Dataset([batch[0] if len(batch) == 1 else batch for batch in batches])
     vnni = processor.has_vnni()
-    headroom = nncf.OverflowFix.DISABLE if vnni else nncf.OverflowFix.ENABLE
     left = {f"{layer}.weight".replace(".", "_") for layer in model.quantization.fp32_layers}
     return nncf.quantize(
         converted,
@@ -124,7 +123,7 @@ def _quantize(model: CompressedModel, converted: Any) -> Any:
             types=[] if vnni and not processor.has_amx() else ["ScaledDotProductAttention"],
         ),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
-            overflow_fix=headroom,
+            overflow_fix=nncf.OverflowFix.ENABLE,  # weights of seven bits; see `INT8_WEIGHT`
             activations_range_estimator_params=_make_range(model.quantization),
         ),
     )
