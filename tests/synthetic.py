@@ -1,8 +1,9 @@
-"""Made-up tables with the columns of the real ones, for tests of what reads them."""
+"""Made-up data sets, and tables with the columns of the real ones, for tests of what reads them."""
 
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,23 @@ SIZE = {"ElectricDevices": 1.0, "RefrigerationDevices": 6.5, "PLAID": 3.4}
 LARGE = {"ElectricDevices": 256}
 SERIES = {"ElectricDevices": 7711, "RefrigerationDevices": 375, "PLAID": 537}
 RATIOS = (0.2, 0.5, 0.8)
+
+
+def write_data(folder: Path, train: list[tuple[np.ndarray, str]], test: list[tuple[np.ndarray, str]]) -> str:
+    """A data set of series (channels, length) and labels; its folder as text."""
+    folder.mkdir()
+    for part, series in (("TRAIN", train), ("TEST", test)):
+        rows = [":".join(",".join(map(repr, map(float, channel))) for channel in x) + f":{y}" for x, y in series]
+        text = "\n".join(["@problemName made", "@classLabel true a b c d", "@data", *rows, ""])
+        (folder / f"{folder.name}_{part}.ts").write_text(text)
+    return str(folder)
+
+
+def waves(count: int, label: str, seed: int = 0, length: int = 24) -> list[tuple[np.ndarray, str]]:
+    """Noisy sine waves of one channel, whose frequency tells the class."""
+    rng = np.random.default_rng([seed, *label.encode()])
+    steps = np.linspace(0, 2 * np.pi * (1 + ord(label) - ord("a")), length)
+    return [(np.sin(steps + rng.uniform(0, 1)) + rng.normal(0, 0.2, (1, length)), label) for _ in range(count)]
 
 
 def variants() -> dict[str, tuple[str, ...]]:

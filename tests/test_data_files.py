@@ -218,7 +218,6 @@ def changed(line: int, row: str) -> str:
         ("@targetLabel true\n" + text(GOOD), r"line 1: this is a regression problem"),
         ("@classLabel false\n" + text(GOOD), r"line 1: the series have no class labels"),
         (text(GOOD[:3]), r"toy_TRAIN.ts holds only one class \('a'\)"),
-        (text(["1,2:a", "1,2:a", "3,4:b"]), r"toy_TRAIN.ts has no series to spare for validation"),
     ],
 )
 def test_a_bad_training_file_is_one_sentence_that_says_where(make, train, sentence):

@@ -167,7 +167,9 @@ def test_a_student_is_new_small_and_the_seeds(teacher: CompressedModel, context:
     other = apply(teacher, recipe, dataclasses.replace(context, seed=1))
     assert not np.array_equal(logits_of(student, context), logits_of(other, context))
     long = Split([np.zeros((1, 1025), np.float32)] * 2, np.array([0, 1]))
-    with pytest.raises(UserError, match="has 1025 time steps, but the model reads between 1 and 1024"):
+    with pytest.raises(
+        UserError, match="has 1025 time steps, and in patches of 1 a model reads 1024 at most; take patches of 2"
+    ):
         apply(teacher, "student(patch=1)", dataclasses.replace(context, train=long))
     with pytest.raises(UserError, match="a student starts in fp32, but the model is int8 dynamic"):
         apply(teacher, "int8(dynamic) > student", context)

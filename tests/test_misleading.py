@@ -7,27 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic import waves, write_data
 
 from tsc_lib import cli
 from tsc_lib.analysis.findings import accuracy, collapse
 from tsc_lib.core import store
-
-
-def write_data(folder: Path, train: list[tuple[np.ndarray, str]], test: list[tuple[np.ndarray, str]]) -> str:
-    """A data set of series (channels, length) and labels; its folder as text."""
-    folder.mkdir()
-    for part, series in (("TRAIN", train), ("TEST", test)):
-        rows = [":".join(",".join(map(repr, map(float, channel))) for channel in x) + f":{y}" for x, y in series]
-        text = "\n".join(["@problemName made", "@classLabel true a b c d", "@data", *rows, ""])
-        (folder / f"{folder.name}_{part}.ts").write_text(text)
-    return str(folder)
-
-
-def waves(count: int, label: str, seed: int = 0, length: int = 24) -> list[tuple[np.ndarray, str]]:
-    """Noisy sine waves of one channel, whose frequency tells the class."""
-    rng = np.random.default_rng([seed, *label.encode()])
-    steps = np.linspace(0, 2 * np.pi * (1 + ord(label) - ord("a")), length)
-    return [(np.sin(steps + rng.uniform(0, 1)) + rng.normal(0, 0.2, (1, length)), label) for _ in range(count)]
 
 
 def test_a_model_is_flagged_that_does_no_better_than_one_label_for_all() -> None:

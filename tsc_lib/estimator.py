@@ -193,10 +193,11 @@ class TransformerClassifier(BaseClassifier):
         settings = DataSpec("the training data", sha256="", scaling=self.scaling, valid_fraction=self.valid_fraction)
         name = self.model if isinstance(self.model, str) else "transformer"
         run = TrainingRun(settings, name, self._settings(), self._seed)
+        validated = self.history_[0]["valid_accuracy"] is not None
         with self.converted() as source:
             assert self._conversion is not None
             bundle = write.describe(run, self.variant_, source, self.dataset_, self._conversion, self._threads)
-            write.write(Path(folder), source, bundle, unmeasured_card(bundle, run, self.model_))
+            write.write(Path(folder), source, bundle, unmeasured_card(bundle, run, self.model_, validated))
 
     @contextmanager
     def converted(self) -> Iterator[Path]:
@@ -241,7 +242,7 @@ class TransformerClassifier(BaseClassifier):
         self.dataset_ = self._prepare(X, y)
         channels, classes = self.dataset_.channels, len(self.dataset_.classes)
         if isinstance(self.model, str):
-            config = zoo.configure(self.model, channels, classes)
+            config = zoo.configure(self.model, channels, classes, self.dataset_.longest)
         else:
             config = dataclasses.replace(self.model, channels=channels, classes=classes)
         with _torch_of_its_own(self._threads):

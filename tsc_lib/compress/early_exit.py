@@ -79,6 +79,11 @@ class Exits(Step):
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Add an exit; the details tell its threshold, and who of validation leaves where at which cost."""
         self._check(model)
+        if not len(context.valid):
+            raise NoEffect(
+                "validation series choose how sure is sure enough for an early exit, and this data set has none: no "
+                "class has two different training series; leave exits out of the recipe"
+            )
         index = sum(each.layer < self.layer for each in model.network.config.exits)
         network = copy.deepcopy(model.network)
         _add_exit(network, index, self.layer, context)

@@ -62,7 +62,7 @@ class Reduction(Step):
             raise UserError(f"{name} finds the tokens of layer {self.layer} reduced already; choose another layer")
         layer = dataclasses.replace(layer, reduction=TokenReduction(self.name, self.keep))
         changed = dataclasses.replace(config, layers=(*before, layer, *config.layers[self.layer :]))
-        longest = max(int(split.lengths.max()) for split in (context.train, context.valid))
+        longest = int(max([*context.train.lengths, *context.valid.lengths]))
         tokens = config.count_tokens(longest)[self.layer]
         if changed.count_tokens(longest)[self.layer] == tokens:
             raise NoEffect(f"{name} leaves all {tokens} tokens of the longest series")

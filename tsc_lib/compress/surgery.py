@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.embedding import fit_patch
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
+from tsc_lib.models.transformer import Transformer, TransformerConfig
 
 USUAL_PATCH = 8
 """Time steps in a patch of the study's models, which read shorter series too."""
@@ -134,12 +135,16 @@ def check_series(config: TransformerConfig, context: TrainingContext) -> None:
     Raises
     ------
     UserError
+        If patches are longer than every series, or one has too many of them; it names the patch that fits.
     """
-    lengths = {int(length) for split in (context.train, context.valid) for length in split.lengths}
-    patch, fits = config.embedding.stride, max(USUAL_PATCH, *lengths)
+    longest, patch = int(max([*context.train.lengths, *context.valid.lengths])), config.embedding.stride
+    fits, most = max(USUAL_PATCH, longest), config.embedding.length_limits[1]
     if patch > fits:
         raise UserError(
             f"a patch of {patch} time steps is longer than every training series; use one of at most {fits}"
         )
-    for length in lengths:
-        check_length(config, length, "a training series")
+    if longest > most:
+        raise UserError(
+            f"the longest training series has {longest} time steps, and in patches of {patch} a model reads {most} at "
+            f"most; take patches of {fit_patch(patch, longest)} time steps"
+        )

@@ -49,8 +49,10 @@ def batches(
     Yields
     ------
     Batch
-        Every series is in exactly one.
+        Every series is in exactly one; there is none of an empty split.
     """
+    if not len(split):
+        return
     lengths = split.lengths
     # The split alone decides on its order: another length in the test file must not reorder the training.
     if lengths.min() == lengths.max():

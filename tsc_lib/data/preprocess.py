@@ -74,6 +74,11 @@ class Dataset:
     facts: Facts = field(repr=False)
     scaler: Scaler = field(default_factory=lambda: Scaler("none"))
 
+    @property
+    def longest(self) -> int:
+        """Time steps of the longest series, the test set's included."""
+        return int(max([*self.train.lengths, *self.valid.lengths, *self.test.lengths]))
+
     def _repr_html_(self) -> str:
         [facts] = describe(self).drop(columns="dataset").to_dict("records")
         rows = [(key.replace("_", " "), f"{v:.3g}" if isinstance(v, float) else v) for key, v in facts.items()]
@@ -139,7 +144,7 @@ def prepare(
     Raises
     ------
     UserError
-        If the scaling is unknown, or no series can be held out.
+        If the scaling is unknown, or the validation fraction impossible.
     """
     held_out = hold_out(train, classes, valid_fraction, split_seed)
     scaler = Scaler.fit(scaling, [train.x[i] for i in np.flatnonzero(~held_out)])
@@ -181,19 +186,19 @@ def hold_out(train: Series, classes: tuple[str, ...], fraction: float, seed: int
     classes : tuple of str
         Its labels.
     fraction : float
-        Share of each class to hold out, at least one series where the class has two.
+        Share of each class to hold out, at least one series where the class has two different ones.
     seed : int
         Which ones.
 
     Returns
     -------
     numpy.ndarray
-        True for each held-out series, bool (n,).
+        True for each held-out series, bool (n,); there may be none.
 
     Raises
     ------
     UserError
-        If the fraction is not between 0 and 1, or no class has a series to spare.
+        If the fraction is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         raise UserError(f"the validation fraction must lie between 0 and 1, not {fraction}")
@@ -212,10 +217,6 @@ def hold_out(train: Series, classes: tuple[str, ...], fraction: float, seed: int
             chosen[groups[g]] = True
             wanted -= count
             left -= count
-    if not chosen.any():
-        raise UserError(
-            f"{train.path} has no series to spare for validation; a class needs two different series or more"
-        )
     return chosen
 
 

@@ -18,6 +18,7 @@ from tsc_lib.data import Dataset
 from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
 from tsc_lib.models.compressed import CompressedModel, Evidence
+from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.models.zoo import ARCHITECTURES
 from tsc_lib.runtimes import NATIVE
 from tsc_lib.runtimes.conversion import Conversion
@@ -39,6 +40,7 @@ def model_card(
     bundle: Bundle,
     run: TrainingRun,
     dataset: Dataset,
+    config: TransformerConfig,
     evaluation: Evaluation,
     rows: pd.DataFrame,
     reference: pd.DataFrame,
@@ -54,6 +56,8 @@ def model_card(
         The training behind it.
     dataset : Dataset
         What it was trained and tested on.
+    config : TransformerConfig
+        Of the model before compression.
     evaluation : Evaluation
         How it classifies the test set, and what its runtime executes.
     rows, reference : DataFrame
@@ -63,7 +67,7 @@ def model_card(
     """
     return _card(
         bundle,
-        bullet_list([*_data_and_model(run, dataset), *_training(bundle, run)]),
+        bullet_list([*_data_and_model(run, dataset, config), *_training(bundle, run, len(dataset.valid) > 0)]),
         evaluation.evidence,
         [
             "## How good it is",
@@ -75,14 +79,17 @@ def model_card(
     )
 
 
-def unmeasured_card(bundle: Bundle, run: TrainingRun, model: CompressedModel) -> str:
-    """The card of a model that no study tested and measured, as Markdown; it says so."""
+def unmeasured_card(bundle: Bundle, run: TrainingRun, model: CompressedModel, validated: bool) -> str:
+    """The card of a model that no study tested and measured, as Markdown; it says so.
+
+    `validated` tells whether validation series chose the epoch.
+    """
     unknown = (
         "Neither accuracy nor time nor energy was measured when it was exported; `tsc_lib.compare` measures them on a "
         "test set."
     )
     results = ["## How good it is, and what it costs", unknown]
-    return _card(bundle, bullet_list(_training(bundle, run)), model.evidence, results, _limits(bundle))
+    return _card(bundle, bullet_list(_training(bundle, run, validated)), model.evidence, results, _limits(bundle))
 
 
 def _card(bundle: Bundle, made: str, evidence: Sequence[Evidence], results: list[str], limits: list[str]) -> str:
@@ -115,21 +122,23 @@ def _what(bundle: Bundle) -> str:
     )
 
 
-def _data_and_model(run: TrainingRun, dataset: Dataset) -> list[str]:
-    size = ARCHITECTURES[run.model]
+def _data_and_model(run: TrainingRun, dataset: Dataset, config: TransformerConfig) -> list[str]:
+    size, patch = ARCHITECTURES[run.model], config.embedding.patch
+    published = "" if patch == size["patch"] else f" for series as long as these, where {size['patch']} are published"
     return [
         f"Data: {_source(run)}; {len(dataset.train)} series trained it, {len(dataset.valid)} of the training file "
         f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
-        f"Model before compression: {run.model}, {size['layers']} layers of {size['heads']} heads, embedding "
-        f"{size['d_model']}, feed-forward {size['d_ff']}, patches of {size['patch']} time steps (arXiv:2502.16627).",
+        f"Model before compression: {run.model} (arXiv:2502.16627), {size['layers']} layers of {size['heads']} heads, "
+        f"embedding {size['d_model']}, feed-forward {size['d_ff']}, patches of {patch} time steps{published}.",
     ]
 
 
-def _training(bundle: Bundle, run: TrainingRun) -> list[str]:
+def _training(bundle: Bundle, run: TrainingRun, validated: bool) -> list[str]:
     train = run.train
+    chosen = "the epoch was chosen on the validation series" if validated else "the last epoch was kept"
     return [
         f"Training: {pluralize(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
-        f"batches of {train.batch_size}, seed {run.seed}; the epoch was chosen on the validation series.",
+        f"batches of {train.batch_size}, seed {run.seed}; {chosen}.",
         f"Preprocessing: {SCALING[bundle.scaling.kind]}{GAPS[bundle.gaps]}.",
         f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
         f"{join_items(f'{name} {version}' for name, version in bundle.versions.items())}.",

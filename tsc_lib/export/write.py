@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tsc_lib import data, runtimes
 from tsc_lib.analysis.rows import select_variant
-from tsc_lib.compress import REFERENCE, Variant
+from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.core.files import read_json, replace_folder, write_bytes
 from tsc_lib.data import Dataset
@@ -65,7 +65,8 @@ def export(
     dataset = data.load(run.data)
     described = describe(run, variant, source, dataset, evaluation.conversion, int(chosen.threads.iloc[0]))
     reference = select_variant(rows, REFERENCE)
-    card = model_card(described, run, dataset, evaluation, chosen, reference, study.host(run))
+    _, whole = stages.compress_model(run, BASELINE)
+    card = model_card(described, run, dataset, whole.network.config, evaluation, chosen, reference, study.host(run))
     write(target, source, described, card)
     return described
 

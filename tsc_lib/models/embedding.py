@@ -83,6 +83,19 @@ class PatchEmbeddingConfig(Spec):
         return PatchEmbedding(self, channels, d_model)
 
 
+def fit_patch(patch: int, longest: int) -> int:
+    """The patch, or the first of twice, four times and so on as long, that makes no more than `MAX_TOKENS` of a series.
+
+    Parameters
+    ----------
+    patch, longest : int
+        Time steps of the patch, and of the longest series.
+    """
+    while longest > PatchEmbeddingConfig(patch).length_limits[1]:
+        patch *= 2
+    return patch
+
+
 EMBEDDINGS = {"patches": PatchEmbeddingConfig}
 """Every kind of embedding by the name that stored configurations give it."""
 

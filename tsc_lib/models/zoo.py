@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import quote
-from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig, fit_patch
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 
 ARCHITECTURES: dict[str, dict[str, int]] = {
@@ -25,8 +25,11 @@ def check_model(name: object) -> None:
         raise UserError(f"unknown model {quote(name)}; the models are {', '.join(ARCHITECTURES)}")
 
 
-def configure(name: str, channels: int, classes: int) -> TransformerConfig:
-    """Configuration of a named architecture for a data set's width and number of classes.
+def configure(name: str, channels: int, classes: int, longest: int = 1) -> TransformerConfig:
+    """Configuration of a named architecture for a data set's width, its number of classes and its longest series.
+
+    Its patches are as long as published, unless series of `longest` time steps would have more tokens than positions
+    are tabulated for: then they are doubled until those fit.
 
     Raises
     ------
@@ -34,7 +37,8 @@ def configure(name: str, channels: int, classes: int) -> TransformerConfig:
         If no architecture has that name.
     """
     check_model(name)
-    return configure_sizes(ARCHITECTURES[name], channels, classes)
+    size = ARCHITECTURES[name]
+    return configure_sizes({**size, "patch": fit_patch(size["patch"], longest)}, channels, classes)
 
 
 def configure_sizes(size: dict[str, int], channels: int, classes: int) -> TransformerConfig:

@@ -79,6 +79,11 @@ class Search:
         self.request, self.spec = request, request.resolve()
         self.runs = self.spec.runs
         self.dataset = data.load(self.runs[0].data)
+        if not len(self.dataset.valid):
+            raise UserError(
+                f"a search is decided on validation series, and {self.dataset.name} has none: no class has two "
+                "different training series; add series, or choose a recipe by hand with 'run'"
+            )
         self._reference_correct: dict[int, np.ndarray] = {}
 
     @cached_property
@@ -173,7 +178,7 @@ class Search:
         self, trial: optuna.Trial, cost: float, reference: float, epochs: int, deadline: float
     ) -> training.Watch:
         def watch(history: list[training.Epoch]) -> None:
-            best, done = max(entry["valid_accuracy"] for entry in history), len(history)
+            best, done = max(entry["valid_accuracy"] or 0.0 for entry in history), len(history)
             # Small shapes learn more slowly: what is missing counts by the share of the training that is done.
             trial.report(self._score(cost, 100 * (reference - best), done / epochs), done)
             if trial.should_prune():

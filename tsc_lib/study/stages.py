@@ -114,7 +114,7 @@ def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:
         dataset = data.load(run.data)
         checkpoint = folder / "checkpoint.safetensors"
         model, history = training.train(
-            zoo.configure(run.model, dataset.channels, len(dataset.classes)),
+            zoo.configure(run.model, dataset.channels, len(dataset.classes), dataset.longest),
             dataset,
             run.train,
             run.seed,

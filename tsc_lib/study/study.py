@@ -282,7 +282,9 @@ class Study:
     def histories(self) -> pd.DataFrame:
         """One row per training and epoch; ``best`` marks the epoch whose weights were kept."""
         rows = [{**run.names, **epoch} for run in self._each("trainings") for epoch in self.train(run)]
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        # Without validation series they are None, which pandas takes for an object.
+        return table.astype(dict.fromkeys(("valid_loss", "valid_accuracy"), float))
 
     def predictions(self, variant: Variant = REFERENCE) -> pd.DataFrame:
         """One row per test series: its class and the one that a variant of each run predicts."""

@@ -28,12 +28,15 @@ from tsc_lib.models.transformer import Transformer, TransformerConfig, check_len
 
 
 class Epoch(TypedDict):
-    """What is known of an epoch of a training: losses and accuracy of its end, and how long it took."""
+    """What is known of an epoch of a training: losses and accuracy of its end, and how long it took.
+
+    Without validation series, their loss and accuracy are None.
+    """
 
     epoch: int
     train_loss: float
-    valid_loss: float
-    valid_accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
     seconds: float
     cpu_seconds: float
     best: NotRequired[bool]
@@ -177,6 +180,8 @@ def fit(
 ) -> list[Epoch]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
 
+    Without validation series it is left as it is after the last epoch.
+
     The same seed gives the same weights, bit for bit, on one thread; also when the training was killed and went on
     from its checkpoint, since every epoch draws from its own generators.
 
@@ -223,24 +228,24 @@ def fit(
         torch.manual_seed(seed * 100_003 + epoch)
         rng = np.random.default_rng([seed, epoch])
         train_loss = _train_epoch(model, optimizer, train, spec, epoch, rng, equal_length, after_step, loss)
-        logits = torch.from_numpy(classify(make_predictor(model), valid, equal_length))
-        target = torch.from_numpy(valid.y)
+        valid_loss, valid_accuracy = _judge(model, valid, equal_length)
         entry: Epoch = {
             "epoch": epoch + 1,
             "train_loss": train_loss,
-            "valid_loss": F.cross_entropy(logits, target).item(),
-            "valid_accuracy": (logits.argmax(1) == target).double().mean().item(),
+            "valid_loss": valid_loss,
+            "valid_accuracy": valid_accuracy,
             "seconds": time.perf_counter() - started,
             "cpu_seconds": time.process_time() - cpu_started,
         }
-        if not np.isfinite([entry["train_loss"], entry["valid_loss"]]).all():
+        if not np.isfinite([train_loss, valid_loss or 0.0]).all():
             raise RuntimeError(f"the loss is not finite in epoch {epoch + 1}")
         history.append(entry)
         if find_best_epoch(history) == epoch + 1:
             best = copy.deepcopy(model.state_dict())
         if checkpoint is not None:
             _save(checkpoint, model, optimizer, best, history)
-        said = f"epoch {epoch + 1} of {spec.epochs}: validation accuracy {entry['valid_accuracy']:.3f}"
+        told = "no validation series" if valid_accuracy is None else f"validation accuracy {valid_accuracy:.3f}"
+        said = f"epoch {epoch + 1} of {spec.epochs}: {told}"
         logger.info(said, extra={"steps": (epoch + 1, spec.epochs)})
         if watch is not None:
             watch(history)
@@ -251,8 +256,22 @@ def fit(
 
 
 def find_best_epoch(history: list[Epoch]) -> int:
-    """Epoch, from 1, of the highest validation accuracy; the lowest validation loss breaks ties."""
-    return max(history, key=lambda e: (e["valid_accuracy"], -e["valid_loss"]))["epoch"]
+    """Epoch, from 1, of the highest validation accuracy, the lowest validation loss breaks ties; else the last."""
+
+    def judge(entry: Epoch) -> tuple[float, float, int]:
+        accuracy, loss = entry["valid_accuracy"], entry["valid_loss"]
+        return (0.0, 0.0, entry["epoch"]) if accuracy is None or loss is None else (accuracy, -loss, 0)
+
+    return max(history, key=judge)["epoch"]
+
+
+def _judge(model: nn.Module, valid: Split, equal_length: bool) -> tuple[float | None, float | None]:
+    """Cross-entropy and accuracy of the validation series, if there are any."""
+    if not len(valid):
+        return None, None
+    logits = torch.from_numpy(classify(make_predictor(model), valid, equal_length))
+    target = torch.from_numpy(valid.y)
+    return F.cross_entropy(logits, target).item(), (logits.argmax(1) == target).double().mean().item()
 
 
 def _train_epoch(

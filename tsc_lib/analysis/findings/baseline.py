@@ -27,7 +27,10 @@ def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
     joined["gap"] = 100 * (joined.valid_accuracy - joined.accuracy)
     last = histories.groupby("dataset").epoch.max()
     lines = [
-        f"**{dataset}**: chosen at epoch {format_range(part.epoch, 0)} of {last[dataset]}; accuracy at that epoch "
+        f"**{dataset}**: no validation series, so the last epoch, {last[dataset]}, is kept; accuracy "
+        f"{format_range(100 * part.accuracy)} % on test."
+        if part.valid_accuracy.isna().all()
+        else f"**{dataset}**: chosen at epoch {format_range(part.epoch, 0)} of {last[dataset]}; accuracy at that epoch "
         f"{format_range(100 * part.valid_accuracy)} % on validation and {format_range(100 * part.accuracy)} % on test, "
         f"{part.gap.mean():.1f} points apart on average."
         for dataset, part in joined.groupby("dataset", sort=False)
