@@ -65,7 +65,7 @@ def qualities(evaluation: Evaluation, reference: Evaluation | Failure, test_in_t
 
 
 def accuracies(true: np.ndarray, predicted: np.ndarray, reference: np.ndarray | None) -> dict[str, float]:
-    """The columns `QUALITIES` that predictions fill.
+    """The columns `QUALITIES` that predictions fill; always giving the most frequent label is ``largest_class_share``.
 
     Parameters
     ----------

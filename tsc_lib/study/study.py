@@ -239,9 +239,8 @@ class Study:
         """One row per data set, model, recipe, runtime, seed and batch size; `COLUMNS` lists the columns.
 
         ``accuracy_drop`` counts percentage points lost against the reference of the same data set, model and seed,
-        with a bootstrap over test series, paired; ``accuracy_unseen`` leaves out the ``test_in_train`` test series that
-        are copies of training series, and ``largest_class_share`` is the accuracy of always giving the label that the
-        test file has most; ``cpu_ratio`` and ``energy_ratio`` are variant ÷ reference.
+        with a bootstrap over test series, paired; ``accuracy_unseen`` leaves out copies of training series;
+        ``cpu_ratio`` and ``energy_ratio`` are variant ÷ reference.
 
         Parameters
         ----------
@@ -282,9 +281,7 @@ class Study:
     def histories(self) -> pd.DataFrame:
         """One row per training and epoch; ``best`` marks the epoch whose weights were kept."""
         rows = [{**run.names, **epoch} for run in self._each("trainings") for epoch in self.train(run)]
-        table = pd.DataFrame(rows)
-        # Without validation series they are None, which pandas takes for an object.
-        return table.astype(dict.fromkeys(("valid_loss", "valid_accuracy"), float))
+        return pd.DataFrame(rows).astype({"valid_loss": float, "valid_accuracy": float})  # also where all are None
 
     def predictions(self, variant: Variant = REFERENCE) -> pd.DataFrame:
         """One row per test series: its class and the one that a variant of each run predicts."""
