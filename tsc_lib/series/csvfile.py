@@ -24,6 +24,8 @@ INDEX_NAMES = {"", "unnamed: 0", "index", "id", "series"}
 LABEL_NAMES = {"label", "labels", "class", "classes", "target", "y"}
 """What a header calls columns that hold no values, in lower case; pandas leaves the index without a name."""
 
+ADVICE = "give one in each line, its values separated by commas"
+
 LABEL_COLUMNS = ("first", "last", "none")
 
 
@@ -95,7 +97,7 @@ def read_csv(
         if header and row.cells == header[0].cells:
             raise UserError(f"{path}, line {row.line} repeats the header; leave the line out")
     if not rows:
-        raise UserError(f"{path} holds no series; give one in each line, its values separated by commas")
+        raise UserError(f"{path} holds no series; {ADVICE}")
     index, label = _find_columns(header, rows, layout, length, labels, path)
     first = index + (label == "first")
     found = Series(path, [], [], [row.line for row in rows])
@@ -116,13 +118,16 @@ def read_csv(
 def _split(lines: list[str], path: Path) -> tuple[list[_Row], str]:
     """The cells of all lines that are not blank, and what separates them."""
     filled = [line for line in lines if line.strip()]
-    if not filled:
-        raise UserError(f"{path} holds no series; give one in each line, its values separated by commas")
     try:
-        separator = max(SEPARATORS, key=lambda each: _share_of_numbers(next(csv.reader(filled[-1:], delimiter=each))))
-        return _cells(lines, separator), separator
-    except csv.Error as error:
-        raise UserError(f"{path} is no CSV file ({error}); write numbers with commas between them") from None
+        separator = max(
+            SEPARATORS, key=lambda each: _share_of_numbers(next(csv.reader(filled[-1:], delimiter=each), []))
+        )
+        rows = _cells(lines, separator)
+    except csv.Error:  # what it says may quote a tab
+        raise UserError(f"{path} is no CSV file: a quote stands within a cell, or is not closed; mend it") from None
+    if not rows:
+        raise UserError(f"{path} holds no series; {ADVICE}")
+    return rows, separator
 
 
 def _cells(lines: list[str], separator: str) -> list[_Row]:
@@ -228,7 +233,8 @@ def _roles(
         return {"values"} if extra == 0 or names == 1 else set()  # a value that is no number is told later
     if extra is not None:
         return {"values"} | ({"label"} if known else set()) | ({"index"} if counts and len(found) > 1 else set())
-    others = [cell for row in cells for cell in (row[:-1] if column == -1 else row[column + 1 :])]
+    inner = [cell for row in cells for cell in row[2:-1]]
+    others = inner or [cell for row in cells for cell in (row[:-1] if column == -1 else row[column + 1 :])]
     whole = all(map(_is_whole, found)) and sum(map(_is_whole, others)) < 0.1 * len(others)
     apart = whole and (len(found) > 1 or known or counts)
     return set() if apart or (len(found) > 2 and (known or counts)) else {"values"}

@@ -56,7 +56,7 @@ def decode(content: bytes, path: Path, comments: tuple[str, ...] = ()) -> list[s
         if line.lstrip().startswith(comments):
             continue
         if NO_UTF8.search(line):
-            raise UserError(f"{path}, line {number} is no UTF-8; {_advice(line)}")
+            raise UserError(f"{path}, line {number} is no UTF-8; {_advice(line, last=number == len(lines))}")
         if "\ufffd" in line:
             raise UserError(
                 f"{path}, line {number} has a character that an earlier conversion lost (U+FFFD); convert the "
@@ -65,14 +65,15 @@ def decode(content: bytes, path: Path, comments: tuple[str, ...] = ()) -> list[s
     return lines
 
 
-def _advice(line: str) -> str:
+def _advice(line: str, last: bool) -> str:
     """What the encoding of a line looks like, and what to do about it."""
     raw = line.encode(errors="surrogateescape")
+    # Bytes between 0x80 and 0x9f are control characters in Latin-1, and nobody writes those.
+    looks, name = ("Windows-1252", "cp1252") if re.search(rb"[\x80-\x9f]", raw) else ("Latin-1", "latin1")
+    advice = f"it looks like {looks}; save it as UTF-8, for example with: iconv -f {name} -t utf-8"
     try:
         raw.decode()
     except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data":
-            return "it ends within a character, so the file is probably cut short"
-    # Bytes between 0x80 and 0x9f are control characters in Latin-1, and nobody writes those.
-    looks, name = ("Windows-1252", "cp1252") if re.search(rb"[\x80-\x9f]", raw) else ("Latin-1", "latin1")
-    return f"it looks like {looks}; save it as UTF-8, for example with: iconv -f {name} -t utf-8"
+        if last and error.reason == "unexpected end of data":
+            return f"it ends within a character, so the file is cut short, or {advice}"
+    return advice
