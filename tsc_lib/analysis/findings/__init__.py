@@ -14,7 +14,7 @@ from tsc_lib.analysis.findings.combining import (
     product_of_savings,
     savings_by_step,
 )
-from tsc_lib.analysis.findings.data import balance, lengths, overview, remarks
+from tsc_lib.analysis.findings.data import balance, cautions, lengths, overview, remarks
 from tsc_lib.analysis.findings.energy import (
     best_within_a_point,
     claims,

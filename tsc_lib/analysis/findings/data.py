@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -73,18 +73,25 @@ def _name(what: str, items: Sequence[object], verb: bool = True) -> str:
 
 
 def overview(table: pd.DataFrame) -> str:
-    """Size, chance level and duplicates of every data set, from rows of `tsc_lib.data.describe`."""
+    """Size and chance level of every data set, from rows of `tsc_lib.data.describe`."""
     return bullet_list(
         f"**{row.dataset}**: {row.train} series to train on, {row.valid} held out of the training file to choose the "
         f"epoch, {row.test} to test on; always answering its largest class is right for "
-        f"{100 * row.largest_class_share:.0f} % of the training file. {_copies(row.test_in_train, row.test)}"
+        f"{100 * row.largest_class_share:.0f} % of the training file."
         for row in table.itertuples()
     )
 
 
+def cautions(datasets: Iterable[Dataset]) -> str:
+    """What about each data set could mislead."""
+    found = [f"**{dataset.name}**: {text}" for dataset in datasets for text in remarks(dataset)]
+    return bullet_list(
+        found
+        or ["No test series is also a training series, no class is without validation, and no channel stands out."]
+    )
+
+
 def _copies(repeated: int, test: int) -> str:
-    if not repeated:
-        return "No test series is also a training series."
     count, verb = pluralize(repeated, "test series", "test series"), "is" if repeated == 1 else "are"
     share = 100 * repeated / test
     return f"{count} of {test} ({share:.1f} %) {verb} also in the training file; accuracy is given without them, too."
