@@ -17,7 +17,6 @@ from tsc_lib.export import bundle
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.embedding import PatchEmbeddingConfig
-from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.runtimes import convert
 from tsc_lib.series.scaling import Scaler
@@ -32,19 +31,21 @@ def network_of(channels: int) -> Transformer:
     return Transformer(config).eval()
 
 
-def make(folder: Path, runtime: str, channels: int = 1, length: int | None = 24) -> None:
+def make(
+    folder: Path, runtime: str, channels: int = 1, length: int | None = 24, model: CompressedModel | None = None
+) -> None:
     """Write an exported model for series of one length, or of any if `length` is None."""
-    network = network_of(channels)
+    model = model or CompressedModel(network_of(channels), length or 40)
+    network = model.network
     prepared = folder.with_name(f"{folder.name}-prepared")
     prepared.mkdir(parents=True)
     folder.mkdir()
-    model = CompressedModel(network, length or 40)
     convert.convert(model, runtime, prepared, equal_length=length is not None)
     for name in runtimes.files(runtime):
         shutil.copy(prepared / name, folder / name)
     shortest, longest = (length, length) if length else network.config.embedding.length_limits
     described = Bundle(
-        dataset="Toy", model="T0", recipe="baseline", seed=0, runtime=runtime, number_format=NumberFormat.FP32,
+        dataset="Toy", model="T0", recipe="baseline", seed=0, runtime=runtime, number_format=model.number_format,
         channels=channels, labels=LABELS, patch=8, shortest=shortest, longest=longest,
         equal_length=length is not None, scaling=Scaler("none"), gaps="refuse", threads=1,
         versions={name: version(name) for name in ("numpy", *runtimes.packages(runtime))},
