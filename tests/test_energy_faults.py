@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from fake_sysfs import BASE, advancing, build, disturb, socket, zone
 
+from tsc_lib.benchmark import doctor
 from tsc_lib.energy import EnergyMeter, Reading, powercap
 from tsc_lib.energy.powercap import Powercap, find_mirrors
 from tsc_lib.energy.source import UnusableError
@@ -216,6 +217,15 @@ def test_a_die_that_mirrors_another_is_counted_once(
     assert r.warnings == (
         ("package-0-die-1 shows the counter of package-0-die-0 again and was left out",) if mirrored else ()
     )
+
+
+def test_doctor_names_a_die_that_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(powercap, "read_cpuinfo", lambda: {"vendor_id": "AuthenticAMD"})
+    monkeypatch.setenv("TSC_SYSFS_ROOT", str(tmp_path))
+    monkeypatch.setattr(doctor, "BY_NAME", {"powercap": Powercap})
+    with advancing(tmp_path, dies(45, 45)):
+        (row,) = doctor.examine().itertuples()
+    assert row.usable and row.why == "package-0-die-1 shows the counter of package-0-die-0 again and was left out"
 
 
 def test_mirrors_are_dies_of_one_package_that_move_alike(tmp_path: Path):

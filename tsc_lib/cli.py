@@ -246,7 +246,7 @@ def _doctor(options: argparse.Namespace) -> None:
         print(f"{quota[0].upper()}{quota[1:]}.\n")
     sources = doctor.examine()
     print(sources.drop(columns="why").to_string(index=False, na_rep="-", float_format="{:.4g}".format), end="\n\n")
-    for row in sources[~sources.usable].itertuples():
+    for row in sources[sources.why != ""].itertuples():
         print(f"{row.backend}: {row.why}")
     meter = EnergyMeter.auto()
     meaning = MEANING[meter.source.kind]

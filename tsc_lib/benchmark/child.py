@@ -243,6 +243,8 @@ def run(job: Job, tell: Tell) -> RawSession:
     """The whole session, from loading to raw windows."""
     settings = job.settings
     meter = EnergyMeter.auto()
+    for warning in meter.source.warnings:
+        tell("note", message=f"{meter.source.backend}: {warning}")
     host, throttled = describe_host(), count_throttled_periods()
     runners = load_all(job, tell)
     if "torch" in sys.modules:  # a loader may have changed what the environment had set

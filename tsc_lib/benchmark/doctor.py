@@ -28,13 +28,17 @@ AA_WINDOW_S = 0.1
 def examine() -> pd.DataFrame:
     """One row per source: ``device``, ``source``, ``backend``, ``usable``, ``chosen``, ``shortest_window_s``,
     ``resolution_s`` (how often its energy changes), ``overhead_us`` (CPU time of a window's two ends), and ``why`` it
-    cannot be used, with the fix."""
+    cannot be used, with the fix, or what may be doubted about it."""
     rows, chosen = [], set()
     for backend, kind in BY_NAME.items():
         source = kind()
         reason = source.unavailable()
         row: dict[str, object] = {"device": source.device, "source": source.kind, "backend": backend}
-        row |= {"usable": reason is None, "shortest_window_s": source.shortest_window_s, "why": reason or ""}
+        row |= {
+            "usable": reason is None,
+            "shortest_window_s": source.shortest_window_s,
+            "why": reason or "; ".join(source.warnings),
+        }
         if reason is None:
             row["chosen"] = source.device not in chosen and kind in SOURCES
             if row["chosen"]:

@@ -236,7 +236,7 @@ class Window:
             inferences=self._inferences,
             domains=energy.domains,
             parameters=source.parameters,
-            warnings=energy.warnings,
+            warnings=(*source.warnings, *energy.warnings),
             invalid=failure,
             passed_over=self._meter.passed_over.get(source.device, {}),
         )

@@ -79,7 +79,6 @@ class Powercap(Source):
         self._root = root
         self._zones: list[Zone] = []
         self._update_s = UPDATE_S
-        self._warnings: tuple[str, ...] = ()
         self._follower: subprocess.Popen[bytes] | None = None
         self._finalizer: weakref.finalize[..., Powercap] | None = None
         self._windows = 0
@@ -120,7 +119,7 @@ class Powercap(Source):
         for zone, gained, followed, begin, ended, last in zip(*columns, strict=True):
             around = (begin - followed) % zone.range_uj + (last - ended) % zone.range_uj
             domains[zone.domain] = (gained - around) / 1e6
-        return sum_domains(domains, seconds, self._update_s)._replace(warnings=self._warnings)
+        return sum_domains(domains, seconds, self._update_s)
 
     def _examine(self) -> None:
         """Find the counters, how often they change, and which of them are the same."""
@@ -137,7 +136,7 @@ class Powercap(Source):
                 )
         intervals = [median(b - a for a, b in pairwise(times)) for times in changes]
         mirrors = find_mirrors(zones, rows)
-        self._warnings = tuple(
+        self.warnings = tuple(
             f"{mirror} shows the counter of {first} again and was left out" for mirror, first in mirrors.items()
         )
         self._zones = [zone for zone in zones if zone.domain.partition("/")[0] not in mirrors]
@@ -145,6 +144,7 @@ class Powercap(Source):
         self.shortest_window_s = max(SHORTEST_S, UPDATES_A_WINDOW * self._update_s)
         self.parameters = {"domains": [zone.domain for zone in self._zones]}
         self._end_follower()  # it may follow others
+        self._start_follower()  # now, and not when the work is bound to its processors already
 
     def _ask(self, command: str) -> dict[str, Any]:
         """The follower's answer; the caller holds the lock."""

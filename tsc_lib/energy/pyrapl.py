@@ -32,7 +32,7 @@ class PyRapl(Source):
         """Why pyRAPL cannot be used."""
         if reason := self._reader.unavailable():
             return reason
-        self.shortest_window_s = self._reader.shortest_window_s
+        self.shortest_window_s, self.warnings = self._reader.shortest_window_s, self._reader.warnings
         try:
             self._pyrapl = _import()
             self._pyrapl.setup()

@@ -49,6 +49,8 @@ class Source(ABC):
         Short name that goes into records.
     shortest_window_s : float
         Wall time below which a window is not resolved; 0 if any can be.
+    warnings : tuple of str
+        What may be doubted about all of its windows.
     parameters : mapping
         JSON-able constants that the energy depends on.
     """
@@ -57,6 +59,7 @@ class Source(ABC):
     kind: ClassVar[SourceKind] = "measured"
     backend: ClassVar[str]
     shortest_window_s: float = 0.0
+    warnings: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.parameters: Mapping[str, object] = {}
