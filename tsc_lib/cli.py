@@ -235,6 +235,8 @@ def _results(options: argparse.Namespace) -> None:
     table = Study.open(options.profile).results()
     text = table.to_string(index=False) if options.csv is None else table.to_csv(index=False)
     _write(options.csv, text, len(table))
+    if not (table.status == "ok").any():
+        raise UserError(f"none of the {len(table)} rows could be computed; the first one {table.status.iloc[0]}")
 
 
 def _doctor(options: argparse.Namespace) -> None:

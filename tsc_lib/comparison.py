@@ -13,6 +13,7 @@ import pandas as pd
 
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import quote
 from tsc_lib.estimator import TransformerClassifier
 from tsc_lib.study.schema import accuracies, costs
 
@@ -70,9 +71,15 @@ def compare(
     True
     """
     settings = settings or BenchmarkSettings()
-    if not classifiers:
-        raise UserError("there is nothing to compare; give one fitted classifier or more")
+    if not isinstance(settings, BenchmarkSettings):
+        raise UserError(
+            f"settings must be BenchmarkSettings, such as BenchmarkSettings(blocks=20), not {quote(settings)}"
+        )
+    if not isinstance(classifiers, Sequence | Mapping) or not classifiers:
+        raise UserError("there is nothing to compare; give a list of one fitted classifier or more")
     for one in classifiers.values() if isinstance(classifiers, Mapping) else classifiers:
+        if not isinstance(one, TransformerClassifier):
+            raise UserError(f"what is compared is a TransformerClassifier, not {quote(one)}")
         one._check_is_fitted()
     if not isinstance(classifiers, Mapping):
         named = {str(one.variant_): one for one in classifiers}
@@ -83,7 +90,7 @@ def compare(
     for one in others:
         if one.dataset_.scaler.to_json() != first.dataset_.scaler.to_json():
             raise UserError("classifiers are compared on the same scaled series; fit them with one scaling on one set")
-    sample, true = first.scaled(X), np.asarray(y)
+    sample, true = first.scaled(X), np.atleast_1d(y)
     if len(sample.x) != len(true):
         raise UserError(f"X holds {len(sample.x)} series and y {len(true)} labels; give every series its label")
     if set(true.tolist()).isdisjoint(known := first.classes_.tolist()):

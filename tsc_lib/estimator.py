@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from tsc_lib import data, runtimes, training
 from tsc_lib.compress import BASELINE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import SEEDS, THREADS, check_number, check_whole
 from tsc_lib.data import Dataset, DataSpec, Split
 from tsc_lib.export import write
 from tsc_lib.export.card import unmeasured_card
@@ -142,9 +143,12 @@ class TransformerClassifier(BaseClassifier):
             If the recipe is not well formed or cannot treat the model, or the training series are not there.
         """
         self._check_is_fitted()
-        steps = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
+        steps = Recipe.parse(recipe)
         dataset = self.dataset_
         if X is not None:
+            labels = set() if y is None else set(map(str, y))
+            if not labels or len(X) != len(y) or not labels <= set(map(str, self.classes_)):
+                raise UserError("the training series come with a label for each, of those that fit saw; give them as y")
             dataset = self._prepare(self._preprocess_collection(X, store_metadata=False), y)
         if not len(dataset.train):
             raise UserError("a pickle does not hold the training series; give them again: compress(recipe, X, y)")
@@ -236,7 +240,13 @@ class TransformerClassifier(BaseClassifier):
 
     def _fit(self, X: Any, y: np.ndarray) -> Self:
         self._threads = check_n_jobs(self.n_jobs)
+        check_whole(self._threads, "n_jobs", *THREADS)
+        check_number(self.valid_fraction, "valid_fraction", 0, 1)
+        if not isinstance(self.model, TransformerConfig):
+            zoo.check_model(self.model)
         given = self.random_state
+        if isinstance(given, int | np.integer):
+            check_whole(given, "random_state", *SEEDS)
         drawn = given if isinstance(given, int | np.integer) else check_random_state(given).randint(2**31 - 1)
         self._seed = int(drawn)
         self.dataset_ = self._prepare(X, y)

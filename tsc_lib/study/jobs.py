@@ -12,7 +12,8 @@ import argparse
 import logging
 import sys
 
-from tsc_lib.core.errors import run_command
+from tsc_lib.core.errors import UserError, run_command
+from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, operator_shares
 from tsc_lib.study.runtime_comparison import RuntimeComparison
 
@@ -33,7 +34,10 @@ def prepare(study: Study, job: str) -> None:
 def benchmark(study: Study, job: str) -> None:
     """Measure a run's variants in one session, its runtimes in one for each number of threads, and their operators."""
     run = study.run_of("benchmark", job)
-    study.benchmark(run)
+    try:
+        study.benchmark(run)
+    except StageFailed as failure:
+        raise UserError(f"{run.label} could not be measured: {failure}") from None
     comparison = RuntimeComparison(study)
     if run in comparison.runs:
         comparison.measure(run)
