@@ -56,7 +56,7 @@ class _Stop:
     def __call__(self, number: int, _: FrameType | None) -> None:
         self.stopped = Stopped(number)
         for each in self.before:  # the same signal often comes twice: to the process and to its group
-            signal.signal(each, signal.SIG_IGN)
+            signal.signal(each, lambda *_: None)
         if self.farewell:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 os.write(2, f"{signal.Signals(number).name}: {self.farewell}\n".encode())
@@ -92,7 +92,6 @@ def stop_on_signals(farewell: str = "") -> Iterator[None]:
     except BaseException:
         if stop.stopped is None:
             raise
-        raise stop.stopped from None  # a library may have made another error of it
     finally:
         if stop.stopped is not None:
             end_children()  # what was started meanwhile
@@ -101,6 +100,8 @@ def stop_on_signals(farewell: str = "") -> Iterator[None]:
         for number, handler in stop.before.items():
             # Another signal while the interpreter shuts down must not print a traceback.
             signal.signal(number, handler if stop.stopped is None else signal.SIG_DFL)
+    if stop.stopped is not None:
+        raise stop.stopped  # which a library may have swallowed, or made another error of
 
 
 def adopt_orphans(wanted: bool) -> None:
@@ -145,6 +146,22 @@ def _ignores(process: int) -> bool:
             if line.startswith("SigIgn:"):
                 return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
     return False
+
+
+@contextlib.contextmanager
+def interrupts_stay_here() -> Iterator[None]:
+    """Within it, processes that are started ignore Ctrl-C for good: this one ends them; outside of the main thread not.
+
+    This process ignores it too meanwhile, so keep it short.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_engine(command: Sequence[str], **options: Any) -> int:

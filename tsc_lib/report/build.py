@@ -31,6 +31,7 @@ from tsc_lib.analysis.tables import readable_results
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import PACKAGE, replace_folder, shipped, write_text
 from tsc_lib.core.store import OUTPUTS
+from tsc_lib.report.shorten import copy_shortened
 from tsc_lib.study.profiles import load_profile
 
 INDEX = """<!DOCTYPE html>
@@ -165,7 +166,7 @@ def build_site(
         (source / "generated" / "api.md").write_text(_document_modules(source / "api"), encoding="utf-8")
         (source / "notebooks").mkdir()
         for notebook in executed:
-            shutil.copy(notebook, source / "notebooks" / notebook.name)
+            copy_shortened(notebook, source / "notebooks" / notebook.name)
         command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", f"{temporary}/doctrees"]
         if subprocess.run([*command, str(source), str(html)], check=False).returncode:
             raise UserError("Sphinx could not build the report; its own message stands above")

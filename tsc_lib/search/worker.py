@@ -6,7 +6,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tsc_lib.benchmark.host import make_environment
 from tsc_lib.compress import Recipe
 from tsc_lib.core.errors import run_command
-from tsc_lib.core.processes import end_children
+from tsc_lib.core.processes import end_children, interrupts_stay_here
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.trials import OutOfTime, Search
@@ -107,8 +106,9 @@ def start_workers(
     own = dict(os.environ)
     try:
         os.environ.update(make_environment(1))
-        for worker in workers:
-            worker.start()
+        with interrupts_stay_here():
+            for worker in workers:
+                worker.start()
     finally:
         os.environ.clear()
         os.environ.update(own)
@@ -122,7 +122,6 @@ def start_workers(
 
 
 def _work(request: SearchRequest, work: Callable[..., None], arguments: Sequence[Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one has it too, and asks this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.exit(run_command(lambda: work(Search(request), *arguments)))
 

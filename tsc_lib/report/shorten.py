@@ -1,0 +1,64 @@
+"""Outputs of cells as a page can show them: very long lines stall what makes the page, and whoever opens it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+
+LINE = 5_000
+"""Characters of a line that a page shows."""
+
+OUTPUT = 200_000
+"""Characters of an output that a page shows, in whole lines."""
+
+_ANSI = re.compile(r"\x1b(\[[0-9;]*m?)?$")
+"""The beginning of an ANSI sequence at the end of a text."""
+
+
+def copy_shortened(notebook: Path, target: Path) -> None:
+    """Copy an executed notebook, with what is too long for a page cut from the texts of its outputs, and said there."""
+    content = nbformat.read(notebook, as_version=4)
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = shorten(output.text)
+            elif output.output_type == "error":
+                output.traceback = [shorten(part) for part in output.traceback]
+            else:
+                for kind in ("text/plain", "text/markdown", "text/latex"):
+                    if kind in output.data:
+                        output.data[kind] = shorten(output.data[kind])
+    nbformat.write(content, target)
+
+
+def shorten(text: str) -> str:
+    """A text without the ends of very long lines and without the last of very many.
+
+    Examples
+    --------
+    >>> shorten("short"), len(shorten(10**6 * "x"))
+    ('short', 5053)
+    """
+    shown, left = [], OUTPUT
+    lines = text.split("\n")
+    for number, whole in enumerate(lines):
+        line = _cut(whole)
+        left -= len(line) + 1
+        if left < 0 and number:
+            shown.append(f"… [{len(lines) - number:,} more lines in the executed notebook]")
+            break
+        shown.append(line)
+    return "\n".join(shown)
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LINE:
+        return line
+    line = line.rstrip("\r").rpartition("\r")[2]  # as a terminal shows it: a progress bar is its last state
+    if (more := len(line) - LINE) <= 0:
+        return line
+    kept = _ANSI.sub("", line[:LINE])
+    colours = "\x1b[0m" if "\x1b" in kept else ""
+    return f"{kept}{colours} … [{more:,} more characters in the executed notebook]"
