@@ -40,9 +40,7 @@ values = st.recursive(
 shares = st.integers(0, 999).map(lambda number: number / 1000)
 # Where something is changed, as a share of what is there; and what comes there in place of so many bytes.
 edits = st.lists(
-    st.tuples(
-        shares, st.integers(0, 9), st.one_of(st.binary(max_size=9), st.sampled_from([b"\0" * 64, b"{"]))
-    ),
+    st.tuples(shares, st.integers(0, 9), st.one_of(st.binary(max_size=9), st.sampled_from([b"\0" * 64, b"{"]))),
     min_size=1,
     max_size=4,
 )
