@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import parser
 from tsc_lib.core.errors import INSTALL, UserError, run_command
-from tsc_lib.core.files import shipped, write_text
+from tsc_lib.core.files import shipped, write_bytes, write_text
 from tsc_lib.core.limits import THREADS, check_whole
-from tsc_lib.core.processes import Stopped, run_engine, stop_on_signals
+from tsc_lib.core.processes import Stopped, provide_home, run_engine, stop_on_signals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +54,8 @@ def _report(options: argparse.Namespace) -> None:
     store.OUTPUTS.mkdir(parents=True, exist_ok=True)
     running = f"another report is being made in {store.OUTPUTS}; wait for it, or end it first"
     with store.hold_lock(store.OUTPUTS / "report.lock", running) as lock:
+        write_bytes(probe := store.OUTPUTS / ".room", bytes(1_000_000))  # before the engine fails in many lines
+        probe.unlink()
         if store.forget_failures():
             shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix="tsc_lib-") as scratch:
@@ -65,7 +67,8 @@ def _report(options: argparse.Namespace) -> None:
             command += ["--runtime-source-cache-path", scratch]
             settings = {"profile": profile, "temporary": tempfile.gettempdir()}
             command += ["--config", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
-            environment = os.environ | {"TSC_OUTPUTS": str(store.OUTPUTS), "TMPDIR": scratch}
+            environment = os.environ | provide_home(scratch)
+            environment |= {"TSC_OUTPUTS": str(store.OUTPUTS), "TMPDIR": scratch}
             # The engine holds the lock too, in case this process is killed before it.
             code = run_engine(command, pass_fds=(lock,), env=environment)
     if code:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import getpass
 import os
 import signal
 import subprocess
@@ -194,3 +195,23 @@ def end_with_input() -> None:
         pass
     end_children()
     os._exit(1)
+
+
+def provide_home(scratch: str) -> dict[str, str]:
+    """What an environment lacks for programs that keep caches, where the user has no name or no home to write to.
+
+    Parameters
+    ----------
+    scratch : str
+        A folder that stands in for what is missing.
+    """
+    lacking, home = {}, os.path.expanduser("~")
+    if not os.path.isabs(home):  # unknown
+        lacking["HOME"] = scratch
+    if not (os.access(home, os.W_OK) or os.environ.get("XDG_CACHE_HOME")):
+        lacking["XDG_CACHE_HOME"] = scratch
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        lacking["LOGNAME"] = "user"
+    return lacking
