@@ -114,7 +114,7 @@ def test_options_say_what_a_file_does_not(text: str, layout: CsvLayout, length: 
         (NAMED.to_csv(index=False) * 2, 6, "x.csv, line 7 repeats the header; leave the line out"),
         ("0,5;1,5\n", None, r"column 1 is not a number: '0,5'; write decimal points, not commas"),
         ('"0,5"\t"1,5"\n', None, r"column 1 is not a number: '0,5'; write decimal points, not commas"),
-        ("0.5 1.5 2.5\n", None, r"column 1 is not a number: '0.5 1.5 2.5'; write commas between the values"),
+        ("0.5 1.5 2.5\n" * 2, None, r"column 1 is not a number: '0.5 1.5 2.5'; write commas between the values"),
         ("0.5,1_000,2\n", None, "column 2 is not a number: '1_000'"),
         ("0.5,\u0661\u0662,2\n", None, "column 2 is not a number: '\u0661\u0662'"),
         ("0.5,O.2,0.3\n0.4,0.5,0.6\n", None, r"line 1 \(series 1\), column 2 is not a number: 'O.2'"),

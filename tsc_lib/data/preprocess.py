@@ -15,7 +15,7 @@ from tsc_lib.core.html import view
 from tsc_lib.data.facts import Facts, content, find_facts
 from tsc_lib.data.ucr import DataSpec, read
 from tsc_lib.series.scaling import Scaler
-from tsc_lib.series.values import Series
+from tsc_lib.series.values import Series, is_number
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,10 @@ def prepare(
 
 def natural_key(label: str) -> tuple[Any, ...]:
     """Sort key that puts numbers in numeric order, also inside words: 2 before 10, ``day9`` before ``day10``."""
-    try:
+    if is_number(label):
         return (0, float(label), label)
-    except ValueError:
-        parts = re.split(r"(\d+)", label)
-        return (1, [int(part) if i % 2 else part for i, part in enumerate(parts)], label)
+    parts = re.split("0*([0-9]+)", label)  # of two numbers without zeros before them, the longer one is larger
+    return (1, [(len(part) if i % 2 else 0, part) for i, part in enumerate(parts)], label)
 
 
 def hold_out(train: Series, classes: tuple[str, ...], fraction: float, seed: int) -> np.ndarray:

@@ -304,8 +304,10 @@ def _check(model: Bundle, series: Series) -> None:
             )
         if not model.shortest <= length <= model.longest:
             advice = "it was made for series of one length" if model.equal_length else "pad or cut the series"
-            advice += "; missing values at the end of a series are no steps" * (length < model.shortest)
-            raise UserError(f"{series.where(i)} has {length} time steps, but the model reads {model.lengths}; {advice}")
+            ended = " before the missing values at its end" if i in series.padded else ""
+            raise UserError(
+                f"{series.where(i)} has {length} time steps{ended}, but the model reads {model.lengths}; {advice}"
+            )
 
 
 def _cell(label: str) -> str:

@@ -105,11 +105,11 @@ def read_csv(
     for i, cells in enumerate(values):
         if not cells:
             raise UserError(f"{found.where(i)} holds no values; leave the line out")
-    if length != 1 and len(rows) > 1 and {len(cells) for cells in values} == {1}:
-        raise UserError(f"{path} has one value in each line; write all values of a series in one line")
     if label != "none":
         found.labels.extend(row.cells[first - 1 if label == "first" else -1].strip() for row in rows)
     found.x.extend(_numbers(values, found, first, gaps))
+    if length != 1 and len(rows) > 1 and {len(cells) for cells in values} == {1}:
+        raise UserError(f"{path} has one value in each line; write all values of a series in one line")
     found.note_padding([len(cells) for cells in values])
     found.notes.extend(_notes(path, separator, header, layout, index, label))
     return found
@@ -224,7 +224,7 @@ def _roles(
         return {"index"}
     found = [row[min(column, len(row) - 1)].strip() for row in cells]
     known, counts = set(found) <= set(labels), column == 0 and _counts(found)
-    names = sum(not (is_number(cell) or is_missing(cell)) for cell in found)
+    names = sum(map(_is_name, found))
     if names and known:
         return {"label"}
     if names == len(found):

@@ -40,6 +40,8 @@ class Series:
         The line of each series in the file, from 1; empty if the file is no text.
     notes : list of str
         What a person should know of how the file was read; shown once the series are of use.
+    padded : set of int
+        Positions of the series whose end was written as missing values.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Series:
     labels: list[str]
     lines: list[int]
     notes: list[str] = field(default_factory=list)
+    padded: set[int] = field(default_factory=set)
 
     @property
     def channels(self) -> int:
@@ -58,11 +61,12 @@ class Series:
 
     def note_padding(self, written: Sequence[int]) -> None:
         """Note which series end before the values that were written for them, `written` steps each."""
-        cut = [one.shape[1] for one, steps in zip(self.x, written, strict=True) if one.shape[1] < steps]
-        if cut:
-            steps = f"{min(cut)} to {max(cut)}" if min(cut) < max(cut) else f"{cut[0]}"
+        self.padded.update(i for i, steps in enumerate(written) if self.x[i].shape[1] < steps)
+        lengths = sorted({self.x[i].shape[1] for i in self.padded})
+        if lengths:
+            steps = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
             self.notes.append(
-                f"{self.path}: {len(cut)} of {len(written)} series end in missing values, which are taken for padding "
+                f"{self.path}: {len(self.padded)} of {len(written)} series end in missing values, which are taken for padding "
                 f"and left out; they have {steps} steps"
             )
 
