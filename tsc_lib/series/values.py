@@ -66,8 +66,8 @@ class Series:
         if lengths:
             steps = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
             self.notes.append(
-                f"{self.path}: {len(self.padded)} of {len(written)} series end in missing values, which are taken for padding "
-                f"and left out; they have {steps} steps"
+                f"{self.path}: {len(self.padded)} of {len(written)} series end in missing values, which are taken for "
+                f"padding and left out; they have {steps} steps"
             )
 
 
