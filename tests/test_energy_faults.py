@@ -14,7 +14,7 @@ import pytest
 from fake_sysfs import BASE, advancing, build, disturb, socket, zone
 
 from tsc_lib.benchmark import doctor
-from tsc_lib.energy import EnergyMeter, Reading, powercap
+from tsc_lib.energy import EnergyMeter, InvalidWindowError, Reading, powercap
 from tsc_lib.energy.powercap import Powercap, find_mirrors
 from tsc_lib.energy.source import UnusableError
 from tsc_lib.energy.zones import Zone
@@ -253,6 +253,36 @@ def test_a_process_that_ends_costs_one_window(tree: Path, monkeypatch: pytest.Mo
         with meter.measure("good") as window:
             time.sleep(0.2)
         assert window.reading.joules == pytest.approx(45 * window.reading.seconds, rel=0.05), window.reading.invalid
+
+
+def test_an_interrupt_does_not_leave_an_answer_for_the_next_question(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    source = Powercap(tree)
+    meter = EnergyMeter(source)
+    mark = source.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(powercap.select, "select", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            source.stop(mark, 1.0, 1.0)
+    with meter.measure("next") as window:
+        time.sleep(0.2)
+    assert window.reading.joules == pytest.approx(45 * window.reading.seconds, rel=0.05), window.reading.invalid
+    with pytest.raises(InvalidWindowError, match="ended within the window"):
+        source.stop(mark, 1.0, 1.0)
+
+
+def test_a_forked_process_has_a_follower_of_its_own(tree: Path):
+    source = Powercap(tree)
+    meter = EnergyMeter(source)
+    with meter.measure("parent") as window:
+        child = os.fork()
+        if child == 0:
+            with meter.measure("child") as inner:
+                time.sleep(0.2)
+            source._end_follower()
+            os._exit(0 if inner.reading.valid else 1)
+        time.sleep(0.3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert window.reading.joules == pytest.approx(45 * window.reading.seconds, rel=0.05), window.reading.invalid
 
 
 def test_the_process_ends_with_its_source(tree: Path):

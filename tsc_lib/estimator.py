@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 
 from tsc_lib import data, runtimes, training
 from tsc_lib.compress import BASELINE, Recipe, TrainingContext, Variant, apply
+from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import SEEDS, THREADS, check_number, check_whole
 from tsc_lib.data import Dataset, DataSpec, Split
@@ -56,7 +57,8 @@ class TransformerClassifier(BaseClassifier):
     random_state : int, RandomState or None
         Of the first weights and the order of the series.
     n_jobs : int
-        Threads; -1 for one on each CPU. More than one changes the order of sums, and so the last digits of weights.
+        Threads; -1 for one on each usable CPU. More than one changes the order of sums, and so the last digits of
+        weights.
 
     Attributes
     ----------
@@ -240,6 +242,8 @@ class TransformerClassifier(BaseClassifier):
 
     def _fit(self, X: Any, y: np.ndarray) -> Self:
         self._threads = check_n_jobs(self.n_jobs)
+        if self.n_jobs < 0:
+            self._threads = min(self._threads, count_usable_cpus())
         check_whole(self._threads, "n_jobs", *THREADS)
         check_number(self.valid_fraction, "valid_fraction", 0, 1)
         if not isinstance(self.model, TransformerConfig):

@@ -22,7 +22,10 @@ OVERHEAD_S = 2.0
 CROSSCHECK_S = 10.0
 
 AA_BLOCKS = 12
+AA_BLOCKS_LEAST = 5
 AA_WINDOW_S = 0.1
+AA_S = 60.0
+"""Time that the noise floor may take to find: a counter that is updated seldom takes long windows, so fewer blocks."""
 
 
 def examine() -> pd.DataFrame:
@@ -93,14 +96,15 @@ def measure_noise_floor(meter: EnergyMeter, work: Callable[[], Any] | None = Non
     length = max(AA_WINDOW_S, 3 * meter.shortest_window_s)  # with room for a machine that becomes faster
     readings: tuple[list[Reading], list[Reading]] = ([], [])
     calls = _calls(work, length)
-    for block in range(AA_BLOCKS):
+    blocks = max(AA_BLOCKS_LEAST, min(AA_BLOCKS, int(AA_S / (2 * length))))
+    for block in range(blocks):
         for side in (0, 1) if block % 2 else (1, 0):
             with meter.measure("A/A") as window:
                 for _ in range(calls):
                     work()
             readings[side].append(window.reading)
     pairs = [(a, b) for a, b in zip(*readings, strict=True) if a.valid and b.valid]
-    if 2 * len(pairs) < AA_BLOCKS:
+    if 2 * len(pairs) < blocks:
         reason = next(reading.invalid for side in readings for reading in side if not reading.valid)
         raise UserError(f"the noise floor cannot be told, for want of valid windows: {reason}")
     energy = ratio_interval([a.joules for a, _ in pairs], [b.joules for _, b in pairs])

@@ -41,7 +41,7 @@ CHANGES = 8
 PATIENCE_S = 2.0
 """A counter that changes less than three times within this time cannot be used."""
 
-MOST_WATTS = 400.0
+MOST_WATTS = 500.0
 MOST_WATTS_A_CPU = 5.0
 """More than a package draws, even for a millisecond: so much, and so much more for every CPU (hardware thread) of it.
 Packages of 16 threads are sold with up to 320 W, of 128 with 400 W, of 384 with 500 W."""
@@ -54,8 +54,10 @@ ANSWER_S = 5.0
 
 
 class Mark(NamedTuple):
-    """A window that is open: its number, its counters, and what they read at its beginning and a little before."""
+    """A window that is open: who follows it, its number, its counters, and what they read at its beginning and a little
+    before."""
 
+    follower: subprocess.Popen[bytes] | None
     number: int
     files: list[CounterFile]
     begin_uj: list[int]
@@ -81,7 +83,7 @@ class Powercap(Source):
         self._update_s = UPDATE_S
         self._follower: subprocess.Popen[bytes] | None = None
         self._finalizer: weakref.finalize[..., Powercap] | None = None
-        self._windows = 0
+        self._owner, self._windows = os.getpid(), 0
         self._lock = threading.Lock()
 
     def unavailable(self) -> str | None:
@@ -105,12 +107,14 @@ class Powercap(Source):
             files = [zone.open() for zone in self._zones]
             followed = self._ask(f"start {self._windows}")["last_uj"]
             # Read here too: an answer may take its time, which is not part of the window.
-            return Mark(self._windows, files, [file.energy_uj() for file in files], followed)
+            return Mark(self._follower, self._windows, files, [file.energy_uj() for file in files], followed)
 
     def stop(self, mark: Mark, seconds: float, cpu_seconds: float) -> Energy:
         """What the counters gained since `start`, unless one failed within the window."""
         end, why = _read(mark.files)
         with self._lock:
+            if mark.follower is not self._follower:
+                raise InvalidWindowError("the process that followed the counters was ended within the window")
             answer = self._ask(f"stop {mark.number}")
         if reason := answer["fault"] or why:
             raise InvalidWindowError(reason)
@@ -148,6 +152,8 @@ class Powercap(Source):
 
     def _ask(self, command: str) -> dict[str, Any]:
         """The follower's answer; the caller holds the lock."""
+        if self._owner != os.getpid():  # this process was forked off one whose follower it is
+            self._follower = None
         follower = self._follower or self._start_follower()
         assert follower.stdin is not None and follower.stdout is not None
         try:
@@ -157,6 +163,9 @@ class Powercap(Source):
             line = follower.stdout.readline() if ready else b""
         except OSError:
             line = b""
+        except BaseException:  # interrupted: its answer would be taken for that of the next question
+            self._end_follower()
+            raise
         if not line:
             self._end_follower()
             raise InvalidWindowError("the process that follows the counters has ended, or does not answer")
@@ -183,7 +192,8 @@ class Powercap(Source):
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # an interrupt is for the work; this ends when its standard input does
         )
-        self._finalizer = weakref.finalize(self, _end, self._follower)
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, _end, self._follower, self._owner)
         return self._follower
 
     def _end_follower(self) -> None:
@@ -200,7 +210,9 @@ def _read(files: Sequence[CounterFile]) -> tuple[list[int], str | None]:
         return [], f"a counter cannot be read: {error}"
 
 
-def _end(follower: subprocess.Popen[bytes]) -> None:
+def _end(follower: subprocess.Popen[bytes], owner: int) -> None:
+    if os.getpid() != owner:
+        return
     follower.kill()
     follower.wait()
     for pipe in (follower.stdin, follower.stdout):
