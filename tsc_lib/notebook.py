@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import write_bytes, write_text
+from tsc_lib.core.limits import check_different, quote
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
 
@@ -63,11 +64,18 @@ def open_study(
     Raises
     ------
     UserError
-        If there is no such profile, data set or model, or one of the three is no list.
+        If there is no such profile, data set or model, or one of the three is no list of its kind, each entry once.
     """
-    for name, value in (("datasets", datasets), ("models", models), ("seeds", seeds)):
-        if not isinstance(value, list | tuple):
-            raise UserError(f"parameter {name!r} must be a list, not {value!r}")
+    if not isinstance(profile, str):
+        raise UserError(f"parameter 'profile' must be text, not {quote(profile)}")
+    for name, values, kind in (("datasets", datasets, str), ("models", models, str), ("seeds", seeds, int)):
+        if not isinstance(values, list | tuple):
+            raise UserError(f"parameter {name!r} must be a list, not {quote(values)}")
+        for value in values:
+            if type(value) is not kind:
+                what = "text" if kind is str else "a whole number"
+                raise UserError(f"every entry of parameter {name!r} must be {what}, not {quote(value)}")
+        check_different(values, f"parameter {name!r}")
     study = NotebookStudy.open(profile, datasets=datasets, models=models, seeds=seeds)
     assert isinstance(study, NotebookStudy)
     STATUS.install()
