@@ -155,15 +155,15 @@ def parse_series(cells: list[list[str]], where: str, name: Callable[[int, int], 
 
 
 def _parse(cell: str, name: Callable[[int, int], str], channel: int, step: int) -> float:
-    if is_missing(cell):
+    if is_number(cell):
+        value = float(cell)
+        if abs(value) <= LARGEST:
+            return value
+    elif is_missing(cell):
         return math.nan
-    shown, known = repr(cell.strip()[:40]), cell.strip().lower().lstrip("+-")
-    if not (is_number(cell) or known in ("inf", "infinity")):
-        raise UserError(f"{name(channel, step)} is not a number: {shown}{hint(cell)}")
-    value = float(cell)
-    if not abs(value) <= LARGEST:
-        raise UserError(f"{name(channel, step)} is infinite or too large for float32: {shown}")
-    return value
+    elif cell.strip().lower().lstrip("+-") not in ("inf", "infinity"):
+        raise UserError(f"{name(channel, step)} is not a number: {cell.strip()[:40]!r}{hint(cell)}")
+    raise UserError(f"{name(channel, step)} is infinite or too large for float32: {cell.strip()[:40]!r}")
 
 
 def hint(cell: str) -> str:
