@@ -125,8 +125,9 @@ def _what(bundle: Bundle) -> str:
 def _data_and_model(run: TrainingRun, dataset: Dataset, config: TransformerConfig) -> list[str]:
     size, patch = ARCHITECTURES[run.model], config.embedding.patch
     published = "" if patch == size["patch"] else f" for series as long as these, where {size['patch']} are published"
+    held_out = len(dataset.valid) or "none"
     return [
-        f"Data: {_source(run)}; {len(dataset.train)} series trained it, {len(dataset.valid) or 'none'} of the training file "
+        f"Data: {_source(run)}; {len(dataset.train)} series trained it, {held_out} of the training file "
         f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
         f"Model before compression: {run.model} (arXiv:2502.16627), {size['layers']} layers of {size['heads']} heads, "
         f"embedding {size['d_model']}, feed-forward {size['d_ff']}, patches of {patch} time steps{published}.",
