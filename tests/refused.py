@@ -100,6 +100,9 @@ def main(place: Path, kind: str, model: Path) -> None:
     for name, words in COMMANDS.items():
         attempts[name] = lambda words=words: cli.main([word.format(place=place) for word in words])
     attempts["store"] = lambda: run_command(calculate, 2)
+    if kind == "permission":
+        (place.parent / "locked").mkdir(mode=0)
+        attempts["data"] = lambda: cli.main(["data", f"{place.parent}/locked/Set"])
     answers = {name: said(attempt) for name, attempt in attempts.items()}
     if kind == "full":
         (place / "filler").unlink()

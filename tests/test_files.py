@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.files import read_json, read_regular, write_json
+from tsc_lib.core.files import read_json, read_regular, replace_folder, write_json, write_text
 
 
 def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,3 +64,21 @@ def test_a_file_larger_than_the_memory_is_one_sentence(tmp_path: Path, monkeypat
     (tmp_path / "huge").touch()
     with pytest.raises(UserError, match="huge does not fit into the memory; give a smaller file"):
         read_regular(tmp_path / "huge", "")
+
+
+def test_a_folder_that_cannot_be_replaced_comes_back(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        write_text(tmp_path / name / "file", name)
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(OSError, match="nowhere"):
+        replace_folder(tmp_path / "old", tmp_path / "nowhere", tmp_path / "scratch")
+    assert (tmp_path / "old" / "file").read_text() == "old"
+    replace_folder(tmp_path / "old", tmp_path / "new", tmp_path / "scratch")
+    assert (tmp_path / "old" / "file").read_text() == "new"
+
+
+def test_text_that_is_no_unicode_is_one_sentence_and_the_file_stays(tmp_path: Path) -> None:
+    write_text(tmp_path / "table.csv", "old")
+    with pytest.raises(UserError, match=r"table.csv cannot be written with '\\udcff' in it"):
+        write_text(tmp_path / "table.csv", "a name \udcff")
+    assert (tmp_path / "table.csv").read_text() == "old"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -74,6 +75,43 @@ def test_bad_input_is_no_failure_of_the_work() -> None:
     with pytest.raises(UserError, match="no such file"):
         run_or_load("stage", (1,), "label", TrainSpec(), work)
     assert forget_failures() == 0
+
+
+@pytest.mark.parametrize(
+    ("refusal", "raised", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), OSError, r"No space left on device: '.*label-\w+\.partial'"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), OSError, "Permission denied: '/x'"),
+        (RuntimeError("a\nld: No space left on device\nb"), UserError, r"could not be finished \(ld: No space left"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_failure_of_the_work(
+    outputs: Path, refusal: Exception, raised: type[Exception], said: str
+) -> None:
+    def work(folder: Path) -> dict[str, Any]:
+        raise refusal
+
+    with pytest.raises(raised, match=said):
+        run_or_load("stage", (1,), "label", TrainSpec(), work)
+    assert list((outputs / "store" / "stage").iterdir()) == []
+    assert run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {})[1]["status"] == "ok"
+
+
+def test_work_whose_record_was_removed_is_done_again() -> None:
+    folder, _ = run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {"answer": 41})
+    write_text(folder / "file.txt", "of the first time")
+    (folder / "record.json").unlink()
+    assert run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {"answer": 42})[1]["answer"] == 42
+    assert [path.name for path in folder.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{}", '{"status": 1}', "null"])
+def test_a_record_that_is_none_is_one_sentence(content: str) -> None:
+    folder, _ = run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {})
+    write_text(folder / "record.json", content)
+    for use in (lambda: run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {}), forget_failures):
+        with pytest.raises(UserError, match=r"record.json is damaged .*; delete its folder and run again"):
+            use()
 
 
 def test_killed_work_goes_on_in_its_folder(outputs: Path) -> None:
