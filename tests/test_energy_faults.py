@@ -6,6 +6,9 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -304,3 +307,25 @@ def test_windows_within_windows(tree: Path):
         time.sleep(0.1)
     for window in (outer, inner):
         assert window.reading.joules == pytest.approx(45 * window.reading.seconds, rel=0.05), window.reading.invalid
+
+
+def test_a_killed_program_leaves_no_process(tree: Path):
+    code = textwrap.dedent(f"""
+        import time
+        from pathlib import Path
+        from tsc_lib.energy.powercap import Powercap
+        source = Powercap(Path({str(tree)!r}))
+        source.start()
+        print(source._follower.pid, flush=True)
+        time.sleep(60)
+    """)
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    status = Path(f"/proc/{int(program.stdout.readline())}/status")
+    program.kill()
+    program.communicate()
+    for _ in range(50):
+        if not status.exists() or "State:\tZ" in status.read_text():  # ended, though nobody may have asked how
+            return
+        time.sleep(0.1)
+    pytest.fail("the process that follows the counters goes on")
