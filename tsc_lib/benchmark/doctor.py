@@ -93,7 +93,7 @@ def measure_noise_floor(meter: EnergyMeter, work: Callable[[], Any] | None = Non
     if work is None:
         matrix = np.random.default_rng(0).standard_normal((192, 192), dtype=np.float32)
         work = lambda: matrix @ matrix  # noqa: E731
-    length = max(AA_WINDOW_S, 3 * meter.shortest_window_s)  # with room for a machine that becomes faster
+    length = max(AA_WINDOW_S, 2 * meter.shortest_window_s)  # with room for a machine that becomes faster
     readings: tuple[list[Reading], list[Reading]] = ([], [])
     calls = _calls(work, length)
     blocks = max(AA_BLOCKS_LEAST, min(AA_BLOCKS, int(AA_S / (2 * length))))

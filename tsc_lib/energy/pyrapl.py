@@ -22,6 +22,7 @@ class PyRapl(Source):
     """pyRAPL; it reads ``/sys`` and nothing else."""
 
     backend = "pyrapl"
+    shortest_window_s = Powercap.shortest_window_s
 
     def __init__(self) -> None:
         super().__init__()
