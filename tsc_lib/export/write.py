@@ -150,7 +150,7 @@ def _check_target(target: Path) -> None:
         raise UserError(f"{target} is the root of all folders; name a folder to export to")
     if target.resolve() == Path.cwd():
         raise UserError(f"{target} is the folder that you are in, which an export would replace; name another folder")
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         target.lstat()  # fails if there cannot be such a name
     above = next(folder for folder in target.resolve().parents if os.path.lexists(folder))
     if not (os.access(above, os.W_OK | os.X_OK) and above.is_dir()):
