@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-LINE = 5_000
+LINE = 2_000
 """Characters of a line that a page shows."""
 
 OUTPUT = 200_000
@@ -21,6 +21,8 @@ def copy_shortened(notebook: Path, target: Path) -> None:
     """Copy an executed notebook, with what is too long for a page cut from the texts of its outputs, and said there."""
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:
+        if "outputs" in cell:
+            cell.outputs = _join_streams(cell.outputs)
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = shorten(output.text)
@@ -33,13 +35,30 @@ def copy_shortened(notebook: Path, target: Path) -> None:
     nbformat.write(content, target)
 
 
+def _join_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Each of a cell's streams as one output, as the page has it: a line may have been printed in many parts."""
+    parts: dict[str, list[str]] = {}
+    for output in outputs:
+        if output.output_type == "stream":
+            parts.setdefault(output.name, []).append(output.text)
+    joined = {name: "".join(texts) for name, texts in parts.items()}
+    kept = []
+    for output in outputs:
+        if output.output_type != "stream":
+            kept.append(output)
+        elif output.name in joined:
+            output.text = joined.pop(output.name)
+            kept.append(output)
+    return kept
+
+
 def shorten(text: str) -> str:
     """A text without the ends of very long lines and without the last of very many.
 
     Examples
     --------
     >>> shorten("short"), len(shorten(10**6 * "x"))
-    ('short', 5053)
+    ('short', 2053)
     """
     shown, left = [], OUTPUT
     lines = text.split("\n")
