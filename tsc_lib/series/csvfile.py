@@ -237,7 +237,7 @@ def _roles(
     others = inner or [cell for row in cells for cell in (row[:-1] if column == -1 else row[column + 1 :])]
     whole = all(map(_is_whole, found)) and sum(map(_is_whole, others)) < 0.1 * len(others)
     apart = whole and (len(found) > 1 or known or counts)
-    return set() if apart or (len(found) > 2 and (known or counts)) else {"values"}
+    return set() if apart or (len(found) > 1 and (known or counts)) else {"values"}
 
 
 def _is_name(cell: str) -> bool:
