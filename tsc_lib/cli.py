@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import parser
 from tsc_lib.core.errors import INSTALL, UserError, run_command
-<<<<<<< HEAD
-from tsc_lib.core.files import shipped, write_bytes, write_text
-=======
-from tsc_lib.core.files import shipped, write_json, write_text
->>>>>>> 7458a25 (Profiles reach the engine in a file; the workflow and make are tested with names of any characters, and pages with outputs of any length)
+from tsc_lib.core.files import shipped, write_bytes, write_json, write_text
 from tsc_lib.core.limits import THREADS, check_whole
 from tsc_lib.core.processes import Stopped, provide_home, run_engine, stop_on_signals
 
@@ -68,18 +64,12 @@ def _report(options: argparse.Namespace) -> None:
             command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
             # The engine may be killed, so its own temporary files lie apart from those of its jobs.
             command += ["--runtime-source-cache-path", scratch]
-<<<<<<< HEAD
-            settings = {"profile": profile, "temporary": tempfile.gettempdir()}
-            command += ["--config", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
-            environment = os.environ | provide_home(scratch)
-            environment |= {"TSC_OUTPUTS": str(store.OUTPUTS), "TMPDIR": scratch}
-=======
             # Not on the command line, which has a grammar of its own.
             settings = Path(scratch) / "config.json"
             write_json(settings, {"profile": profile, "temporary": tempfile.gettempdir()})
             command += ["--configfile", str(settings)]
-            environment = os.environ | {"TSC_OUTPUTS": str(store.OUTPUTS), "TMPDIR": scratch}
->>>>>>> 7458a25 (Profiles reach the engine in a file; the workflow and make are tested with names of any characters, and pages with outputs of any length)
+            environment = os.environ | provide_home(scratch)
+            environment |= {"TSC_OUTPUTS": str(store.OUTPUTS), "TMPDIR": scratch}
             # The engine holds the lock too, in case this process is killed before it.
             code = run_engine(command, pass_fds=(lock,), env=environment)
     if code:
