@@ -41,7 +41,7 @@ def remarks(dataset: Dataset) -> list[str]:
     if uneven and dataset.scaler.kind != "series":
         worst = max(uneven.values(), key=lambda channel: channel.deviation / channel.spread)
         found.append(
-            f"A few training series lie far from the rest in {_name('channel', list(uneven), verb=False)}: the "
+            f"Some training series lie far from the rest in {_name('channel', list(uneven), verb=False)}: the "
             f"deviation is up to {worst.deviation / worst.spread:.0f} times the usual spread, and series "
             f"{worst.farthest} of the training file lies farthest out. They decide on the scaling by channel and on "
             "the ranges of int8, and the others become small; mend or leave out what is wrong, or scale each series "
