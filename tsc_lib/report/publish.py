@@ -79,7 +79,7 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
             shutil.copy(path, place)
         _shrink(fresh)
         others = sorted(path.parent for path in target.glob(f"*/{RESULTS}"))
-        write_text(fresh / "README.md", provenance(study, results_only, [folder.name for folder in others]))
+        write_text(fresh / "README.md", provenance(study, profile, results_only, [folder.name for folder in others]))
         for folder in others:
             shutil.copytree(folder, fresh / folder.name)
         replace_folder(target, fresh, Path(scratch))
@@ -106,9 +106,9 @@ def _fewer_colours(png: bytes) -> bytes:
     return content.getvalue()
 
 
-def provenance(study: Study, results_only: bool = False, others: Sequence[str] = ()) -> str:
+def provenance(study: Study, asked: str, results_only: bool = False, others: Sequence[str] = ()) -> str:
     """What was run, by which command and on which machine, in Markdown; and which folders beside it hold other runs."""
-    profile, host = study.profile, study.host()
+    profile, host, asked = study.profile, study.host(), Path(asked).name  # without the folder of a file
     facts: dict[str, Any] = {
         "processor": f"{host.cpu_model}, {host.cpus} cores visible, {host.threads} used",
         "system": host.system,
@@ -122,8 +122,8 @@ def provenance(study: Study, results_only: bool = False, others: Sequence[str] =
     option = " --results-only" if results_only else ""
     text = f"""# Results of the profile `{profile.name}`
 
-Made by `make report PROFILE={profile.name}` and copied here by
-`python -m tsc_lib.report.publish --profile {profile.name}{option}`.
+Made by `make report PROFILE={asked}` and copied here by
+`python -m tsc_lib.report.publish --profile {asked}{option}`.
 
 | | |
 | --- | --- |
