@@ -22,7 +22,7 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.figures import search_plane
 from tsc_lib.models.zoo import configure
 from tsc_lib.search import finalists, quick_benchmark, selection
-from tsc_lib.search.optimize import optimize
+from tsc_lib.search.optimize import _mend, optimize
 from tsc_lib.search.request import SearchRequest, large_batch
 from tsc_lib.search.results import load_searches
 from tsc_lib.search.space import FAMILIES, Bounds, list_starts, suggest
@@ -377,3 +377,18 @@ def test_the_figure_shows_every_panel() -> None:
     figure = search_plane(pd.concat([one, one.assign(model="T2"), one.assign(model="T2", objective="size")]))
     assert len(figure.axes) == 3
     assert search_plane(pd.DataFrame()).texts
+
+
+def test_a_journal_goes_on_after_a_line_that_was_not_written_to_its_end(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    _mend(journal)
+    open_study(journal).enqueue_trial({"a": 1})
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+    _mend(journal)
+    open_study(journal).enqueue_trial({"a": 2})
+    assert len(open_study(journal).trials) == 2
+    with journal.open("ab") as file:
+        file.write(b"nonsense\n")
+    with pytest.raises(UserError, match=r"journal.log is damaged; delete it"):
+        _mend(journal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from tsc_lib.compress import REFERENCE
 from tsc_lib.core import store
 from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.files import read_json, write_json, write_text
+from tsc_lib.core.files import read_json, write_bytes, write_json, write_text
 from tsc_lib.core.limits import check_number, check_whole
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import pareto_front
@@ -82,6 +83,7 @@ def optimize(
 
 def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int | None) -> SearchResult:
     _claim(folder, search.spec)
+    _mend(folder / "journal.log")
     _make_references(search)
     _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials)
     trained = trained_table(folder / "journal.log")
@@ -111,6 +113,19 @@ def _claim(folder: Path, spec: SearchSpec) -> None:
         raise UserError(f"{folder} holds another search, described in {path.name}; name another folder")
     write_json(path, spec.to_json())
     (folder / "pick.json").unlink(missing_ok=True)
+
+
+def _mend(journal: Path) -> None:
+    """Cut off a last line that was not written to its end, as on a full disk: Optuna would go on within it."""
+    content = journal.read_bytes() if journal.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    try:
+        for line in whole.splitlines():
+            json.loads(line)
+    except (ValueError, RecursionError):
+        raise UserError(f"{journal} is damaged; delete it, and the same command searches from the beginning") from None
+    if whole != content:
+        write_bytes(journal, whole)
 
 
 def _make_references(search: Search) -> None:
