@@ -8,13 +8,15 @@ import json
 import os
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
 
-from tsc_lib import cli
+from tsc_lib import cli, runtimes
+from tsc_lib.arguments import parser
 from tsc_lib.benchmark.host import describe_machine
 from tsc_lib.compress import REFERENCE, Recipe
 from tsc_lib.core import store
@@ -24,7 +26,7 @@ from tsc_lib.models.zoo import configure
 from tsc_lib.search import finalists, quick_benchmark, selection
 from tsc_lib.search.optimize import _mend, optimize
 from tsc_lib.search.request import SearchRequest, large_batch
-from tsc_lib.search.results import load_searches
+from tsc_lib.search.results import SearchResult, load_searches
 from tsc_lib.search.space import FAMILIES, Bounds, list_starts, suggest
 from tsc_lib.search.trials import Search, list_unfinished
 from tsc_lib.search.worker import open_study, run_trials, start_workers
@@ -83,8 +85,22 @@ def test_a_search_picks_what_the_printed_command_exports(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tsc_lib.benchmark.BenchmarkSettings.blocks", 3)
     assert cli.main(arguments) == 0
-    assert cli.main(["predict", arguments[1], str(Path(dataset) / "waves_TEST.ts")]) == 0
+    assert cli.main(["predict", "--trust-native-code", arguments[1], str(Path(dataset) / "waves_TEST.ts")]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 21
+
+
+@pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
+def test_the_printed_command_asks_for_native_code_where_that_is_picked(runtime: str) -> None:
+    settings = SimpleNamespace(name="waves", scaling="channel", gaps="refuse")
+    run = SimpleNamespace(data=settings, model="T1", seed=0, train=SimpleNamespace(epochs=2))
+    search = SimpleNamespace(
+        runs=[run], request=SimpleNamespace(dataset="waves"), spec=SimpleNamespace(batch_sizes=(1, 8))
+    )
+    table = pd.DataFrame({"recipe": ["prune(l1, 0.5)"], "runtime": [runtime]})
+    command = shlex.split(SearchResult(search, table, pd.DataFrame(), Path()).export_command)
+    options = parser().parse_args(command[3:])
+    assert (options.recipe, options.runtime) == ("prune(l1, 0.5)", runtime)
+    assert options.this_processor_only == (runtime in runtimes.NATIVE)
 
 
 @pytest.mark.sessions
