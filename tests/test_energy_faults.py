@@ -288,6 +288,14 @@ def test_a_forked_process_has_a_follower_of_its_own(tree: Path):
     assert window.reading.joules == pytest.approx(45 * window.reading.seconds, rel=0.05), window.reading.invalid
 
 
+def test_memory_that_vanishes_while_its_counter_goes_on_is_noticed(tmp_path: Path):
+    with advancing(tmp_path, socket(0, 45.0, 5.0)), EnergyMeter(Powercap(tmp_path)).measure("a") as window:
+        time.sleep(0.1)
+        remove(tmp_path / PACKAGE / "intel-rapl:0:1")
+        time.sleep(0.1)
+    assert window.reading.invalid == "package-0/dram cannot be read: it was removed"
+
+
 def test_the_process_ends_with_its_source(tree: Path):
     source = Powercap(tree)
     EnergyMeter(source).measure_idle(0.1)

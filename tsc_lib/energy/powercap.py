@@ -111,7 +111,7 @@ class Powercap(Source):
 
     def stop(self, mark: Mark, seconds: float, cpu_seconds: float) -> Energy:
         """What the counters gained since `start`, unless one failed within the window."""
-        end, why = _read(mark.files)
+        end, why = self._read_end(mark.files)
         with self._lock:
             if mark.follower is not self._follower:
                 raise InvalidWindowError("the process that followed the counters was ended within the window")
@@ -124,6 +124,18 @@ class Powercap(Source):
             around = (begin - followed) % zone.range_uj + (last - ended) % zone.range_uj
             domains[zone.domain] = (gained - around) / 1e6
         return sum_domains(domains, seconds, self._update_s)
+
+    def _read_end(self, files: Sequence[CounterFile]) -> tuple[list[int], str | None]:
+        """What the counters of a window read, or why that is not known."""
+        values = []
+        for zone, file in zip(self._zones, files, strict=True):
+            try:
+                values.append(file.energy_uj())
+                if file.removed:
+                    raise OSError("it was removed")
+            except (OSError, ValueError) as error:
+                return [], f"{zone.domain} cannot be read: {error}"
+        return values, None
 
     def _examine(self) -> None:
         """Find the counters, how often they change, and which of them are the same."""
@@ -200,14 +212,6 @@ class Powercap(Source):
         if self._finalizer is not None:
             self._finalizer()
         self._follower = None
-
-
-def _read(files: Sequence[CounterFile]) -> tuple[list[int], str | None]:
-    """What counters read, or why that is not known."""
-    try:
-        return [file.energy_uj() for file in files], None
-    except (OSError, ValueError) as error:
-        return [], f"a counter cannot be read: {error}"
 
 
 def _end(follower: subprocess.Popen[bytes], owner: int) -> None:
