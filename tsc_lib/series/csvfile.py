@@ -159,7 +159,7 @@ def _has_header(rows: list[_Row], layout: CsvLayout, labels: tuple[str, ...], pa
     alike = any(_rises_evenly(cells[-len(numbers) :]) for cells in below[:3])
     if not _counts(numbers) and alike:
         return False
-    if _counts(numbers) and fractions and not alike:
+    if _counts(numbers) and len(numbers) > 2 and fractions and not alike:
         return True
     raise UserError(
         f"{path}, line {rows[0].line} rises evenly, as the numbers of columns in a header do; say with --header that "
@@ -223,6 +223,9 @@ def _roles(
     if column == 0 and name in INDEX_NAMES:
         return {"index"}
     found = [row[min(column, len(row) - 1)].strip() for row in cells]
+    values = {"values"}
+    if name != "?" and not is_number(name) and any(map(is_number, columns)):
+        values = set()  # a name beside the numbers of steps
     known, counts = set(found) <= set(labels), column == 0 and _counts(found)
     names = sum(map(_is_name, found))
     if names and known:
@@ -230,14 +233,14 @@ def _roles(
     if names == len(found):
         if extra:
             return {"index"}
-        return {"values"} if extra == 0 or names == 1 else set()  # a value that is no number is told later
+        return values if extra == 0 or names == 1 else set()  # a value that is no number is told later
     if extra is not None:
-        return {"values"} | ({"label"} if known else set()) | ({"index"} if counts and len(found) > 1 else set())
+        return values | ({"label"} if known else set()) | ({"index"} if counts else set())
     inner = [cell for row in cells for cell in row[2:-1]]
     others = inner or [cell for row in cells for cell in (row[:-1] if column == -1 else row[column + 1 :])]
     whole = all(map(_is_whole, found)) and sum(map(_is_whole, others)) < 0.1 * len(others)
     apart = whole and (len(found) > 1 or known or counts)
-    return set() if apart or (len(found) > 1 and (known or counts)) else {"values"}
+    return set() if apart or (len(found) > 1 and (known or counts)) else values
 
 
 def _is_name(cell: str) -> bool:
