@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session
+from tsc_lib.benchmark.host import describe_host, describe_pauses
 from tsc_lib.core import cpus
 from tsc_lib.core.errors import UserError
 from tsc_lib.export import predict
@@ -88,6 +90,16 @@ def test_benchmarks_and_predictions_keep_to_the_quota(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match=r"3 threads, but the container's CPU quota is 2.5 of the 8 .* 'threads' to 2"):
         run_session(Candidate("a", "", {}), [], tmp_path, BenchmarkSettings(threads=3))
     assert predict.count_usable_cpus() == 2
+
+
+@pytest.mark.parametrize(
+    ("quota", "threads", "throttled", "paused"),
+    [(None, 2, 0, False), (None, 2, 3, False), (2.0, 2, 0, False), (0.5, 1, 0, True), (2.0, 1, 3, True)],
+)
+def test_a_session_tells_of_pauses(quota: float | None, threads: int, throttled: int, paused: bool):
+    host = dataclasses.replace(describe_host(), cpu_quota=quota, threads=threads, throttled_periods=throttled)
+    said = describe_pauses(host)
+    assert (f"CPU quota of {quota:g} CPUs paused the session" in said) if paused else not said
 
 
 def test_without_control_groups_there_is_no_quota(tmp_path: Path):

@@ -122,7 +122,8 @@ class Host:
     cpu_quota : float or None
         CPUs' worth of time that its container may use, None where it is not limited.
     throttled_periods : int
-        Periods of the session, of 100 ms mostly, in which the container was paused for want of quota.
+        Periods of the session, of 100 ms mostly, in which the container was paused for want of quota; new kernels do
+        not count them all.
     load_average : list of float
         Over 1, 5 and 15 minutes, when the session began.
     versions : dict of str to str
@@ -161,6 +162,16 @@ def describe_host() -> Host:
         python=platform.python_version(),
         cpu_model=describe_machine().cpu_model,
         versions=describe_machine().versions,
+    )
+
+
+def describe_pauses(host: Host) -> str:
+    """One sentence about the pauses that the container's CPU quota made in a session; empty if it made none."""
+    if host.cpu_quota is None or (host.cpu_quota >= host.threads and not host.throttled_periods):
+        return ""
+    return (
+        f"the container's CPU quota of {host.cpu_quota:g} CPUs paused the session: its wall times and latencies hold "
+        "the pauses, its CPU times do not"
     )
 
 

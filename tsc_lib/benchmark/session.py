@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from tsc_lib.benchmark.host import ALLOCATOR, Host, make_environment
+from tsc_lib.benchmark.host import ALLOCATOR, Host, describe_pauses, make_environment
 from tsc_lib.benchmark.measurement import RawCandidate, RawSession, Session, summarise
 from tsc_lib.benchmark.settings import CONTROL, BenchmarkSettings, Candidate, Job
 from tsc_lib.core.cpus import count_usable_cpus, describe_cpu_quota
@@ -84,12 +84,8 @@ def run_session(
     for batch in raw["batches"]:
         batch["runners"].sort(key=lambda runner: names.index(runner["name"]))
     host = Host(**raw["host"])
-    if host.throttled_periods:
-        logger.warning(
-            "the container's CPU quota paused it in %d periods of the session: wall times and latencies hold these "
-            "pauses, CPU times do not",
-            host.throttled_periods,
-        )
+    if pauses := describe_pauses(host):
+        logger.warning(pauses)
     return Session(host, settings, raw["energy"], reference.name, summarise(raw))
 
 
