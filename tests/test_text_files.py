@@ -238,7 +238,8 @@ def test_predict_writes_over_nothing_that_it_reads(
     before = out.read_bytes()
     assert cli.main(["predict", str(tmp_path / "fixed"), str(file), "--out", str(out)]) == 1
     [line] = capsys.readouterr().err.splitlines()
-    assert "which is read; name another file to write" in line
+    assert f"{out} is " in line
+    assert "is read; name another file to write" in line
     assert out.read_bytes() == before
 
 
@@ -246,5 +247,5 @@ def test_results_are_not_written_over_their_profile(tmp_path: Path, capsys: pyte
     profile = tmp_path / "mine.yaml"
     profile.write_text("name: mine\n")
     assert cli.main(["results", "--profile", str(profile), "--csv", str(profile)]) == 1
-    assert "mine.yaml, which is read; name another file to write" in capsys.readouterr().err
+    assert "mine.yaml is a file that is read; name another file to write" in capsys.readouterr().err
     assert profile.read_text() == "name: mine\n"

@@ -174,7 +174,8 @@ def _check_kept(path: Path, read: Iterable[Path]) -> None:
     """Refuse to write over a file that the command reads, under whatever name."""
     for file in read:
         if path.exists() and file.exists() and path.samefile(file):
-            raise UserError(f"{path} is {file}, which is read; name another file to write")
+            what = "a file that" if path == file else f"the same file as {file}, which"
+            raise UserError(f"{path} is {what} is read; name another file to write")
 
 
 def _write(path: Path | None, table: str, rows: int) -> None:
