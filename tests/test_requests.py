@@ -273,6 +273,16 @@ def test_recipes_labels_and_classifiers_of_other_kinds_are_refused_in_one_senten
             request()
 
 
+def test_labels_write_shares_in_per_cent_and_other_numbers_as_they_are() -> None:
+    labels = {
+        "prune(l1, 0.5)": "Remove L1 50 %",
+        "prune(l1, 0.125)": "Remove L1 12.5 %",
+        "exits(3, 1.0)": "Exit after 3 (1.0 points)",
+        "distill(4, 2.5, weight=0.5)": "Distilled",
+    }
+    assert {recipe: Recipe.parse(recipe).label for recipe in labels} == labels
+
+
 def test_what_needs_more_than_predictions_names_the_extra() -> None:
     done = without_the_study("import tsc_lib", "tsc_lib.TransformerClassifier")
     last = done.stderr.strip().splitlines()[-1]
