@@ -23,7 +23,6 @@ FAMILY = """
 import subprocess, sys, time
 from pathlib import Path
 from tsc_lib.core import errors, processes
-FAREWELL = "stopped; run the same again to go on"
 def work():
     sh = lambda text, **options: subprocess.Popen(["bash", "-c", text], **options)
     sh("sleep 100 & sleep 100")
@@ -31,13 +30,7 @@ def work():
     sh("trap '' TERM; sleep 100")
     Path(sys.argv[1]).touch()
     {then}
-def main():
-    try:
-        with processes.stop_on_signals(FAREWELL):
-            return errors.run_command(work)
-    except processes.Stopped as stopped:
-        return stopped.code
-sys.exit(main())
+sys.exit(errors.run_command(work))
 """
 """A program with children of every kind, which then does as told."""
 
@@ -77,6 +70,15 @@ def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
     command.process.send_signal(SIGTERM)
     _, said = command.process.communicate(timeout=30)
     assert command.process.returncode in (130, 143) and said.count("stopped") == 1 and "Traceback" not in said
+
+
+def test_a_reader_that_was_stopped_too_is_no_second_error(tmp_path: Path) -> None:
+    command = start(tmp_path, "print('much'); time.sleep(100)")
+    assert command.process.stdout
+    command.process.stdout.close()
+    command.process.send_signal(SIGINT)
+    assert command.process.stderr and command.process.stderr.read() == "SIGINT: stopped; run the same again to go on\n"
+    assert command.process.wait(30) == 130
 
 
 def test_what_does_not_stop_is_ended(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tsc_lib.arguments import parser
 from tsc_lib.core.errors import INSTALL, UserError, run_command
 from tsc_lib.core.files import shipped, write_bytes, write_json, write_text
 from tsc_lib.core.limits import THREADS, check_whole
-from tsc_lib.core.processes import Stopped, provide_home, run_engine, stop_on_signals
+from tsc_lib.core.processes import provide_home, run_engine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +27,10 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 after one sentence on what is wrong, or 128 and a signal's number."""
     try:
-        with stop_on_signals("stopped; run the same again to go on"):
-            return run_command(_choose, arguments)
+        return run_command(_choose, arguments)
     except ModuleNotFoundError as error:  # with the packages of a model alone, only predict works
         print(f"error: this command needs {error.name}, which is not installed: {INSTALL}", file=sys.stderr)
         return 1
-    except Stopped as stopped:
-        return stopped.code
 
 
 def _choose(arguments: list[str] | None) -> None:

@@ -65,11 +65,14 @@ def explain(error: OSError) -> str:
     return f"{error.filename} cannot be read or written ({reason}); {hint} (TSC_OUTPUTS names that of outputs)"
 
 
-def run_command(command: Callable[..., object], *arguments: object) -> int:
+def run_command(
+    command: Callable[..., object], *arguments: object, farewell: str = "stopped; run the same again to go on"
+) -> int:
     """Do what a command does and show its messages; returns the exit code.
 
-    It is 0, 1 after one sentence on standard error of what is wrong, or what names the signal that stopped it. What
-    cannot be printed is wrong too, but for characters that the terminal does not know: they are escaped.
+    It is 0, 1 after one sentence on standard error of what is wrong, or what names the signal that stopped it, after
+    the `farewell`, which is empty where another process of ours says it. What cannot be printed is wrong too, but for
+    characters that the terminal does not know: they are escaped.
     """
     if sys.stderr is None:  # closed, where the next file to be opened would be written to instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end
@@ -80,7 +83,7 @@ def run_command(command: Callable[..., object], *arguments: object) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            with stop_on_signals(), show_messages():
+            with stop_on_signals(farewell), show_messages():
                 command(*arguments)
         finally:
             sys.stdout.flush()
@@ -88,12 +91,14 @@ def run_command(command: Callable[..., object], *arguments: object) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
+        stopped = error.__context__ if isinstance(error.__context__, Stopped) else None  # and our reader was too
+        if stopped is None:
+            print(f"error: {explain(error)}", file=sys.stderr)
         try:
             sys.stdout.flush()
         except OSError:  # what is left of the output has nowhere to go at the end of the process
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1 if stopped is None else stopped.code
     except Stopped as stopped:
         return stopped.code
     return 0

@@ -299,7 +299,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (one, site):
         command.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
     chosen = parser.parse_args(arguments)
-    return run_command(_notebook if chosen.command == "notebook" else _site, chosen)
+    return run_command(_notebook if chosen.command == "notebook" else _site, chosen, farewell="")
 
 
 def _place(profile: str) -> tuple[str, str]:

@@ -123,7 +123,7 @@ def start_workers(
 
 def _work(request: SearchRequest, work: Callable[..., None], arguments: Sequence[Any]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(run_command(lambda: work(Search(request), *arguments)))
+    sys.exit(run_command(lambda: work(Search(request), *arguments), farewell=""))
 
 
 def _end_with_parent() -> None:

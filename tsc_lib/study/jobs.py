@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
     chosen = parser.parse_args(arguments)
     stage = {"prepare": prepare, "benchmark": benchmark}[chosen.command]
-    return run_command(lambda: stage(Study.open(chosen.profile), chosen.job))
+    return run_command(lambda: stage(Study.open(chosen.profile), chosen.job), farewell="")
 
 
 if __name__ == "__main__":
