@@ -112,7 +112,7 @@ def test_summary_refuses_two_energy_sources():
 
 def test_notebook_runs_with_its_parameters(tmp_path):
     notebook = write_notebook(tmp_path / "01_x.ipynb", "import os\nprint(profile, os.path.basename(os.getcwd()))")
-    output = tmp_path / "elsewhere" / "01_x.ipynb"
+    output = tmp_path / "else {where} {}" / "01_x.ipynb"
     report.run_notebook(notebook, output, {"profile": "quick"})
     executed = nbformat.read(output, 4)
     assert executed.cells[-1].outputs[0].text == f"quick {tmp_path.name}\n"

@@ -89,7 +89,7 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
     if not notebook.is_file():
         names = ", ".join(path.stem for path in sorted(notebook.parent.glob("*.ipynb")))
         raise UserError(f"there is no notebook {notebook.stem!r}; there are: {names or 'none'}")
-    known = papermill.inspect_notebook(notebook)
+    known = papermill.inspect_notebook(_literal(notebook))
     if unknown := sorted(set(parameters) - set(known)):
         raise UserError(f"{notebook.name} has no parameter {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +97,8 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
     connection = output.with_suffix(".kernel.json")  # Jupyter would leave it in the system's folder for such
     try:
         executed = papermill.execute_notebook(
-            notebook,
-            running,
+            _literal(notebook),
+            _literal(running),
             parameters,
             kernel_name="python3",
             cwd=notebook.parent,
@@ -126,6 +126,11 @@ def run_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> No
         executed.metadata.papermill[key] = Path(executed.metadata.papermill[key]).name.replace(".running", "")
     write_text(output, nbformat.writes(executed))
     failed.unlink(missing_ok=True)
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, which puts parameters where a path has braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def build_site(
