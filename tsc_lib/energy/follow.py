@@ -213,7 +213,9 @@ def main() -> None:
     """Obey commands, and follow the counters while a window is open."""
     with suppress(AttributeError, OSError):  # where that is allowed, so that busy processors do not hold readings up
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # measured work is bound to the last ones
+        # Measured work is bound to the last CPUs, and whoever starts this program may be bound already.
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     follower = Follower([Counter(**values) for values in json.loads(sys.argv[1])])
     while True:
         answer = None
