@@ -12,6 +12,7 @@ from tsc_lib import figures
 from tsc_lib.analysis import findings, runtime_tables
 from tsc_lib.benchmark.operator_times import ATTENTION, KINDS, LINEAR
 from tsc_lib.core import store
+from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.runtimes import processor
 from tsc_lib.study import Study
 from tsc_lib.study.operator_shares import COLUMNS as COLUMNS_OF_OPERATORS
@@ -126,6 +127,15 @@ def test_figures_and_findings(comparison: RuntimeComparison, table: pd.DataFrame
         findings.rate(table, peaks),
     ):
         assert text and "nan" not in text.lower().split()
+
+
+def test_more_threads_than_the_machine_has_are_failed_rows(comparison: RuntimeComparison, table: pd.DataFrame) -> None:
+    more = count_usable_cpus() + 1
+    grid = replace(comparison.grid, threads=(1, more), variants={"baseline": ("eager",)})
+    rows = RuntimeComparison(Study(replace(comparison.study.profile, runtimes=grid))).table().set_index("threads")
+    assert (rows.loc[[1]].status == "ok").all()
+    [status] = rows.loc[[more]].status.unique()
+    assert status.startswith(f"failed: the benchmark asks for {more} threads, but ")
 
 
 def test_a_profile_may_compare_nothing(comparison: RuntimeComparison) -> None:

@@ -82,7 +82,7 @@ def test_the_documentations_table_has_it() -> None:
 def test_a_model_card_has_it(made: CompressedModel, tmp_path: Path) -> None:
     exported.make(tmp_path / "model", "eager")
     run = TrainingRun(data.resolve("ItalyPowerDemand"), "T1", TrainSpec(), 0)
-    card = unmeasured_card(bundle.read(tmp_path / "model"), run, made)
+    card = unmeasured_card(bundle.read(tmp_path / "model"), run, made, validated=True)
     assert "| `shrink(0.5)`: multiplies every weight by a number | 177,731 → 177,731 |" in card
 
 

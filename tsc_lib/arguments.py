@@ -6,15 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from tsc_lib import __version__
 from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import INSTALL
 from tsc_lib.core.limits import parse_number, parse_whole
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 DESCRIPTION = """\
 What does it cost to classify a time series with a transformer, and how much can be saved?
@@ -126,7 +123,7 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong with the arguments, and end with exit code 2."""
         self.exit(2, f"error: {' '.join(message.split())}; '{self.prog} --help' tells what it takes\n")
 
-    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """Print the help; what cannot be printed is an `OSError`, which argparse's own method leaves out."""
         print(self.format_help(), end="", file=file)
 

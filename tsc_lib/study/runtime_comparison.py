@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -12,12 +13,15 @@ import pandas as pd
 from tsc_lib.benchmark import BenchmarkSettings, Measurement, Role, Session
 from tsc_lib.benchmark.peak import OPERATIONS
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
+from tsc_lib.core.errors import UserError
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, stages
 from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.profiles import parse_variants
 from tsc_lib.study.schema import COSTS, costs, qualities
 from tsc_lib.study.stages import TrainingRun
+
+logger = logging.getLogger(__name__)
 
 COSTS_COMPARED = [name for name in COSTS if not name.startswith("energy")]
 
@@ -47,6 +51,7 @@ class RuntimeComparison:
     def __init__(self, study: Study) -> None:
         self.study, self.grid = study, study.profile.runtimes
         self._sessions: dict[tuple[TrainingRun, int], Session | None] = {}
+        self._failures: dict[tuple[TrainingRun, int], str] = {}
         self.variants = parse_variants(self.grid.variants)
 
     @cached_property
@@ -74,7 +79,9 @@ class RuntimeComparison:
         working, settings = list(self.study.working(run, self.variants)), self.settings(run, threads)
         try:
             return stages.measure(run, working, settings, beside_peak=threads == 1)
-        except StageFailed:
+        except (StageFailed, UserError) as failure:  # more threads than this machine has, say
+            self._failures[run, threads] = str(failure)
+            logger.warning("%s on %d thread(s): %s", run.label, threads, failure)
             return None
 
     def measure(self, run: TrainingRun) -> None:
@@ -117,7 +124,7 @@ class RuntimeComparison:
                 row = {**known, "batch_size": size}
                 if isinstance(found, Evaluation):
                     measured = session and session.of(variant, size)
-                    row["status"] = measured.status if measured else "failed: its session failed"
+                    row["status"] = measured.status if measured else f"failed: {self._failures[run, threads]}"
                     if session and measured:
                         row |= {**costs(measured), **self._compared(session, measured, macs)}
                 yield row
