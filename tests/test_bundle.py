@@ -341,6 +341,36 @@ def test_a_runtime_that_is_not_installed_names_what_to_install(model: Path, monk
     refused(model, r"needs onnxruntime, which is not installed: pip install onnxruntime, or .*requirements.txt")
 
 
-def test_files_beside_the_model_do_no_harm(model: Path) -> None:
-    (model / "predictions.csv").write_text("mine")
+def test_a_signature_may_lie_beside_the_checksums(model: Path) -> None:
+    (model / "SHA256SUMS.sig").write_text("signed")
     bundle.load(model, bundle.read(model), 1)
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", ".hidden", "folder/weights.bin"])
+def test_other_files_beside_the_model_are_refused(model: Path, name: str) -> None:
+    (model / name).parent.mkdir(exist_ok=True)
+    (model / name).write_text("mine")
+    refused(model, rf"also holds {name.partition('/')[0]}, which SHA256SUMS does not list and the model might read")
+
+
+def test_weights_outside_of_the_checksums_are_refused(model: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    described, graph = bundle.read(model), onnx.load(model / "model.onnx")
+    (model / "SHA256SUMS").unlink()
+    onnx.save(graph, model / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    weights = (model / "weights.bin").read_bytes()
+    (model / "weights.bin").unlink()
+    bundle.write(model, described, "card")
+    (model / "weights.bin").write_bytes(weights)
+    refused(model, "also holds weights.bin")
+
+
+def test_a_label_that_stands_twice_is_refused(model: Path) -> None:
+    describe_again(model, labels=["day", "day", "3"])
+    refused(model, "bundle.json is not what 'export' wrote")
+
+
+def test_a_name_that_stands_twice_in_a_description_is_refused(model: Path) -> None:
+    text = (model / "bundle.json").read_text()
+    (model / "bundle.json").write_text(text.replace("{", '{"labels": ["3", "day", "night"],', 1))
+    refused(model, "bundle.json is not what 'export' wrote")

@@ -87,6 +87,14 @@ def test_a_link_stays_one_and_what_it_leads_to_is_written(models: Path, tmp_path
     assert (tmp_path / "link").is_symlink() and (tmp_path / "out.csv").read_text().startswith("series,label")
 
 
+def test_predictions_do_not_go_into_the_folder_of_a_model(models: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "x.csv").write_text(",".join(["1"] * 24))
+    out = models / "fixed" / "out.csv"
+    command = ["predict", str(models / "fixed"), str(tmp_path / "x.csv"), "--out", str(out)]
+    assert "holds a model and nothing else; write out.csv elsewhere" in sentence(capsys, *command)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("command", ["report", "run", "optimize", "export", "predict", "data", "results"])
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as stopped:

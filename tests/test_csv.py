@@ -47,6 +47,8 @@ def with_label(place: int, labels: list[str], name: str, frame: pd.DataFrame = N
         (COUNTED.rename(columns=lambda i: i + 1).to_csv(index_label="id"), []),
         (NAMED.to_csv(index=False), []),
         (NAMED.to_csv(), []),
+        (NAMED.set_axis(pd.date_range("2024-01-01", periods=6), axis=1).to_csv(index=False), []),
+        (NAMED.set_axis(pd.date_range("2024-01-01", periods=6, freq="15min").time, axis=1).to_csv(), []),
         (NAMED.set_index(pd.date_range("2024-01-01", periods=5)).to_csv(), []),
         (NAMED.iloc[[3, 0, 4, 1, 2]].sort_index().to_csv(index_label="index"), []),
         (with_label(0, LABELLED, "label").to_csv(index=False), LABELLED),
@@ -75,6 +77,7 @@ def test_what_other_programs_write_is_read_as_it_is_meant(text: str, labels: lis
     np.testing.assert_array_equal(np.concatenate(found.x), X)
     assert found.labels == labels
     assert len(found.lines) == 5
+    assert any("line 1 as a header" in note for note in found.notes) == (found.lines[0] > 1)
 
 
 @pytest.mark.parametrize(
@@ -92,15 +95,20 @@ def test_what_other_programs_write_is_read_as_it_is_meant(text: str, labels: lis
 def test_options_say_what_a_file_does_not(text: str, layout: CsvLayout, length: int | None) -> None:
     found = read(text, length, layout)
     np.testing.assert_array_equal(np.concatenate(found.x), X)
-    assert not found.notes
+    told = [f"{PATH} is read with line 1 as a header"] if found.lines[0] > 1 and layout.header is None else []
+    assert found.notes == told
 
 
 @pytest.mark.parametrize(
     ("text", "length", "sentence"),
     [
-        ("0,1,2\n5,3,8\n", 3, r"x.csv, line 1 rises evenly, as the numbers of columns .*--header .*--no-header"),
-        ("0.0,0.1,0.2\n5,3,8\n", 3, r"x.csv, line 1 rises evenly"),
-        ("1,2,3\n", None, r"x.csv, line 1 rises evenly"),
+        ("0,1,2\n5,3,8\n", 3, r"x.csv, line 1 rises or falls all the way, as the numbers .*--header .*--no-header"),
+        ("0.0,0.1,0.2\n5,3,8\n", 3, r"x.csv, line 1 rises or falls all the way"),
+        ("1,2,3\n", None, r"x.csv, line 1 rises or falls all the way"),
+        ("2,1,0\n0.5,0.3,0.8\n", 3, r"x.csv, line 1 rises or falls all the way"),
+        ("1,2,4,8,16,32,64,128\n5,3,8,1,5,3,8,1\n", 8, r"x.csv, line 1 rises or falls all the way"),
+        ("0.5;0.25;1\n0.5,0.25,1\n0.5,0.3,1\n", 3, r"x.csv, line 1 holds no numbers, though its cells begin so"),
+        ("0.0V,0.4V,0.1V\n0.5,0.25,1\n0.5,0.3,1\n", 3, r"x.csv, line 1 holds no numbers, though .*--header"),
         (COUNTED.to_csv(header=False), None, r"not clear .* the first or the last column may be .*--index-column"),
         (with_label(0, NUMBERED, "what").to_csv(index=False), None, r"not clear .*--label-column first, last or none"),
         (with_label(6, NUMBERED, "what").to_csv(index=False), None, r"not clear .* --label-column first, last or none"),

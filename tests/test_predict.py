@@ -219,6 +219,18 @@ def test_softmax_is_stable_and_csv_is_whole() -> None:
     assert f'2,"{LABELS[1].replace(chr(34), chr(34) * 2)}",' in Prediction(LABELS, logits[:, [0, 2, 1]], []).to_csv()
 
 
+def test_labels_that_the_model_does_not_know_are_counted() -> None:
+    logits = np.eye(3, dtype=np.float32)
+
+    def describe(*given: str) -> str:
+        return Prediction(LABELS, logits, list(given)).describe_accuracy()
+
+    assert describe() == describe("?", "?", "?") == ""
+    assert describe("day", "3", "?") == "accuracy by the labels in the file: 0.5000 (1 of 2)"
+    assert describe("day", "cat", "?").endswith("(1 of 1); 1 of 3 series have a label that the model does not know")
+    assert describe("1.0", "cat", "cat") == "3 of 3 series have a label that the model does not know"
+
+
 # The command
 
 

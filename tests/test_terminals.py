@@ -15,6 +15,7 @@ COMMANDS = {
     "little": ["-c", PRINT.format("'x'")],
     "much": ["-c", PRINT.format("'x' * 10**6")],
     "help": ["-m", "tsc_lib", "--help"],
+    "version": ["-m", "tsc_lib", "--version"],
     "help of a command": ["-m", "tsc_lib", "predict", "--help"],
 }
 

@@ -101,6 +101,14 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+class _Version(argparse.Action):
+    """Prints the version; what cannot be printed is an `OSError`, which argparse's own action leaves out."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"tsc_lib {__version__}", flush=True)
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that keeps the lines of its texts, and says what is wrong in one line.
 
@@ -142,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="tsc-lib" if Path(sys.argv[0]).stem == "tsc-lib" else "python -m tsc_lib", description=DESCRIPTION
     )
-    top.add_argument("--version", action="version", version=f"tsc_lib {__version__}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
     report = commands.add_parser("report", help="run a profile, build the report", description=REPORT)

@@ -143,6 +143,8 @@ def _predict(options: argparse.Namespace) -> None:
     if options.out is not None:
         _check_writable(options.out)
         _check_kept(options.out, [options.file, *options.folder.glob("*")])
+        if options.out.resolve().parent == options.folder.resolve():
+            raise UserError(f"{options.folder} holds a model and nothing else; write {options.out.name} elsewhere")
     layout = CsvLayout(options.header, options.index_column, options.label_column)
     prediction = predict(
         options.folder,
@@ -153,9 +155,8 @@ def _predict(options: argparse.Namespace) -> None:
         trust_native_code=options.trust_native_code,
     )
     _write(options.out, prediction.to_csv(), len(prediction.predicted))
-    right, known = prediction.count_correct()
-    if known:
-        print(f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})", file=sys.stderr)
+    if said := prediction.describe_accuracy():
+        print(said, file=sys.stderr)
 
 
 def _check_writable(path: Path) -> None:

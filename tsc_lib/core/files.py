@@ -109,6 +109,23 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
+def parse_json(text: str) -> Any:
+    """What JSON says; a `ValueError` if it says nothing, or two things under one name.
+
+    Raises
+    ------
+    ValueError, RecursionError
+    """
+
+    def collect(pairs: list[tuple[str, Any]]) -> Json:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a name stands twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=collect)
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -118,6 +135,6 @@ def read_json(path: Path) -> Any:
         If the file is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and lists in lists
         raise UserError(f"{path} is damaged ({shorten(error)}); delete its folder and run again") from None

@@ -16,7 +16,7 @@ from typing import Any, Self, get_type_hints
 
 from tsc_lib import runtimes
 from tsc_lib.core.errors import RuntimeUnavailable, UserError, shorten
-from tsc_lib.core.files import write_json, write_text
+from tsc_lib.core.files import parse_json, write_json, write_text
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes import Predictor
 from tsc_lib.runtimes.predictor import ModelDescription
@@ -28,6 +28,8 @@ FORMAT = 4
 
 DESCRIPTION, REQUIREMENTS, CARD, SUMS = "bundle.json", "requirements.txt", "model_card.md", "SHA256SUMS"
 MODEL = "model.json"
+SIGNATURE = f"{SUMS}.sig"
+"""What somebody may add to the folder who signs the checksums."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class Bundle:
         texts = [*lists["labels"], *lists["instructions"], *content["versions"].values()]
         if not lists["labels"] or not all(isinstance(text, str) for text in texts):
             raise ValueError("texts")
+        if len(set(lists["labels"])) < len(lists["labels"]):
+            raise ValueError("labels")
         if not all(content[name].isprintable() for name in ("dataset", "model", "recipe")):
             raise ValueError("names")
         scaling, number_format = Scaler.from_json(content["scaling"]), NumberFormat(content["number_format"])
@@ -151,7 +155,7 @@ def read(folder: Path) -> Bundle:
     ------
     UserError
         If there is no such folder, it is no exported model, or one of another version, it cannot be read, or a file is
-        missing, not listed in the checksums, or has changed.
+        missing, has changed, or is not listed in the checksums.
     """
     try:
         return _read(folder)
@@ -177,6 +181,11 @@ def _read(folder: Path) -> Bundle:
     exits = len(ModelDescription.read(folder).thresholds)
     for name in (*runtimes.files(bundle.runtime, exits), *sums):
         _check_file(folder, name, sums)
+    # A graph may name other files for its weights, so nothing else may lie there.
+    if strange := sorted({path.name for path in folder.iterdir()} - {SUMS, SIGNATURE, *sums}):
+        raise UserError(
+            f"{folder} also holds {strange[0]}, which {SUMS} does not list and the model might read; move it elsewhere"
+        )
     return bundle
 
 
@@ -188,7 +197,7 @@ def _describe(folder: Path) -> tuple[int, Bundle]:
     if not (folder / DESCRIPTION).is_file():
         raise foreign
     try:
-        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        content = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
         json.dumps(content, ensure_ascii=False).encode()  # half a character could not be printed
     except (ValueError, RecursionError):
         raise _damaged(folder, DESCRIPTION) from None

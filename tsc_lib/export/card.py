@@ -179,7 +179,7 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
         ["", "this model", "uncompressed, eager fp32"],
         [
             ["accuracy", accuracy(row), accuracy(reference)],
-            *([unseen] if copies else []),
+            *([unseen] if 0 < copies < len(dataset.test) else []),
             [
                 "points of accuracy lost",
                 format_interval(row.accuracy_drop, row.accuracy_drop_low, row.accuracy_drop_high, 2),
@@ -192,7 +192,9 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
     flaw, tested = collapse(row), len(dataset.test)
     part = "which took no part in training or selection"
     if copies:
-        part = f"of which {copies} are copies of training series; the other {tested - copies} took no part in training"
+        others = tested - copies
+        rest = f"the other {others} took no part in training" if others else "there are no others to test with"
+        part = f"of which {copies} are copies of training series; {rest}"
     return (
         (f"**Do not use it as it is: it {flaw}.**\n\n" if flaw else "")
         + f"{text}\n\nOn the {tested} series of the test file, {part}. "

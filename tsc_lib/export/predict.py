@@ -27,7 +27,7 @@ from tsc_lib.runtimes.predictor import group_by_length
 from tsc_lib.series.csvfile import FIND_OUT, CsvLayout
 from tsc_lib.series.formats import read, series_of
 from tsc_lib.series.scaling import pad
-from tsc_lib.series.values import Series
+from tsc_lib.series.values import Series, is_missing
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,15 @@ class Prediction:
         """How many series were given the label that the file has for them, of those with a label the model knows."""
         known = [(guess, own) for guess, own in zip(self.predicted, self.given, strict=False) if own in self.labels]
         return sum(guess == own for guess, own in known), len(known)
+
+    def describe_accuracy(self) -> str:
+        """The accuracy by the labels in the file, and of which of them it is none; empty if the file has no labels."""
+        right, known = self.count_correct()
+        unknown = sum(own not in self.labels and not is_missing(own) for own in self.given)
+        texts = [f"accuracy by the labels in the file: {right / known:.4f} ({right} of {known})"] if known else []
+        if unknown:
+            texts.append(f"{unknown} of {len(self.given)} series have a label that the model does not know")
+        return "; ".join(texts)
 
     def to_csv(self) -> str:
         """A line for each series: its number in the file, from 1, its label, the probability of every class."""
@@ -244,8 +253,8 @@ class ExportedModel:
         if not np.isfinite(logits).all():
             worst = int(np.argmin(np.isfinite(logits).all(axis=1)))
             raise UserError(
-                f"{series.where(worst)} has values so large that the model has no finite answer; "
-                "give series in the runs of the training data"
+                f"{series.where(worst)} has values so large that the model has no finite answer, or the model has "
+                "weights that are not finite; give series in the runs of the training data, or export the model again"
             )
         return logits
 

@@ -8,6 +8,7 @@ be one prediction more.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ LABEL_NAMES = {"label", "labels", "class", "classes", "target", "y"}
 """What a header calls columns that hold no values, in lower case; pandas leaves the index without a name."""
 
 ADVICE = "give one in each line, its values separated by commas"
+
+BEGINS_AS_NUMBER = re.compile(r"[+-]?[.]?[0-9]+(?![0-9]*[-/:])", re.ASCII)
+"""As values with a unit do; dates and times, which name columns, do not."""
+
+LONG_AXIS = 8
+"""Numbers that rise or fall all the way are taken for a time axis if there are so many."""
 
 LABEL_COLUMNS = ("first", "last", "none")
 
@@ -150,20 +157,30 @@ def _has_header(rows: list[_Row], layout: CsvLayout, labels: tuple[str, ...], pa
     if others & set(labels):
         return False
     if not numbers:
-        return any(first) and all(cell == "" or _is_name(cell) for cell in first)
+        if not any(first) or not all(cell == "" or _is_name(cell) for cell in first):
+            return False
+        names = [cell for cell in first if cell.lower() not in {"", *INDEX_NAMES, *LABEL_NAMES}]
+        if names and all(map(BEGINS_AS_NUMBER.match, names)):
+            raise UserError(
+                f"{path}, line {rows[0].line} holds no numbers, though its cells begin so; mend the line, or say "
+                "with --header that it names the columns"
+            )
+        return True
+    if any(cell and is_missing(cell) for cell in others):
+        return False
     if _counts(numbers) and any(cell.lower() in INDEX_NAMES | LABEL_NAMES for cell in others):
         return True
-    if len(numbers) < 2 or len(others) > 2 or not (_counts(numbers) or _rises_evenly(numbers)):
+    if len(numbers) < 2 or len(others) > 2 or not (_counts(numbers) or _is_axis(numbers)):
         return False
     fractions = any(is_number(cell) and not _is_whole(cell) for cells in below for cell in cells)
-    alike = any(_rises_evenly(cells[-len(numbers) :]) for cells in below[:3])
+    alike = any(_is_axis(cells[-len(numbers) :]) for cells in below[:3])
     if not _counts(numbers) and alike:
         return False
     if _counts(numbers) and len(numbers) > 2 and fractions and not alike:
         return True
     raise UserError(
-        f"{path}, line {rows[0].line} rises evenly, as the numbers of columns in a header do; say with --header that "
-        "it is one, or with --no-header that it is a series"
+        f"{path}, line {rows[0].line} rises or falls all the way, as the numbers of columns in a header do; say "
+        "with --header that it is one, or with --no-header that it is a series"
     )
 
 
@@ -257,12 +274,13 @@ def _counts(cells: Sequence[str]) -> bool:
     return any(list(cells) == [str(start + i) for i in range(len(cells))] for start in (0, 1))
 
 
-def _rises_evenly(cells: Sequence[str]) -> bool:
-    """Whether at least three cells are numbers that rise in even steps."""
+def _is_axis(cells: Sequence[str]) -> bool:
+    """Whether at least three cells are numbers in even steps, or many rise or fall all the way."""
     if len(cells) < 3 or not all(map(is_number, cells)):
         return False
     steps = np.diff([float(cell) for cell in cells])
-    return bool(steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0))
+    even = bool(steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0))
+    return even or (len(cells) >= LONG_AXIS and bool((steps > 0).all() or (steps < 0).all()))
 
 
 def _is_whole(cell: str) -> bool:
@@ -293,11 +311,11 @@ def _numbers(values: list[list[str]], found: Series, first: int, gaps: str) -> l
 
 
 def _notes(path: Path, separator: str, header: list[_Row], layout: CsvLayout, index: bool, label: str) -> Iterator[str]:
-    """What was found out about lines and columns, except for a header of names alone."""
+    """What was found out about lines and columns."""
     found = []
     if separator != ",":
         found.append(f"{SEPARATORS[separator]} as separators")
-    if header and layout.header is None and any(map(is_number, header[0].cells)):
+    if header and layout.header is None:
         found.append(f"line {header[0].line} as a header")
     if index and layout.index_column is None:
         found.append("column 1 as an index")
