@@ -77,3 +77,16 @@ def test_a_label_is_not_printed_as_another_one() -> None:
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith(r"error: standard output takes ascii alone, not '\xe9'; set PYTHONIOENCODING=utf-8")
     assert run(["-c", script], PYTHONIOENCODING="utf-8").stdout == "series,label\n1,café\n"
+
+
+def test_a_lack_of_memory_is_one_sentence() -> None:
+    code = "import sys; from tsc_lib.core.errors import run_command; sys.exit(run_command(bytes, 10**15))"
+    done = run(["-c", code])
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("error: the memory that this process may use is too small")
+
+
+def test_outputs_in_the_home_of_nobody_are_one_sentence() -> None:
+    done = run(["-m", "tsc_lib", "results", "--profile", "smoke"], TSC_OUTPUTS="~nosuchuser/outputs")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("error: nobody's home folder is ~nosuchuser")

@@ -25,6 +25,20 @@ Json = dict[str, Any]
 """A JSON object, as it is read or written; within the program what has a meaning has a type of its own."""
 
 
+def expand_home(path: str) -> Path:
+    """A path, with ``~`` for somebody's home folder.
+
+    Raises
+    ------
+    UserError
+        If nobody's is called so.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"nobody's home folder is {path.split('/')[0]}; write the path out, from / on") from None
+
+
 def read_regular(path: Path, missing: str) -> bytes:
     """Read a file that somebody gave, whatever it turns out to be.
 

@@ -8,6 +8,7 @@ import getpass
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 PATIENCE_S = 5.0
 """How long a process that was asked to stop may take before it is killed."""
+
+AGAIN_S = 0.05
+"""After which `Stopped` is raised again where Python dropped it."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -47,7 +51,8 @@ class _Stop:
     limit: threading.Timer
 
     def __init__(self, farewell: str) -> None:
-        self.farewell = farewell
+        self.farewell, self.dropped, self.again = farewell, False, threading.Timer(AGAIN_S, self._kick)
+        self.hook = sys.unraisablehook
         self.before = {number: signal.getsignal(number) for number in ASKING}
         for number, handler in list(self.before.items()):
             if handler in (signal.SIG_IGN, None):
@@ -57,7 +62,8 @@ class _Stop:
     def __call__(self, number: int, _: FrameType | None) -> None:
         self.stopped = Stopped(number)
         for each in self.before:  # the same signal often comes twice: to the process and to its group
-            signal.signal(each, lambda *_: None)
+            signal.signal(each, self._repeat)
+        sys.unraisablehook = self._recover
         if self.farewell:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 os.write(2, f"{signal.Signals(number).name}: {self.farewell}\n".encode())
@@ -66,6 +72,30 @@ class _Stop:
         self.limit.start()
         end_children()
         raise self.stopped
+
+    def _recover(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Have `Stopped` raised again where it came within a destructor or a callback: Python drops what they raise."""
+        if unraisable.exc_value is not self.stopped:
+            self.hook(unraisable)
+            return
+        self.dropped, self.again = True, threading.Timer(AGAIN_S, self._kick)
+        self.again.daemon = True
+        self.again.start()
+
+    def _kick(self) -> None:
+        assert self.stopped is not None
+        signal.pthread_kill(threading.main_thread().ident or 0, self.stopped.code - 128)
+
+    def _repeat(self, *_: object) -> None:
+        if self.dropped and self.stopped is not None:
+            self.dropped = False
+            raise self.stopped
+
+    def end(self) -> None:
+        """Undo what stopping set up; the process ends by itself now."""
+        self.limit.cancel()
+        self.again.cancel()
+        sys.unraisablehook = self.hook
 
 
 @contextlib.contextmanager
@@ -96,7 +126,7 @@ def stop_on_signals(farewell: str = "") -> Iterator[None]:
     finally:
         if stop.stopped is not None:
             end_children()  # what was started meanwhile
-            stop.limit.cancel()
+            stop.end()
         adopt_orphans(False)
         for number, handler in stop.before.items():
             # Another signal while the interpreter shuts down must not print a traceback.

@@ -16,11 +16,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tsc_lib.core.errors import RuntimeUnavailable, UserError, is_refusal
-from tsc_lib.core.files import PACKAGE, Json, read_json, write_json
+from tsc_lib.core.files import PACKAGE, Json, expand_home, read_json, write_json
 from tsc_lib.core.spec import Spec, digest
 
 HOME = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path.cwd()
-OUTPUTS = Path(os.path.realpath(os.path.expanduser(os.environ.get("TSC_OUTPUTS") or HOME / "outputs")))
+OUTPUTS = Path(os.path.realpath(expand_home(os.environ.get("TSC_OUTPUTS") or str(HOME / "outputs"))))
 """Where everything goes that runs produce: ``outputs`` in the repository or, of an installed package, in the working
 directory. The environment variable TSC_OUTPUTS moves it."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.files import read_regular
+from tsc_lib.core.files import expand_home, read_regular
 from tsc_lib.core.spec import Spec
 from tsc_lib.series import tsfile
 from tsc_lib.series.values import GAPS, Series, is_number
@@ -152,7 +152,7 @@ def _locate(name_or_folder: str) -> tuple[Path, str]:
             folder = root / _base(name_or_folder)
             if _holds(folder, name_or_folder):
                 return folder, name_or_folder
-    path = _expand(name_or_folder)
+    path = expand_home(name_or_folder)
     if path.is_dir():
         return path.resolve(), path.resolve().name
     if path.is_file():
@@ -173,7 +173,7 @@ def _roots() -> list[Path]:
 def _chosen() -> list[Path]:
     """Return the user's data folder, if ``$AEON_DATA`` names one."""
     chosen = os.environ.get("AEON_DATA")
-    return [_expand(chosen)] if chosen else []
+    return [expand_home(chosen)] if chosen else []
 
 
 def _default() -> list[Path]:
@@ -181,13 +181,6 @@ def _default() -> list[Path]:
     with suppress(RuntimeError):
         return [Path.home() / "aeon_data"]
     return []
-
-
-def _expand(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise UserError(f"nobody's home folder is {path.split('/')[0]}; write the path out, from / on") from None
 
 
 def _base(name: str) -> str:
