@@ -83,7 +83,7 @@ def test_a_lack_of_memory_is_one_sentence() -> None:
     code = "import sys; from tsc_lib.core.errors import run_command; sys.exit(run_command(bytes, 10**15))"
     done = run(["-c", code])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert done.stderr.startswith("error: the memory that this process may use is too small")
+    assert done.stderr.startswith("error: the memory for this process is too small")
 
 
 def test_outputs_in_the_home_of_nobody_are_one_sentence() -> None:

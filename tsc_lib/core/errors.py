@@ -91,7 +91,7 @@ def run_command(
         print(f"error: {error}", file=sys.stderr)
         return 1
     except MemoryError:
-        print("error: the memory that this process may use is too small; allow it more, or ask for less", file=sys.stderr)
+        print("error: the memory for this process is too small; allow it more, or ask for less", file=sys.stderr)
         return 1
     except OSError as error:
         stopped = error.__context__ if isinstance(error.__context__, Stopped) else None  # and our reader was too
