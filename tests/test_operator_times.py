@@ -38,6 +38,11 @@ def test_no_more_sweeps_are_made_than_the_profiler_tells_of(models: Path, monkey
 
 def test_operators_that_the_profiler_left_out_are_missed(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = json.loads
-    monkeypatch.setattr(json, "loads", lambda text: found[:300] if isinstance(found := loads(text), list) else found)
+
+    def leave_out(text: str, **options: object) -> object:
+        found = loads(text, **options)
+        return found[:300] if isinstance(found, list) else found
+
+    monkeypatch.setattr(json, "loads", leave_out)
     with pytest.raises(RuntimeError, match=r"tells of \d+ operators where \d+ ran"):
         measure_operators(models / "fixed", CALLS, 20)
