@@ -21,7 +21,7 @@ from tsc_lib.models.transformer import LayerConfig
 from tsc_lib.models.zoo import build
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.training import TrainSpec, classify, make_predictor
+from tsc_lib.training import TrainingBatch, TrainSpec, classify, make_predictor
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_loss_is_hintons() -> None:
     soft = 9 * (p * np.log(p / q)).sum(axis=1).mean()
     hard = -np.log(softmax(student)[range(4), target[index]]).mean()
     loss = make_loss(torch.from_numpy(teacher), torch.from_numpy(target), 3.0, 0.3)
-    found = loss(torch.from_numpy(student), torch.from_numpy(index))
+    found = loss(torch.from_numpy(student), TrainingBatch(torch.empty(0), None, torch.from_numpy(index)))
     assert found.item() == pytest.approx(0.3 * soft + 0.7 * hard)
 
 
@@ -109,10 +109,10 @@ def test_the_teacher_itself_has_no_loss_of_features_and_another_has_its_mean_squ
     pruned = apply(teacher, "prune(l1, 0.5)", context)
     apart = class_tokens(pruned, context)[index] - class_tokens(teacher, context)[index]
     for model, expected in ((teacher, 1.0), (pruned, 1 + 3 * np.square(apart).mean())):
-        loss = FeatureLoss(collect_features(teacher, context), lambda logits, index: torch.tensor(1.0), 3.0, seed=0)
+        loss = FeatureLoss(collect_features(teacher, context), lambda logits, batch: torch.tensor(1.0), 3.0, seed=0)
         loss.attach(model.network)
         with torch.no_grad():
-            found = loss(model.network(x), index)
+            found = loss(model.network(x), TrainingBatch(x, None, index))
         loss.hook.remove()
         assert found.item() == pytest.approx(expected, rel=1e-4)
 

@@ -27,7 +27,7 @@ from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import configure_sizes
-from tsc_lib.training import Loss, classify, make_predictor
+from tsc_lib.training import Loss, TrainingBatch, classify, cross_entropy, make_predictor
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,9 @@ def make_loss(teacher: Tensor, target: Tensor, temperature: float, weight: float
     """
     soft = F.log_softmax(teacher / temperature, dim=1)
 
-    def loss(logits: Tensor, index: Tensor) -> Tensor:
+    def loss(logits: Tensor, batch: TrainingBatch) -> Tensor:
         scaled = F.log_softmax(logits / temperature, dim=1)
-        apart = F.kl_div(scaled, soft[index], reduction="batchmean", log_target=True) * temperature**2
-        return weight * apart + (1 - weight) * F.cross_entropy(logits, target[index])
+        apart = F.kl_div(scaled, soft[batch.index], reduction="batchmean", log_target=True) * temperature**2
+        return weight * apart + (1 - weight) * cross_entropy(logits, batch, target)
 
     return loss

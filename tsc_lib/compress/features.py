@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
-from tsc_lib.training import Loss, classify
+from tsc_lib.training import Loss, TrainingBatch, classify
 
 MAP = "feature_map"
 """Name of the learned map while a network is trained; being its submodule, it is trained and resumed with it."""
@@ -73,8 +73,8 @@ class FeatureLoss:
     def _keep(self, layer: nn.Module, given: Any, found: tuple[Tensor, Tensor | None]) -> None:
         self.features = self.pool(*found)
 
-    def __call__(self, logits: Tensor, index: Tensor) -> Tensor:
-        """The loss of a batch with these logits (n, classes), its series at these positions (n,) in train."""
+    def __call__(self, logits: Tensor, batch: TrainingBatch) -> Tensor:
+        """The loss of a batch with these logits (n, classes)."""
         mapped = self.map(self.features)
-        apart = F.mse_loss(F.layer_norm(mapped, mapped.shape[1:]), self.teacher[index])
-        return self.loss(logits, index) + self.weight * apart
+        apart = F.mse_loss(F.layer_norm(mapped, mapped.shape[1:]), self.teacher[batch.index])
+        return self.loss(logits, batch) + self.weight * apart

@@ -1,5 +1,6 @@
 """Training of a network: deterministic, resumable, the best epoch chosen by validation."""
 
+from tsc_lib.training.batch import TrainingBatch, cross_entropy
 from tsc_lib.training.loop import (
     Epoch,
     Loss,
@@ -18,9 +19,11 @@ __all__ = [
     "Epoch",
     "Loss",
     "TrainSpec",
+    "TrainingBatch",
     "Watch",
     "check_lengths",
     "classify",
+    "cross_entropy",
     "find_best_epoch",
     "fit",
     "make_predictor",

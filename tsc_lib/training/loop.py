@@ -25,6 +25,7 @@ from tsc_lib.core.spec import Spec
 from tsc_lib.data import Dataset, Split, batches
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
+from tsc_lib.training.batch import TrainingBatch, cross_entropy
 
 
 class Epoch(TypedDict):
@@ -45,7 +46,7 @@ class Epoch(TypedDict):
 logger = logging.getLogger(__name__)
 
 Watch = Callable[[list[Epoch]], None]
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, TrainingBatch], Tensor]
 
 LIMITS = {
     "epochs": EPOCHS,
@@ -202,8 +203,8 @@ def fit(
     after_step : callable, optional
         Called after each step of the optimiser, e.g. to keep pruned weights at zero.
     loss : callable, optional
-        Takes the logits (n, classes) of a batch and the positions (n,) of its series in `train`; returns what is
-        minimised, a mean over the batch. By default the cross-entropy with the series' classes.
+        Takes the logits (n, classes) of a batch and the batch as the network saw it, a `TrainingBatch`; returns what
+        is minimised, a mean over the batch. By default the cross-entropy with the series' classes.
     watch : callable, optional
         Takes the entries of all epochs so far once the checkpoint has them, and may raise to stop a training that is
         not worth its time; the same training then goes on from there if it is ever wanted again.
@@ -288,16 +289,15 @@ def _train_epoch(
     model.train()
     total = 0.0
     steps_before = epoch * math.ceil(len(train) / spec.batch_size)
+    classes = torch.from_numpy(train.y)
     batch_stream = batches(train, spec.batch_size, equal_length=equal_length, rng=rng)
     for step, batch in enumerate(batch_stream, start=steps_before + 1):
         warmth = min(1.0, step / spec.warmup_steps) if spec.warmup_steps else 1.0
         optimizer.param_groups[0]["lr"] = spec.learning_rate * warmth
         optimizer.zero_grad()
-        logits = model(*_as_tensors(batch.x, batch.lengths))
-        if loss_of is None:
-            loss = F.cross_entropy(logits, torch.from_numpy(train.y[batch.index]))
-        else:
-            loss = loss_of(logits, torch.from_numpy(batch.index))
+        seen = TrainingBatch(*_as_tensors(batch.x, batch.lengths), torch.from_numpy(batch.index))
+        logits = model(seen.x, seen.lengths)
+        loss = cross_entropy(logits, seen, classes) if loss_of is None else loss_of(logits, seen)
         loss.backward()
         optimizer.step()
         if after_step is not None:
