@@ -196,9 +196,8 @@ class TransformerClassifier(BaseClassifier):
         self._check_is_fitted()
         write.check_processor(self.variant_.runtime, this_processor_only)
         write.check_target(Path(folder))
-        settings = DataSpec("the training data", sha256="", scaling=self.scaling, valid_fraction=self.valid_fraction)
         name = self.model if isinstance(self.model, str) else "transformer"
-        run = TrainingRun(settings, name, self._settings(), self._seed)
+        run = TrainingRun(self._data_spec, name, self._settings(), self._seed)
         validated = self.history_[0]["valid_accuracy"] is not None
         with self.converted() as source:
             assert self._conversion is not None
@@ -293,14 +292,12 @@ class TransformerClassifier(BaseClassifier):
 
     def _prepare(self, X: Any, y: Any) -> Dataset:
         series = series_of(X, labels=y)
-        return data.prepare(
-            "the training data",
-            series,
-            dataclasses.replace(series, x=[], labels=[]),
-            tuple(map(str, self.classes_)),
-            scaling=self.scaling,
-            valid_fraction=self.valid_fraction,
-        )
+        none = dataclasses.replace(series, x=[], labels=[])
+        return data.prepare(self._data_spec, series, none, tuple(map(str, self.classes_)))
+
+    @property
+    def _data_spec(self) -> DataSpec:
+        return DataSpec("the training data", sha256="", scaling=self.scaling, valid_fraction=self.valid_fraction)
 
     def _copy(self, **changes: object) -> Self:
         """A classifier that shares all with this one but the changes and what was made for the runtime."""

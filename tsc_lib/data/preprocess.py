@@ -12,7 +12,8 @@ import pandas as pd
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
-from tsc_lib.data.facts import Facts, content, find_facts
+from tsc_lib.data.facts import Facts, find_facts
+from tsc_lib.data.folds import hold_out, make_folds
 from tsc_lib.data.ucr import DataSpec, read
 from tsc_lib.series.scaling import Scaler
 from tsc_lib.series.values import Series, is_number
@@ -57,11 +58,13 @@ class Dataset:
     equal_length : bool
         Whether all series, the test set's included, have one length.
     train, valid, test : Split
-        The training file without the held-out series, the held-out series, and the test file.
+        The training file without the series that are held out, those held out for validation, and the test file.
     facts : Facts
         What is to be known of the series as they were read.
     scaler : Scaler
         What was done to every series.
+    kept : Split
+        Series of the training file that neither train nor choose anything; none, unless `DataSpec.folds` says so.
     """
 
     name: str
@@ -73,11 +76,12 @@ class Dataset:
     test: Split = field(repr=False)
     facts: Facts = field(repr=False)
     scaler: Scaler = field(default_factory=lambda: Scaler("none"))
+    kept: Split = field(default=Split([], np.zeros(0, dtype=np.int64)), repr=False)
 
     @property
     def longest(self) -> int:
         """Time steps of the longest series, the test set's included."""
-        return int(max([*self.train.lengths, *self.valid.lengths, *self.test.lengths]))
+        return int(max(max(split.lengths, default=0) for split in (self.train, self.valid, self.kept, self.test)))
 
     def _repr_html_(self) -> str:
         [facts] = describe(self).drop(columns="dataset").to_dict("records")
@@ -107,47 +111,30 @@ def load(spec: DataSpec) -> Dataset:
     train, test = read(spec)
     classes = tuple(sorted(set(train.labels), key=natural_key))
     _check(train, test, classes)
-    return prepare(
-        spec.name,
-        train,
-        test,
-        classes,
-        scaling=spec.scaling,
-        valid_fraction=spec.valid_fraction,
-        split_seed=spec.split_seed,
-    )
+    return prepare(spec, train, test, classes)
 
 
-def prepare(
-    name: str,
-    train: Series,
-    test: Series,
-    classes: tuple[str, ...],
-    *,
-    scaling: str = "channel",
-    valid_fraction: float = 0.2,
-    split_seed: int = 0,
-) -> Dataset:
+def prepare(spec: DataSpec, train: Series, test: Series, classes: tuple[str, ...]) -> Dataset:
     """Split and scale series that were read and checked.
 
     Parameters
     ----------
-    name : str
-        The problem's name.
+    spec : DataSpec
+        The problem's name, and how to split and scale.
     train, test : Series
         With labels; there may be no test series.
     classes : tuple of str
         All labels, in the order of their positions.
-    scaling, valid_fraction, split_seed
-        See `resolve`.
 
     Raises
     ------
     UserError
         If the scaling is unknown, or the validation fraction impossible.
     """
-    held_out = hold_out(train, classes, valid_fraction, split_seed)
-    scaler = Scaler.fit(scaling, [train.x[i] for i in np.flatnonzero(~held_out)])
+    held_out = hold_out(train, classes, spec.valid_fraction, spec.split_seed, spec.validation)
+    kept = _keep(train, held_out, spec)
+    fitted = ~(held_out | kept)
+    scaler = Scaler.fit(spec.scaling, [train.x[i] for i in np.flatnonzero(fitted)])
 
     def split(series: Series, chosen: np.ndarray) -> Split:
         index = np.flatnonzero(chosen)
@@ -155,16 +142,29 @@ def prepare(
         return Split(x, np.array([classes.index(series.labels[i]) for i in index], dtype=np.int64))
 
     return Dataset(
-        name=name,
+        name=spec.name,
         classes=classes,
         channels=train.channels,
         equal_length=len({x.shape for x in train.x + test.x}) == 1,
-        train=split(train, ~held_out),
+        train=split(train, fitted),
         valid=split(train, held_out),
         test=split(test, np.ones(len(test.x), dtype=bool)),
-        facts=find_facts(train, test, held_out, scaler),
+        facts=find_facts(train, test, ~fitted, scaler),
         scaler=scaler,
+        kept=split(train, kept),
     )
+
+
+def _keep(train: Series, held_out: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """Which series are kept out of train and of validation: one of the folds, but for classes that lie in it alone."""
+    kept = np.zeros(len(held_out), dtype=bool)
+    if not spec.folds:
+        return kept
+    rest = np.flatnonzero(~held_out)
+    labels = np.array(train.labels)[rest]
+    in_fold = make_folds([train.x[i] for i in rest], labels, spec.folds) == spec.fold
+    kept[rest] = in_fold & np.isin(labels, labels[~in_fold])
+    return kept
 
 
 def natural_key(label: str) -> tuple[Any, ...]:
@@ -173,50 +173,6 @@ def natural_key(label: str) -> tuple[Any, ...]:
         return (0, float(label), label)
     parts = re.split("0*([0-9]+)", label)  # of two numbers without zeros before them, the longer one is larger
     return (1, [(len(part) if i % 2 else 0, part) for i, part in enumerate(parts)], label)
-
-
-def hold_out(train: Series, classes: tuple[str, ...], fraction: float, seed: int) -> np.ndarray:
-    """Choose the validation series: stratified, copies of a series on one side, no class taken from train altogether.
-
-    Parameters
-    ----------
-    train : Series
-        The training file.
-    classes : tuple of str
-        Its labels.
-    fraction : float
-        Share of each class to hold out, at least one series where the class has two different ones.
-    seed : int
-        Which ones.
-
-    Returns
-    -------
-    numpy.ndarray
-        True for each held-out series, bool (n,); there may be none.
-
-    Raises
-    ------
-    UserError
-        If the fraction is not between 0 and 1.
-    """
-    if not 0 < fraction < 1:
-        raise UserError(f"the validation fraction must lie between 0 and 1, not {fraction}")
-    copies: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
-    for i, x in enumerate(train.x):
-        copies.setdefault(content(x), []).append(i)
-    groups = list(copies.values())
-    y = np.array([classes.index(label) for label in train.labels])
-    left = np.bincount(y, minlength=len(classes))
-    wanted = np.maximum(1, np.rint(fraction * left)).astype(int)
-    chosen = np.zeros(len(y), dtype=bool)
-    for g in np.random.default_rng(seed).permutation(len(groups)):
-        # Copies may carry different labels, so a group is counted in every class it belongs to.
-        count = np.bincount(y[groups[g]], minlength=len(classes))
-        if np.all(count <= wanted) and np.all((left > count) | (count == 0)):
-            chosen[groups[g]] = True
-            wanted -= count
-            left -= count
-    return chosen
 
 
 def _check(train: Series, test: Series, classes: tuple[str, ...]) -> None:

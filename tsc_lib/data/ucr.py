@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import expand_home, read_regular
 from tsc_lib.core.spec import Spec
+from tsc_lib.data.folds import RULES
 from tsc_lib.series import tsfile
 from tsc_lib.series.values import GAPS, Series, is_number
 
@@ -41,7 +42,11 @@ class DataSpec(Spec):
     valid_fraction : float
         Share of train that is held out for validation.
     split_seed : int
-        Seed of that cut.
+        Which of them.
+    validation : {"blocks", "random"}
+        Whether they are neighbours in the file, class by class; see `tsc_lib.data.folds`.
+    folds, fold : int
+        Into how many folds the other training series are cut, and which of them is kept out of train; none if 0.
     folder : str, optional
         Where the files are; not part of the key.
     """
@@ -52,6 +57,9 @@ class DataSpec(Spec):
     gaps: str = "refuse"
     valid_fraction: float = 0.2
     split_seed: int = 0
+    validation: str = "blocks"
+    folds: int = 0
+    fold: int = 0
     folder: str | None = field(default=None, compare=False, metadata={"keyed": False})
 
 
@@ -62,6 +70,7 @@ def resolve(
     gaps: str = "refuse",
     valid_fraction: float = 0.2,
     split_seed: int = 0,
+    validation: str = "blocks",
 ) -> DataSpec:
     """Find a data set and describe it by the content of its files.
 
@@ -79,6 +88,8 @@ def resolve(
         Share of the training file that is held out for validation.
     split_seed : int
         Which series are held out.
+    validation : {"blocks", "random"}
+        Whether the held-out series of a class are neighbours in the file, or chosen at random.
 
     Returns
     -------
@@ -88,10 +99,12 @@ def resolve(
     Raises
     ------
     UserError
-        If there is no such data set, one of its files is missing, the download fails, or `gaps` is unknown.
+        If there is no such data set, a file is missing, the download fails, or `gaps` or `validation` is unknown.
     """
     if gaps not in GAPS:
         raise UserError(f"unknown treatment of gaps '{gaps}'; choose refuse or interpolate")
+    if validation not in RULES:
+        raise UserError(f"unknown rule of validation '{validation}'; choose blocks or random")
     folder, name = _locate(name_or_folder)
     train, test = _read_pair(folder, name)
     return DataSpec(
@@ -101,6 +114,7 @@ def resolve(
         gaps=gaps,
         valid_fraction=valid_fraction,
         split_seed=split_seed,
+        validation=validation,
         folder=str(folder),
     )
 

@@ -41,6 +41,8 @@ class DataChoice(Spec):
         See `DataSpec`.
     gaps : {"refuse", "interpolate"}
         See `DataSpec`.
+    validation : {"blocks", "random"}
+        See `DataSpec`.
     train, benchmark : dict
         Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
         what is a large batch in a benchmark depends on how long the series are.
@@ -49,6 +51,7 @@ class DataChoice(Spec):
     name: str
     scaling: str = "channel"
     gaps: str = "refuse"
+    validation: str = "blocks"
     train: dict[str, object] = field(default_factory=dict)
     benchmark: dict[str, object] = field(default_factory=dict)
 

@@ -121,7 +121,10 @@ class Study:
 
     @cached_property
     def _choices(self) -> dict[DataSpec, DataChoice]:
-        return {data.resolve(c.name, scaling=c.scaling, gaps=c.gaps): c for c in self.profile.datasets}
+        return {
+            data.resolve(each.name, scaling=each.scaling, gaps=each.gaps, validation=each.validation): each
+            for each in self.profile.datasets
+        }
 
     def settings(self, run: TrainingRun) -> BenchmarkSettings:
         """How a run's variants are measured."""

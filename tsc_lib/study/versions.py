@@ -30,7 +30,7 @@ class Stage:
 
 
 STAGES = {
-    "train": Stage(5, ("data", "series", "models", "training", "study.stages:train")),
+    "train": Stage(6, ("data", "series", "models", "training", "study.stages:train")),
     "compress": Stage(
         2,
         ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),
