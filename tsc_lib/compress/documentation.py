@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from tsc_lib.compress.step import STEPS, write_signature
+from tsc_lib.compress.step import STEPS
+from tsc_lib.core.calls import write_signature
 
 
 def steps_table() -> str:
@@ -15,7 +16,7 @@ def steps_table() -> str:
     >>> print(steps_table().splitlines()[0])
     | step | what it does |
     """
-    rows = [f"| `{write_signature(STEPS[name])}` | {STEPS[name].summary} |" for name in sorted(STEPS)]
+    rows = [f"| `{write_signature(name, STEPS[name])}` | {STEPS[name].summary} |" for name in sorted(STEPS)]
     return "\n".join(["| step | what it does |", "| --- | --- |", *rows])
 
 

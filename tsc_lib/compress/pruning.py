@@ -25,8 +25,9 @@ from torch.nn.utils import prune as torch_prune
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.importance import CRITERIA, check_criterion
-from tsc_lib.compress.step import Family, Step, write_arguments
+from tsc_lib.compress.step import Family, Step
 from tsc_lib.compress.surgery import check_whole, find_zero_rows, keep_structure
+from tsc_lib.core.calls import write_arguments
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import TransformerConfig

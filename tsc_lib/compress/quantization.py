@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity, select_most_sensitive
-from tsc_lib.compress.step import Family, Step, write_arguments
+from tsc_lib.compress.step import Family, Step
+from tsc_lib.core.calls import write_arguments
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import Limits
 from tsc_lib.models.compressed import OBSERVERS, CompressedModel, Details, Quantization

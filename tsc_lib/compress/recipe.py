@@ -6,20 +6,21 @@ A recipe is an ordered list of steps, ``prune(l1, 0.5) > finetune(4) > int8(stat
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.step import STEPS, Family, NoEffect, Step, write_signature
+from tsc_lib.compress.step import STEPS, Family, NoEffect, Step
+from tsc_lib.core.calls import parse_call
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
-from tsc_lib.core.limits import parse_number, parse_whole, quote
+from tsc_lib.core.limits import quote
 from tsc_lib.models.compressed import CompressedModel, Evidence, measure_size
 from tsc_lib.models.number_format import NumberFormat
+
+EXAMPLE = "prune(l1, 0.5) > finetune(4)"
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class Recipe:
         if isinstance(text, Recipe):
             return text
         if not isinstance(text, str):
-            raise UserError(f"a recipe is text such as 'prune(l1, 0.5) > finetune(4)', not {quote(text)}")
+            raise UserError(f"a recipe is text such as {EXAMPLE!r}, not {quote(text)}")
         if text.strip() == str(BASELINE):
             return cls()
-        return cls(tuple(_parse_step(part.strip(), text) for part in text.split(">")))
+        return cls(tuple(parse_call(part, STEPS, f"recipe {quote(text)}", EXAMPLE) for part in text.split(">")))
 
     def __str__(self) -> str:
         """The recipe in its one canonical spelling."""
@@ -184,40 +185,3 @@ def _is_same(a: CompressedModel, b: CompressedModel) -> bool:
         and [value.shape for value in first.values()] == [value.shape for value in second.values()]
         and all(torch.equal(first[name], second[name]) for name in first)
     )
-
-
-def _parse_step(part: str, recipe: str) -> Step:
-    where = f"recipe {quote(recipe)}"
-    match = re.fullmatch(r"(\w+)\s*(?:\(([^()]*)\))?", part)
-    if match is None:
-        raise UserError(f"{where}: cannot read {quote(part)}; write e.g. 'prune(l1, 0.5) > finetune(4)'")
-    name, given = match.group(1), match.group(2) or ""
-    if name not in STEPS:
-        raise UserError(f"{where}: unknown method {quote(name)}; the methods are {', '.join(sorted(STEPS))}")
-    fields = dataclasses.fields(STEPS[name])  # type: ignore[arg-type]  # subclasses are dataclasses
-    values: dict[str, int | float | str] = {}
-    for position, argument in enumerate(a.strip() for a in given.split(",") if given.strip()):
-        key, by_name, value = (word.strip() for word in argument.rpartition("="))
-        if by_name and key not in [f.name for f in fields]:
-            raise UserError(f"{where}: {name} has no parameter {quote(key)}; it is {write_signature(STEPS[name])}")
-        if not by_name and position >= len(fields):
-            raise UserError(f"{where}: {name} takes at most {len(fields)} parameters")
-        field = next(f for f in fields if f.name == key) if by_name else fields[position]
-        if field.name in values:
-            raise UserError(f"{where}: {name} is given {field.name} twice; it is {write_signature(STEPS[name])}")
-        values[field.name] = _convert(value, field, f"{where}: {name}, {field.name}")
-    missing = [f.name for f in fields if f.name not in values and f.default is dataclasses.MISSING]
-    if missing:
-        raise UserError(f"{where}: {name} needs {' and '.join(missing)}")
-    try:
-        return STEPS[name](**values)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
-def _convert(value: str, field: dataclasses.Field[Any], where: str) -> int | float | str:
-    read: dict[str, Callable[[str], int | float | str]] = {"int": parse_whole, "float": parse_number, "str": str}
-    try:
-        return read[str(field.type)](value)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from tsc_lib.compress.context import TrainingContext
+from tsc_lib.core.calls import write_arguments, write_call
 from tsc_lib.core.limits import Limits, check_fields
 from tsc_lib.models.compressed import CompressedModel, Details
 
@@ -125,25 +126,4 @@ class Step:
 
     def __str__(self) -> str:
         """The step as recipes write it: parameters at the end that have their default are left out."""
-        values = write_arguments(self)
-        return f"{self.name}({', '.join(values)})" if values else self.name
-
-
-def write_arguments(step: Step) -> list[str]:
-    """The parameters of a step as recipes write them, without those at the end that have their default."""
-    fields = dataclasses.fields(step)  # type: ignore[arg-type]  # subclasses are dataclasses
-    values = [getattr(step, field.name) for field in fields]
-    while values and values[-1] == fields[len(values) - 1].default:
-        values.pop()
-    return [str(value) for value in values]
-
-
-def write_signature(step: type[Step]) -> str:
-    """A method with all its parameters and their defaults, e.g. ``finetune(epochs, learning_rate=0.0005)``."""
-    fields = dataclasses.fields(step)  # type: ignore[arg-type]  # subclasses are dataclasses
-    given = [f.name if f.default is dataclasses.MISSING else f"{f.name}={_short(f.default)}" for f in fields]
-    return f"{step.name}({', '.join(given)})" if given else step.name
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return write_call(self.name, self)
