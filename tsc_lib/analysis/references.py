@@ -33,8 +33,14 @@ _TSML = "tsml-eval, commit b716654"
 _ROCKET = "angus924/rocket, commit 36bd908"
 _INCEPTION = "hfawaz/InceptionTime, commit 952d115"
 _DL4TSC = "hfawaz/dl-4-tsc, commit e0233ef"
+_FOUNDATION = "MSD-IRIMAS/DomainFoundationModelsTSC, commit 9090b27"
+_LITE = "MSD-IRIMAS/LITE, commit ba4f3d5"
+_FLATPFN = "the public report 'FlatPFN on UCR' (TabPFN 3)"
 
-# method, ElectricDevices, RefrigerationDevices, PLAID, version of PLAID, source
+PUBLISHED_TRANSFORMERS = ("Encoder (conv. + attention)", "FlatPFN (pretrained)")
+"""Those of the published methods whose network attends."""
+
+# method, ElectricDevices, RefrigerationDevices, PLAID, version of PLAID, source of the row
 _ACCURACIES = (
     ("1NN-DTW", 0.596, 0.464, None, "", _TSML),
     ("ROCKET", 0.729, 0.537, 0.903, "", _ROCKET),
@@ -42,9 +48,19 @@ _ACCURACIES = (
     ("MultiROCKET-Hydra", 0.742, 0.528, 0.944, "equal length", _TSML),
     ("HIVE-COTE 2", 0.761, 0.552, 0.892, "equal length", _TSML),
     ("InceptionTime", 0.724, 0.517, 0.944, "noise-padded", _INCEPTION),
+    ("H-InceptionTime", 0.717, 0.520, 0.948, "", _FOUNDATION),
     ("ResNet", 0.728, 0.530, 0.940, "noise-padded", _DL4TSC),
+    ("PHIT (pretrained)", 0.718, 0.571, 0.935, "", _FOUNDATION),
+    ("LITETime", 0.703, 0.496, 0.920, "", _LITE),
     ("Encoder (conv. + attention)", 0.702, 0.461, 0.729, "noise-padded", _DL4TSC),
+    ("FlatPFN (pretrained)", 0.707, 0.517, None, "", _FLATPFN),
     ("QUANT", 0.741, 0.568, 0.948, "equal length", _TSML),
+    ("DrCIF", 0.736, 0.605, None, "", _TSML),
+    ("RIST", 0.746, 0.611, None, "", _TSML),
+    ("RDST", 0.750, 0.568, 0.920, "equal length", _TSML),
+    ("MrSQM", 0.744, 0.608, None, "", _TSML),
+    ("WEASEL 2", 0.764, 0.549, 0.905, "equal length", _TSML),
+    ("TSFresh", 0.766, 0.560, None, "", _TSML),
     ("FreshPRINCE", 0.769, 0.600, 0.894, "equal length", _TSML),
 )
 
@@ -72,6 +88,13 @@ def reference_accuracies() -> pd.DataFrame:
         if accuracy is not None
     ]
     return pd.DataFrame(rows)
+
+
+def best_published(dataset: str, *, transformers: bool = False) -> pd.Series | None:
+    """The best row of `reference_accuracies` on a data set, of all or of transformers; None if there is none."""
+    rows = reference_accuracies()
+    rows = rows[(rows.dataset == dataset) & (rows.method.isin(PUBLISHED_TRANSFORMERS) | (not transformers))]
+    return rows.loc[rows.accuracy.idxmax()] if len(rows) else None
 
 
 def class_name(dataset: str, label: str) -> str:
