@@ -23,7 +23,7 @@ from tsc_lib.data import load, resolve
 from tsc_lib.models import zoo
 from tsc_lib.training import TrainSpec, train
 
-SIZE = zoo.configure_sizes({"layers": 2, "heads": 2, "d_model": 16, "d_ff": 32, "patch": 4}, channels=1, classes=2)
+SIZE = zoo.configure("T1(layers=2, heads=2, d_model=16, d_ff=32, patch=4)", channels=1, classes=2)
 X, Y = load_classification("ItalyPowerDemand", split="train")
 
 

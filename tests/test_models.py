@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.spec import Spec
 from tsc_lib.data import Split
+from tsc_lib.models import zoo
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
-from tsc_lib.models.embedding import EMBEDDINGS, MAX_TOKENS, PatchEmbeddingConfig
+from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
+from tsc_lib.models.embedding import MAX_TOKENS, PatchEmbeddingConfig
 from tsc_lib.models.token_reduction import TokenReduction
 from tsc_lib.models.transformer import EarlyExit, LayerConfig, Ranks, Transformer, TransformerConfig, check_length
 from tsc_lib.models.zoo import build
@@ -33,13 +31,14 @@ def test_published_parameter_counts(name: str, parameters: int) -> None:
 
 
 def test_unknown_model_is_one_sentence() -> None:
-    with pytest.raises(UserError, match="unknown model 'T3'; the models are T1, T2"):
+    with pytest.raises(UserError, match="unknown model 'T3'; the models are T1, T2, ConvTransformer"):
         build("T3", 1, 2)
 
 
-def test_padded_series_has_the_logits_it_has_alone() -> None:
+@pytest.mark.parametrize("name", ["T1", "ConvTransformer(patch=8)"])
+def test_padded_series_has_the_logits_it_has_alone(name: str) -> None:
     torch.manual_seed(0)
-    model = build("T1", channels=2, classes=3).eval()
+    model = build(name, channels=2, classes=3).eval()
     lengths = torch.tensor([20, 47, 96])
     x = torch.randn(3, 2, 96)
     with torch.inference_mode():
@@ -48,9 +47,10 @@ def test_padded_series_has_the_logits_it_has_alone() -> None:
     torch.testing.assert_close(together, alone)
 
 
-def test_what_lies_in_the_padding_does_not_matter() -> None:
+@pytest.mark.parametrize("name", ["T2", "ConvTransformer(patch=8)"])
+def test_what_lies_in_the_padding_does_not_matter(name: str) -> None:
     torch.manual_seed(0)
-    model = build("T2", channels=1, classes=3).eval()
+    model = build(name, channels=1, classes=3).eval()
     x, lengths = torch.randn(2, 1, 64), torch.tensor([32, 64])
     other = x.clone()
     other[0, :, 32:] = 1000.0
@@ -96,61 +96,17 @@ def test_a_configuration_survives_json() -> None:
     assert config.count_tokens(100) == (6, 3, 3) and config.is_factorised and config.stage_ends == (1, 2)
 
 
-@dataclass(frozen=True)
-class StemConfig(Spec):
-    """Two strided convolutions; classifiers read the mean of the tokens."""
-
-    width: int
-    kind: str = "stem"
-    stride: ClassVar[int] = 8
-    length_limits: ClassVar[tuple[int, int]] = (8, 1000)
-
-    def count_tokens(self, length: int) -> int:
-        return length // 8
-
-    def build(self, channels: int, d_model: int) -> Stem:
-        return Stem(self, channels, d_model)
-
-
-class Stem(nn.Module):
-    def __init__(self, config: StemConfig, channels: int, d_model: int) -> None:
-        super().__init__()
-        self.config = config
-        self.first = nn.Conv1d(channels, config.width, 4, stride=4)
-        self.second = nn.Conv1d(config.width, d_model, 2, stride=2)
-
-    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        x = self.second(F.relu(self.first(x))).transpose(1, 2)
-        if lengths is None:
-            return x, None
-        return x, (torch.arange(x.shape[1]) < (lengths // 8).unsqueeze(1))[:, None, None, :]
-
-    @staticmethod
-    def pool(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        weights = torch.ones(x.shape[:2]) if mask is None else mask[:, 0, 0].float()
-        return (x * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
-
-    @property
-    def channel_weights(self) -> torch.Tensor:
-        return self.second.weight.detach().flatten(1)
-
-    def select_channels(self, channels: torch.Tensor) -> tuple[StemConfig, dict[str, torch.Tensor]]:
-        weights = {name: value[channels] for name, value in self.second.state_dict(prefix="second.").items()}
-        return self.config, self.first.state_dict(prefix="first.") | weights
-
-
-def test_another_embedding_needs_no_other_encoder_surgery_or_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(EMBEDDINGS, "stem", StemConfig)
+def test_every_step_takes_a_convolution_before_the_tokens(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    config = TransformerConfig(2, 3, StemConfig(6), 16, 4, (LayerConfig(4, 32),) * 3, 16)
+    config = zoo.configure("ConvTransformer(patch=4, layers=3, filters=16)", 2, 3)
     rng = np.random.default_rng(0)
     split = Split([rng.normal(size=(2, n)).astype(np.float32) for n in range(24, 64)], rng.integers(0, 3, 40))
     context = TrainingContext(split, split, False, TrainSpec(batch_size=8), seed=0)
-    recipe = "prune(taylor, 0.5) > width(l1, 8) > layers(2) > lowrank(0.5) > finetune(1) > exits(1, 99)"
+    recipe = "prune(taylor, 0.5) > width(l1, 8) > layers(2) > patch(8) > lowrank(0.5) > finetune(1) > exits(1, 99)"
     made = apply(CompressedModel(Transformer(config).eval(), 40), recipe, context)
-    assert (made.network.config.embedding, made.network.config.d_model) == (StemConfig(6), 8)
+    embedding = made.network.config.embedding
+    assert isinstance(embedding, ConvolutionEmbeddingConfig)
+    assert (embedding.patch, embedding.filters, made.network.config.d_model) == (8, 16, 8)
     save_model(made, tmp_path)
     again = load_model(tmp_path).network
     assert again.config == made.network.config
@@ -158,11 +114,39 @@ def test_another_embedding_needs_no_other_encoder_surgery_or_training(
     with torch.inference_mode():
         torch.testing.assert_close(again(x, lengths), made.network(x, lengths), rtol=0, atol=0)
         torch.testing.assert_close(again(x, lengths)[:1], again(x[:1, :, :32]))
+    student = apply(CompressedModel(Transformer(config).eval(), 40), "student(1, 2, 32, 16, filters=8)", context)
+    assert student.network.config.pre_norm and student.network.config.embedding == ConvolutionEmbeddingConfig(
+        8, filters=8
+    )
 
 
+def test_filters_for_a_student_of_patches_are_refused() -> None:
+    model, split = CompressedModel(build("T1", 1, 2), 16), Split([np.zeros((1, 16), np.float32)] * 4, np.arange(4) % 2)
+    with pytest.raises(UserError, match="a student has filters where its model has a convolution"):
+        apply(model, "student(filters=8)", TrainingContext(split, split, True, TrainSpec(), seed=0))
+
+
+def test_sizes_may_follow_a_name() -> None:
+    config = zoo.configure("ConvTransformer(layers=1, d_model=32, heads=2, patch=4, dropout=0)", 1, 2)
+    assert (len(config.layers), config.d_model, config.head_dim, config.embedding.patch) == (1, 32, 16, 4)
+    assert zoo.configure("ConvTransformer", 1, 2, longest=720).count_tokens(720)[0] == zoo.TOKENS
+    assert zoo.configure("ConvTransformer", 1, 2, longest=5).embedding.patch == 1
+    for name in (
+        "T1(layers=many)",
+        "T1(layers=0)",
+        "T1(layers=1, layers=2)",
+        "T1(heads=5)",
+        "T1(kernel=1.5)",
+        "T1(x=1)",
+    ):
+        with pytest.raises(UserError, match=re.escape(name)):
+            zoo.configure(name, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["T1", "ConvTransformer(patch=8)"])
 @pytest.mark.parametrize("length", [1, 7])
-def test_series_shorter_than_a_patch_fill_one_with_zeros(length: int) -> None:
-    model = build("T1", 2, 3).eval()
+def test_series_shorter_than_a_patch_fill_one_with_zeros(name: str, length: int) -> None:
+    model = build(name, 2, 3).eval()
     x = torch.zeros(2, 2, 40)
     x[0], x[1, :, :length] = torch.randn(2, 40), torch.randn(2, length)
     with torch.inference_mode():

@@ -315,8 +315,7 @@ class TransformerClassifier(BaseClassifier):
     @classmethod
     def _get_test_params(cls, parameter_set: str = "default") -> dict[str, object]:
         """What aeon's checks of estimators set, to be quick."""
-        size = {"layers": 1, "heads": 2, "d_model": 8, "d_ff": 16, "patch": 4}
-        return {"model": zoo.configure_sizes(size, channels=1, classes=2), "epochs": 2}
+        return {"model": "T1(layers=1, heads=2, d_model=8, d_ff=16, patch=4)", "epochs": 2}
 
 
 @contextmanager

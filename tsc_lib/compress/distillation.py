@@ -24,9 +24,9 @@ from tsc_lib.compress.surgery import check_series
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import Limits
 from tsc_lib.models.compressed import CompressedModel, Details
+from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.models.transformer import Transformer
-from tsc_lib.models.zoo import configure_sizes
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.training import Loss, TrainingBatch, classify, cross_entropy, make_predictor
 
 
@@ -89,7 +89,9 @@ class Student(Step):
     ----------
     layers, heads, d_ff, d_model, patch : int
         Encoder layers; heads and feed-forward neurons of each; embedding width; time steps per token. The classifier
-        has as many hidden neurons as a layer, like the study's models.
+        has as many hidden neurons as a layer.
+    filters : int
+        Of the convolution before the tokens, where the model has one; 0 for as many as the model has.
     """
 
     name: ClassVar[str] = "student"
@@ -98,13 +100,20 @@ class Student(Step):
     examples: ClassVar[Mapping[str, str]] = {
         "student(layers=2)": "start anew with a small network; heads=4, d_ff=64, d_model=32, patch=8",
     }
-    limits: ClassVar[Limits] = {"layers": (1, 64), "heads": (1, 256), "d_ff": (1, 4096), "d_model": (1, 1024)}
+    limits: ClassVar[Limits] = {
+        "layers": (1, 64),
+        "heads": (1, 256),
+        "d_ff": (1, 4096),
+        "d_model": (1, 1024),
+        "filters": (0, 4096),
+    }
 
     layers: int = 2
     heads: int = 4
     d_ff: int = 64
     d_model: int = 32
     patch: int = 8
+    filters: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,14 +124,37 @@ class Student(Step):
         """A fresh network, initialised by the seed."""
         if model.number_format is not NumberFormat.FP32:
             raise UserError(f"a student starts in fp32, but the model is {model.number_format}; put it before int8")
-        old = model.network.config
-        config = configure_sizes(dataclasses.asdict(self), old.channels, old.classes)
-        config = dataclasses.replace(config, dropout=old.dropout)
+        config = self.configure(model.network.config)
         check_series(config, context)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
             network = Transformer(config).eval()
         return dataclasses.replace(model, network=network, trained=False), {}
+
+    def configure(self, old: TransformerConfig) -> TransformerConfig:
+        """The student's sizes, in place of those of a model of its kind.
+
+        Raises
+        ------
+        UserError
+            If there are to be filters, but the model has none.
+        """
+        embedding = dataclasses.replace(
+            old.embedding, patch=self.patch, position_stride=1, position_width=None, position_channels=None
+        )
+        if isinstance(embedding, ConvolutionEmbeddingConfig):
+            embedding = dataclasses.replace(embedding, filters=self.filters or embedding.filters)
+        elif self.filters:
+            raise UserError("a student has filters where its model has a convolution before the tokens; leave them out")
+        return dataclasses.replace(
+            old,
+            embedding=embedding,
+            d_model=self.d_model,
+            head_dim=self.d_model // self.heads,
+            layers=(LayerConfig(self.heads, self.d_ff),) * self.layers,
+            d_hidden=self.d_ff,
+            exits=(),
+        )
 
 
 def make_teacher_loss(name: str, context: TrainingContext, temperature: float, weight: float) -> Loss:

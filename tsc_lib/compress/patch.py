@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch.nn import functional as F
-
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Family, NoEffect, Step
 from tsc_lib.compress.surgery import check_fp32, check_series, rebuild
@@ -64,9 +62,8 @@ class Patch(Step):
 def lengthen_patches(network: Transformer, count: int) -> Transformer:
     """Rebuild a network with patches that are several times as long.
 
-    A token is, to begin with, the last of those that it stands for, its position included: the kernel has the old
-    weights for the last time steps and zeros for those before, which training fills. So the layers read what they
-    were trained on, only fewer.
+    A longer patch is, to begin with, the last of those that it stands for, or their mean, as the embedding has it. So
+    the layers read what they were trained on, only fewer.
 
     FlexiViT's resized kernel [1]_ is meant for images of another resolution: here it would look for the old shapes
     drawn out in time.
@@ -78,8 +75,6 @@ def lengthen_patches(network: Transformer, count: int) -> Transformer:
     count : int
         Old patches in a new one.
     """
-    old = network.config.embedding
-    new = dataclasses.replace(old, patch=count * old.patch, position_stride=count * old.position_stride)
-    state, kernel = network.state_dict(), "embedding.convolution.weight"
-    state[kernel] = F.pad(state[kernel], (new.patch - old.patch, 0))
-    return rebuild(dataclasses.replace(network.config, embedding=new), state)
+    embedding, weights = network.embedding.lengthen(count)
+    state = network.state_dict() | {f"embedding.{name}": value for name, value in weights.items()}
+    return rebuild(dataclasses.replace(network.config, embedding=embedding), state)

@@ -81,15 +81,16 @@ def keep_channels(network: Transformer, channels: Tensor) -> Transformer:
     config = dataclasses.replace(network.config, d_model=len(channels), embedding=embedding)
     readers = ("query.weight", "key.weight", "value.weight", "expand.weight", "hidden.weight")
     # The layer norms write too: what they give is the residual stream.
-    writers = ("out", "contract", "attention_norm", "feed_forward_norm")
-    state = network.state_dict()
+    writers = ("out", "contract", "attention_norm", "feed_forward_norm", "norm")
+    # What the embedding holds is its own business; its norm, for one, is not over these channels.
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith("embedding.")}
     for name, value in state.items():
         if name.endswith(readers):
             state[name] = value[:, channels]
         elif name.rpartition(".")[0].endswith(writers):
             state[name] = value[channels]
-    state |= {f"embedding.{name}": value for name, value in embedding_weights.items()}
-    return rebuild(config, state)
+    own = network.embedding.state_dict() | embedding_weights
+    return rebuild(config, state | {f"embedding.{name}": value for name, value in own.items()})
 
 
 def rebuild(config: TransformerConfig, state: dict[str, Tensor]) -> Transformer:

@@ -19,7 +19,7 @@ from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
 from tsc_lib.models.compressed import CompressedModel, Evidence
 from tsc_lib.models.transformer import TransformerConfig
-from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.models.zoo import ConvTransformer, find_architecture
 from tsc_lib.runtimes import NATIVE
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study.evaluation import Evaluation, Exits
@@ -123,14 +123,18 @@ def _what(bundle: Bundle) -> str:
 
 
 def _data_and_model(run: TrainingRun, dataset: Dataset, config: TransformerConfig) -> list[str]:
-    size, patch = ARCHITECTURES[run.model], config.embedding.patch
-    published = "" if patch == size["patch"] else f" for series as long as these, where {size['patch']} are published"
+    size, patch = find_architecture(run.model), config.embedding.patch
+    source = f"{run.model} (arXiv:2502.16627)" if run.model in ("T1", "T2") else run.model
+    longer = "" if patch == size.patch or not size.patch else f", where {size.patch} fit shorter series"
+    filters = ""
+    if isinstance(size, ConvTransformer):
+        filters = f", {size.filters} convolution filters of {size.kernel} time steps"
     held_out = len(dataset.valid) or "none"
     return [
         f"Data: {_source(run)}; {len(dataset.train)} series trained it, {held_out} of the training file "
         f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
-        f"Model before compression: {run.model} (arXiv:2502.16627), {size['layers']} layers of {size['heads']} heads, "
-        f"embedding {size['d_model']}, feed-forward {size['d_ff']}, patches of {patch} time steps{published}.",
+        f"Model before compression: {source}, {size.layers} layers of {size.heads} heads, "
+        f"embedding {size.d_model}, feed-forward {size.d_ff}{filters}, patches of {patch} time steps{longer}.",
     ]
 
 

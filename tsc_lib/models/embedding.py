@@ -1,8 +1,9 @@
 """How series become tokens: what is known of it from the sizes alone, and the module that does it.
 
-Whatever depends on the kind of embedding is here: how many tokens a series has, which lengths can be placed, which
-tokens are padding, and what classifiers read of the tokens after the encoder. A new kind is a configuration like
-`PatchEmbeddingConfig`, entered in `EMBEDDINGS`, and a module like `PatchEmbedding`.
+Whatever depends on the kind of embedding is here and in `tsc_lib.models.convolution_embedding`: how many tokens a
+series has, which lengths can be placed, which tokens are padding, and what classifiers read of the tokens after the
+encoder. A new kind is a configuration like `PatchEmbeddingConfig`, entered in `tsc_lib.models.transformer.EMBEDDINGS`,
+and a module like `PatchEmbedding`.
 
 References
 ----------
@@ -15,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ MAX_TOKENS = 1024
 
 @dataclass(frozen=True)
 class PatchEmbeddingConfig(Spec):
-    """Sizes of a `PatchEmbedding`.
+    """Sizes of a `PatchEmbedding`, which other kinds have, too.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class PatchEmbeddingConfig(Spec):
     position_channels : tuple of int, optional
         Columns of that table that the model still has, one for each of its channels.
     kind : str
-        The name of this kind in `EMBEDDINGS`.
+        The name of this kind.
     """
 
     patch: int
@@ -78,7 +78,7 @@ class PatchEmbeddingConfig(Spec):
         """Rows, inputs and outputs of every matrix product that makes the tokens of such a series."""
         return [(self.count_tokens(length), channels * self.patch, d_model)]
 
-    def build(self, channels: int, d_model: int) -> PatchEmbedding:
+    def build(self, channels: int, d_model: int) -> Embedding:
         """The module, for series of so many channels and tokens of this width."""
         return PatchEmbedding(self, channels, d_model)
 
@@ -96,25 +96,11 @@ def fit_patch(patch: int, longest: int) -> int:
     return patch
 
 
-EMBEDDINGS = {"patches": PatchEmbeddingConfig}
-"""Every kind of embedding by the name that stored configurations give it."""
+class Embedding(nn.Module):
+    """What all kinds of embedding share: a class token before the others, fixed positions [2]_, and the mask.
 
-EmbeddingConfig = PatchEmbeddingConfig
-
-
-def restore_embedding(value: Any) -> EmbeddingConfig:
-    """A configuration, or the one whose content JSON gave back.
-
-    Raises
-    ------
-    LookupError, TypeError, ValueError
-        If there is no such kind, or it has other sizes.
-    """
-    return EMBEDDINGS[value["kind"]].from_json(value) if isinstance(value, dict) else value
-
-
-class PatchEmbedding(nn.Module):
-    """Patches of a series as tokens, with a class token before them and fixed positions [2]_.
+    A remainder of a series that is shorter than a patch is not read. With `lengths`, tokens that lie wholly or partly
+    in a series' padding are masked out, so a padded series has the logits that it has alone.
 
     Parameters
     ----------
@@ -122,11 +108,6 @@ class PatchEmbedding(nn.Module):
         Length of a patch, and which positions the tokens have.
     channels, d_model : int
         Width of the series and of the tokens.
-
-    Notes
-    -----
-    A remainder shorter than a patch is dropped, as a strided convolution does. With `lengths`, tokens that lie wholly
-    or partly in a series' padding are masked out, so a padded series has the logits that it has alone.
     """
 
     positions: Tensor
@@ -134,7 +115,7 @@ class PatchEmbedding(nn.Module):
     def __init__(self, config: PatchEmbeddingConfig, channels: int, d_model: int) -> None:
         super().__init__()
         self.config = config
-        self.convolution = nn.Conv1d(channels, d_model, config.patch, stride=config.patch)
+        self.build_layers(channels, d_model)
         self.class_token = nn.Parameter(torch.randn(1, 1, d_model))
         stride = config.position_stride
         positions = tabulate_positions(stride * MAX_TOKENS + 1, config.position_width or d_model)[::stride]
@@ -146,13 +127,31 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Tokens (n, tokens, d_model), the class token first, and a mask (n, 1, 1, tokens) of those not padded."""
-        x = self.convolution(fill_patch(x, self.config.patch)).transpose(1, 2)  # (n, patches, d_model)
-        n, patches, _ = x.shape
-        x = torch.cat([self.class_token.expand(n, -1, -1), x], dim=1) + self.positions[: patches + 1]
-        if lengths is None:
+        patches = None if lengths is None else count_patches(lengths, self.config.patch)
+        x, level = self.embed(fill_patch(x, self.config.patch), patches)
+        n, tokens, _ = x.shape
+        first = self.class_token.expand(n, -1, -1) if level is None else self.class_token + level
+        x = torch.cat([first, x], dim=1) + self.positions[: tokens + 1]
+        if patches is None:
             return x, None
-        valid = (lengths // self.config.patch).clamp(min=1)  # whole patches; the class token comes before them
-        return x, (torch.arange(patches + 1, device=x.device) <= valid.unsqueeze(1))[:, None, None, :]
+        # The class token comes before the patches.
+        return x, (torch.arange(tokens + 1, device=x.device) <= patches.unsqueeze(1))[:, None, None, :]
+
+    def build_layers(self, channels: int, d_model: int) -> None:
+        """Make what `embed` needs; weights are drawn in the order of creation, the class token's after these."""
+        raise NotImplementedError
+
+    def embed(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The patches of series as tokens (n, tokens, d_model), and what is added to the class token (n, 1, d_model).
+
+        Parameters
+        ----------
+        x : Tensor
+            Series (n, channels, length), at least one patch long.
+        patches : Tensor, optional
+            Patches (n,) of each series that are no padding, where that differs.
+        """
+        raise NotImplementedError
 
     @staticmethod
     def pool(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -162,7 +161,12 @@ class PatchEmbedding(nn.Module):
     @property
     def channel_weights(self) -> Tensor:
         """The weights (d_model, any) that write each channel of the tokens."""
-        return self.convolution.weight.detach().flatten(1)
+        return torch.cat([module.weight.detach().flatten(1) for module in self.writers.values()], dim=1)
+
+    @property
+    def writers(self) -> dict[str, nn.Linear | nn.Conv1d]:
+        """The modules, by name, whose outputs are channels of the tokens."""
+        raise NotImplementedError
 
     def select_channels(self, channels: Tensor) -> tuple[PatchEmbeddingConfig, dict[str, Tensor]]:
         """Configuration and weights of this embedding with some of its channels, which keep their positions."""
@@ -170,8 +174,42 @@ class PatchEmbedding(nn.Module):
         columns = self.config.position_channels or range(width)
         kept = tuple(columns[i] for i in channels.tolist())
         config = dataclasses.replace(self.config, position_width=width, position_channels=kept)
-        weights = {name: value[channels] for name, value in self.convolution.state_dict(prefix="convolution.").items()}
-        return config, {**weights, "class_token": self.class_token.detach()[..., channels]}
+        weights = {"class_token": self.class_token.detach()[..., channels]}
+        for name, module in self.writers.items():
+            weights |= {f"{name}.{kind}": value[channels] for kind, value in module.state_dict().items()}
+        return config, weights
+
+    def lengthen(self, count: int) -> tuple[PatchEmbeddingConfig, dict[str, Tensor]]:
+        """Configuration of this embedding with patches `count` times as long, and the weights that change."""
+        longer, stride = count * self.config.patch, count * self.config.position_stride
+        return dataclasses.replace(self.config, patch=longer, position_stride=stride), {}
+
+
+class PatchEmbedding(Embedding):
+    """Patches of a series as tokens: a convolution whose kernel is as long as its stride."""
+
+    def build_layers(self, channels: int, d_model: int) -> None:
+        """See `Embedding`."""
+        self.convolution = nn.Conv1d(channels, d_model, self.config.patch, stride=self.config.patch)
+
+    def embed(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, None]:
+        """See `Embedding`."""
+        return self.convolution(x).transpose(1, 2), None
+
+    @property
+    def writers(self) -> dict[str, nn.Linear | nn.Conv1d]:
+        """See `Embedding`."""
+        return {"convolution": self.convolution}
+
+    def lengthen(self, count: int) -> tuple[PatchEmbeddingConfig, dict[str, Tensor]]:
+        """See `Embedding`.
+
+        A token is, to begin with, the last of those that it stands for, its position included: the kernel has the old
+        weights for the last time steps and zeros for those before, which training fills.
+        """
+        config, _ = super().lengthen(count)
+        kernel = self.convolution.weight.detach()
+        return config, {"convolution.weight": F.pad(kernel, (config.patch - self.config.patch, 0))}
 
 
 def tabulate_positions(tokens: int, d_model: int) -> Tensor:
@@ -187,3 +225,8 @@ def tabulate_positions(tokens: int, d_model: int) -> Tensor:
 def fill_patch(x: Tensor, patch: int) -> Tensor:
     """Series (n, channels, length) with zeros after them, if they are shorter than a patch, that fill it."""
     return F.pad(x, (0, patch - x.shape[2])) if x.shape[2] < patch else x
+
+
+def count_patches(lengths: Tensor, patch: int) -> Tensor:
+    """Whole patches of series with these lengths; a series shorter than a patch has one, which zeros fill."""
+    return (lengths // patch).clamp(min=1)

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
 from tsc_lib.core.spec import Spec
-from tsc_lib.models.embedding import EmbeddingConfig, restore_embedding
+from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
+from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.token_reduction import TokenReduction, reduce_tokens
 
 
@@ -74,6 +75,13 @@ class LayerConfig(Spec):
             raise ValueError(f"every size of a layer must be at least 1, and a rank at least 0: {self}")
 
 
+EMBEDDINGS: dict[str, type[PatchEmbeddingConfig]] = {
+    "patches": PatchEmbeddingConfig,
+    "convolution": ConvolutionEmbeddingConfig,
+}
+"""Every kind of embedding by the name that stored configurations give it."""
+
+
 @dataclass(frozen=True)
 class EarlyExit(Spec):
     """Where series may leave a network.
@@ -112,20 +120,24 @@ class TransformerConfig(Spec):
         Probability, in training, with which outputs of sublayers and hidden neurons are dropped.
     exits : tuple of EarlyExit
         Early exits, ascending.
+    pre_norm : bool
+        Whether layers normalise what they read and the last is followed by a norm, instead of what they give.
     """
 
     channels: int
     classes: int
-    embedding: EmbeddingConfig
+    embedding: PatchEmbeddingConfig
     d_model: int
     head_dim: int
     layers: tuple[LayerConfig, ...]
     d_hidden: int
     dropout: float = 0.1
     exits: tuple[EarlyExit, ...] = ()
+    pre_norm: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "embedding", restore_embedding(self.embedding))
+        if isinstance(self.embedding, dict):  # JSON gives its content back
+            object.__setattr__(self, "embedding", EMBEDDINGS[self.embedding["kind"]].from_json(self.embedding))
         object.__setattr__(self, "layers", tuple(map(LayerConfig.restore, self.layers)))
         object.__setattr__(self, "exits", tuple(map(EarlyExit.restore, self.exits)))
         if not self.layers or min(self.channels, self.classes, self.d_model, self.head_dim, self.d_hidden) < 1:
@@ -222,11 +234,11 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention and feed-forward, each with a residual and a layer norm after it (post-norm)."""
+    """Attention and feed-forward, each with a residual and a layer norm: after it (post-norm) or before (pre-norm)."""
 
     def __init__(self, config: TransformerConfig, layer: LayerConfig) -> None:
         super().__init__()
-        self.reduction = layer.reduction
+        self.reduction, self.pre_norm = layer.reduction, config.pre_norm
         self.attention = Attention(config.d_model, layer.heads, config.head_dim, layer.ranks)
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config.d_model, layer.d_ff, config.dropout, layer.ranks)
@@ -235,10 +247,13 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Tokens (n, tokens, d_model) and their mask (n, 1, 1, tokens), fewer where the layer reduces them."""
-        added, q, k = self.attention(x, mask)
-        x = self.attention_norm(x + self.dropout(added))
+        added, q, k = self.attention(self.attention_norm(x) if self.pre_norm else x, mask)
+        x = x + self.dropout(added)
+        x = x if self.pre_norm else self.attention_norm(x)
         if self.reduction is not None:
             x, mask = reduce_tokens(x, mask, q, k, self.attention.head_dim**-0.5, self.reduction)
+        if self.pre_norm:
+            return x + self.dropout(self.feed_forward(self.feed_forward_norm(x))), mask
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), mask
 
 
@@ -256,6 +271,7 @@ class Transformer(nn.Module):
         self.config = config
         self.embedding = config.embedding.build(config.channels, config.d_model)
         self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in config.layers)
+        self.norm = nn.LayerNorm(config.d_model) if config.pre_norm else nn.Identity()
         self.hidden = nn.Linear(config.d_model, config.d_hidden)
         self.classify = nn.Linear(config.d_hidden, config.classes)
         self.exits = nn.ModuleList(nn.Linear(config.d_model, config.classes) for _ in config.exits)
@@ -276,7 +292,7 @@ class Transformer(nn.Module):
 
     def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """What classifiers read (n, d_model) of tokens and their mask."""
-        return self.embedding.pool(x, mask)
+        return self.norm(self.embedding.pool(x, mask))
 
     def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Logits from the tokens after the last layer and their mask."""

@@ -1,17 +1,130 @@
-"""Named architectures: the two transformers of the study."""
+"""Named architectures: the study's two transformers, and one that is worth deploying.
+
+A name may be followed by sizes that are to be others, as in ``ConvTransformer(layers=1, d_model=32)``.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+from tsc_lib.core.calls import parse_call
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import quote
+from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.embedding import PatchEmbeddingConfig, fit_patch
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 
-ARCHITECTURES: dict[str, dict[str, int]] = {
-    "T1": {"layers": 8, "heads": 8, "d_model": 32, "d_ff": 256, "patch": 8},
-    "T2": {"layers": 12, "heads": 16, "d_model": 32, "d_ff": 256, "patch": 8},
-}
-"""Sizes as published for T1 and T2 (arXiv:2502.16627)."""
+TOKENS = 12
+"""Tokens of the longest series, about, where an architecture leaves the patch open."""
+
+
+@dataclass(frozen=True)
+class T1:
+    """The study's smaller transformer, in sizes as published (arXiv:2502.16627).
+
+    Attributes
+    ----------
+    layers, heads, d_model, d_ff : int
+        Encoder layers, heads in each, embedding width, and feed-forward neurons, also of the classifier's hidden layer.
+    patch : int
+        Time steps per token; 0 for a patch that makes about `TOKENS` of the longest series.
+    """
+
+    layers: int = 8
+    heads: int = 8
+    d_model: int = 32
+    d_ff: int = 256
+    patch: int = 8
+
+    def configure(self, channels: int, classes: int, longest: int) -> TransformerConfig:
+        """Configuration for a data set's width, its number of classes and its longest series.
+
+        Raises
+        ------
+        ValueError
+            If a size is impossible.
+        """
+        if min(self.heads, self.d_model, self.layers) < 1 or self.d_model % self.heads:
+            raise ValueError(f"{self.d_model} channels cannot be shared by {self.heads} heads")
+        return TransformerConfig(
+            channels=channels,
+            classes=classes,
+            embedding=PatchEmbeddingConfig(fit_patch(self.patch or max(1, round(longest / TOKENS)), longest)),
+            d_model=self.d_model,
+            head_dim=self.d_model // self.heads,
+            layers=(LayerConfig(self.heads, self.d_ff),) * self.layers,
+            d_hidden=self.d_ff,
+            # Twenty epochs leave nothing to regularise: on validation the models were better without dropout.
+            dropout=0.0,
+        )
+
+
+@dataclass(frozen=True)
+class T2(T1):
+    """The study's larger transformer, in sizes as published (arXiv:2502.16627)."""
+
+    layers: int = 12
+    heads: int = 16
+
+
+@dataclass(frozen=True)
+class ConvTransformer(T1):
+    """Two layers on the mean strength of convolution filters in each patch.
+
+    Attributes
+    ----------
+    filters, kernel : int
+        Filters of the convolution before the tokens, and the time steps that each sees.
+    dropout : float
+        In training.
+    norm : {"pre", "post"}
+        Whether layers normalise what they read, or what they give.
+    """
+
+    layers: int = 2
+    heads: int = 3
+    d_model: int = 48
+    d_ff: int = 96
+    patch: int = 0
+    filters: int = 64
+    kernel: int = 9
+    dropout: float = 0.1
+    norm: str = "pre"
+
+    def configure(self, channels: int, classes: int, longest: int) -> TransformerConfig:
+        """See `T1`."""
+        if self.norm not in ("pre", "post") or not 0 <= self.dropout < 1:
+            raise ValueError(f"the norm is pre or post, and dropout from 0 to below 1, not {self.norm}, {self.dropout}")
+        config = super().configure(channels, classes, longest)
+        embedding = ConvolutionEmbeddingConfig(config.embedding.patch, filters=self.filters, kernel=self.kernel)
+        return replace(config, embedding=embedding, dropout=self.dropout, pre_norm=self.norm == "pre")
+
+
+ARCHITECTURES: dict[str, type[T1]] = {kind.__name__: kind for kind in (T1, T2, ConvTransformer)}
+"""Every architecture by its name."""
+
+
+def find_architecture(name: object) -> T1:
+    """The architecture of a name, with the sizes that follow it.
+
+    Raises
+    ------
+    UserError
+        If there is none, or a size is impossible.
+
+    Examples
+    --------
+    >>> find_architecture("T1(layers=2)")
+    T1(layers=2, heads=8, d_model=32, d_ff=256, patch=8)
+    """
+    if not isinstance(name, str) or name.partition("(")[0].strip() not in ARCHITECTURES:
+        raise UserError(f"unknown model {quote(name)}; the models are {', '.join(ARCHITECTURES)}")
+    found = parse_call(name, ARCHITECTURES, f"model {quote(name)}", "ConvTransformer(layers=1)")
+    try:
+        found.configure(channels=1, classes=2, longest=1)
+    except ValueError as error:
+        raise UserError(f"model {quote(name)}: {error}") from None
+    return found
 
 
 def check_model(name: object) -> None:
@@ -21,41 +134,23 @@ def check_model(name: object) -> None:
     ------
     UserError
     """
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise UserError(f"unknown model {quote(name)}; the models are {', '.join(ARCHITECTURES)}")
+    find_architecture(name)
 
 
 def configure(name: str, channels: int, classes: int, longest: int = 1) -> TransformerConfig:
     """Configuration of a named architecture for a data set's width, its number of classes and its longest series.
 
-    Its patches are as long as published, unless series of `longest` time steps would have more tokens than positions
-    are tabulated for: then they are doubled until those fit.
+    Its patches are as long as the architecture says, unless series of `longest` time steps would have more tokens than
+    positions are tabulated for: then they are doubled until those fit.
 
     Raises
     ------
     UserError
         If no architecture has that name.
     """
-    check_model(name)
-    size = ARCHITECTURES[name]
-    return configure_sizes({**size, "patch": fit_patch(size["patch"], longest)}, channels, classes)
+    return find_architecture(name).configure(channels, classes, longest)
 
 
-def configure_sizes(size: dict[str, int], channels: int, classes: int) -> TransformerConfig:
-    """Configuration of an architecture like the study's, from sizes like those in `ARCHITECTURES`."""
-    return TransformerConfig(
-        channels=channels,
-        classes=classes,
-        embedding=PatchEmbeddingConfig(size["patch"]),
-        d_model=size["d_model"],
-        head_dim=size["d_model"] // size["heads"],
-        layers=(LayerConfig(size["heads"], size["d_ff"]),) * size["layers"],
-        d_hidden=size["d_ff"],
-        # Twenty epochs leave nothing to regularise: on validation the models were better without dropout.
-        dropout=0.0,
-    )
-
-
-def build(name: str, channels: int, classes: int) -> Transformer:
+def build(name: str, channels: int, classes: int, longest: int = 1) -> Transformer:
     """A freshly initialised model, e.g. ``build("T1", channels=4, classes=9)`` with 180,041 parameters."""
-    return Transformer(configure(name, channels, classes))
+    return Transformer(configure(name, channels, classes, longest))

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.models.embedding import PatchEmbedding, fill_patch
+from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
+from tsc_lib.models.embedding import Embedding, PatchEmbedding, count_patches, fill_patch
 from tsc_lib.models.token_reduction import reduce_tokens
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
 from tsc_lib.runtimes.attention_elementwise import WIDEST_HEAD, attend_elementwise
@@ -106,29 +107,32 @@ class InferenceLayer(nn.Module):
         self.attention = InferenceAttention(layer.attention, norm, first_only, form)
         self.attention_norm, self.feed_forward_norm = layer.attention_norm, layer.feed_forward_norm
         self.feed_forward = layer.feed_forward
-        self.reduction = None if first_only else layer.reduction
+        self.reduction, self.pre_norm = None if first_only else layer.reduction, layer.pre_norm
 
     def forward(self, x: Tensor, tokens: int, mask: Tensor | None) -> tuple[Tensor, int, Tensor | None]:
         """Tokens, how many each series has, and their mask, after the layer."""
-        q, k, v = self.attention.project(x, tokens)
+        q, k, v = self.attention.project(self.attention_norm(x) if self.pre_norm else x, tokens)
         if self.attention.first_only:
             x, tokens = separate(x, tokens)[:, 0], 1
-        x = self.attention_norm(x + self.attention.attend(q, k, v, mask))
+        x = x + self.attention.attend(q, k, v, mask)
+        x = x if self.pre_norm else self.attention_norm(x)
         if self.reduction is not None:
             if self.attention.form == "matmul":
                 q, k = q.transpose(2, 3), k.transpose(2, 3)
             x, mask = reduce_tokens(separate(x, tokens), mask, q, k, self.attention.scale, self.reduction)
             tokens = x.shape[1]
             x = x.reshape(-1, x.shape[2]) if self.attention.has_rows else x
+        if self.pre_norm:
+            return x + self.feed_forward(self.feed_forward_norm(x)), tokens, mask
         return self.feed_forward_norm(x + self.feed_forward(x)), tokens, mask
 
 
 class InferenceEmbedding(nn.Module):
-    """A patch embedding whose bias is part of the positions.
+    """An embedding whose last bias is part of the positions.
 
     Parameters
     ----------
-    embedding : PatchEmbedding
+    embedding : Embedding
         Whose weights to take; left alone.
     length : int, optional
         Time steps of all series; None where they differ, or are not known.
@@ -137,29 +141,69 @@ class InferenceEmbedding(nn.Module):
     positions: Tensor
     class_token: Tensor
 
-    def __init__(self, embedding: PatchEmbedding, length: int | None) -> None:
+    def __init__(self, embedding: Embedding, length: int | None) -> None:
         super().__init__()
-        old, config = embedding.convolution, embedding.config
-        self.patch, self.is_fixed = config.patch, length is not None
-        self.convolution = nn.Conv1d(old.in_channels, old.out_channels, self.patch, stride=self.patch, bias=False)
-        self.convolution.weight.copy_(old.weight)
-        assert old.bias is not None
-        positions = embedding.positions[1 : None if length is None else config.count_tokens(length) + 1]
+        self.patch, self.is_fixed = embedding.config.patch, length is not None
+        self.tokens, bias = make_inference_tokens(embedding)
+        positions = embedding.positions[1 : None if length is None else embedding.config.count_tokens(length) + 1]
         # With a dimension for series; OpenVINO would add one and lose the name.
-        self.register_buffer("positions", (positions + old.bias)[None], persistent=False)
+        self.register_buffer("positions", (positions + bias)[None], persistent=False)
         self.register_buffer("class_token", embedding.class_token[0] + embedding.positions[:1], persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Tokens (n, tokens, d_model), the class token first, and what is added to their scores (n, 1, 1, tokens)."""
-        x = self.convolution(fill_patch(x, self.patch)).transpose(1, 2)  # (n, patches, d_model)
-        patches = x.shape[1]
-        x = x + (self.positions if self.is_fixed else self.positions[:, :patches])
-        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)
-        if lengths is None:
+        patches = None if lengths is None else count_patches(lengths, self.patch)
+        x, level = self.tokens(fill_patch(x, self.patch), patches)
+        n, tokens, _ = x.shape
+        x = x + (self.positions if self.is_fixed else self.positions[:, :tokens])
+        first = self.class_token.expand(n, 1, -1) if level is None else self.class_token + level
+        x = torch.cat([first, x], dim=1)
+        if patches is None:
             return x, None
-        valid = torch.arange(patches + 1, device=x.device) <= (lengths // self.patch).unsqueeze(1)
+        valid = torch.arange(tokens + 1, device=x.device) <= patches.unsqueeze(1)
         mask = torch.where(valid, 0.0, -torch.inf)[:, None, None, :]
         return x, mask if mask.dtype == x.dtype else mask.to(x.dtype)  # a graph of fp32 would hold the operator, too
+
+
+class PatchTokens(nn.Module):
+    """The convolution of a patch embedding, without its bias."""
+
+    def __init__(self, embedding: PatchEmbedding) -> None:
+        super().__init__()
+        old, patch = embedding.convolution, embedding.config.patch
+        self.convolution = nn.Conv1d(old.in_channels, old.out_channels, patch, stride=patch, bias=False)
+        self.convolution.weight.copy_(old.weight)
+
+    def forward(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, None]:
+        """Tokens (n, tokens, d_model) of series (n, channels, length)."""
+        return self.convolution(x).transpose(1, 2), None
+
+
+class ConvolutionTokens(nn.Module):
+    """A convolution embedding whose norm scales within the projection, and has no bias after it."""
+
+    def __init__(self, embedding: ConvolutionEmbedding) -> None:
+        super().__init__()
+        self.measure, self.level = embedding.measure, embedding.level
+        self.filters = embedding.config.filters
+        self.project = nn.Linear(self.filters, embedding.project.out_features, bias=False)
+        self.project.weight.copy_(embedding.project.weight * embedding.norm.weight)
+        self.eps = embedding.norm.eps
+
+    def forward(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Tokens (n, tokens, d_model) of series (n, channels, length), and the level for their class tokens."""
+        features, level = self.measure(x, patches)
+        return self.project(F.layer_norm(features, (self.filters,), eps=self.eps)), self.level(level)
+
+
+def make_inference_tokens(embedding: Embedding) -> tuple[nn.Module, Tensor]:
+    """What makes the tokens of an embedding, and the bias (d_model,) that is still to be added to them."""
+    if isinstance(embedding, ConvolutionEmbedding):
+        norm, project = embedding.norm, embedding.project
+        return ConvolutionTokens(embedding), project.bias + project.weight @ norm.bias
+    assert isinstance(embedding, PatchEmbedding)
+    assert embedding.convolution.bias is not None
+    return PatchTokens(embedding), embedding.convolution.bias
 
 
 class InferenceTransformer(nn.Module):
@@ -178,16 +222,23 @@ class InferenceTransformer(nn.Module):
 
     def __init__(self, network: Transformer, *, attention: Form, length: int | None = None) -> None:
         super().__init__()
-        self.pool, self.has_rows = network.embedding.pool, attention != "operator"
+        self.pool, self.has_rows = network.pool, attention != "operator"
         with torch.no_grad():
             self.embedding = InferenceEmbedding(network.embedding, length)
             layers = cast("list[EncoderLayer]", list(network.layers))
             norms = [None, *(layer.feed_forward_norm for layer in layers[:-1])]
+            if network.config.pre_norm:
+                norms = [layer.attention_norm for layer in layers]
             self.layers = nn.ModuleList(
                 InferenceLayer(layer, norm, layer is layers[-1], attention)
                 for layer, norm in zip(layers, norms, strict=True)
             )
-        self.hidden, self.classify, self.exits = network.hidden, network.classify, network.exits
+        self.norm, self.hidden, self.classify, self.exits = (
+            network.norm,
+            network.hidden,
+            network.classify,
+            network.exits,
+        )
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
@@ -207,7 +258,7 @@ class InferenceTransformer(nn.Module):
 
     def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer, which alone is computed there."""
-        return self.classify(F.relu(self.hidden(x)))
+        return self.classify(F.relu(self.hidden(self.norm(x))))
 
 
 def separate(x: Tensor, tokens: int) -> Tensor:

@@ -99,5 +99,5 @@ class SearchSpec(Spec):
 
 def large_batch(dataset: data.Dataset) -> int:
     """The power of two nearest to `TOKENS` tokens of eight steps, from 1 to 256, for series of the median length."""
-    tokens = max(1.0, float(np.median(dataset.train.lengths)) / zoo.ARCHITECTURES["T1"]["patch"])
+    tokens = max(1.0, float(np.median(dataset.train.lengths)) / zoo.T1().patch)
     return int(2 ** np.clip(round(np.log2(TOKENS / tokens)), 0, 8))

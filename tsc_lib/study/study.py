@@ -25,7 +25,7 @@ from tsc_lib.core.stats import crossed_mean_interval
 from tsc_lib.core.store import NotStored, StageFailed, only_loading
 from tsc_lib.data import Dataset, DataSpec
 from tsc_lib.energy import EnergyMeter
-from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.models.zoo import find_architecture
 from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation, Failure
@@ -319,9 +319,9 @@ class Study:
         """One row per head and neuron of every recipe that removes heads, neurons or layers: whether it was kept."""
         rows = []
         for run, variant, found in self._evaluations():
-            size = ARCHITECTURES[run.model]
-            counts = {"heads": size["heads"], "neurons": size["d_ff"]}
-            for part, layers in find_survivors(found.evidence, size["layers"], **counts).items():
+            size = find_architecture(run.model)
+            counts = {"heads": size.heads, "neurons": size.d_ff}
+            for part, layers in find_survivors(found.evidence, size.layers, **counts).items():
                 for layer, kept in enumerate(layers):
                     where = {**run.names, **variant.names, "layer": layer + 1, "part": part}
                     rows += [{**where, "index": i, "kept": i in set(kept)} for i in range(counts[part])]

@@ -10,7 +10,7 @@ import pandas as pd
 from tsc_lib.analysis.wording import bullet_list, join_items, pluralize
 from tsc_lib.data import Dataset
 from tsc_lib.models.embedding import MAX_TOKENS, fit_patch
-from tsc_lib.models.zoo import ARCHITECTURES
+from tsc_lib.models.zoo import T1
 
 NAMED = 8
 """Classes or channels that are named; of more it is said how many there are."""
@@ -30,11 +30,11 @@ def remarks(dataset: Dataset) -> list[str]:
             f"{_name('channel', moving)} constant in the training series, but not in validation or test: no model can "
             "have learned what another value means."
         )
-    patch = ARCHITECTURES["T1"]["patch"]
+    patch = T1().patch
     if (longer := fit_patch(patch, dataset.longest)) > patch:
         found.append(
             f"The longest series has {dataset.longest} time steps, too many for patches of {patch} time steps and "
-            f"{MAX_TOKENS} tokens, so {join_items(ARCHITECTURES)} read it in patches of {longer}; students need such "
+            f"{MAX_TOKENS} tokens, so T1 and T2 read it in patches of {longer}; students need such "
             f"patches too, as in student(layers=2, patch={longer})."
         )
     uneven = {number: channel for number, channel in enumerate(facts.channels, 1) if channel.is_uneven}

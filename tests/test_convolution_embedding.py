@@ -1,0 +1,85 @@
+"""Tokens by convolution: what they see, and that every runtime gives the same logits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tsc_lib import data, runtimes
+from tsc_lib.compress import TrainingContext, apply
+from tsc_lib.data import Split
+from tsc_lib.models.compressed import CompressedModel, count_macs
+from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
+from tsc_lib.models.zoo import build
+from tsc_lib.runtimes import convert
+from tsc_lib.study.operations import operations
+from tsc_lib.training import TrainSpec
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
+)
+RUNTIMES = ["eager", "onnxruntime", "openvino", pytest.param("inductor", marks=[needs_compiler, pytest.mark.compiles])]
+
+
+def make_split(lengths: list[int]) -> Split:
+    rng = np.random.default_rng(0)
+    x = [(3 * rng.normal(size=(2, n)) + 5).astype(np.float32) for n in lengths]
+    return Split(x, np.arange(len(x)) % 3)
+
+
+@pytest.fixture
+def model() -> CompressedModel:
+    torch.manual_seed(0)
+    return CompressedModel(build("ConvTransformer(patch=8, filters=16)", 2, 3).eval(), 44)
+
+
+def test_a_series_is_seen_normalised_and_the_class_token_has_its_level(model: CompressedModel) -> None:
+    embedding = model.network.embedding
+    assert isinstance(embedding, ConvolutionEmbedding)
+    x = torch.randn(4, 2, 96)
+    with torch.inference_mode():
+        plain, plain_level = embedding.measure(x, None)
+        other, other_level = embedding.measure(3 * x + 5, None)
+        flat, _ = embedding.measure(torch.full((1, 2, 96), 7.0), None)
+        zero, _ = embedding.measure(torch.zeros(1, 2, 96), None)
+        tiny, _ = embedding.measure(1e-6 * x, None)
+    torch.testing.assert_close(plain, other, rtol=1e-3, atol=1e-4)
+    assert (plain_level - other_level).abs().min() > 0.1
+    torch.testing.assert_close(flat, zero)
+    torch.testing.assert_close(tiny, plain, rtol=0.1, atol=0.02)
+
+
+def test_its_multiply_adds_are_counted(model: CompressedModel) -> None:
+    counted = sum(operation.macs for operation in operations(model.network.config, 44))
+    assert counted == count_macs(model.network, 44)
+
+
+@pytest.mark.parametrize("lengths", [[44] * 12, [5, 8, 9, 31, 44, 60] * 2], ids=["equal", "unequal"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_runtime_has_the_same_logits(
+    model: CompressedModel, tmp_path: Path, runtime: str, lengths: list[int]
+) -> None:
+    split, equal = make_split(lengths), len(set(lengths)) == 1
+    convert.convert(model, runtime, tmp_path, equal_length=equal)
+    predict = runtimes.load(tmp_path, runtime)
+    for batch in data.batches(split, 5, equal_length=equal):
+        given = torch.from_numpy(batch.x), None if batch.lengths is None else torch.from_numpy(batch.lengths)
+        with torch.inference_mode():
+            exact = model.network(*given).numpy()
+        np.testing.assert_allclose(predict(batch.x, batch.lengths), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_static_int8_executes_it(model: CompressedModel, tmp_path: Path, runtime: str) -> None:
+    split = make_split([44] * 32)
+    quantized = apply(model, "int8(static)", TrainingContext(split, split, True, TrainSpec(), seed=0))
+    assert convert.convert(quantized, runtime, tmp_path, equal_length=True).int8_ops > 10
+    x = np.stack(split.x)
+    with torch.inference_mode():
+        exact = model.network(torch.from_numpy(x)).numpy()
+    difference = runtimes.load(tmp_path, runtime)(x) - exact
+    assert 0 < np.abs(difference).max() < 0.5 * exact.std()

@@ -1,0 +1,131 @@
+"""Tokens that say which shapes a stretch of a series has and how strong they are, wherever in the stretch they lie.
+
+A convolution with a few filters, a ReLU, and the mean over each patch: what MiniROCKET [1]_ counts over a whole
+series, with kernels that are learned, for every patch by itself.
+
+References
+----------
+.. [1] Dempster et al., "MiniRocket: A Very Fast (Almost) Deterministic Transform for Time Series Classification", KDD
+       2021 (the share of positive values of many convolutions).
+.. [2] Kim et al., "Reversible Instance Normalization for Accurate Time-Series Forecasting against Distribution Shift",
+       ICLR 2022 (each series normalised, its level and scale kept beside it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tsc_lib.models.embedding import Embedding, PatchEmbeddingConfig
+
+ROUNDING = 1e-6
+"""Share of its level below which the deviation of a series is rounding."""
+
+SMALLEST = 1e-8
+"""Added to the deviation of a series, in units of the training series', so that a flat one stays flat."""
+
+
+@dataclass(frozen=True)
+class ConvolutionEmbeddingConfig(PatchEmbeddingConfig):
+    """Sizes of a `ConvolutionEmbedding`.
+
+    Attributes
+    ----------
+    filters : int
+        Filters of the convolution, 1 or more.
+    kernel : int
+        Time steps that a filter sees, odd.
+    """
+
+    kind: str = "convolution"
+    filters: int = 64
+    kernel: int = 9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.filters < 1 or self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"an embedding needs a filter, and kernels of an odd number of time steps: {self}")
+
+    def count_products(self, length: int, channels: int, d_model: int) -> list[tuple[int, int, int]]:
+        """See `PatchEmbeddingConfig`."""
+        tokens = self.count_tokens(length)
+        return [
+            (tokens * self.patch, channels * self.kernel, self.filters),
+            (tokens, self.filters, d_model),
+            (1, 2 * channels, d_model),
+        ]
+
+    def build(self, channels: int, d_model: int) -> ConvolutionEmbedding:
+        """See `PatchEmbeddingConfig`."""
+        return ConvolutionEmbedding(self, channels, d_model)
+
+
+class ConvolutionEmbedding(Embedding):
+    """Each patch as the mean strength of every filter in it; the class token knows the level and scale of the series.
+
+    Every series is normalised first [2]_, channel by channel, over its whole patches.
+    """
+
+    config: ConvolutionEmbeddingConfig
+
+    def build_layers(self, channels: int, d_model: int) -> None:
+        """See `Embedding`."""
+        config = self.config
+        self.convolution = nn.Conv1d(channels, config.filters, config.kernel, padding=config.kernel // 2)
+        self.norm = nn.LayerNorm(config.filters)
+        self.project = nn.Linear(config.filters, d_model)
+        self.level = nn.Linear(2 * channels, d_model)
+
+    def embed(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `Embedding`."""
+        features, level = self.measure(x, patches)
+        return self.project(self.norm(features)), self.level(level)
+
+    def measure(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The strength of each filter in each patch (n, tokens, filters), and level and scale (n, 1, 2 * channels)."""
+        patch = self.config.patch
+        x = x[..., : x.shape[2] // patch * patch]
+        valid = None
+        if patches is not None:
+            valid = (torch.arange(x.shape[2], device=x.device) < patch * patches.unsqueeze(1)).unsqueeze(1).to(x.dtype)
+        x, level = normalise(x, valid)
+        features = F.relu(self.convolution(x))  # (n, filters, length)
+        return F.avg_pool1d(features, patch).transpose(1, 2), level.transpose(1, 2)
+
+    @property
+    def writers(self) -> dict[str, nn.Linear | nn.Conv1d]:
+        """See `Embedding`."""
+        return {"project": self.project, "level": self.level}
+
+
+def normalise(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Series of mean 0 and deviation 1, and what was taken from them.
+
+    Parameters
+    ----------
+    x : Tensor
+        Series (n, channels, length).
+    valid : Tensor, optional
+        1 where they are no padding (n, 1, length), else 0.
+
+    Returns
+    -------
+    x : Tensor
+        Normalised series, zero in the padding.
+    level : Tensor
+        Mean, between -1 and 1, and logarithm of the deviation (n, 2 * channels, 1), channel after channel.
+    """
+    if valid is None:
+        mean = x.mean(2, keepdim=True)
+        x = x - mean
+        variance = x.square().mean(2, keepdim=True)
+    else:
+        count = valid.sum(2, keepdim=True)
+        mean = (x * valid).sum(2, keepdim=True) / count
+        x = (x - mean) * valid
+        variance = x.square().sum(2, keepdim=True) / count
+    deviation = variance.sqrt() + ROUNDING * mean.abs() + SMALLEST
+    return x / deviation, torch.cat([mean / (1 + mean.abs()), deviation.log()], dim=1)
