@@ -17,7 +17,7 @@ from tsc_lib.compress.surgery import check_fp32, find_zero_rows
 from tsc_lib.core.limits import EPOCHS, LEARNING_RATES, Limits
 from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import Transformer
-from tsc_lib.training import Loss, find_best_epoch, fit
+from tsc_lib.training import Loss, fit
 
 
 class TrainingStep(Step):
@@ -63,7 +63,7 @@ class TrainingStep(Step):
         # Trained weights need no warm-up, and a few epochs of a small data set have no steps to spare for one.
         warmup_steps = 0 if model.trained else context.settings.warmup_steps
         settings = dataclasses.replace(
-            context.settings, epochs=self.epochs, learning_rate=self.learning_rate, warmup_steps=warmup_steps
+            context.settings, epochs=self.epochs, steps=0, learning_rate=self.learning_rate, warmup_steps=warmup_steps
         )
         history = fit(
             network,
@@ -79,7 +79,7 @@ class TrainingStep(Step):
         )
         result, trained = copy.deepcopy(model.network), network.state_dict()
         result.load_state_dict({weight: trained[weight] for weight in result.state_dict()})
-        details = {"history": history, "best_epoch": find_best_epoch(history)}
+        details = {"history": history, "best_epoch": next(each["epoch"] for each in history if each["best"])}
         return dataclasses.replace(model, network=result.eval(), trained=True), details
 
 

@@ -81,7 +81,7 @@ def check_fields(owner: Any, what: str, limits: Limits) -> None:
     Parameters
     ----------
     owner : dataclass
-        Its fields of the types int, float, str and tuple of int are checked.
+        Its fields of the types int, float, bool, str and tuple of int are checked.
     what : str
         What stands before a field's name: "training setting".
     limits : dict
@@ -97,6 +97,8 @@ def check_fields(owner: Any, what: str, limits: Limits) -> None:
             check_whole(value, name, *limits.get(field.name, (1, 100_000)))
         elif field.type == "float":
             check_number(value, name, *limits.get(field.name, ()))
+        elif field.type == "bool" and not isinstance(value, bool):
+            raise UserError(f"{name} must be true or false, not {quote(value)}")
         elif field.type == "str" and not isinstance(value, str):
             raise UserError(f"{name} must be text, not {quote(value)}")
         elif field.type == "tuple[int, ...]":

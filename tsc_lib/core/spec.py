@@ -9,6 +9,9 @@ from typing import Any, ClassVar, Self
 
 from tsc_lib.core.files import Json
 
+ADDED = {"added": True}
+"""Metadata of a field that came after results were stored: at its default it is no content, so that keys stay."""
+
 
 class Spec:
     """Base of every specification: a JSON round trip and a key made from the content."""
@@ -17,7 +20,11 @@ class Spec:
 
     def to_json(self) -> Json:
         """The content as plain values, without fields that only say where something is stored."""
-        return {f.name: _plain(getattr(self, f.name)) for f in _fields(self) if f.metadata.get("keyed", True)}
+        return {f.name: _plain(getattr(self, f.name)) for f in _fields(self) if self._is_content(f)}
+
+    def _is_content(self, field: dataclasses.Field[Any]) -> bool:
+        unset = field.metadata.get("added", False) and getattr(self, field.name) == field.default
+        return field.metadata.get("keyed", True) and not unset
 
     @classmethod
     def from_json(cls, content: Json) -> Self:

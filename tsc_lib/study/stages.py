@@ -120,7 +120,8 @@ def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:
             run.seed,
             checkpoint=checkpoint,
         )
-        checkpoint.unlink()
+        for each in folder.glob("checkpoint*.safetensors"):  # of the choice, and of the training after it
+            each.unlink()
         save_model(model, folder)
         return {"history": history}
 

@@ -1,37 +1,36 @@
-"""Training as the study did it: Adam, cross-entropy, the best epoch by validation; deterministic and resumable."""
+"""The training loop: deterministic and resumable, by default as the study trained."""
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.core.files import write_bytes
-from tsc_lib.core.limits import BATCH_SIZES, EPOCHS, LEARNING_RATES, check_fields
-from tsc_lib.core.spec import Spec
-from tsc_lib.data import Dataset, Split, batches
+from tsc_lib.data import Batch, Dataset, Split, batches
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
+from tsc_lib.training.augmentation import augment, mix
 from tsc_lib.training.batch import TrainingBatch, cross_entropy
+from tsc_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from tsc_lib.training.optimizers import make_average, make_optimizer, share_of_rate, switch_weights
+from tsc_lib.training.settings import Plan, TrainSpec
 
 
 class Epoch(TypedDict):
     """What is known of an epoch of a training: losses and accuracy of its end, and how long it took.
 
-    Without validation series, their loss and accuracy are None.
+    Without validation series, their loss and accuracy are None. An epoch with `refit` belongs to the training after the
+    choice, on training and validation series together.
     """
 
     epoch: int
@@ -41,38 +40,13 @@ class Epoch(TypedDict):
     seconds: float
     cpu_seconds: float
     best: NotRequired[bool]
+    refit: NotRequired[bool]
 
 
 logger = logging.getLogger(__name__)
 
 Watch = Callable[[list[Epoch]], None]
 Loss = Callable[[Tensor, TrainingBatch], Tensor]
-
-LIMITS = {
-    "epochs": EPOCHS,
-    "batch_size": BATCH_SIZES,
-    "learning_rate": LEARNING_RATES,
-    "warmup_steps": (0, 1_000_000),
-}
-"""The least and the most of a training's settings."""
-
-
-@dataclass(frozen=True)
-class TrainSpec(Spec):
-    """Settings of a training: Adam on cross-entropy, the best epoch chosen by validation.
-
-    Over the first `warmup_steps` steps the learning rate grows linearly to its full value. Post-norm transformers need
-    that (Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020): without it a seed may
-    never leave chance.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    warmup_steps: int = 20
-
-    def __post_init__(self) -> None:
-        check_fields(self, "training setting", LIMITS)
 
 
 def _as_tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
@@ -139,18 +113,22 @@ def train(
     UserError
         If a series is too short or too long for the network.
     """
-    torch.manual_seed(seed)
-    network = Transformer(config)
     check_lengths(config, dataset)
-    history = fit(
-        network,
-        dataset.train,
-        dataset.valid,
-        spec,
-        seed,
-        equal_length=dataset.equal_length,
-        checkpoint=checkpoint,
-    )
+    train, valid = dataset.train, dataset.valid
+    whole = Split([*train.x, *valid.x], np.concatenate([train.y, valid.y])), Split([], valid.y[:0])
+    unchosen = spec.refit and spec.keep == "last"  # all series at once: there is nothing to choose before
+
+    def run(splits: tuple[Split, Split], share: float, checkpoint: Path | None) -> tuple[Transformer, list[Epoch]]:
+        torch.manual_seed(seed)
+        network = Transformer(config)
+        equal_length = dataset.equal_length
+        return network, fit(network, *splits, spec, seed, equal_length=equal_length, checkpoint=checkpoint, share=share)
+
+    network, history = run(whole if unchosen else (train, valid), 1.0, checkpoint)
+    if spec.refit and not unchosen and len(valid):
+        share = find_best_epoch(history) / len(history)
+        network, again = run(whole, share, checkpoint and checkpoint.with_suffix(".refit.safetensors"))
+        history += [{**entry, "best": False, "refit": True} for entry in again]
     return CompressedModel(network, int(np.median(dataset.train.lengths))), history
 
 
@@ -178,10 +156,11 @@ def fit(
     after_step: Callable[[], None] | None = None,
     loss: Loss | None = None,
     watch: Watch | None = None,
+    share: float = 1.0,
 ) -> list[Epoch]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
 
-    Without validation series it is left as it is after the last epoch.
+    Without validation series, or if `spec` says so, it is left as it is after the last epoch.
 
     The same seed gives the same weights, bit for bit, on one thread; also when the training was killed and went on
     from its checkpoint, since every epoch draws from its own generators.
@@ -193,9 +172,9 @@ def fit(
     train, valid : Split
         Nothing else reaches training or selection.
     spec : TrainSpec
-        Epochs, batch size, learning rate and its warm-up.
+        How it is trained.
     seed : int
-        Of the order of the series and of dropout.
+        Of the order of the series, of augmentation and of dropout.
     equal_length : bool
         Whether all series have one length, so that no mask is needed.
     checkpoint : Path, optional
@@ -208,6 +187,8 @@ def fit(
     watch : callable, optional
         Takes the entries of all epochs so far once the checkpoint has them, and may raise to stop a training that is
         not worth its time; the same training then goes on from there if it is ever wanted again.
+    share : float
+        Of the steps, after which to stop; the learning rate is as in the whole training.
 
     Returns
     -------
@@ -219,17 +200,19 @@ def fit(
     RuntimeError
         If the loss is no longer finite.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate, fused=True)
+    trainer = _Trainer(model, train, spec, seed, equal_length, after_step, loss)
+    plan = spec.plan(len(train))
+    steps = max(1, round(share * plan.steps))
+    per_epoch = plan.passes * math.ceil(len(train) / spec.batch_size)
     history: list[Epoch] = []
-    best = copy.deepcopy(model.state_dict())
-    if checkpoint is not None and checkpoint.exists():
-        history, best = _resume(checkpoint, model, optimizer)
-    for epoch in range(len(history), spec.epochs):
+    best = copy.deepcopy(trainer.judged.state_dict())
+    if checkpoint is not None and (found := load_checkpoint(checkpoint, trainer.parts, trainer.optimizer)):
+        history, best = found
+    for epoch in range(len(history), math.ceil(steps / per_epoch)):
         started, cpu_started = time.perf_counter(), time.process_time()
-        torch.manual_seed(seed * 100_003 + epoch)
-        rng = np.random.default_rng([seed, epoch])
-        train_loss = _train_epoch(model, optimizer, train, spec, epoch, rng, equal_length, after_step, loss)
-        valid_loss, valid_accuracy = _judge(model, valid, equal_length)
+        first = epoch * per_epoch
+        train_loss = trainer.train_epoch(epoch, range(first + 1, min(first + per_epoch, steps) + 1), plan)
+        valid_loss, valid_accuracy = _judge(trainer.judged, valid, equal_length)
         entry: Epoch = {
             "epoch": epoch + 1,
             "train_loss": train_loss,
@@ -241,19 +224,96 @@ def fit(
         if not np.isfinite([train_loss, valid_loss or 0.0]).all():
             raise RuntimeError(f"the loss is not finite in epoch {epoch + 1}")
         history.append(entry)
-        if find_best_epoch(history) == epoch + 1:
-            best = copy.deepcopy(model.state_dict())
+        if _find_kept(history, spec) == epoch + 1:
+            best = copy.deepcopy(trainer.judged.state_dict())
         if checkpoint is not None:
-            _save(checkpoint, model, optimizer, best, history)
+            save_checkpoint(checkpoint, trainer.parts, best, trainer.optimizer, history)
         told = "no validation series" if valid_accuracy is None else f"validation accuracy {valid_accuracy:.3f}"
-        said = f"epoch {epoch + 1} of {spec.epochs}: {told}"
-        logger.info(said, extra={"steps": (epoch + 1, spec.epochs)})
+        said = f"epoch {epoch + 1} of {plan.epochs}: {told}"
+        logger.info(said, extra={"steps": (epoch + 1, plan.epochs)})
         if watch is not None:
             watch(history)
     model.load_state_dict(best)
     model.eval()
-    chosen = find_best_epoch(history)
+    chosen = _find_kept(history, spec)
     return [{**entry, "best": entry["epoch"] == chosen} for entry in history]
+
+
+class _Trainer:
+    """A network in training: its optimiser, the average of its weights, and where its batches come from."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        train: Split,
+        spec: TrainSpec,
+        seed: int,
+        equal_length: bool,
+        after_step: Callable[[], None] | None,
+        loss: Loss | None,
+    ) -> None:
+        self.model, self.train, self.spec, self.seed, self.equal_length = model, train, spec, seed, equal_length
+        self.after_step, self.loss = after_step or (lambda: None), loss or self._cross_entropy
+        self.optimizer = make_optimizer(spec.optimizer, model, spec.learning_rate, spec.weight_decay)
+        self.average = make_average(model, spec.average) if spec.average else None
+        self.classes = torch.from_numpy(train.y)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network whose weights are judged and kept."""
+        return self.model if self.average is None else self.average.module
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds, by name."""
+        return {"model": self.model} | ({} if self.average is None else {"average": self.average})
+
+    def train_epoch(self, epoch: int, steps: range, plan: Plan) -> float:
+        """The steps of an epoch; the mean loss of its series."""
+        torch.manual_seed(self.seed * 100_003 + epoch)
+        rng = np.random.default_rng([self.seed, epoch])
+        other = np.random.default_rng([self.seed, epoch, 1])  # so that the order is the same with augmentation
+        stream = chain.from_iterable(
+            batches(self.train, self.spec.batch_size, equal_length=self.equal_length, rng=rng)
+            for _ in range(plan.passes)
+        )
+        self.model.train()
+        switch_weights(self.optimizer, training=True)
+        total = seen = 0.0
+        for step, batch in zip(steps, stream, strict=False):
+            rate = share_of_rate(step, plan.steps, self.spec.warmup_steps, self.spec.schedule)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.spec.learning_rate * rate
+            total += self._step(self._prepare(batch, other)) * len(batch.index)
+            seen += len(batch.index)
+        switch_weights(self.optimizer, training=False)
+        self.after_step()
+        return total / seen
+
+    def _prepare(self, batch: Batch, rng: np.random.Generator) -> TrainingBatch:
+        seen = TrainingBatch(*_as_tensors(batch.x, batch.lengths), torch.from_numpy(batch.index))
+        if self.spec.augment:
+            seen = augment(seen, self.spec.augment, rng)
+        return mix(seen, self.spec.mixing, rng) if self.spec.mixing else seen
+
+    def _step(self, batch: TrainingBatch) -> float:
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(batch.x, batch.lengths), batch)
+        loss.backward()
+        if self.spec.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip)
+        self.optimizer.step()
+        self.after_step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss.item()
+
+    def _cross_entropy(self, logits: Tensor, batch: TrainingBatch) -> Tensor:
+        return cross_entropy(logits, batch, self.classes, self.spec.label_smoothing)
+
+
+def _find_kept(history: list[Epoch], spec: TrainSpec) -> int:
+    return find_best_epoch(history) if spec.keep == "best" else len(history)
 
 
 def find_best_epoch(history: list[Epoch]) -> int:
@@ -273,63 +333,3 @@ def _judge(model: nn.Module, valid: Split, equal_length: bool) -> tuple[float | 
     logits = torch.from_numpy(classify(make_predictor(model), valid, equal_length))
     target = torch.from_numpy(valid.y)
     return F.cross_entropy(logits, target).item(), (logits.argmax(1) == target).double().mean().item()
-
-
-def _train_epoch(
-    model: Transformer,
-    optimizer: torch.optim.Optimizer,
-    train: Split,
-    spec: TrainSpec,
-    epoch: int,
-    rng: np.random.Generator,
-    equal_length: bool,
-    after_step: Callable[[], None] | None,
-    loss_of: Loss | None,
-) -> float:
-    model.train()
-    total = 0.0
-    steps_before = epoch * math.ceil(len(train) / spec.batch_size)
-    classes = torch.from_numpy(train.y)
-    batch_stream = batches(train, spec.batch_size, equal_length=equal_length, rng=rng)
-    for step, batch in enumerate(batch_stream, start=steps_before + 1):
-        warmth = min(1.0, step / spec.warmup_steps) if spec.warmup_steps else 1.0
-        optimizer.param_groups[0]["lr"] = spec.learning_rate * warmth
-        optimizer.zero_grad()
-        seen = TrainingBatch(*_as_tensors(batch.x, batch.lengths), torch.from_numpy(batch.index))
-        logits = model(seen.x, seen.lengths)
-        loss = cross_entropy(logits, seen, classes) if loss_of is None else loss_of(logits, seen)
-        loss.backward()
-        optimizer.step()
-        if after_step is not None:
-            after_step()
-        total += loss.item() * len(batch.index)
-    return total / len(train)
-
-
-def _save(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-    history: list[Epoch],
-) -> None:
-    state = {f"model.{k}": v for k, v in model.state_dict().items()}
-    state |= {f"best.{k}": v for k, v in best.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        state |= {f"adam.{index}.{k}": v for k, v in moments.items()}
-    write_bytes(path, save(state, metadata={"history": json.dumps(history)}))
-
-
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[Epoch], dict[str, Tensor]]:
-    with safe_open(path, framework="pt") as file:
-        history = json.loads(file.metadata()["history"])
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
-    best = {k.removeprefix("best."): v for k, v in state.items() if k.startswith("best.")}
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in state.items():
-        if name.startswith("adam."):
-            _, index, moment = name.split(".")
-            moments.setdefault(int(index), {})[moment] = value
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return history, best

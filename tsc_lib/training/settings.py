@@ -1,0 +1,152 @@
+"""The settings of a training, and what the documentation says of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tsc_lib.core.calls import write_signature
+from tsc_lib.core.errors import UserError
+from tsc_lib.core.limits import BATCH_SIZES, EPOCHS, LEARNING_RATES, Limits, check_fields, quote
+from tsc_lib.core.spec import ADDED, Spec
+from tsc_lib.training.augmentation import AUGMENTATIONS, NO_AUGMENTATION, Augmentations
+from tsc_lib.training.optimizers import OPTIMIZERS, SCHEDULES
+
+ROUND = 25
+"""Steps that an epoch has at least where `steps` are set: a handful of series is gone through several times."""
+
+KEEP = {"best": "the epoch that is best on validation", "last": "the last epoch, whatever validation says"}
+
+CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "keep": KEEP}
+
+LIMITS: Limits = {
+    "epochs": EPOCHS,
+    "batch_size": BATCH_SIZES,
+    "learning_rate": LEARNING_RATES,
+    "warmup_steps": (0, 1_000_000),
+    "steps": (0, 100_000_000),
+    "weight_decay": (0, 100),
+    "clip": (0, 1_000_000),
+    "average": (0, 0.999999),
+    "label_smoothing": (0, 0.999),
+    "mixing": (0, 100),
+}
+"""The least and the most of a training's settings."""
+
+
+class Plan(NamedTuple):
+    """How often a training goes through its series: `passes` in each of `epochs`, until so many `steps` are done."""
+
+    epochs: int
+    passes: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class TrainSpec(Spec):
+    """Settings of a training. By default it is the study's: Adam on cross-entropy, the best epoch by validation.
+
+    Over the first `warmup_steps` steps the learning rate grows linearly to its full value. Post-norm transformers need
+    that (Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020): without it a seed may
+    never leave chance.
+
+    Examples
+    --------
+    >>> spec = TrainSpec(steps=1500, optimizer="adamw", weight_decay=0.05, augment="shift(0.1) > noise")
+    >>> TrainSpec.from_json(spec.to_json()) == spec
+    True
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_steps: int = 20
+    steps: int = field(default=0, metadata=ADDED)
+    optimizer: str = field(default="adam", metadata=ADDED)
+    weight_decay: float = field(default=0.0, metadata=ADDED)
+    schedule: str = field(default="constant", metadata=ADDED)
+    clip: float = field(default=0.0, metadata=ADDED)
+    average: float = field(default=0.0, metadata=ADDED)
+    label_smoothing: float = field(default=0.0, metadata=ADDED)
+    augment: Augmentations = field(default=NO_AUGMENTATION, metadata=ADDED)
+    mixing: float = field(default=0.0, metadata=ADDED)
+    keep: str = field(default="best", metadata=ADDED)
+    refit: bool = field(default=False, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "augment", Augmentations.parse(self.augment))  # JSON gives a text
+        check_fields(self, "training setting", LIMITS)
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UserError(f"training setting {name!r} is {' or '.join(known)}, not {quote(getattr(self, name))}")
+        if self.optimizer == "schedulefree" and (self.schedule != "constant" or self.average):
+            raise UserError(
+                "the optimizer schedulefree averages the weights itself; give it no 'schedule' and no 'average'"
+            )
+
+    def plan(self, series: int) -> Plan:
+        """How a training on so many series goes; `steps`, where they are set, decide and not `epochs`."""
+        once = math.ceil(series / self.batch_size)
+        if not self.steps:
+            return Plan(self.epochs, 1, self.epochs * once)
+        passes = max(1, ROUND // once)
+        return Plan(math.ceil(self.steps / (once * passes)), passes, self.steps)
+
+    def __str__(self) -> str:
+        """Duration, optimiser and what differs from the default, as model cards say it."""
+        length = f"{self.steps} steps" if self.steps else f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
+        changed = [
+            f"{each.name} {value}"
+            for each in dataclasses.fields(self)
+            if each.name not in ("epochs", "steps", "batch_size", "learning_rate", "warmup_steps", "optimizer")
+            and (value := getattr(self, each.name)) != each.default
+        ]
+        rate = f"{length} of {self.optimizer} at a learning rate of {self.learning_rate:g}"
+        return ", ".join([rate, f"batches of {self.batch_size}", *changed])
+
+
+SUMMARIES = {
+    "epochs": "how often all training series are gone through",
+    "batch_size": "series in a step of the optimiser",
+    "learning_rate": "the full learning rate",
+    "warmup_steps": "steps over which the learning rate grows to that",
+    "steps": "steps of the optimiser in place of `epochs`, so that small and large data sets are trained as long; "
+    f"an epoch then has {ROUND} of them at least",
+    "optimizer": "; ".join(f"`{name}`: {text}" for name, text in OPTIMIZERS.items()),
+    "weight_decay": "decay of the weights; biases, norms and the like have none",
+    "schedule": "; ".join(f"`{name}`: {text}" for name, text in SCHEDULES.items()),
+    "clip": "the gradient's norm at most; 0 for any",
+    "average": "decay of an exponential moving average of the weights, which is kept in their place; 0 for none",
+    "label_smoothing": "share of the target that is spread over all classes",
+    "augment": "methods of the second table, such as `warp(0.2) > noise(0.05)`, for every batch anew",
+    "mixing": "mixup: every series is mixed with another, in shares from Beta(mixing, mixing); 0 for none",
+    "keep": "; ".join(f"`{name}`: {text}" for name, text in KEEP.items()),
+    "refit": "train anew on training and validation series together, for as many epochs as were chosen",
+}
+"""What each setting is."""
+
+
+def options_table() -> str:
+    """Every setting of a training with its default, as a table in Markdown.
+
+    Examples
+    --------
+    >>> print(options_table().splitlines()[2])
+    | `epochs` | 20 | how often all training series are gone through |
+    """
+    rows = [f"| `{f.name}` | {_write(f.default)} | {SUMMARIES[f.name]} |" for f in dataclasses.fields(TrainSpec)]
+    return "\n".join(["| setting | default | what it is |", "| --- | --- | --- |", *rows])
+
+
+def augmentations_table() -> str:
+    """Every method of augmentation with its parameters and what it does, as a table in Markdown."""
+    rows = [f"| `{write_signature(name, each)}` | {each.summary} |" for name, each in sorted(AUGMENTATIONS.items())]
+    return "\n".join(["| method | what it does |", "| --- | --- |", *rows])
+
+
+def _write(default: object) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return f"{default:g}" if isinstance(default, int | float) else str(default) or "none"
