@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from tsc_lib import data, runtimes
-from tsc_lib.compress import TrainingContext, apply
+from tsc_lib.compress import NoEffect, TrainingContext, apply
+from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
@@ -56,6 +58,34 @@ def test_a_series_is_seen_normalised_and_the_class_token_has_its_level(model: Co
 def test_its_multiply_adds_are_counted(model: CompressedModel) -> None:
     counted = sum(operation.macs for operation in operations(model.network.config, 44))
     assert counted == count_macs(model.network, 44)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "taylor", "activation", "random"])
+def test_the_filters_that_matter_stay(model: CompressedModel, criterion: str) -> None:
+    split = make_split([16, 44, 30, 25] * 4)
+    context = TrainingContext(split, split, False, TrainSpec(), seed=0)
+    embedding = model.network.embedding
+    assert isinstance(embedding, ConvolutionEmbedding)
+    with torch.no_grad():  # filters that give nothing, and that nothing reads
+        for weights in (embedding.convolution.weight, embedding.convolution.bias, embedding.project.weight.T):
+            assert weights is not None
+            weights[:4] = 0.0
+    made = apply(model, f"filters({criterion}, 12)", context)
+    kept = made.evidence[-1].details["filters"]
+    assert made.network.embedding.config == dataclasses.replace(embedding.config, filters=12) and len(kept) == 12
+    assert criterion == "random" or kept == list(range(4, 16))
+    assert made.evidence[-1].macs_after < made.evidence[-1].macs_before
+    torch.testing.assert_close(made.network.embedding.project.weight, embedding.project.weight[:, kept])
+
+
+def test_filters_that_are_not_there_are_said(model: CompressedModel) -> None:
+    split = make_split([44] * 6)
+    context = TrainingContext(split, split, True, TrainSpec(), seed=0)
+    with pytest.raises(NoEffect, match="removes nothing from 16 filters"):
+        apply(model, "filters(l1, 16)", context)
+    patches = CompressedModel(build("T1", 2, 3).eval(), 44)
+    with pytest.raises(UserError, match="which this model has not"):
+        apply(patches, "filters(l1, 4)", context)
 
 
 @pytest.mark.parametrize("lengths", [[44] * 12, [5, 8, 9, 31, 44, 60] * 2], ids=["equal", "unequal"])

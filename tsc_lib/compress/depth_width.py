@@ -1,4 +1,4 @@
-"""Depth and width: whole encoder layers removed, and channels of the embedding.
+"""Depth and width: whole encoder layers removed, channels of the embedding, and filters before the tokens.
 
 References
 ----------
@@ -17,9 +17,9 @@ from typing import ClassVar
 import torch
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.importance import CRITERIA, check_criterion, measure_influence
+from tsc_lib.compress.importance import CRITERIA, check_criterion, count_filters, measure_influence
 from tsc_lib.compress.step import Family, NoEffect, Step
-from tsc_lib.compress.surgery import check_whole, keep_channels, keep_layers
+from tsc_lib.compress.surgery import check_fp32, check_whole, keep_channels, keep_filters, keep_layers
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, Details
 
@@ -125,3 +125,46 @@ class Width(Step):
         scores = CRITERIA[self.criterion](model.network, context).channels
         kept = scores.topk(self.d_model).indices.sort().values
         return dataclasses.replace(model, network=keep_channels(model.network, kept)), {"channels": kept.tolist()}
+
+
+@dataclass(frozen=True)
+class Filters(Step):
+    """Keep the filters of the convolution before the tokens that matter most.
+
+    Attributes
+    ----------
+    criterion : {"l1", "l2", "taylor", "activation", "random"}
+        What is called important, see `tsc_lib.compress.importance`.
+    keep : int
+        How many filters to keep.
+    """
+
+    name: ClassVar[str] = "filters"
+    summary: ClassVar[str] = "keeps some filters of the convolution before the tokens"
+    family: ClassVar[Family] = Family.SMALLER
+    title: ClassVar[str] = "{keep} filters {criterion}"
+    titled: ClassVar[int] = 2
+    examples: ClassVar[Mapping[str, str]] = {
+        "filters(activation, 16)": "keep 16 filters of the convolution before the tokens, by a criterion",
+    }
+
+    criterion: str
+    keep: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_criterion(self.criterion)
+
+    def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
+        """Remove filters; the details list those that were kept.
+
+        Their layer norm is over fewer filters afterwards: expect to train on after this step.
+        """
+        check_fp32(model, self.name)
+        count = count_filters(model.network)
+        if 0 < count <= self.keep:
+            raise NoEffect(f"filters({self.criterion}, {self.keep}) removes nothing from {count} filters")
+        check_whole(model.network, self.name)
+        scores = CRITERIA[self.criterion](model.network, context).filters
+        kept = scores.topk(min(self.keep, count)).indices.sort().values
+        return dataclasses.replace(model, network=keep_filters(model.network, kept)), {"filters": kept.tolist()}

@@ -1,4 +1,4 @@
-"""How much each part of a transformer matters: heads, feed-forward neurons, embedding channels and whole layers.
+"""How much each part of a transformer matters: heads, neurons, embedding channels, filters and whole layers.
 
 The norms look at weights alone. *Taylor* and *activation* look at what flows through the network for some training
 series: at what a part adds to the residual stream, or what a channel of it carries. *Random* is the control.
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import batches
+from tsc_lib.models.convolution_embedding import ConvolutionEmbedding, ConvolutionEmbeddingConfig
 from tsc_lib.models.transformer import EncoderLayer, Transformer
 
 OBSERVED = 512
@@ -42,11 +43,14 @@ class Importance:
         For each layer, (heads,) and (d_ff,).
     channels : Tensor
         (d_model,), for the embedding as a whole.
+    filters : Tensor
+        (filters,), of a convolution before the tokens; none where there is no such convolution.
     """
 
     heads: list[Tensor]
     neurons: list[Tensor]
     channels: Tensor
+    filters: Tensor
 
 
 def measure_norms(network: Transformer, context: TrainingContext, p: int) -> Importance:
@@ -56,6 +60,7 @@ def measure_norms(network: Transformer, context: TrainingContext, p: int) -> Imp
         heads=[measure_heads(layer, p) for layer in layers],
         neurons=[measure_neurons(layer, p) for layer in layers],
         channels=measure_channels(network, p),
+        filters=measure_filters(network, p),
     )
 
 
@@ -67,6 +72,7 @@ def draw_random(network: Transformer, context: TrainingContext) -> Importance:
         heads=[torch.rand(layer.heads, generator=generator) for layer in layers],
         neurons=[torch.rand(layer.d_ff, generator=generator) for layer in layers],
         channels=torch.rand(network.config.d_model, generator=generator),
+        filters=torch.rand(count_filters(network), generator=generator),
     )
 
 
@@ -79,14 +85,19 @@ def measure_taylor(network: Transformer, context: TrainingContext) -> Importance
     """
     found, layers = [], len(network.layers)
     for flow in _observe(network, context, gradients=True):
-        parts = [*flow.heads, *flow.neurons, *flow.places]
+        parts = [*flow.heads, *flow.neurons, *flow.filters, *flow.places]
         gradients = torch.autograd.grad(flow.loss, parts)
         gates = [(a * g).detach().sum(1) for a, g in zip(parts, gradients, strict=True)]  # each (n, width)
         heads = [gate.reshape(len(gate), -1, network.config.head_dim).sum(2) for gate in gates[:layers]]
-        channels = torch.stack(gates[2 * layers :]).sum(0)
-        neurons = gates[layers : 2 * layers]
+        neurons, filters = gates[layers : 2 * layers], gates[2 * layers :][: len(flow.filters)]
+        channels = torch.stack(gates[2 * layers + len(filters) :]).sum(0)
         found.append(
-            Importance([h.abs().sum(0) for h in heads], [n.abs().sum(0) for n in neurons], channels.abs().sum(0))
+            Importance(
+                heads=[gate.abs().sum(0) for gate in heads],
+                neurons=[gate.abs().sum(0) for gate in neurons],
+                channels=channels.abs().sum(0),
+                filters=sum((gate.abs().sum(0) for gate in filters), start=torch.zeros(count_filters(network))),
+            )
         )
     series = min(OBSERVED, len(context.train))
     return _add_up(found, lambda total: total / series)
@@ -103,11 +114,15 @@ def measure_activation(network: Transformer, context: TrainingContext) -> Import
         for layer, y, a in zip(network.layers, flow.heads, flow.neurons, strict=True):
             assert isinstance(layer, EncoderLayer)
             shape = (-1, layer.attention.heads, layer.attention.head_dim)
-            given = y[flow.valid].reshape(shape), _weight(layer.attention.out).reshape(shape)
-            heads.append(torch.einsum("nhk,dhk->nhd", *given).square().sum((0, 2)))
+            pair = y[flow.valid].reshape(shape), _weight(layer.attention.out).reshape(shape)
+            heads.append(torch.einsum("nhk,dhk->nhd", *pair).square().sum((0, 2)))
             neurons.append(a[flow.valid].square().sum(0) * _weight(layer.feed_forward.contract).square().sum(0))
         channels = torch.stack([x[flow.valid].square().sum(0) for x in flow.places]).mean(0)
-        found.append(Importance(heads, neurons, channels))
+        filters = torch.zeros(count_filters(network))
+        if isinstance(embedding := network.embedding, ConvolutionEmbedding):
+            [given] = flow.filters
+            filters = given[flow.valid[:, 1:]].square().sum(0) * _weight(embedding.project).square().sum(0)
+        found.append(Importance(heads, neurons, channels, filters))
         tokens += int(flow.valid.sum())
     return _add_up(found, lambda total: (total / tokens).sqrt())
 
@@ -171,6 +186,22 @@ def measure_channels(network: Transformer, p: int) -> Tensor:
     return torch.cat(parts, dim=1).norm(p, dim=1)
 
 
+def measure_filters(network: Transformer, p: int) -> Tensor:
+    """The p-norm (filters,) of all weights that belong to a filter: what it looks for, and how it is read."""
+    embedding = network.embedding
+    if not isinstance(embedding, ConvolutionEmbedding):
+        return torch.empty(0)
+    return torch.cat([embedding.convolution.weight.detach().flatten(1), _weight(embedding.project).T], dim=1).norm(
+        p, dim=1
+    )
+
+
+def count_filters(network: Transformer) -> int:
+    """Filters of the convolution before the tokens; 0 where there is none."""
+    embedding = network.config.embedding
+    return embedding.filters if isinstance(embedding, ConvolutionEmbeddingConfig) else 0
+
+
 def _weight(linear: nn.Module) -> Tensor:
     assert isinstance(linear, nn.Linear)  # `check_whole` has seen to it
     return linear.weight.detach()
@@ -180,13 +211,15 @@ def _weight(linear: nn.Module) -> Tensor:
 class _Flow:
     """What flows through a network for one batch, each (n, tokens, width).
 
-    `heads` and `neurons` are what each layer's last linear layers read, `stream` is the residual stream before every
+    `heads` and `neurons` are what each layer's last linear layers read, `filters` is what the filters of a convolution
+    before the tokens (n, tokens - 1, filters) give, where there is one, `stream` is the residual stream before every
     layer and after the last, `between` the same between attention and feed-forward. `valid` (n, tokens) says which
     tokens are no padding, and `loss` is summed over the series.
     """
 
     heads: list[Tensor] = field(default_factory=list)
     neurons: list[Tensor] = field(default_factory=list)
+    filters: list[Tensor] = field(default_factory=list)
     stream: list[Tensor] = field(default_factory=list)
     between: list[Tensor] = field(default_factory=list)
     valid: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -213,14 +246,17 @@ def _observe(network: Transformer, context: TrainingContext, gradients: bool = F
     sample, _ = context.sample(OBSERVED)
     for batch in batches(sample, BATCH, equal_length=context.equal_length):
         flow = _Flow()
-        hooks = []
+        watched: list[tuple[nn.Module, list[Tensor]]] = []
         for layer in layers:
-            for module, into in (
-                (layer.attention.out, flow.heads),
-                (layer.feed_forward, flow.between),
-                (layer.feed_forward.contract, flow.neurons),
-            ):
-                hooks.append(module.register_forward_pre_hook(lambda _, given, into=into: into.append(given[0])))
+            attention, feed_forward = layer.attention, layer.feed_forward
+            watched += [(attention.out, flow.heads), (feed_forward, flow.between)]
+            watched.append((feed_forward.contract, flow.neurons))
+        if isinstance(network.embedding, ConvolutionEmbedding):
+            watched.append((network.embedding.norm, flow.filters))
+        hooks = [
+            module.register_forward_pre_hook(lambda _, given, into=into: into.append(given[0]))
+            for module, into in watched
+        ]
         try:
             with torch.set_grad_enabled(gradients):
                 lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
@@ -248,4 +284,5 @@ def _add_up(found: list[Importance], finish: Callable[[Tensor], Tensor]) -> Impo
         heads=[over_batches(same) for same in zip(*(f.heads for f in found), strict=True)],
         neurons=[over_batches(same) for same in zip(*(f.neurons for f in found), strict=True)],
         channels=over_batches(f.channels for f in found),
+        filters=over_batches(f.filters for f in found),
     )

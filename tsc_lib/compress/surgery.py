@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
 from tsc_lib.models.embedding import fit_patch
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer, TransformerConfig
@@ -91,6 +92,30 @@ def keep_channels(network: Transformer, channels: Tensor) -> Transformer:
             state[name] = value[channels]
     own = network.embedding.state_dict() | embedding_weights
     return rebuild(config, state | {f"embedding.{name}": value for name, value in own.items()})
+
+
+def keep_filters(network: Transformer, filters: Tensor) -> Transformer:
+    """Rebuild a network with only some filters of the convolution before its tokens.
+
+    Their norm is over fewer filters afterwards.
+
+    Parameters
+    ----------
+    network : Transformer
+        Left alone.
+    filters : Tensor
+        Indices to keep, ascending.
+
+    Raises
+    ------
+    UserError
+        If there is no such convolution.
+    """
+    if not isinstance(network.embedding, ConvolutionEmbedding):
+        raise UserError("filters are those of a convolution before the tokens, which this model has not")
+    embedding, weights = network.embedding.select_filters(filters)
+    state = network.state_dict() | {f"embedding.{name}": value for name, value in weights.items()}
+    return rebuild(dataclasses.replace(network.config, embedding=embedding), state)
 
 
 def rebuild(config: TransformerConfig, state: dict[str, Tensor]) -> Transformer:

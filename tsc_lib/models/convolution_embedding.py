@@ -13,7 +13,7 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,13 @@ class ConvolutionEmbedding(Embedding):
         x, level = normalise(x, valid)
         features = F.relu(self.convolution(x))  # (n, filters, length)
         return F.avg_pool1d(features, patch).transpose(1, 2), level.transpose(1, 2)
+
+    def select_filters(self, filters: Tensor) -> tuple[ConvolutionEmbeddingConfig, dict[str, Tensor]]:
+        """Configuration of this embedding with some of its filters, and the weights that change."""
+        weights = {"project.weight": self.project.weight.detach()[:, filters]}
+        for name, module in (("convolution", self.convolution), ("norm", self.norm)):
+            weights |= {f"{name}.{kind}": value[filters] for kind, value in module.state_dict().items()}
+        return replace(self.config, filters=len(filters)), weights
 
     @property
     def writers(self) -> dict[str, nn.Linear | nn.Conv1d]:
