@@ -249,7 +249,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     patch = pytest.MonkeyPatch()
     patch.setattr(store, "OUTPUTS", tmp_path_factory.mktemp("outputs"))
     profile = load_profile("smoke")
-    train = dataclasses.replace(profile.train, epochs=8, batch_size=16)
+    train = {"epochs": 8, "batch_size": 16}
     variants = {RECIPE: ("eager", "onnxruntime"), "merge(0.5) > finetune(1)": ("eager",)}
     profile = dataclasses.replace(profile, seeds=(0,), models=("T1",), train=train, variants=variants)
     yield Study(profile)

@@ -40,6 +40,18 @@ def unequal(channels: int = 3) -> tuple[list[np.ndarray], np.ndarray]:
     return [wave + rng.normal(0, 0.1, (channels, len(wave))) for wave in waves], y
 
 
+def test_settings_of_the_training_are_the_models_own_or_those_that_are_given() -> None:
+    given = {"optimizer": "adamw", "augment": "noise(0.1)", "steps": 4}
+    classifier = TransformerClassifier("T1", batch_size=8, random_state=0, training=given).clone().fit(X, Y)
+    assert len(classifier.history_) == 1
+    spec = TrainSpec(batch_size=8, optimizer="adamw", augment="noise(0.1)", steps=4)
+    assert classifier._settings() == spec
+    assert not np.allclose(
+        classifier.predict_proba(X),
+        TransformerClassifier("T1", batch_size=8, random_state=0, training={"steps": 4}).fit(X, Y).predict_proba(X),
+    )
+
+
 def test_aeon_takes_it_for_one_of_its_own() -> None:
     assert set(check_estimator(TransformerClassifier, raise_exceptions=True).values()) == {"PASSED"}
 

@@ -21,7 +21,6 @@ from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.trials import Search
 from tsc_lib.study import Study, layer_sensitivity, stages
 from tsc_lib.study.profiles import DataChoice, Profile
-from tsc_lib.training import TrainSpec
 
 
 def a_study(folder: str) -> Study:
@@ -29,7 +28,7 @@ def a_study(folder: str) -> Study:
     quick = BenchmarkSettings(batch_sizes=(1,), series=1, blocks=3, min_window_s=0.001, warmup_s=0.0)
     variants = {"baseline": ("eager",)}
     choices = (DataChoice(folder),)
-    return Study(Profile("made", choices, ("T1",), (0,), variants, train=TrainSpec(epochs=2), benchmark=quick))
+    return Study(Profile("made", choices, ("T1",), (0,), variants, train={"epochs": 2}, benchmark=quick))
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from tsc_lib.search.trials import Search, list_unfinished
 from tsc_lib.search.worker import open_study, run_trials, start_workers
 from tsc_lib.study import stages
 from tsc_lib.study.versions import STAGES
+from tsc_lib.training import TrainSpec
+from tsc_lib.training.settings import parse_settings
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_a_search_picks_what_the_printed_command_exports(
 @pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
 def test_the_printed_command_asks_for_native_code_where_that_is_picked(runtime: str) -> None:
     settings = SimpleNamespace(name="waves", scaling="channel", gaps="refuse")
-    run = SimpleNamespace(data=settings, model="T1", seed=0, train=SimpleNamespace(epochs=2))
+    run = SimpleNamespace(data=settings, model="T1", seed=0, train=TrainSpec(epochs=2, augment="shift > noise"))
     search = SimpleNamespace(
         runs=[run], request=SimpleNamespace(dataset="waves"), spec=SimpleNamespace(batch_sizes=(1, 8))
     )
@@ -100,6 +102,7 @@ def test_the_printed_command_asks_for_native_code_where_that_is_picked(runtime: 
     command = shlex.split(SearchResult(search, table, pd.DataFrame(), Path()).export_command)
     options = parser().parse_args(command[3:])
     assert (options.recipe, options.runtime) == ("prune(l1, 0.5)", runtime)
+    assert TrainSpec().change(parse_settings(options.train)) == run.train
     assert options.this_processor_only == (runtime in runtimes.NATIVE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,26 @@ def test_specifications_survive_json() -> None:
 def test_a_data_set_may_have_its_own_settings(tmp_path: Path) -> None:
     choice = {"name": "ItalyPowerDemand", "train": {"epochs": 3}, "benchmark": {"batch_sizes": [1, 8]}}
     profile = load_profile(write(tmp_path, {**GOOD, "datasets": [choice], "benchmark": {"blocks": 7}}))
-    assert profile.train_of(profile.datasets[0]) == TrainSpec(epochs=3)
+    assert profile.train_of(profile.datasets[0], "T1") == TrainSpec(epochs=3)
     assert profile.benchmark_of(profile.datasets[0]) == BenchmarkSettings(batch_sizes=(1, 8), blocks=7)
+
+
+def test_a_model_may_have_its_own_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = TrainSpec(steps=500, optimizer="adamw")
+    monkeypatch.setattr("tsc_lib.training.defaults.OWN", {"T2": own})
+    choice = {"name": "ItalyPowerDemand", "train": {"batch_size": 8, "models": {"T1": {"mixing": 0.2}}}}
+    train = {
+        "learning_rate": 0.002,
+        "models": {"T2": {"augment": "noise", "batch_size": 16}, "T2(layers=2)": {"clip": 1}},
+    }
+    models = ["T1", "T2", "T2(layers=2)"]
+    profile = load_profile(write(tmp_path, {**GOOD, "models": models, "datasets": [choice], "train": train}))
+    assert [profile.train_of(profile.datasets[0], model) for model in models] == [
+        TrainSpec(batch_size=8, learning_rate=0.002, mixing=0.2),
+        replace(own, batch_size=16, learning_rate=0.002, augment="noise"),
+        replace(own, batch_size=16, learning_rate=0.002, augment="noise", clip=1.0),
+    ]
+    assert own.change({"epochs": 3}) == TrainSpec(epochs=3, optimizer="adamw")
 
 
 def test_folders_are_found_beside_the_profile(tmp_path: Path) -> None:
@@ -67,7 +86,7 @@ def test_folders_are_found_beside_the_profile(tmp_path: Path) -> None:
         ),
         (
             {"train": {"epochs": 0}},
-            "mine.yaml: training setting 'epochs' must be a whole number from 1 to 100,000, not 0",
+            "mine.yaml: train: training setting 'epochs' must be a whole number from 1 to 100,000, not 0",
         ),
         ({"variants": {"shrink": ["eager"]}}, "unknown method 'shrink'"),
         ({"variants": {"baseline": ["tpu"]}}, "unknown runtime 'tpu'"),
@@ -76,8 +95,12 @@ def test_folders_are_found_beside_the_profile(tmp_path: Path) -> None:
         ({"datasets": [{"name": "ItalyPowerDemand", "benchmark": {"block": 5}}]}, "unknown key 'block'"),
         ({"exclude": [{}]}, "names at least one of dataset, model, recipe and runtime"),
         ({"exclude": [{"seed": 1}]}, "exclude, entry 1: unknown key 'seed'"),
-        ({"train": {"epochs": "20"}}, "mine.yaml, train: 'epochs' must be a valid integer, not '20'"),
+        ({"train": {"epochs": "20"}}, "mine.yaml: train: 'epochs' must be a valid integer, not '20'"),
         ({"train": {"epochs": 2.5}}, "train: 'epochs' must be a valid integer"),
+        ({"train": {"augment": "blur"}}, "train: augment 'blur': unknown method 'blur'"),
+        ({"train": {"models": ["T1"]}}, "train: 'models' must be a mapping of models to settings, not ['T1']"),
+        ({"train": {"models": {"T2": {"epochs": 3}}}}, "train: the profile has no model 'T2'; name one that it has"),
+        ({"train": {"models": {"T1": {"optimizer": "sgd"}}}}, "train: training setting 'optimizer' is adam or"),
         ({"train": [3]}, "'train' must be a mapping, not [3]"),
         ({"seeds": ["0"]}, "seeds: entry 1 must be a valid integer, not '0'"),
         ({"variants": {"baseline": "eager"}}, "variants: 'baseline' must be a list, not 'eager'"),

@@ -253,7 +253,7 @@ def _training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scaling", default="channel", help=SCALING)
     command.add_argument("--gaps", default="refuse", help=GAPS)
     command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
-    command.add_argument("--epochs", type=_whole, default=20, help="of the training (default: 20)")
+    command.add_argument("--epochs", type=_whole, help="of the training (default: the model's own, 20 of T1 and T2)")
 
 
 def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
@@ -261,6 +261,14 @@ def _variant(command: argparse.ArgumentParser, runtime: str) -> None:
     _training(command)
     command.add_argument("--recipe", default="baseline", help="what to do to the model (default: baseline)")
     command.add_argument("--runtime", help=runtime)
+    command.add_argument(
+        "--train",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of the training, such as optimizer=adamw steps=1500 'augment=shift(0.1) > noise'; "
+        "docs/training.md lists them",
+    )
     command.add_argument("--seed", type=_whole, default=0, help="of the training (default: 0)")
     command.add_argument("--batch-sizes", type=_whole, nargs="+", default=[1, 64], metavar="N", help="default: 1 64")
     command.add_argument("--threads", type=_whole, default=1, help="of the benchmark (default: 1)")

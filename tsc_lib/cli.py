@@ -81,7 +81,6 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
     from tsc_lib.runtimes.convert import list_supporting
     from tsc_lib.study import Study
     from tsc_lib.study.profiles import DataChoice, Profile
-    from tsc_lib.training import TrainSpec
 
     recipe = Recipe.parse(options.recipe)
     if runtime is None:
@@ -92,12 +91,19 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
         datasets=(DataChoice(options.dataset, options.scaling, options.gaps),),
         models=(options.model,),
         seeds=(options.seed,),
-        train=TrainSpec(epochs=options.epochs),
+        train=_training(options),
         variants={str(recipe): (variant.runtime,)},
         benchmark=BenchmarkSettings(batch_sizes=tuple(options.batch_sizes), threads=options.threads),
     )
     store.forget_failures()  # what was missing may be there by now
     return Study(profile), variant
+
+
+def _training(options: argparse.Namespace) -> dict[str, object]:
+    """What the options say of the training, where it is not as the model's own."""
+    from tsc_lib.training.settings import parse_settings
+
+    return ({} if options.epochs is None else {"epochs": options.epochs}) | parse_settings(options.train)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from tsc_lib import data, runtimes, training
 from tsc_lib.compress import BASELINE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.limits import SEEDS, THREADS, check_number, check_whole
+from tsc_lib.core.limits import SEEDS, THREADS, check_number, check_whole, quote
 from tsc_lib.data import Dataset, DataSpec, Split
 from tsc_lib.export import write
 from tsc_lib.export.card import unmeasured_card
@@ -45,10 +45,10 @@ class TransformerClassifier(BaseClassifier):
     ----------
     model : str or TransformerConfig
         "T1" or "T2", or sizes of one's own; the channels and classes of a configuration are replaced by the data's.
-    epochs, batch_size : int
-        Rounds of the training, and series in a step of the optimiser. The epoch that is kept is chosen by validation.
-    learning_rate : float
-        Of Adam.
+    epochs, batch_size : int, optional
+        Rounds of the training, and series in a step of the optimiser; by default the model's own.
+    learning_rate : float, optional
+        Of the optimiser; by default the model's own.
     scaling : {"channel", "series", "none"}
         What is done to every series first: it is standardised per channel by the mean and deviation of the training
         series, or by its own, or left alone.
@@ -59,6 +59,10 @@ class TransformerClassifier(BaseClassifier):
     n_jobs : int
         Threads; -1 for one on each usable CPU. More than one changes the order of sums, and so the last digits of
         weights.
+    training : dict, optional
+        Other settings of the training that differ from the model's own, such as
+        ``{"optimizer": "adamw", "schedule": "cosine", "augment": "shift(0.1) > noise"}``; see
+        `tsc_lib.training.TrainSpec`.
 
     Attributes
     ----------
@@ -109,13 +113,14 @@ class TransformerClassifier(BaseClassifier):
     def __init__(
         self,
         model: str | TransformerConfig = "T1",
-        epochs: int = 20,
-        batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
         scaling: str = "channel",
         valid_fraction: float = 0.2,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int = 1,
+        training: dict[str, object] | None = None,
     ) -> None:
         self.model = model
         self.epochs = epochs
@@ -125,6 +130,7 @@ class TransformerClassifier(BaseClassifier):
         self.valid_fraction = valid_fraction
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.training = training
         super().__init__()
 
     def compress(self, recipe: str | Recipe, X: Any = None, y: Any = None) -> Self:
@@ -275,7 +281,7 @@ class TransformerClassifier(BaseClassifier):
     def _logits(self, X: Any) -> np.ndarray:
         split = self.scaled(X)
         with _torch_of_its_own(self._threads):
-            return training.classify(self._predictor(), split, self.dataset_.equal_length, self.batch_size)
+            return training.classify(self._predictor(), split, self.dataset_.equal_length, self._settings().batch_size)
 
     def _predictor(self) -> Predictor:
         """What executes the model; made when it is first needed."""
@@ -288,7 +294,11 @@ class TransformerClassifier(BaseClassifier):
         self._conversion, self._files, self._loaded = None, {}, None
 
     def _settings(self) -> TrainSpec:
-        return TrainSpec(epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
+        if not isinstance(self.training, dict | None):
+            raise UserError(f"training must be a dict of training settings, not {quote(self.training)}")
+        given = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate")}
+        given = {name: value for name, value in given.items() if value is not None}
+        return training.find_train_spec(self.model).change({**given, **(self.training or {})})
 
     def _prepare(self, X: Any, y: Any) -> Dataset:
         series = series_of(X, labels=y)

@@ -139,11 +139,10 @@ def _data_and_model(run: TrainingRun, dataset: Dataset, config: TransformerConfi
 
 
 def _training(bundle: Bundle, run: TrainingRun, validated: bool) -> list[str]:
-    train = run.train
-    chosen = "the epoch was chosen on the validation series" if validated else "the last epoch was kept"
+    by_validation = validated and run.train.keep == "best"
+    chosen = "the epoch was chosen on the validation series" if by_validation else "the last epoch was kept"
     return [
-        f"Training: {pluralize(train.epochs, 'epoch')} of Adam at a learning rate of {train.learning_rate:g}, "
-        f"batches of {train.batch_size}, seed {run.seed}; {chosen}.",
+        f"Training: {run.train}, seed {run.seed}; {chosen}.",
         f"Preprocessing: {SCALING[bundle.scaling.kind]}{GAPS[bundle.gaps]}.",
         f"Recipe: `{bundle.recipe}`. Runtime: {bundle.runtime}, exported with "
         f"{join_items(f'{name} {version}' for name, version in bundle.versions.items())}.",

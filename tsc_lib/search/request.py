@@ -15,11 +15,11 @@ from tsc_lib.models import zoo
 from tsc_lib.search.quick_benchmark import COMPILED
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
-from tsc_lib.training import TrainSpec
+from tsc_lib.training import find_train_spec
 
 OBJECTIVES = ("energy", "time", "latency", "size")
 
-LIMITS = {"seeds": SEEDS, "epochs": EPOCHS, "max_drop": (0, 100)}
+LIMITS = {"seeds": SEEDS, "max_drop": (0, 100)}
 """The least and the most of what a search is asked for; points of accuracy."""
 
 TOKENS = 3000
@@ -38,8 +38,8 @@ class SearchRequest:
         Name of the architecture that is compressed.
     seeds : tuple of int
         Seeds of its training; trials use the first, and the finalists are made and judged on all of them.
-    epochs : int
-        Epochs of its training.
+    epochs : int, optional
+        Epochs of its training; by default it is trained as it always is.
     objective : {"energy", "time", "latency", "size"}
         What is to become small.
     batch_size : int, optional
@@ -53,7 +53,7 @@ class SearchRequest:
     gaps: str = "refuse"
     model: str = "T1"
     seeds: tuple[int, ...] = (0,)
-    epochs: int = 20
+    epochs: int | None = None
     objective: str = "energy"
     batch_size: int | None = None
     max_drop: float = 1.0
@@ -64,13 +64,18 @@ class SearchRequest:
         if self.objective not in OBJECTIVES:
             known = f"{', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}"
             raise UserError(f"unknown objective {self.objective!r}; use {known}")
+        if self.epochs is not None:
+            check_whole(self.epochs, "search setting 'epochs'", *EPOCHS)
         if self.batch_size is not None:
             check_whole(self.batch_size, "--batch-size", *BATCH_SIZES)
 
     def resolve(self) -> SearchSpec:
         """The specification of the search, with the data set's files and the batch size."""
         found = data.resolve(self.dataset, scaling=self.scaling, gaps=self.gaps)
-        runs = tuple(TrainingRun(found, self.model, TrainSpec(epochs=self.epochs), seed) for seed in self.seeds)
+        # After a refit no series would be left that the model has not seen.
+        changes: dict[str, object] = {"refit": False} | ({} if self.epochs is None else {"epochs": self.epochs})
+        spec = find_train_spec(self.model).change(changes)
+        runs = tuple(TrainingRun(found, self.model, spec, seed) for seed in self.seeds)
         size = self.batch_size or large_batch(data.load(found))
         return SearchSpec(runs, self.objective, size, self.max_drop, version("search", *COMPILED), describe_machine())
 

@@ -19,6 +19,7 @@ from tsc_lib.search.trials import Search
 from tsc_lib.study import stages
 from tsc_lib.study.schema import qualities
 from tsc_lib.study.stages import TrainingRun
+from tsc_lib.training import find_train_spec
 
 SHOWN = {
     "recipe": "recipe",
@@ -68,11 +69,13 @@ class SearchResult:
         run = self.search.runs[0]
         options = {"--dataset": self.search.request.dataset, "--scaling": run.data.scaling, "--gaps": run.data.gaps}
         options |= {"--model": run.model, "--recipe": self.pick.recipe, "--runtime": self.pick.runtime}
-        options |= {"--seed": str(run.seed), "--epochs": str(run.train.epochs)}
+        options |= {"--seed": str(run.seed)}
         command = ["python", "-m", "tsc_lib", "export", f"{run.data.name}-{run.model}-small"]
         command += [word for option in options.items() for word in option]
         if self.pick.runtime in runtimes.NATIVE:
             command.append("--this-processor-only")
+        if changes := run.train.write_changes(find_train_spec(run.model)):
+            command += ["--train", *changes]
         return shlex.join([*command, "--batch-sizes", *map(str, self.search.spec.batch_sizes)])
 
     def to_json(self) -> dict[str, Any]:

@@ -96,7 +96,8 @@ class Search:
     def bounds(self) -> Bounds:
         """What bounds the space."""
         lengths = [*self.dataset.train.lengths, *self.dataset.valid.lengths]
-        return Bounds(self._baseline.network.config, min(lengths), max(lengths), self.request.epochs)
+        plan = self.runs[0].train.plan(len(self.dataset.train))
+        return Bounds(self._baseline.network.config, min(lengths), max(lengths), plan.epochs * plan.passes)
 
     @cached_property
     def _baseline(self) -> CompressedModel:

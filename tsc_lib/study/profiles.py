@@ -21,7 +21,7 @@ from tsc_lib.core.spec import Spec, digest
 from tsc_lib.models.zoo import check_model
 from tsc_lib.runtimes import convert
 from tsc_lib.study.profile_file import read_yaml
-from tsc_lib.training import TrainSpec
+from tsc_lib.training import TrainSpec, find_train_spec
 
 PROFILES = shipped("profiles")
 """Folder of the named profiles."""
@@ -143,8 +143,9 @@ class Profile(Spec):
         One training per seed.
     variants : dict of str to tuple of str
         Recipe to the runtimes that execute it.
-    train : TrainSpec
-        Settings of every training.
+    train : dict
+        Settings of every training that differ from the model's own (`tsc_lib.training.find_train_spec`), and under
+        ``models``, by the name of a model, those of that model alone.
     benchmark : BenchmarkSettings
         Settings of every benchmark session.
     runtimes : RuntimeGrid
@@ -160,7 +161,7 @@ class Profile(Spec):
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     variants: dict[str, tuple[str, ...]]
-    train: TrainSpec = field(default_factory=TrainSpec)
+    train: dict[str, object] = field(default_factory=dict)
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
     ablation: Ablation = field(default_factory=Ablation)
@@ -185,16 +186,23 @@ class Profile(Spec):
         if all(self.excludes(dataset=name, model=model) for name in names for model in self.models):
             raise UserError("'exclude' leaves no model to train on any data set; take an entry out of it")
         for choice in self.datasets:
-            self.train_of(choice)
+            for model in self.models:
+                self.train_of(choice, model)
             self.benchmark_of(choice)
 
     def excludes(self, **names: str) -> bool:
         """Whether the study leaves out what has these names: ``dataset``, ``model``, ``recipe`` and ``runtime``."""
         return any(exclusion.holds(**names) for exclusion in self.exclude)
 
-    def train_of(self, choice: DataChoice) -> TrainSpec:
-        """The training settings for one of the data sets."""
-        return _validate(TrainSpec, asdict(self.train) | choice.train, f"train of {choice.name}")
+    def train_of(self, choice: DataChoice, model: str) -> TrainSpec:
+        """The training settings of a model on one of the data sets; what is said of the model alone comes last."""
+        spec, places = find_train_spec(model), {"train": self.train, f"train of {choice.name}": choice.train}
+        for key in ("", *dict.fromkeys((model.partition("(")[0].strip(), model))):
+            for where, settings in places.items():
+                given = _of_model(settings, key, where)
+                _validate(TrainSpec, given, where)
+                spec = spec.change(given)
+        return spec
 
     def benchmark_of(self, choice: DataChoice) -> BenchmarkSettings:
         """The benchmark settings for one of the data sets."""
@@ -242,6 +250,15 @@ def parse_variants(written: Mapping[str, Sequence[str]]) -> list[Variant]:
     return variants
 
 
+def _of_model(train: dict[str, object], model: str, where: str) -> dict[str, object]:
+    """What training settings say of a model alone, or of all if `model` is empty."""
+    by_model = train.get("models", {})
+    found = by_model.get(model, {}) if model and isinstance(by_model, dict) else {}
+    if not isinstance(by_model, dict) or not isinstance(found, dict):
+        raise UserError(f"{where}: 'models' must be a mapping of models to settings, not {quote(by_model)}")
+    return found if model else {name: value for name, value in train.items() if name != "models"}
+
+
 def _beside(path: Path, choice: DataChoice) -> DataChoice:
     """A data set's folder, which a profile names as seen from itself: jobs run elsewhere."""
     return replace(choice, name=str((path.parent / choice.name).resolve())) if "/" in choice.name else choice
@@ -258,6 +275,9 @@ def _check_named(profile: Profile, path: Path) -> None:
     named = [("exclude", key, name) for entry in profile.exclude for key, name in asdict(entry).items() if name]
     named += [("runtimes", "dataset", name) for name in profile.runtimes.datasets]
     named += [("runtimes", "model", name) for name in profile.runtimes.models]
+    for train in (profile.train, *(choice.train for choice in profile.datasets)):
+        own, bases = train.get("models", {}), [name.partition("(")[0].strip() for name in profile.models]
+        named += [("train", "model", name) for name in (own if isinstance(own, dict) else ()) if name not in bases]
     for where, key, name in named:
         if name not in known[key]:
             raise UserError(f"{path}, {where}: the profile has no {key} {quote(name)}; name one that it has")

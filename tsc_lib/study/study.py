@@ -139,7 +139,7 @@ class Study:
     def runs(self) -> list[TrainingRun]:
         """Every model to train; a seed is complete before the next one begins."""
         return [
-            TrainingRun(spec, model, self.profile.train_of(choice), seed)
+            TrainingRun(spec, model, self.profile.train_of(choice, model), seed)
             for seed in self.profile.seeds
             for spec, choice in self._choices.items()
             for model in self.profile.models
@@ -282,8 +282,9 @@ class Study:
                 yield row
 
     def histories(self) -> pd.DataFrame:
-        """One row per training and epoch; ``best`` marks the epoch whose weights were kept."""
-        rows = [{**run.names, **epoch} for run in self._each("trainings") for epoch in self.train(run)]
+        """One row per training and epoch of it, those of a refit left out; ``best`` marks the epoch that was chosen."""
+        epochs = [(run, epoch) for run in self._each("trainings") for epoch in self.train(run)]
+        rows = [{**run.names, **epoch} for run, epoch in epochs if not epoch.get("refit")]
         return pd.DataFrame(rows).astype({"valid_loss": float, "valid_accuracy": float})  # also where all are None
 
     def predictions(self, variant: Variant = REFERENCE) -> pd.DataFrame:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tsc_lib.core.calls import write_signature
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.limits import BATCH_SIZES, EPOCHS, LEARNING_RATES, Limits, check_fields, quote
+from tsc_lib.core.limits import (
+    BATCH_SIZES,
+    EPOCHS,
+    LEARNING_RATES,
+    Limits,
+    check_fields,
+    parse_number,
+    parse_whole,
+    quote,
+)
 from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.training.augmentation import AUGMENTATIONS, NO_AUGMENTATION, Augmentations
 from tsc_lib.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -94,6 +104,27 @@ class TrainSpec(Spec):
         passes = max(1, ROUND // once)
         return Plan(math.ceil(self.steps / (once * passes)), passes, self.steps)
 
+    def change(self, settings: Mapping[str, object]) -> TrainSpec:
+        """These settings with some others; `epochs` that are given count, whatever `steps` there were.
+
+        Raises
+        ------
+        UserError
+            If there is no such setting, or no such value of it.
+        """
+        for name in settings:
+            if name not in SUMMARIES:
+                raise UserError(f"unknown training setting {quote(name)}; the settings are {', '.join(SUMMARIES)}")
+        ended: dict[str, Any] = {"steps": 0} if "epochs" in settings else {}
+        return dataclasses.replace(self, **{**ended, **settings})
+
+    def write_changes(self, base: TrainSpec) -> list[str]:
+        """What differs from other settings, as `parse_settings` reads it; nothing if both are the same."""
+        changed = {name: getattr(self, name) for name in SUMMARIES if getattr(self, name) != getattr(base, name)}
+        if "epochs" in changed and self.steps:
+            changed["steps"] = self.steps  # which epochs alone would end
+        return [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in changed.items()]
+
     def __str__(self) -> str:
         """Duration, optimiser and what differs from the default, as model cards say it."""
         length = f"{self.steps} steps" if self.steps else f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
@@ -126,6 +157,37 @@ SUMMARIES = {
     "refit": "train anew on training and validation series together, for as many epochs as were chosen",
 }
 """What each setting is."""
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, object]:
+    """Settings that are written ``name=value``, such as ``optimizer=adamw``.
+
+    Raises
+    ------
+    UserError
+        If a text is not well formed, or names an unknown setting.
+    """
+    read: dict[str, Callable[[str], object]] = {"int": parse_whole, "float": parse_number, "bool": _parse_choice}
+    kinds = {each.name: str(each.type) for each in dataclasses.fields(TrainSpec)}
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or name not in kinds or name in found:
+            raise UserError(
+                f"training setting {quote(text)} is none, or given twice; write e.g. optimizer=adamw, with one of "
+                f"{', '.join(kinds)}"
+            )
+        try:
+            found[name] = read.get(kinds[name], str)(value)
+        except ValueError as error:
+            raise UserError(f"training setting {name!r}: {error}") from None
+    return found
+
+
+def _parse_choice(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{quote(text)} is neither true nor false")
+    return text == "true"
 
 
 def options_table() -> str:
