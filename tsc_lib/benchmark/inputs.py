@@ -64,7 +64,7 @@ def make_calls(series: Sequence[NDArray[np.float32]], equal_length: bool, batch_
     Where the sample does not fill a whole number of batches, some series are taken twice, so that no call is smaller
     than its batch size promises. Where it fills more than `MOST_CALLS`, fewer series are taken, again evenly.
     """
-    count = min(-(-len(series) // batch_size), MOST_CALLS) * batch_size
+    count = count_in_sweep(len(series), batch_size)
     chosen = (
         choose_evenly(series, count)
         if count < len(series)
@@ -72,6 +72,11 @@ def make_calls(series: Sequence[NDArray[np.float32]], equal_length: bool, batch_
     )
     calls = [Call(*pad(chosen[start : start + batch_size])) for start in range(0, count, batch_size)]
     return [Call(call.x, None) for call in calls] if equal_length else calls
+
+
+def count_in_sweep(series: int, batch_size: int) -> int:
+    """How many series one sweep over a sample of so many has."""
+    return min(-(-series // batch_size), MOST_CALLS) * batch_size
 
 
 def draw_sample(series: Sequence[np.ndarray], count: int) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tsc_lib import runtimes
 from tsc_lib.compress.recipe import BASELINE, Recipe
 from tsc_lib.compress.step import Family
 
@@ -17,7 +18,7 @@ class Variant:
     recipe : Recipe
         What is done to the model.
     runtime : str
-        What executes it, one of `tsc_lib.runtimes.RUNTIMES`.
+        What executes it, one of `tsc_lib.runtimes.RUNTIMES`; of a classic `tsc_lib.runtimes.CLASSIC`.
 
     Examples
     --------
@@ -67,3 +68,6 @@ class Variant:
 
 REFERENCE = Variant(BASELINE, "eager")
 """The uncompressed model as PyTorch runs it unasked: what every cost and accuracy is compared with."""
+
+CLASSIC = Variant(BASELINE, runtimes.CLASSIC)
+"""The only variant of a classic classifier."""

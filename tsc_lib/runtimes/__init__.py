@@ -14,6 +14,7 @@ from tsc_lib.runtimes.cascade import part_names
 from tsc_lib.runtimes.predictor import Predictor, not_importable
 
 __all__ = [
+    "CLASSIC",
     "NATIVE",
     "RUNTIMES",
     "Predictor",
@@ -26,6 +27,10 @@ __all__ = [
 ]
 
 RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino")
+"""Of networks."""
+
+CLASSIC = "aeon"
+"""Of classic classifiers, and of nothing else."""
 
 NATIVE = ("inductor",)
 """Runtimes whose models are native code: made for one kind of processor, and run as soon as they are loaded. Models of
@@ -34,6 +39,8 @@ the others are data, which any processor executes."""
 
 def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
     """A predictor, on this many threads, of the model that `tsc_lib.runtimes.convert.convert` put into `folder`.
+
+    Of a classic `tsc_lib.runtimes.aeon.convert.write_classic` did.
 
     Raises
     ------
@@ -77,7 +84,8 @@ def check(runtime: str) -> None:
 
 
 def _module(runtime: str) -> ModuleType:
-    check(runtime)
+    if runtime != CLASSIC:
+        check(runtime)
     try:
         return importlib.import_module(f"tsc_lib.runtimes.{runtime}.predict")
     except ImportError as error:

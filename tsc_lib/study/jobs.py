@@ -12,27 +12,40 @@ import argparse
 import logging
 import sys
 
+from tsc_lib.compress import Variant
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, operator_shares
+from tsc_lib.study.model_comparison import Entry, ModelComparison
 from tsc_lib.study.runtime_comparison import RuntimeComparison
+from tsc_lib.study.stages import TrainingRun
 
 logger = logging.getLogger(__name__)
 
 
 def prepare(study: Study, job: str) -> None:
     """Train a run's model, make every variant of it and classify the test set with each; failures are recorded."""
-    run = study.run_of("prepare", job)
+    run, models = study.run_of("prepare", job), ModelComparison(study)
+    for variant in models.variants_of(run):
+        _tell(run, variant, models.evaluate(Entry(run, variant)).status)
+    if run not in study.runs:
+        return
     comparison = RuntimeComparison(study)
     compared = comparison.variants if run in comparison.runs else []
     for variant in dict.fromkeys([*study.variants_of(run), *compared]):
-        status = study.evaluate(run, variant).status
-        if status != "ok":
-            logger.warning("%s: %s %s", run.label, variant, status)
+        _tell(run, variant, study.evaluate(run, variant).status)
+
+
+def _tell(run: TrainingRun, variant: Variant, status: str) -> None:
+    if status != "ok":
+        logger.warning("%s: %s %s", run.label, variant, status)
 
 
 def benchmark(study: Study, job: str) -> None:
-    """Measure a run's variants in one session, its runtimes in one for each number of threads, and their operators."""
+    """Measure a run's variants in one session, its runtimes in one for each number of threads, and their operators.
+
+    With the first network of a data set and a seed, all models are measured side by side, too.
+    """
     run = study.run_of("benchmark", job)
     try:
         study.benchmark(run)
@@ -42,6 +55,9 @@ def benchmark(study: Study, job: str) -> None:
     if run in comparison.runs:
         comparison.measure(run)
         operator_shares.tabulate_run(comparison, run)
+    models = ModelComparison(study)
+    if models.entries[run.data, run.seed][0].run == run:
+        models.measure(run.data, run.seed)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,14 +11,16 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from tsc_lib import runtimes
 from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.benchmark.settings import LIMITS
-from tsc_lib.compress import Variant
+from tsc_lib.compress import BASELINE, CLASSIC, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import shipped
 from tsc_lib.core.limits import SEEDS, check_different, check_fields, check_list, quote
 from tsc_lib.core.spec import Spec, digest
-from tsc_lib.models.zoo import check_model
+from tsc_lib.models.classic import CLASSICS
+from tsc_lib.models.zoo import ARCHITECTURES, check_model
 from tsc_lib.runtimes import convert
 from tsc_lib.study.profile_file import read_yaml
 from tsc_lib.training import TrainSpec, find_train_spec
@@ -114,6 +116,29 @@ class RuntimeGrid(Spec):
 
 
 @dataclass(frozen=True)
+class SideBySide(Spec):
+    """How all models are measured in one session: the networks as trained, some of their variants, and the classics.
+
+    Attributes
+    ----------
+    variants : dict of str to tuple of str
+        Recipe to the runtimes that execute it, of networks, which are always there as trained, too.
+    blocks : int
+        Paired repeats.
+    max_seconds : float
+        Wall time after which no further block is begun at a batch size, unless fewer than 5 were measured.
+    """
+
+    variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    blocks: int = 20
+    max_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "side_by_side setting", LIMITS)
+        parse_variants(self.variants)
+
+
+@dataclass(frozen=True)
 class Ablation(Spec):
     """One of a profile's variants, of which every step is left out in turn; all that it takes are among the variants.
 
@@ -138,7 +163,7 @@ class Profile(Spec):
     datasets : tuple of DataChoice
         Data sets and their scaling.
     models : tuple of str
-        Names from `tsc_lib.models.zoo`.
+        Names from `tsc_lib.models.zoo`, at least one, and from `tsc_lib.models.classic`.
     seeds : tuple of int
         One training per seed.
     variants : dict of str to tuple of str
@@ -150,6 +175,8 @@ class Profile(Spec):
         Settings of every benchmark session.
     runtimes : RuntimeGrid
         The comparison of runtimes.
+    side_by_side : SideBySide
+        The session across models.
     ablation : Ablation
         The combination of strategies of which every step is left out in turn.
     exclude : tuple of Exclusion
@@ -164,6 +191,7 @@ class Profile(Spec):
     train: dict[str, object] = field(default_factory=dict)
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
+    side_by_side: SideBySide = field(default_factory=SideBySide)
     ablation: Ablation = field(default_factory=Ablation)
     exclude: tuple[Exclusion, ...] = ()
 
@@ -178,17 +206,30 @@ class Profile(Spec):
                 "leave one out, or rename its folder and files"
             )
         for model in self.models:
-            check_model(model)
+            if model.partition("(")[0].strip() not in (*ARCHITECTURES, *CLASSICS):
+                known = ", ".join([*ARCHITECTURES, *CLASSICS])
+                raise UserError(f"unknown model {quote(model)}; the models are {known}")
+            if model not in CLASSICS:
+                check_model(model)
         check_different(self.models, "'models'")
+        if not self.networks:
+            raise UserError(
+                f"'models' has only classics, which networks are compared with; add {' or '.join(ARCHITECTURES)}"
+            )
         check_list(self.seeds, "'seeds'", *SEEDS)
         parse_variants(self.variants)
         parse_variants({self.ablation.recipe: (self.ablation.runtime,)})
-        if all(self.excludes(dataset=name, model=model) for name in names for model in self.models):
+        if all(self.excludes(dataset=name, model=model) for name in names for model in self.networks):
             raise UserError("'exclude' leaves no model to train on any data set; take an entry out of it")
         for choice in self.datasets:
             for model in self.models:
                 self.train_of(choice, model)
             self.benchmark_of(choice)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The models that are trained, compressed and moved to other runtimes."""
+        return tuple(model for model in self.models if model not in CLASSICS)
 
     def excludes(self, **names: str) -> bool:
         """Whether the study leaves out what has these names: ``dataset``, ``model``, ``recipe`` and ``runtime``."""
@@ -243,8 +284,14 @@ def parse_variants(written: Mapping[str, Sequence[str]]) -> list[Variant]:
     UserError
         If a recipe is not well formed, a runtime does not execute it, or a variant is named twice.
     """
-    variants = [Variant.parse(recipe, runtime) for recipe, runtimes in written.items() for runtime in runtimes]
+    variants = [Variant.parse(recipe, runtime) for recipe, named in written.items() for runtime in named]
     for variant in variants:
+        if variant.runtime == runtimes.CLASSIC:
+            if variant != CLASSIC:
+                raise UserError(
+                    f"{variant}: classics are executed as they are; name {runtimes.CLASSIC} for {BASELINE} alone"
+                )
+            continue
         convert.check(variant.runtime, variant.recipe.number_format, variant.recipe.observer)
     check_different([str(variant) for variant in variants], "'variants'")
     return variants

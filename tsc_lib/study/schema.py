@@ -48,6 +48,33 @@ COLUMNS = [*VARIANT, *QUALITIES, *COSTS, "energy_modelled_mj_per_sample", "statu
 """Columns of the results table, in order."""
 
 
+MODELS = [
+    *["dataset", "model", "kind", "recipe", "runtime", "seed", "batch_size", "threads", "status"],
+    *["accuracy", "accuracy_low", "accuracy_high", "accuracy_unseen", "test_in_train", "test_series"],
+    *["accuracy_valid", "f1_macro", "params", "macs", "model_bytes"],
+    *[f"{cost}{end}" for cost in ("cpu_ms_per_sample", "energy_mj_per_sample") for end in ("", "_low", "_high")],
+    *["energy_source", "energy_backend", "energy_warning", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high"],
+    *["energy_ratio", "energy_ratio_low", "energy_ratio_high", *CONTROLS, *LATENCIES],
+]
+"""Columns of the table of all models side by side, one row per data set, model, variant, seed and batch size.
+
+``kind`` is "network" or "classic". ``accuracy`` has Wilson's interval over the test series; ``accuracy_valid`` is the
+validation accuracy of the epoch that was kept, of networks as trained. CPU time and energy of a series are trimmed
+geometric means over the blocks of one session, with 95 % intervals; ratios are to the session's reference, the first
+network as trained in eager. Classics have no parameters, multiply-adds and bytes. ``status`` is "ok", or tells why
+there are no costs ("not measured: ..."), or no answers ("failed: ...").
+"""
+
+TRAINING_COSTS = [
+    *["dataset", "model", "seed", "kind", "seconds", "cpu_seconds"],
+    *["joules", "energy_source", "energy_backend", "status"],
+]
+"""Columns of the table of what training a network or fitting a classic cost, one row for each.
+
+Where a training went on after an interruption, its energy is missing.
+"""
+
+
 def qualities(evaluation: Evaluation, reference: Evaluation | Failure, test_in_train: np.ndarray) -> dict[str, float]:
     """The columns `QUALITIES` of a variant: accuracy, its loss against the reference if there is one, and sizes.
 
@@ -57,11 +84,16 @@ def qualities(evaluation: Evaluation, reference: Evaluation | Failure, test_in_t
     size, conversion = evaluation.size, evaluation.conversion
     before = reference.correct if isinstance(reference, Evaluation) else None
     row = accuracies(evaluation.true, evaluation.predicted, before)
-    unseen = evaluation.correct[~test_in_train]
-    row |= {"accuracy_unseen": float(unseen.mean()) if len(unseen) else np.nan}
-    row |= {"test_in_train": int(test_in_train.sum())}
+    row |= unseen(evaluation.correct, test_in_train)
     row |= {"params": size.params, "nonzero_params": size.nonzero, "macs": size.macs}
     return row | {name: getattr(conversion, name) for name in ("model_bytes", "int8_ops", "fp32_ops")}
+
+
+def unseen(correct: np.ndarray, test_in_train: np.ndarray) -> dict[str, float]:
+    """The columns `accuracy_unseen` and `test_in_train` of what answered each test series rightly or not."""
+    others = correct[~test_in_train]
+    accuracy = float(others.mean()) if len(others) else np.nan
+    return {"accuracy_unseen": accuracy, "test_in_train": int(test_in_train.sum())}
 
 
 def accuracies(true: np.ndarray, predicted: np.ndarray, reference: np.ndarray | None) -> dict[str, float]:

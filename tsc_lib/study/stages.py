@@ -113,20 +113,28 @@ def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:
         logger.info("%s: training", run.label)
         dataset = data.load(run.data)
         checkpoint = folder / "checkpoint.safetensors"
-        model, history = training.train(
-            zoo.configure(run.model, dataset.channels, len(dataset.classes), dataset.longest),
-            dataset,
-            run.train,
-            run.seed,
-            checkpoint=checkpoint,
-        )
+        resumed = any(folder.glob("checkpoint*.safetensors"))
+        with EnergyMeter.auto().measure(f"{run.label}, training") as window:
+            model, history = training.train(
+                zoo.configure(run.model, dataset.channels, len(dataset.classes), dataset.longest),
+                dataset,
+                run.train,
+                run.seed,
+                checkpoint=checkpoint,
+            )
         for each in folder.glob("checkpoint*.safetensors"):  # of the choice, and of the training after it
             each.unlink()
         save_model(model, folder)
-        return {"history": history}
+        return {"history": history, "cost": None if resumed else window.reading.to_json()}
 
     folder, record = run_or_load("train", version("train"), run.label, run, work)
     return folder, record["history"]
+
+
+def read_training_cost(run: TrainingRun) -> Reading | None:
+    """What the training of a run's model cost; None where it was interrupted."""
+    cost = read_json(train(run)[0] / "record.json").get("cost")
+    return Reading.from_json(cost) if cost else None
 
 
 def make_context(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:

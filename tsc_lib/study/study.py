@@ -16,7 +16,7 @@ import pandas as pd
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Role, Session, check_threads
 from tsc_lib.benchmark.host import Host, describe_machine
-from tsc_lib.compress import REFERENCE, Recipe, Variant
+from tsc_lib.compress import CLASSIC, REFERENCE, Recipe, Variant
 from tsc_lib.compress.survivors import find_survivors
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
@@ -58,7 +58,8 @@ class Study:
         for choice in profile.datasets:
             check_threads(profile.benchmark_of(choice))  # before anything is trained
         self._evaluated: dict[tuple[TrainingRun, Variant], Evaluation] = {}
-        self.variants = list(dict.fromkeys([REFERENCE, *parse_variants(profile.variants)]))
+        named = [variant for variant in parse_variants(profile.variants) if variant != CLASSIC]
+        self.variants = list(dict.fromkeys([REFERENCE, *named]))
 
     @classmethod
     def open(
@@ -137,7 +138,12 @@ class Study:
 
     @cached_property
     def runs(self) -> list[TrainingRun]:
-        """Every model to train; a seed is complete before the next one begins."""
+        """Every network to train; a seed is complete before the next one begins."""
+        return [run for run in self.all_runs if run.model in self.profile.networks]
+
+    @cached_property
+    def all_runs(self) -> list[TrainingRun]:
+        """The same with the classics, which `tsc_lib.study.model_comparison` sets beside the networks."""
         return [
             TrainingRun(spec, model, self.profile.train_of(choice, model), seed)
             for seed in self.profile.seeds
@@ -147,7 +153,9 @@ class Study:
         ]
 
     def variants_of(self, run: TrainingRun) -> list[Variant]:
-        """The variants of a run, the reference first."""
+        """The variants of a run, the reference first; a classic is its only one."""
+        if run not in self.runs:
+            return [CLASSIC]
         names = {"dataset": run.data.name, "model": run.model}
         others = [v for v in self.variants[1:] if not self.profile.excludes(**names, **v.names)]
         return [REFERENCE, *others]
@@ -166,13 +174,15 @@ class Study:
         content: dict[str, object] = {
             "run": run.to_json(),
             "variants": [v.to_json() for v in self.variants_of(run)],
-            "versions": version("evaluate", *RUNTIMES),
+            "versions": version("evaluate", *RUNTIMES) if run in self.runs else version("classic"),
             "machine": self.request["machine"],
         }
+        content["side_by_side"] = self.profile.side_by_side.to_json()
         if run.seed == self.profile.seeds[0]:
             content["runtimes"] = self.profile.runtimes.to_json()
         if stage == "benchmark":
-            content["versions"] = version("benchmark", *RUNTIMES)
+            content["versions"] = version("side-by-side", *RUNTIMES, CLASSIC.runtime)
+            content["models"] = self.profile.models
             content |= {"settings": self.settings(run).to_json(), "energy": self.request["energy"]}
         return f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', run.label)}-{digest(content)}"
 
@@ -184,7 +194,7 @@ class Study:
         UserError
             If the profile has no such run.
         """
-        for run in self.runs:
+        for run in self.all_runs:
             if self.job_name(stage, run) == job:
                 return run
         raise UserError(f"profile {self.profile.name!r} has no run {job!r} to {stage}")

@@ -50,7 +50,10 @@ STAGES = {
     "inductor": Stage(6, ("runtimes.inductor",)),
     "onnxruntime": Stage(5, ("runtimes.onnxruntime",)),
     "openvino": Stage(6, ("runtimes.openvino",)),
+    "aeon": Stage(1, ("runtimes.aeon", "models.classic")),
+    "classic": Stage(1, ("study.classics",), ("aeon",)),
     "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("evaluate", "predict")),
+    "side-by-side": Stage(1, ("study.model_comparison:measure_models",), ("benchmark",)),
     "peak": Stage(1, ("benchmark.peak", "study.stages:measure_peaks")),
     "operators": Stage(1, ("benchmark.operator_times", "study.operator_shares:load_times"), ("benchmark",)),
     "layer-errors": Stage(
