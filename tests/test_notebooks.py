@@ -21,6 +21,7 @@ NAMES = [
     "05_energy_analysis",
     "06_combining_strategies",
     "07_runtimes",
+    "08_against_the_classics",
 ]
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -97,7 +97,7 @@ def beside(predictions: pd.DataFrame, reference: str) -> pd.DataFrame:
             shared = right.index.intersection(models[reference].index)
             if len(shared):
                 gained = 100.0 * (right.loc[shared].astype(int) - models[reference].loc[shared].astype(int))
-                points, low, high = crossed_mean_interval(gained)
+                points, low, high = np.clip(crossed_mean_interval(gained), -100, 100)
                 verdict = "better" if low > 0 else "worse" if high < 0 else "not told apart"
                 rows.append((dataset, model, reference, len(shared), points, low, high, verdict))
     columns = ["dataset", "model", "reference", "seeds", "points", "points_low", "points_high", "verdict"]

@@ -40,6 +40,16 @@ SPLIT_MARKERS = {"train": "o", "valid": "D", "test": "s"}
 SEQUENCE = ("#332288", "#44AA99", "#AA4499", "#999933", "#88CCEE", "#882255")
 """Colours of things that are neither strategies nor splits."""
 
+KIND_COLOURS = {
+    "the study's": "#222222",
+    "ours": "#882255",
+    "kernels": "#44AA99",
+    "summaries": "#999933",
+    "distances": "#88CCEE",
+    "other classics": "#332288",
+}
+"""Colour of every kind of model that is set beside others: transformers first, then classics."""
+
 MODEL_COLOURS = ("#222222", "#8C8C8C", "#BBBBBB")
 MODEL_MARKERS = ("o", "s", "D")
 MODEL_LINES = ("-", "--", ":")

@@ -169,6 +169,19 @@ class ModelComparison:
             return None
         return next(epoch["valid_accuracy"] for epoch in self.study.train(entry.run) if epoch["best"])
 
+    def predictions(self) -> pd.DataFrame:
+        """One row per model, variant, seed and test series: its class and the one that is predicted."""
+        tables = []
+        for (spec, _), entries in self.entries.items():
+            classes = np.array(self.study.datasets[spec.name].classes)
+            for entry in entries:
+                found = self.evaluate(entry)
+                if not isinstance(found, Failure):
+                    names = {**entry.run.names, **entry.variant.names, "series": range(len(found.true))}
+                    answers = {"true": classes[found.true], "predicted": classes[found.predicted]}
+                    tables.append(pd.DataFrame(names | answers))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
     def training_costs(self) -> pd.DataFrame:
         """One row per trained or fitted model; `schema.TRAINING_COSTS` tells the columns."""
         rows = [{**run.names, **self._training_cost(run)} for run in self.study.all_runs]

@@ -25,6 +25,14 @@ from tsc_lib.analysis.findings.energy import (
     pareto_members,
     study_table,
 )
+from tsc_lib.analysis.findings.models import (
+    accuracy_for_energy,
+    beside_reference,
+    models_ranked,
+    published,
+    right_choice,
+    training_or_use,
+)
 from tsc_lib.analysis.findings.pruning import masks_and_removal, pruning_accuracy, pruning_time, removal
 from tsc_lib.analysis.findings.quantization import (
     int8_accuracy,
