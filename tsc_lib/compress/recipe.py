@@ -101,9 +101,14 @@ class Recipe:
         return next((step.observer for step in reversed(self.steps) if hasattr(step, "observer")), "native")
 
     @property
+    def training(self) -> Recipe:
+        """The steps that train the model further, as a recipe of their own."""
+        return Recipe(tuple(step for step in self.steps if step.trains))
+
+    @property
     def is_tuned(self) -> bool:
         """Whether the model is trained further by a step."""
-        return any(step.trains for step in self.steps)
+        return bool(self.training.steps)
 
     @property
     def family(self) -> Family:

@@ -25,6 +25,8 @@ from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.stages import TrainingRun
 
+VALIDATION = {"blocks": "neighbours in it, class by class", "random": "drawn at random, class by class"}
+
 SCALING = {
     "channel": "each channel is standardised by the mean and deviation of the training series, which the folder holds",
     "series": "each series is standardised by its own mean and deviation, channel by channel",
@@ -132,7 +134,8 @@ def _data_and_model(run: TrainingRun, dataset: Dataset, config: TransformerConfi
     held_out = len(dataset.valid) or "none"
     return [
         f"Data: {_source(run)}; {len(dataset.train)} series trained it, {held_out} of the training file "
-        f"were held out for validation, and {len(dataset.test)} of the test file tested it.",
+        f"were held out for validation ({VALIDATION[run.data.validation]}), and {len(dataset.test)} of the test file "
+        "tested it.",
         f"Model before compression: {source}, {size.layers} layers of {size.heads} heads, "
         f"embedding {size.d_model}, feed-forward {size.d_ff}{filters}, patches of {patch} time steps{longer}.",
     ]
@@ -203,6 +206,11 @@ def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Ser
         + f"{text}\n\nOn the {tested} series of the test file, {part}. "
         "Brackets are 95 % intervals over test series: Wilson's for the accuracy, a paired bootstrap for the points "
         "lost. They do not cover what another seed or another split would change."
+        + (
+            " This model was trained further, and the uncompressed one was not."
+            if Recipe.parse(bundle.recipe).is_tuned
+            else ""
+        )
     )
 
 

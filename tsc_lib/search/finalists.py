@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from tsc_lib.benchmark import BenchmarkSettings, Session
-from tsc_lib.compress import REFERENCE, Variant
+from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.selection import judge, paired_drop, rank
 from tsc_lib.search.trials import Search, TrainedRecipe, list_trained
-from tsc_lib.search.worker import make_models, open_study, start_workers
+from tsc_lib.search.worker import make_side_by_side, open_study
 from tsc_lib.study import stages
 
 FINALISTS = 6
@@ -58,13 +58,10 @@ def select_finalists(table: pd.DataFrame, max_drop: float) -> pd.DataFrame:
 
 def make_for_all_seeds(search: Search, recipes: list[str], jobs: int) -> None:
     """Make recipes from the models of the other seeds too, several at the same time."""
-    models = [(run.seed, recipe) for run in search.runs[1:] for recipe in recipes]
-    if not models:
-        return
-    logger.info(f"making the {len(recipes)} finalists again from the models of {len(search.runs) - 1} other seeds")
-    shares = [models[number::jobs] for number in range(min(jobs, len(models)))]
-    with start_workers(search.request, make_models, [[share] for share in shares[1:]]):
-        make_models(search, shares[0])
+    if others := search.runs[1:]:
+        logger.info(f"making the {len(recipes)} finalists again from the models of {len(others)} other seeds")
+        wanted = [search.extra, *map(Recipe.parse, recipes)]
+        make_side_by_side(search, [(run, (recipe,)) for run in others for recipe in wanted], jobs)
 
 
 def measure_finalists(search: Search, candidates: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""A whole search: trials within a budget, then the finalists measured in one session, the front and the pick."""
+"""A whole search: trials within a budget, then the finalists measured in one session, the pick and its promise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from tsc_lib.analysis.findings import remarks
-from tsc_lib.compress import REFERENCE
+from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
 from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError
@@ -22,6 +22,7 @@ from tsc_lib.core.limits import check_number, check_whole
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.search.finalists import make_for_all_seeds, measure_finalists, select_finalists, trained_table
+from tsc_lib.search.promise import find_promise
 from tsc_lib.search.request import SearchRequest, SearchSpec
 from tsc_lib.search.results import SearchResult, read_test_scores
 from tsc_lib.search.selection import MISSED, judge, rank
@@ -53,9 +54,9 @@ def optimize(
         What to search for.
     minutes : float
         Budget of the trials and the finalists, all runs of the same search together; training the uncompressed models
-        comes before it, and making the finalists from the models of further seeds comes after it.
+        comes before it, and making the finalists from the models of further seeds and the promise come after it.
     jobs : int
-        Processes that run trials, or make the finalists for further seeds, side by side.
+        Processes that run trials, or make models for further seeds and for the promise, side by side.
     trials : int, optional
         Trials after which to stop, whatever is left of the budget.
     output : Path, optional
@@ -101,7 +102,8 @@ def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int
             f"nothing that was tried keeps within {search.spec.max_drop:g} points; the closest is {best.recipe!r} in "
             f"{best.runtime} with {best.expected_drop:.1f} expected points lost: raise --max-drop or --budget"
         )
-    result = SearchResult(search, table, read_test_scores(search.runs, best), folder)
+    promise = find_promise(search, Variant.parse(best.recipe, best.runtime), jobs)
+    result = SearchResult(search, table, promise, read_test_scores(search, best), folder)
     write_json(folder / "pick.json", result.to_json())
     return result
 
@@ -133,12 +135,14 @@ def _make_references(search: Search) -> None:
         try:
             stages.train(run)
             stages.evaluate(run, REFERENCE)
+            if run == search.runs[0]:  # those of other seeds are made beside the finalists
+                stages.compress_model(run, search.extra)
         except store.StageFailed as failure:
             raise UserError(
                 f"{run.label}, the model to compress, could not be made: {failure}; mend that, or choose other "
                 "data or --epochs"
             ) from None
-        accuracy, share = search.reference_correct(run).mean(), np.bincount(search.dataset.valid.y).max()
+        accuracy, share = search.correct(run, REFERENCE).mean(), np.bincount(search.dataset.valid.y).max()
         if accuracy <= share / len(search.dataset.valid):
             logger.warning(
                 f"{run.label}: the uncompressed model is right for {100 * accuracy:.1f} % of the validation series, no "

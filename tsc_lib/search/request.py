@@ -19,7 +19,7 @@ from tsc_lib.training import find_train_spec
 
 OBJECTIVES = ("energy", "time", "latency", "size")
 
-LIMITS = {"seeds": SEEDS, "max_drop": (0, 100)}
+LIMITS = {"seeds": SEEDS, "max_drop": (0, 100), "folds": (0, 20)}
 """The least and the most of what a search is asked for; points of accuracy."""
 
 TOKENS = 3000
@@ -46,6 +46,8 @@ class SearchRequest:
         Series per call, for which energy and time are measured; by default a large one, by the series' length.
     max_drop : float
         Points of accuracy that may be lost.
+    folds : int
+        Folds of the training series for the promise; see `tsc_lib.search.promise`. 0 promises nothing.
     """
 
     dataset: str
@@ -57,6 +59,7 @@ class SearchRequest:
     objective: str = "energy"
     batch_size: int | None = None
     max_drop: float = 1.0
+    folds: int = 5
 
     def __post_init__(self) -> None:
         check_fields(self, "search setting", LIMITS)
@@ -77,7 +80,8 @@ class SearchRequest:
         spec = find_train_spec(self.model).change(changes)
         runs = tuple(TrainingRun(found, self.model, spec, seed) for seed in self.seeds)
         size = self.batch_size or large_batch(data.load(found))
-        return SearchSpec(runs, self.objective, size, self.max_drop, version("search", *COMPILED), describe_machine())
+        versions, machine = version("search", *COMPILED), describe_machine()
+        return SearchSpec(runs, self.objective, size, self.max_drop, self.folds, versions, machine)
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class SearchSpec(Spec):
     objective: str
     batch_size: int
     max_drop: float
+    folds: int
     version: tuple[int, ...]
     machine: Machine
 

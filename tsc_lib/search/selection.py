@@ -20,13 +20,8 @@ FEWEST = 4
 EQUAL_COST = 1.05
 """How many times the cost counts as the same: sessions repeat no better, and accuracy is then worth more."""
 
-SURE, LIKELY, MISSED = "sure", "likely", "missed"
-"""How a candidate keeps to the permitted drop: with a standard error to spare, at its expected value, or not."""
-
-MEANINGS = {
-    SURE: "keeps to the permitted drop with a standard error to spare",
-    LIKELY: "keeps to the permitted drop at the expected value alone: the validation series are too few to be surer",
-}
+CLEAR, CLOSE, MISSED = "clear", "close", "missed"
+"""How a candidate keeps to the permitted drop on validation: with a standard error to spare, just so, or not."""
 
 
 def paired_drop(reference: ArrayLike, candidate: ArrayLike) -> tuple[float, float]:
@@ -90,18 +85,18 @@ def judge(candidates: pd.DataFrame, max_drop: float) -> pd.DataFrame:
     once = once[["recipe", "drop"]].assign(expected_drop=drops, expected_error=errors)
     found = networks[["recipe", "drop"]].merge(once, how="left", on=["recipe", "drop"])
     drop, error = found.expected_drop.to_numpy(), found.expected_error.to_numpy()
-    verdict = np.where(drop + error <= max_drop, SURE, np.where(drop <= max_drop, LIKELY, MISSED))
+    verdict = np.where(drop + error <= max_drop, CLEAR, np.where(drop <= max_drop, CLOSE, MISSED))
     front = pareto_front(candidates.cost, -drop)
     return candidates.assign(expected_drop=drop, expected_error=error, verdict=verdict, front=front)
 
 
 def rank(table: pd.DataFrame) -> pd.DataFrame:
-    """Judged candidates, the best first: what is sure before what is likely, and there the cheapest.
+    """Judged candidates, the best first: what is clear of the permitted drop before what is close, there the cheapest.
 
     Of those that cost the same as the best, up to `EQUAL_COST`, the one that is expected to lose least comes first.
     Those that miss the permitted drop come last, the nearest to it first.
     """
-    tier = table.verdict.map({SURE: 0, LIKELY: 1, MISSED: 2})
+    tier = table.verdict.map({CLEAR: 0, CLOSE: 1, MISSED: 2})
     within = table.cost.where(table.verdict != MISSED, table.expected_drop)
     order = pd.DataFrame({"tier": tier, "within": within, "cost": table.cost}).sort_values(["tier", "within", "cost"])
     ordered = table.loc[order.index]

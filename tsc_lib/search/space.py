@@ -18,6 +18,9 @@ from tsc_lib.models.transformer import TransformerConfig
 
 PATCHES = (4, 8, 16, 32)
 
+TIMES = (1, 2, 4)
+"""How many times the epochs of the uncompressed model's training a candidate is trained for."""
+
 FORMATS = ("int8(dynamic)", "int8(static)", "bf16")
 """Steps that may follow a trained recipe."""
 
@@ -87,12 +90,17 @@ def suggest(trial: Trial, bounds: Bounds) -> Proposal:
     """The recipe that a trial chooses."""
     name = trial.suggest_categorical("family", list(FAMILIES))
     structure = FAMILIES[name].suggest(trial, bounds)
-    epochs = bounds.epochs * trial.suggest_categorical("epochs", [1, 2, 4])
+    epochs = bounds.epochs * trial.suggest_categorical("epochs", TIMES)
     temperature = trial.suggest_categorical("temperature", [2, 4])
     weight = trial.suggest_categorical("weight", [0.5, 0.9])
     rate = trial.suggest_categorical(f"{name}.learning_rate", FAMILIES[name].learning_rates)
     training = f"distill({epochs}, {temperature}, {weight}, {rate})"
     return Proposal(Recipe.parse(structure), Recipe.parse(training), epochs)
+
+
+def get_longest_training(epochs: int) -> Recipe:
+    """The longest training of a candidate of a model that was trained for so many epochs; the reference gets it too."""
+    return Recipe.parse(f"distill({max(TIMES) * epochs}, 2, 0.5, 0.001)")
 
 
 def list_starts(bounds: Bounds) -> list[Parameters]:
@@ -117,7 +125,7 @@ def _student_starts(bounds: Bounds) -> list[Parameters]:
     sizes = [(2, 2, 64, 32, near), (2, 4, 64, 32, longer), (1, 8, 128, 32, near), (2, 4, 64, 32, near)]
     sizes += [(1, 4, 64, 32, near), (2, 4, 64, 24, longer)]
     names = [f"student.{name}" for name in ("layers", "heads", "d_ff", "d_model", "patch")]
-    trained: Parameters = {"epochs": 4, "temperature": 2, "weight": 0.5, "student.learning_rate": 0.001}
+    trained: Parameters = {"epochs": max(TIMES), "temperature": 2, "weight": 0.5, "student.learning_rate": 0.001}
     return [dict(zip(names, size, strict=True)) | trained for size in dict.fromkeys(sizes)]
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -18,14 +19,14 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from tsc_lib import data, runtimes, training
-from tsc_lib.compress import BASELINE, REFERENCE, Variant
+from tsc_lib.compress import BASELINE, REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.store import StageFailed
 from tsc_lib.models.compressed import CompressedModel, measure_size
 from tsc_lib.search.quick_benchmark import QuickBenchmark
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.selection import paired_drop
-from tsc_lib.search.space import Bounds, Parameters, Proposal, suggest
+from tsc_lib.search.space import Bounds, Parameters, Proposal, get_longest_training, suggest
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
 
@@ -54,7 +55,8 @@ class TrainedRecipe:
     valid_accuracy : float
         Share of the validation series that are classified rightly.
     drop, error : float
-        Points of that accuracy lost against the uncompressed model, and their standard error.
+        Points of that accuracy lost against the uncompressed model with as much further training, and their standard
+        error over the series.
     """
 
     recipe: str
@@ -100,19 +102,36 @@ class Search:
         return Bounds(self._baseline.network.config, min(lengths), max(lengths), plan.epochs * plan.passes)
 
     @cached_property
+    def extra(self) -> Recipe:
+        """The further training of the model that trials are compared with."""
+        return get_longest_training(self.bounds.epochs)
+
+    @cached_property
     def _baseline(self) -> CompressedModel:
         return stages.compress_model(self.runs[0], BASELINE)[1]
 
-    def correct(self, run: TrainingRun, variant: Variant) -> np.ndarray:
-        """Which validation series a variant of a run classifies rightly, bool (series,)."""
-        predictor = runtimes.load(stages.evaluate(run, variant).folder, variant.runtime)
-        logits = training.classify(predictor, self.dataset.valid, self.dataset.equal_length)
-        return np.asarray(logits.argmax(axis=1) == self.dataset.valid.y)
+    def correct(self, run: TrainingRun, variant: Variant, part: Literal["valid", "kept"] = "valid") -> np.ndarray:
+        """Which series of a part of its data a variant of a run classifies rightly, bool (series,)."""
+        predictor, dataset = runtimes.load(stages.evaluate(run, variant).folder, variant.runtime), data.load(run.data)
+        split = dataset.valid if part == "valid" else dataset.kept
+        return np.asarray(training.classify(predictor, split, dataset.equal_length).argmax(axis=1) == split.y)
+
+    def reference(self, run: TrainingRun, extra: Recipe) -> Variant:
+        """The uncompressed model, trained further unless validation prefers what it was before.
+
+        Parameters
+        ----------
+        run : TrainingRun
+            What trained it.
+        extra : Recipe
+            The further training, which candidates get too.
+        """
+        return max(REFERENCE, Variant(extra, REFERENCE.runtime), key=lambda each: self.correct(run, each).mean())
 
     def reference_correct(self, run: TrainingRun) -> np.ndarray:
-        """The same of the uncompressed model."""
+        """Which validation series the model classifies rightly that trials are compared with."""
         if run.seed not in self._reference_correct:
-            self._reference_correct[run.seed] = self.correct(run, REFERENCE)
+            self._reference_correct[run.seed] = self.correct(run, self.reference(run, self.extra))
         return self._reference_correct[run.seed]
 
     def run(self, trial: optuna.Trial, deadline: float) -> float:

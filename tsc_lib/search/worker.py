@@ -27,6 +27,7 @@ from tsc_lib.core.store import StageFailed
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.trials import OutOfTime, Search
 from tsc_lib.study import stages
+from tsc_lib.study.stages import TrainingRun
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -88,12 +89,24 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(logging.NOTSET)
 
 
-def make_models(search: Search, models: Sequence[tuple[int, str]]) -> None:
-    """Make recipes from the models of other seeds; failures are in the store, where the finalists find them."""
-    runs = {run.seed: run for run in search.runs}
-    for seed, recipe in models:
-        with contextlib.suppress(StageFailed):
-            stages.compress_model(runs[seed], Recipe.parse(recipe))
+Models = tuple[TrainingRun, tuple[Recipe, ...]]
+"""A training, and the recipes to apply to what it trains."""
+
+
+def make_side_by_side(search: Search, models: Sequence[Models], jobs: int) -> None:
+    """Make models in so many processes, this one among them."""
+    shares = [models[number::jobs] for number in range(min(jobs, len(models)))]
+    if shares:
+        with start_workers(search.request, make_models, [[share] for share in shares[1:]]):
+            make_models(search, shares[0])
+
+
+def make_models(_: Search, models: Sequence[Models]) -> None:
+    """Make models; failures are in the store, where whoever wants the models finds them."""
+    for run, recipes in models:
+        for recipe in recipes:
+            with contextlib.suppress(StageFailed):
+                stages.compress_model(run, recipe)
 
 
 @contextlib.contextmanager

@@ -61,12 +61,12 @@ STAGES = {
     ),
     "sensitivity": Stage(1, ("compress.sensitivity", "study.layer_sensitivity:load_sensitivity"), ("compress",)),
     "shape": Stage(1, ("search.quick_benchmark",), ("predict",)),
-    "search": Stage(2, ("search",), ("benchmark",)),
+    "search": Stage(3, ("search",), ("benchmark",)),
 }
 
 NOT_STORED = (
     *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "energy.opcount", "search.finalists"),
-    *("search.results", "series.csvfile", "series.formats"),
+    *("search.promise", "search.results", "series.csvfile", "series.formats"),
 )
 """Modules in the packages above that decide no stored result."""
 
