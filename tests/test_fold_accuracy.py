@@ -42,7 +42,7 @@ def write_households(folder: Path, ordered: bool) -> str:
 
 @pytest.fixture
 def nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold_accuracy, "METHODS", {"nearest": Nearest})
+    monkeypatch.setattr(fold_accuracy, "_fit", lambda method: Nearest)
 
 
 def test_blocks_tell_of_other_sources_where_the_order_tells_the_source(nearest: None, tmp_path: Path) -> None:

@@ -22,33 +22,23 @@ from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
 from tsc_lib.data import DataSpec, make_folds
 from tsc_lib.data.ucr import read
+from tsc_lib.models.classic import CLASSICS
 
 FOLDS = 5
 
 RULES = ("random", "blocks")
 
+METHODS = ("QUANT", "MiniROCKET")
+
 Fit = Callable[[np.ndarray, np.ndarray], Any]
-"""Takes series (n, channels, length) and classes (n,); returns what has `predict`."""
+"""Takes series (n, channels, length) and labels (n,); returns what has `predict`."""
 
 
-def _fit_quant(x: np.ndarray, y: np.ndarray) -> Any:
-    from aeon.classification.interval_based import QUANTClassifier  # aeon takes a second to import
-
-    return QUANTClassifier(random_state=0).fit(x, y)
+def _fit(method: str) -> Fit:
+    return lambda x, y: CLASSICS[method].build(0).fit(x, y)
 
 
-def _fit_minirocket(x: np.ndarray, y: np.ndarray) -> Any:
-    from aeon.classification.convolution_based import MiniRocketClassifier
-
-    return MiniRocketClassifier(random_state=0).fit(x, y)
-
-
-METHODS: dict[str, Fit] = {"QUANT": _fit_quant, "MiniROCKET": _fit_minirocket}
-
-
-def compare_folds(
-    spec: DataSpec, methods: Sequence[str] = tuple(METHODS), folds: int = FOLDS, seed: int = 0
-) -> pd.DataFrame:
+def compare_folds(spec: DataSpec, methods: Sequence[str] = METHODS, folds: int = FOLDS, seed: int = 0) -> pd.DataFrame:
     """Accuracy by random folds, by blocks and on test, of each method on the series of a data set as they were read.
 
     Parameters
@@ -56,7 +46,7 @@ def compare_folds(
     spec : DataSpec
         From `tsc_lib.data.resolve`; all series have one length.
     methods : sequence of str
-        Names in `METHODS`.
+        Names in `tsc_lib.models.classic.CLASSICS`.
     folds : int
         As `tsc_lib.data.make_folds` takes them.
     seed : int
@@ -83,7 +73,7 @@ def compare_folds(
     splits["random"][order] = make_folds([train.x[i] for i in order], y[order], folds)  # blocks of a shuffled file
     rows = []
     for method in methods:
-        fit = METHODS[method]
+        fit = _fit(method)
         on_test = float((fit(x, y).predict(np.stack(test.x)) == np.array(test.labels)).mean())
         for rule in RULES:
             right = [_judge_fold(fit, x, y, splits[rule] == fold) for fold in range(splits[rule].max() + 1)]
