@@ -32,9 +32,10 @@ from tsc_lib.analysis.wording import format_interval, format_number, format_rang
 from tsc_lib.compress import Family, Variant, steps_table
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
+from tsc_lib.training import augmentations_table, options_table
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/compression.md", "docs/runtimes.md")
+PAGES = ("README.md", "docs/compression.md", "docs/runtimes.md", "docs/training.md")
 
 STUDENT = Variant.parse("student(2, 2) > distill(80, 2.0, 0.5, 0.001)", "onnxruntime")
 TREATMENTS = {
@@ -245,6 +246,8 @@ BLOCKS: dict[str, Callable[[Published], str]] = {
     "processors": processors,
     "number_formats": number_formats,
     "steps": lambda published: steps_table(),
+    "options": lambda published: options_table(),
+    "augmentations": lambda published: augmentations_table(),
 }
 """What renders each block."""
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 OPTIMIZERS = {
-    "adam": "Adam, the study's; `weight_decay` adds to the gradient",
+    "adam": "Adam, the study's, whose `weight_decay` adds to the gradient",
     "adamw": "Adam with decoupled weight decay",
     "schedulefree": "AdamW that averages the weights in place of a schedule (Defazio et al., 2024)",
     "fame": "AdamW on a triple exponential moving average of the gradient (Peleg et al., 2023)",
