@@ -22,15 +22,15 @@ def resumed(
     model: CompressedModel, recipe: str, context: TrainingContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> CompressedModel:
     """The result of a recipe that was killed once its checkpoint held two epochs, and called again."""
-    write = loop._save
+    write = loop.save_checkpoint
 
-    def killed(path, network, optimizer, best, history):
-        write(path, network, optimizer, best, history)
+    def killed(path, parts, best, optimizer, history):
+        write(path, parts, best, optimizer, history)
         if len(history) == 2:
             raise KeyboardInterrupt
 
     saved = dataclasses.replace(context, folder=folder)
-    monkeypatch.setattr(loop, "_save", killed)
+    monkeypatch.setattr(loop, "save_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         apply(model, recipe, saved)
     monkeypatch.undo()

@@ -12,8 +12,7 @@ from interrupted import resumed
 
 from tsc_lib import data
 from tsc_lib.compress import Recipe, TrainingContext, apply
-from tsc_lib.compress.distillation import make_loss
-from tsc_lib.compress.features import MAP, FeatureLoss, collect_features
+from tsc_lib.compress.features import MAP, FeatureLoss, read_features
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
@@ -21,7 +20,7 @@ from tsc_lib.models.transformer import LayerConfig
 from tsc_lib.models.zoo import build
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.training import TrainingBatch, TrainSpec, classify, make_predictor
+from tsc_lib.training import TrainingBatch, TrainSpec, classify, make_loss, make_predictor
 
 
 @pytest.fixture
@@ -52,7 +51,8 @@ def test_the_loss_is_hintons() -> None:
     p, q = softmax(teacher[index] / 3), softmax(student / 3)
     soft = 9 * (p * np.log(p / q)).sum(axis=1).mean()
     hard = -np.log(softmax(student)[range(4), target[index]]).mean()
-    loss = make_loss(torch.from_numpy(teacher), torch.from_numpy(target), 3.0, 0.3)
+    logits = torch.from_numpy(teacher)
+    loss = make_loss(lambda batch: logits[batch.index], torch.from_numpy(target), 3.0, 0.3)
     found = loss(torch.from_numpy(student), TrainingBatch(torch.empty(0), None, torch.from_numpy(index)))
     assert found.item() == pytest.approx(0.3 * soft + 0.7 * hard)
 
@@ -86,7 +86,8 @@ def test_distillation_is_deterministic_and_goes_on_where_it_was(
 
 def class_tokens(model: CompressedModel, context: TrainingContext) -> np.ndarray:
     """Layer-normed, as the loss compares them, of the training series."""
-    return torch.nn.functional.layer_norm(collect_features(model, context), (32,)).numpy()
+    features = torch.from_numpy(classify(read_features(model.network), context.train, True))
+    return torch.nn.functional.layer_norm(features, (32,)).numpy()
 
 
 def test_without_a_weight_on_features_nothing_is_new(teacher: CompressedModel, context: TrainingContext) -> None:
@@ -109,7 +110,8 @@ def test_the_teacher_itself_has_no_loss_of_features_and_another_has_its_mean_squ
     pruned = apply(teacher, "prune(l1, 0.5)", context)
     apart = class_tokens(pruned, context)[index] - class_tokens(teacher, context)[index]
     for model, expected in ((teacher, 1.0), (pruned, 1 + 3 * np.square(apart).mean())):
-        loss = FeatureLoss(collect_features(teacher, context), lambda logits, batch: torch.tensor(1.0), 3.0, seed=0)
+        asked = context.ask(read_features(teacher.network))
+        loss = FeatureLoss(asked, 32, lambda logits, batch: torch.tensor(1.0), 3.0, seed=0)
         loss.attach(model.network)
         with torch.no_grad():
             found = loss(model.network(x), TrainingBatch(x, None, index))
@@ -204,7 +206,7 @@ def test_the_stage_teaches_by_the_uncompressed_model_of_the_seed(
         taught.append(classify(predict, split, equal_length))
         return taught[-1]
 
-    monkeypatch.setattr("tsc_lib.compress.distillation.classify", seen)
+    monkeypatch.setattr("tsc_lib.compress.context.classify", seen)
     folder, made = stages.compress_model(unit, Recipe.parse("student(1, 2, 8, 16) > distill(1)"))
     dataset = data.load(unit.data)
     [logits] = taught

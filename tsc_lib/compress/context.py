@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel
-from tsc_lib.training import TrainSpec, Watch
+from tsc_lib.training import SELF, Pool, TrainingBatch, TrainSpec, Watch, classify, make_pool, make_predictor
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class TrainingContext:
         The uncompressed model of the same data, settings and seed, for steps that learn from it.
     watch : callable, optional
         For steps that train; see `tsc_lib.training.fit`.
+    find_pool : callable, optional
+        Gives what a teacher of some name says of the training series, from a store; by default that is made anew.
     """
 
     train: Split
@@ -42,6 +47,37 @@ class TrainingContext:
     folder: Path | None = None
     teacher: CompressedModel | None = None
     watch: Watch | None = None
+    find_pool: Callable[[str], Pool] | None = None
+
+    def ask(self, predict: Callable[[np.ndarray, np.ndarray | None], np.ndarray]) -> Callable[[TrainingBatch], Tensor]:
+        """What a network gives for a batch of a training: for series that stay as they are, computed once."""
+        if self.settings.changes_series:
+            return lambda batch: torch.from_numpy(
+                predict(batch.x.numpy(), None if batch.lengths is None else batch.lengths.numpy())
+            )
+        found = torch.from_numpy(classify(predict, self.train, self.equal_length))
+        return lambda batch: found[batch.index]
+
+    def teach(self, teacher: str, classes: int) -> Pool:
+        """Versions of the training series, whose classes are so many, with what a teacher says of them.
+
+        Raises
+        ------
+        UserError
+            If it cannot teach here.
+        """
+        if self.find_pool is not None:
+            return self.find_pool(teacher)
+        networks = {} if self.teacher is None else {SELF: make_predictor(self.teacher.network)}
+        return make_pool(
+            teacher,
+            self.train,
+            self.settings,
+            self.seed,
+            classes=classes,
+            equal_length=self.equal_length,
+            networks=networks,
+        )
 
     def sample(self, count: int) -> tuple[Split, np.ndarray]:
         """At most `count` training series, drawn by the seed, and their positions in train, in order."""

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.features import FeatureLoss, collect_features
+from tsc_lib.compress.features import FeatureLoss, read_features
 from tsc_lib.compress.finetuning import TrainingStep
 from tsc_lib.compress.step import Family, Step
 from tsc_lib.compress.surgery import check_series
@@ -27,12 +25,12 @@ from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
-from tsc_lib.training import Loss, TrainingBatch, classify, cross_entropy, make_predictor
+from tsc_lib.training import SELF, Loss, Pool, make_loss, make_predictor, parse_teacher, read_labels
 
 
 @dataclass(frozen=True)
 class Distill(TrainingStep):
-    """Train on for some epochs, with the uncompressed model as teacher; the best epoch by validation is kept.
+    """Train on for some epochs with a teacher; the best epoch by validation is kept.
 
     Attributes
     ----------
@@ -45,10 +43,13 @@ class Distill(TrainingStep):
     features : float
         Weight of the distance between the two models' class tokens, which is added to the loss; see
         `tsc_lib.compress.features`.
+    teacher : str
+        ``self`` is the uncompressed model; others are classics, and committees such as ``QUANT+MiniROCKET``, which
+        label versions of the training series beforehand; see `tsc_lib.training.teachers`.
     """
 
     name: ClassVar[str] = "distill"
-    summary: ClassVar[str] = "trains further with the uncompressed model as teacher"
+    summary: ClassVar[str] = "trains further with the uncompressed model, or another, as teacher"
     title: ClassVar[str] = "distilled"
     titled: ClassVar[int] = 5
     examples: ClassVar[Mapping[str, str]] = {
@@ -56,6 +57,7 @@ class Distill(TrainingStep):
             "train four more epochs with the uncompressed model as teacher; temperature=2, weight=0.5 of its "
             "logits, features=1 for a loss on the class token too"
         ),
+        "distill(60, teacher=QUANT+MiniROCKET)": "learn what classics say of augmented series, fitted out of fold",
     }
     limits: ClassVar[Limits] = {
         **TrainingStep.limits,
@@ -69,14 +71,29 @@ class Distill(TrainingStep):
     weight: float = 0.5
     learning_rate: float = 5e-4
     features: float = 0.0
+    teacher: str = SELF
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_teacher(self.teacher)
+        if self.features and self.teacher != SELF:
+            raise UserError(f"only {SELF} has class tokens to learn from; give another teacher no features")
+
+    def teach(self, network: Transformer, context: TrainingContext) -> Pool | None:
+        """What classics say of the training series; the uncompressed model is asked while it teaches."""
+        return None if self.teacher == SELF else context.teach(self.teacher, network.config.classes)
 
     def prepare(self, network: Transformer, context: TrainingContext) -> Loss:
-        """The loss on what the teacher gives to the training series, computed once."""
+        """The loss on what the teacher gives."""
+        if self.teacher != SELF:
+            return make_loss(read_labels, torch.from_numpy(context.train.y), self.temperature, self.weight)
         loss = make_teacher_loss(self.name, context, self.temperature, self.weight)
         if not self.features:
             return loss
         assert context.teacher is not None
-        with_features = FeatureLoss(collect_features(context.teacher, context), loss, self.features, context.seed)
+        teacher = context.teacher.network
+        asked = context.ask(read_features(teacher))
+        with_features = FeatureLoss(asked, teacher.config.d_model, loss, self.features, context.seed)
         with_features.attach(network)
         return with_features
 
@@ -167,20 +184,5 @@ def make_teacher_loss(name: str, context: TrainingContext, temperature: float, w
     """
     if context.teacher is None:
         raise UserError(f"{name} learns from the uncompressed model, and the context has none; give it a teacher")
-    logits = classify(make_predictor(context.teacher.network), context.train, context.equal_length)
-    return make_loss(torch.from_numpy(logits), torch.from_numpy(context.train.y), temperature, weight)
-
-
-def make_loss(teacher: Tensor, target: Tensor, temperature: float, weight: float) -> Loss:
-    """The same for training series with these logits of the teacher (n, classes) and these classes (n,).
-
-    The teacher's part is multiplied by the temperature's square, so that its gradients keep their size.
-    """
-    soft = F.log_softmax(teacher / temperature, dim=1)
-
-    def loss(logits: Tensor, batch: TrainingBatch) -> Tensor:
-        scaled = F.log_softmax(logits / temperature, dim=1)
-        apart = F.kl_div(scaled, soft[batch.index], reduction="batchmean", log_target=True) * temperature**2
-        return weight * apart + (1 - weight) * cross_entropy(logits, batch, target)
-
-    return loss
+    ask = context.ask(make_predictor(context.teacher.network))
+    return make_loss(ask, torch.from_numpy(context.train.y), temperature, weight)

@@ -7,6 +7,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.compress.context import TrainingContext
-from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
-from tsc_lib.training import Loss, TrainingBatch, classify
+from tsc_lib.training import Loss, TrainingBatch
 
 MAP = "feature_map"
 """Name of the learned map while a network is trained; being its submodule, it is trained and resumed with it."""
 
 
-def collect_features(model: CompressedModel, context: TrainingContext) -> Tensor:
-    """The class token (n, d_model) of every training series."""
-    network = model.network.eval()
+def read_features(network: Transformer) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
+    """What gives the class token (n, d_model) of series, for `tsc_lib.training.classify`."""
+    network.eval()
 
     def read(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         with torch.inference_mode():
@@ -33,7 +32,7 @@ def collect_features(model: CompressedModel, context: TrainingContext) -> Tensor
             tokens, mask = network.embedding(*given)
             return network.pool(*network.encode(tokens, mask, 0, len(network.layers))).numpy()
 
-    return torch.from_numpy(classify(read, context.train, context.equal_length))
+    return read
 
 
 class FeatureLoss:
@@ -44,8 +43,10 @@ class FeatureLoss:
 
     Parameters
     ----------
-    teacher : Tensor
-        The teacher's states (n, d_teacher) of the training series.
+    teacher : callable
+        Gives the teacher's states (n, d_teacher) of a batch.
+    width : int
+        Of these states.
     loss : callable
         What else is minimised, see `tsc_lib.training.fit`.
     weight : float
@@ -54,20 +55,22 @@ class FeatureLoss:
         Of the map's first weights.
     """
 
-    def __init__(self, teacher: Tensor, loss: Loss, weight: float, seed: int) -> None:
-        self.teacher = F.layer_norm(teacher, teacher.shape[1:])
+    def __init__(
+        self, teacher: Callable[[TrainingBatch], Tensor], width: int, loss: Loss, weight: float, seed: int
+    ) -> None:
+        self.teacher, self.width = teacher, width
         self.loss, self.weight, self.seed = loss, weight, seed
 
     def attach(self, network: Transformer) -> None:
         """Watch a network that is about to be trained, and give it the map if it needs one."""
         self.pool = network.pool
         self.hook = network.layers[-1].register_forward_hook(self._keep)
-        width, wanted = network.config.d_model, self.teacher.shape[1]
+        width = network.config.d_model
         self.map: nn.Module = nn.Identity()
-        if width != wanted:
+        if width != self.width:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                self.map = nn.Linear(width, wanted)
+                self.map = nn.Linear(width, self.width)
             network.add_module(MAP, self.map)
 
     def _keep(self, layer: nn.Module, given: Any, found: tuple[Tensor, Tensor | None]) -> None:
@@ -75,6 +78,6 @@ class FeatureLoss:
 
     def __call__(self, logits: Tensor, batch: TrainingBatch) -> Tensor:
         """The loss of a batch with these logits (n, classes)."""
-        mapped = self.map(self.features)
-        apart = F.mse_loss(F.layer_norm(mapped, mapped.shape[1:]), self.teacher[batch.index])
+        own, wanted = (F.layer_norm(each, (self.width,)) for each in (self.map(self.features), self.teacher(batch)))
+        apart = F.mse_loss(own, wanted)
         return self.loss(logits, batch) + self.weight * apart

@@ -17,7 +17,7 @@ from tsc_lib.compress.surgery import check_fp32, find_zero_rows
 from tsc_lib.core.limits import EPOCHS, LEARNING_RATES, Limits
 from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import Transformer
-from tsc_lib.training import Loss, fit
+from tsc_lib.training import Loss, Pool, fit
 
 
 class TrainingStep(Step):
@@ -47,10 +47,15 @@ class TrainingStep(Step):
         """
         return None
 
+    def teach(self, network: Transformer, context: TrainingContext) -> Pool | None:
+        """What to train on in place of the training series, if a teacher labelled versions of them beforehand."""
+        return None
+
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
-        """Train a copy; the details tell the history and the best epoch."""
+        """Train a copy; the details tell the history, the best epoch and what teaching took."""
         check_fp32(model, self.name)
         network = copy.deepcopy(model.network)
+        pool = self.teach(network, context)
         loss = self.prepare(network, context)
         masked = [(m, find_zero_rows(m)) for m in network.layers.modules() if isinstance(m, nn.Linear)]
         masked = [(linear, rows) for linear, rows in masked if rows.any()]
@@ -76,10 +81,14 @@ class TrainingStep(Step):
             after_step=keep_masks if masked else None,
             loss=loss,
             watch=context.watch,
+            pool=pool,
         )
         result, trained = copy.deepcopy(model.network), network.state_dict()
         result.load_state_dict({weight: trained[weight] for weight in result.state_dict()})
-        details = {"history": history, "best_epoch": next(each["epoch"] for each in history if each["best"])}
+        best = next(each["epoch"] for each in history if each["best"])
+        details: dict[str, object] = {"history": history, "best_epoch": best}
+        if pool is not None:
+            details["teaching"] = dataclasses.asdict(pool.teaching)
         return dataclasses.replace(model, network=result.eval(), trained=True), details
 
 

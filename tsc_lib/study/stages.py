@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
+import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save
 
 from tsc_lib import data, runtimes, training
 from tsc_lib.benchmark import (
@@ -25,13 +28,14 @@ from tsc_lib.benchmark import (
 from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.benchmark.peak import Peak
 from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
-from tsc_lib.core.files import Json, read_json
+from tsc_lib.core.files import Json, read_json, write_bytes
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import run_or_load
 from tsc_lib.data import DataSpec
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models import zoo
+from tsc_lib.models.classic import CLASSICS
 from tsc_lib.models.compressed import CompressedModel, load_model, measure_size, save_model
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes import convert
@@ -40,7 +44,7 @@ from tsc_lib.runtimes.graph import find_sources
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.operations import operations
 from tsc_lib.study.versions import version
-from tsc_lib.training import TrainSpec
+from tsc_lib.training import TrainSpec, pretraining
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +69,29 @@ class TrainingRun(Spec):
     def names(self) -> dict[str, str | int]:
         """What tables call it: columns `dataset`, `model` and `seed`."""
         return {"dataset": self.data.name, "model": self.model, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class PretrainJob(Spec):
+    """An encoder, pre-trained on the training series of some data sets."""
+
+    model: TransformerConfig
+    data: tuple[DataSpec, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class TeachJob(Spec):
+    """Labels of augmented training series by a teacher; of a run, where its networks take part."""
+
+    data: DataSpec
+    teacher: str
+    augment: training.Augmentations
+    mixing: float
+    versions: int
+    seed: int
+    series: int
+    networks_of: TrainingRun | None
 
 
 @dataclass(frozen=True)
@@ -113,6 +140,8 @@ def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:
         logger.info("%s: training", run.label)
         dataset = data.load(run.data)
         checkpoint = folder / "checkpoint.safetensors"
+        pools = {len(split): teach(run, run.train.teacher, split) for split in training.list_taught(dataset, run.train)}
+        start = pretrain(run) if run.train.pretrain else None
         resumed = any(folder.glob("checkpoint*.safetensors"))
         with EnergyMeter.auto().measure(f"{run.label}, training") as window:
             model, history = training.train(
@@ -121,11 +150,15 @@ def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:
                 run.train,
                 run.seed,
                 checkpoint=checkpoint,
+                teach=lambda split: pools[len(split)],
+                start=start,
             )
         for each in folder.glob("checkpoint*.safetensors"):  # of the choice, and of the training after it
             each.unlink()
         save_model(model, folder)
-        return {"history": history, "cost": None if resumed else window.reading.to_json()}
+        taught = [dataclasses.asdict(pool.teaching) for pool in pools.values()]
+        cost = None if resumed else window.reading.to_json()
+        return {"history": history, "cost": cost, **({"teaching": taught} if taught else {})}
 
     folder, record = run_or_load("train", version("train"), run.label, run, work)
     return folder, record["history"]
@@ -137,9 +170,66 @@ def read_training_cost(run: TrainingRun) -> Reading | None:
     return Reading.from_json(cost) if cost else None
 
 
+def pretrain(run: TrainingRun) -> dict[str, torch.Tensor]:
+    """Weights of a run's embedding and encoder after masked pre-training, or load them."""
+    sources = pretraining.find_sources(run.train.pretrain, run.data)
+    own = data.load(run.data)
+    config = zoo.configure(run.model, own.channels, len(own.classes), own.longest)
+
+    def work(folder: Path) -> Json:
+        torch.set_num_threads(1)
+        logger.info("%s: pre-training on %d data sets", run.label, len(sources))
+        started = time.process_time()
+        weights = pretraining.pretrain(config, [data.load(source) for source in sources], run.seed)
+        write_bytes(folder / "weights.safetensors", save(weights))
+        return {"cpu_seconds": time.process_time() - started}
+
+    job = PretrainJob(config, tuple(sources), run.seed)
+    return load_file(run_or_load("pretrain", version("train"), run.label, job, work)[0] / "weights.safetensors")
+
+
+def teach(run: TrainingRun, teacher: str, split: data.Split | None = None) -> training.Pool:
+    """What a teacher says of the series that a run is trained on, by default its training series; labelled or loaded.
+
+    Runs that differ in their model alone share the labels of classics.
+    """
+    dataset = data.load(run.data)
+    series = dataset.train if split is None else split
+    networks = {name for name in training.parse_teacher(teacher) if name not in CLASSICS}
+    settings = run.train.augment, run.train.mixing, run.train.versions
+    job = TeachJob(run.data, teacher, *settings, run.seed, len(series), run if networks else None)
+
+    def find_network(name: str) -> training.Predict:
+        other = dataclasses.replace(run, model=name, train=dataclasses.replace(run.train, teacher=""))
+        return training.make_predictor(load_model(train(run if name == training.SELF else other)[0]).network)
+
+    def make_pool(folder: Path, found: dict[str, training.Predict]) -> training.Pool:
+        return training.make_pool(
+            teacher,
+            series,
+            run.train,
+            run.seed,
+            classes=len(dataset.classes),
+            equal_length=dataset.equal_length,
+            networks=found,
+            folder=folder,
+        )
+
+    def work(folder: Path) -> Json:
+        torch.set_num_threads(1)
+        logger.info("%s: %s labels", run.label, teacher)
+        pool = make_pool(folder, {name: find_network(name) for name in networks})
+        return {"teaching": dataclasses.asdict(pool.teaching)}
+
+    label = f"{run.data.name}-{teacher}-s{run.seed}"
+    return make_pool(run_or_load("teach", version("train"), label, job, work)[0], {})
+
+
 def make_context(run: TrainingRun, dataset: data.Dataset) -> TrainingContext:
     """What a compression step may use of a run's data and settings."""
-    return TrainingContext(dataset.train, dataset.valid, dataset.equal_length, run.train, run.seed)
+    return TrainingContext(
+        dataset.train, dataset.valid, dataset.equal_length, run.train, run.seed, find_pool=partial(teach, run)
+    )
 
 
 def compress_model(

@@ -30,7 +30,9 @@ class Stage:
 
 
 STAGES = {
-    "train": Stage(6, ("data", "series", "models", "training", "study.stages:train")),
+    "train": Stage(
+        6, ("data", "series", "models", "training", "study.stages:train", "study.stages:teach", "study.stages:pretrain")
+    ),
     "compress": Stage(
         2,
         ("compress", "models.compressed", "models.early_exit", "models.token_reduction", "study.stages:compress_model"),

@@ -11,17 +11,24 @@ from tsc_lib.training.loop import (
     classify,
     find_best_epoch,
     fit,
+    list_taught,
     make_predictor,
     measure_accuracy,
     train,
 )
+from tsc_lib.training.matching import Pool, Teaching, make_loss, make_pool, read_labels
 from tsc_lib.training.settings import TrainSpec, augmentations_table, options_table
+from tsc_lib.training.teachers import SELF, Predict, parse_teacher
 
 __all__ = [
     "AUGMENTATIONS",
+    "SELF",
     "Augmentations",
     "Epoch",
     "Loss",
+    "Pool",
+    "Predict",
+    "Teaching",
     "TrainSpec",
     "TrainingBatch",
     "Watch",
@@ -32,8 +39,13 @@ __all__ = [
     "find_best_epoch",
     "find_train_spec",
     "fit",
+    "list_taught",
+    "make_loss",
+    "make_pool",
     "make_predictor",
     "measure_accuracy",
     "options_table",
+    "parse_teacher",
+    "read_labels",
     "train",
 ]

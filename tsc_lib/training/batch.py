@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from tsc_lib.data import Batch
 
 
 class TrainingBatch(NamedTuple):
@@ -23,6 +26,8 @@ class TrainingBatch(NamedTuple):
         Position of the series that was mixed into each, int64 (n,); None if nothing is mixed.
     share : Tensor or None
         Share of the first in each mixture, float32 (n,); the partner has the rest.
+    taught : Tensor or None
+        A teacher's class probabilities, float32 (n, classes); None where none labelled the series beforehand.
     """
 
     x: Tensor
@@ -30,6 +35,13 @@ class TrainingBatch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # in place of tuple.index, which nobody needs here
     partner: Tensor | None = None
     share: Tensor | None = None
+    taught: Tensor | None = None
+
+    @classmethod
+    def of(cls, batch: Batch) -> TrainingBatch:
+        """A batch of series as they are."""
+        lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
+        return cls(torch.from_numpy(batch.x), lengths, torch.from_numpy(batch.index))
 
     def mix(self, values: Tensor) -> Tensor:
         """What is known of every training series (all, ...), mixed as the batch is: (n, ...)."""

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.data import Batch, Dataset, Split, batches
+from tsc_lib.data import Batch, Dataset, Split, batches, load
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
-from tsc_lib.training.augmentation import augment, mix
 from tsc_lib.training.batch import TrainingBatch, cross_entropy
 from tsc_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from tsc_lib.training.matching import Pool, make_loss, make_pool, read_labels
 from tsc_lib.training.optimizers import make_average, make_optimizer, share_of_rate, switch_weights
+from tsc_lib.training.pretraining import find_sources, pretrain
 from tsc_lib.training.settings import Plan, TrainSpec
 
 
@@ -89,6 +90,8 @@ def train(
     seed: int,
     *,
     checkpoint: Path | None = None,
+    teach: Callable[[Split], Pool] | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> tuple[CompressedModel, list[Epoch]]:
     """Train a new network on a data set.
 
@@ -100,6 +103,10 @@ def train(
         Trained on its training series; the epoch is chosen on those for validation.
     spec, seed, checkpoint
         See `fit`; the first weights are drawn by the seed too.
+    teach : callable, optional
+        Gives what the teacher of `spec` says of series that are trained on, from a store; by default it is asked anew.
+    start : mapping, optional
+        Weights to start from, in place of those that the seed draws; of parts that are not in it, it still draws them.
 
     Returns
     -------
@@ -115,14 +122,34 @@ def train(
     """
     check_lengths(config, dataset)
     train, valid = dataset.train, dataset.valid
-    whole = Split([*train.x, *valid.x], np.concatenate([train.y, valid.y])), Split([], valid.y[:0])
+    whole = _join(dataset), Split([], valid.y[:0])
     unchosen = spec.refit and spec.keep == "last"  # all series at once: there is nothing to choose before
+
+    if spec.pretrain and start is None:
+        sources = find_sources(spec.pretrain)
+        start = pretrain(config, [dataset if each.name == dataset.name else load(each) for each in sources], seed)
+
+    def ask(split: Split) -> Pool:
+        classes, equal_length = len(dataset.classes), dataset.equal_length
+        return make_pool(spec.teacher, split, spec, seed, classes=classes, equal_length=equal_length)
 
     def run(splits: tuple[Split, Split], share: float, checkpoint: Path | None) -> tuple[Transformer, list[Epoch]]:
         torch.manual_seed(seed)
         network = Transformer(config)
-        equal_length = dataset.equal_length
-        return network, fit(network, *splits, spec, seed, equal_length=equal_length, checkpoint=checkpoint, share=share)
+        network.load_state_dict(start or {}, strict=False)
+        target = torch.from_numpy(splits[0].y)
+        loss = make_loss(read_labels, target, 1.0, spec.teacher_weight, spec.label_smoothing)
+        return network, fit(
+            network,
+            *splits,
+            spec,
+            seed,
+            equal_length=dataset.equal_length,
+            checkpoint=checkpoint,
+            share=share,
+            loss=loss if spec.teacher else None,
+            pool=(teach or ask)(splits[0]) if spec.teacher else None,
+        )
 
     network, history = run(whole if unchosen else (train, valid), 1.0, checkpoint)
     if spec.refit and not unchosen and len(valid):
@@ -130,6 +157,20 @@ def train(
         network, again = run(whole, share, checkpoint and checkpoint.with_suffix(".refit.safetensors"))
         history += [{**entry, "best": False, "refit": True} for entry in again]
     return CompressedModel(network, int(np.median(dataset.train.lengths))), history
+
+
+def list_taught(dataset: Dataset, spec: TrainSpec) -> list[Split]:
+    """The series that the teacher of a training is asked for, in each of its parts; none without a teacher."""
+    if not spec.teacher:
+        return []
+    if not spec.refit or not len(dataset.valid):
+        return [dataset.train]
+    return [_join(dataset)] if spec.keep == "last" else [dataset.train, _join(dataset)]
+
+
+def _join(dataset: Dataset) -> Split:
+    """Training and validation series together."""
+    return Split([*dataset.train.x, *dataset.valid.x], np.concatenate([dataset.train.y, dataset.valid.y]))
 
 
 def check_lengths(config: TransformerConfig, dataset: Dataset) -> None:
@@ -157,6 +198,7 @@ def fit(
     loss: Loss | None = None,
     watch: Watch | None = None,
     share: float = 1.0,
+    pool: Pool | None = None,
 ) -> list[Epoch]:
     """Train in place and leave the model at its best epoch by validation accuracy, ties by validation loss.
 
@@ -189,6 +231,8 @@ def fit(
         not worth its time; the same training then goes on from there if it is ever wanted again.
     share : float
         Of the steps, after which to stop; the learning rate is as in the whole training.
+    pool : Pool, optional
+        Versions of the training series, labelled by a teacher, in place of what `spec` would make of them.
 
     Returns
     -------
@@ -200,7 +244,7 @@ def fit(
     RuntimeError
         If the loss is no longer finite.
     """
-    trainer = _Trainer(model, train, spec, seed, equal_length, after_step, loss)
+    trainer = _Trainer(model, train, spec, seed, equal_length, after_step, loss, pool)
     plan = spec.plan(len(train))
     steps = max(1, round(share * plan.steps))
     per_epoch = plan.passes * math.ceil(len(train) / spec.batch_size)
@@ -251,7 +295,9 @@ class _Trainer:
         equal_length: bool,
         after_step: Callable[[], None] | None,
         loss: Loss | None,
+        pool: Pool | None,
     ) -> None:
+        self.pool = pool
         self.model, self.train, self.spec, self.seed, self.equal_length = model, train, spec, seed, equal_length
         self.after_step, self.loss = after_step or (lambda: None), loss or self._cross_entropy
         self.optimizer = make_optimizer(spec.optimizer, model, spec.learning_rate, spec.weight_decay)
@@ -291,10 +337,9 @@ class _Trainer:
         return total / seen
 
     def _prepare(self, batch: Batch, rng: np.random.Generator) -> TrainingBatch:
-        seen = TrainingBatch(*_as_tensors(batch.x, batch.lengths), torch.from_numpy(batch.index))
-        if self.spec.augment:
-            seen = augment(seen, self.spec.augment, rng)
-        return mix(seen, self.spec.mixing, rng) if self.spec.mixing else seen
+        if self.pool is not None:
+            return self.pool.draw(batch.index, rng)
+        return self.spec.alter(TrainingBatch.of(batch), rng)
 
     def _step(self, batch: TrainingBatch) -> float:
         self.optimizer.zero_grad()

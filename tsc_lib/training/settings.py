@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tsc_lib.core.calls import write_signature
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import (
@@ -21,8 +23,10 @@ from tsc_lib.core.limits import (
     quote,
 )
 from tsc_lib.core.spec import ADDED, Spec
-from tsc_lib.training.augmentation import AUGMENTATIONS, NO_AUGMENTATION, Augmentations
+from tsc_lib.training.augmentation import AUGMENTATIONS, NO_AUGMENTATION, Augmentations, augment, mix
+from tsc_lib.training.batch import TrainingBatch
 from tsc_lib.training.optimizers import OPTIMIZERS, SCHEDULES
+from tsc_lib.training.teachers import parse_teacher
 
 ROUND = 25
 """Steps that an epoch has at least where `steps` are set: a handful of series is gone through several times."""
@@ -42,6 +46,8 @@ LIMITS: Limits = {
     "average": (0, 0.999999),
     "label_smoothing": (0, 0.999),
     "mixing": (0, 100),
+    "teacher_weight": (0.001, 1),
+    "versions": (1, 10_000),
 }
 """The least and the most of a training's settings."""
 
@@ -84,6 +90,10 @@ class TrainSpec(Spec):
     mixing: float = field(default=0.0, metadata=ADDED)
     keep: str = field(default="best", metadata=ADDED)
     refit: bool = field(default=False, metadata=ADDED)
+    teacher: str = field(default="", metadata=ADDED)
+    teacher_weight: float = field(default=0.9, metadata=ADDED)
+    versions: int = field(default=8, metadata=ADDED)
+    pretrain: str = field(default="", metadata=ADDED)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "augment", Augmentations.parse(self.augment))  # JSON gives a text
@@ -91,10 +101,23 @@ class TrainSpec(Spec):
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UserError(f"training setting {name!r} is {' or '.join(known)}, not {quote(getattr(self, name))}")
+        if self.teacher:
+            parse_teacher(self.teacher)
         if self.optimizer == "schedulefree" and (self.schedule != "constant" or self.average):
             raise UserError(
                 "the optimizer schedulefree averages the weights itself; give it no 'schedule' and no 'average'"
             )
+
+    @property
+    def changes_series(self) -> bool:
+        """Whether a network in training sees other series than those that are there."""
+        return bool(self.augment or self.mixing)
+
+    def alter(self, batch: TrainingBatch, rng: np.random.Generator) -> TrainingBatch:
+        """A batch of series, augmented and mixed."""
+        if self.augment:
+            batch = augment(batch, self.augment, rng)
+        return mix(batch, self.mixing, rng) if self.mixing else batch
 
     def plan(self, series: int) -> Plan:
         """How a training on so many series goes; `steps`, where they are set, decide and not `epochs`."""
@@ -154,6 +177,10 @@ SUMMARIES = {
     "augment": "methods of the second table, such as `warp(0.2) > noise(0.05)`, for every batch anew",
     "mixing": "mixup: every series is mixed with another, in shares from Beta(mixing, mixing); 0 for none",
     "keep": "; ".join(f"`{name}`: {text}" for name, text in KEEP.items()),
+    "teacher": "classics, or other networks, whose class probabilities are learned, such as `QUANT+MiniROCKET`",
+    "teacher_weight": "share of the teacher in the loss; the rest is the cross-entropy with the classes",
+    "versions": "augmented versions of each training series that a teacher labels; more where it may take longer",
+    "pretrain": "data sets on whose training series the encoder first fills gaps, such as `ScreenType+PowerCons`",
     "refit": "train anew on training and validation series together, for as many epochs as were chosen",
 }
 """What each setting is."""
