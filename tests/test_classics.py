@@ -71,7 +71,7 @@ def test_what_a_classic_cannot_take_is_one_sentence() -> None:
 def test_a_profile_names_classics_beside_networks() -> None:
     smoke = load_profile("smoke")
     variants = smoke.variants | {"baseline": ("eager", "aeon")}
-    profile = replace(smoke, models=("QUANT", "T1"), variants=variants)
+    profile = replace(smoke, models=("QUANT", "T1"), variants=variants, side_by_side=SideBySide())
     assert profile.networks == ("T1",)
     study = Study(profile)
     assert [run.model for run in study.runs] == ["T1", "T1"] and len(study.all_runs) == 4
@@ -136,7 +136,8 @@ def test_a_classic_that_is_slow_is_not_measured_and_says_so(tmp_path: Path, monk
 @pytest.mark.slow
 def test_what_training_cost_is_known_unless_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "OUTPUTS", tmp_path)
-    study = Study(replace(load_profile("smoke"), seeds=(0,), exclude=(Exclusion(recipe="int8(dynamic)"),)))
+    without = (Exclusion(recipe="int8(dynamic)"),)
+    study = Study(replace(load_profile("smoke"), seeds=(0,), models=("T1",), exclude=without))
     [run] = study.runs
     reading = stages.read_training_cost(run)
     assert reading is not None and reading.cpu_seconds >= sum(epoch["cpu_seconds"] for epoch in study.train(run))
