@@ -29,7 +29,7 @@ def read_features(network: Transformer) -> Callable[[np.ndarray, np.ndarray | No
     def read(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         with torch.inference_mode():
             given = torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)
-            tokens, mask = network.embedding(*given)
+            tokens, mask = network.embed(*given)
             return network.pool(*network.encode(tokens, mask, 0, len(network.layers))).numpy()
 
     return read

@@ -260,7 +260,7 @@ def _observe(network: Transformer, context: TrainingContext, gradients: bool = F
         try:
             with torch.set_grad_enabled(gradients):
                 lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
-                x, mask = network.embedding(torch.from_numpy(batch.x), lengths)
+                x, mask = network.embed(torch.from_numpy(batch.x), lengths)
                 flow.stream.append(x)
                 for layer in layers:
                     x, _ = layer(x, mask)

@@ -97,7 +97,7 @@ def unmeasured_card(bundle: Bundle, run: TrainingRun, model: CompressedModel, va
 def _card(bundle: Bundle, made: str, evidence: Sequence[Evidence], results: list[str], limits: list[str]) -> str:
     parts = [
         f"# {bundle.model} for {bundle.dataset}: {bundle.recipe} in {bundle.runtime}",
-        _what(bundle),
+        _what(bundle, evidence),
         "## How it was made",
         made,
         _steps(evidence),
@@ -116,9 +116,13 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, rule, *rows])
 
 
-def _what(bundle: Bundle) -> str:
+def _what(bundle: Bundle, evidence: Sequence[Evidence]) -> str:
+    chosen = [step.details["input_channels"] for step in evidence if "input_channels" in step.details]
+    width = pluralize(bundle.channels, "channel")
+    if chosen:
+        width += f" (it reads channels {join_items(str(channel + 1) for channel in chosen[-1])}, counted from 1)"
     return (
-        f"A transformer that classifies time series. It takes series of {pluralize(bundle.channels, 'channel')} and "
+        f"A transformer that classifies time series. It takes series of {width} and "
         f"{bundle.lengths} time steps, and gives each one of {len(bundle.labels)} labels with a probability for every "
         f"label: {join_items(bundle.labels)}. Its linear layers run in {bundle.number_format}."
     )

@@ -107,6 +107,11 @@ class ConvolutionEmbedding(Embedding):
         """See `Embedding`."""
         return {"project": self.project, "level": self.level}
 
+    @property
+    def readers(self) -> dict[str, nn.Linear | nn.Conv1d]:
+        """See `Embedding`."""
+        return {"convolution": self.convolution, "level": self.level}
+
 
 def normalise(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
     """Series of mean 0 and deviation 1, and what was taken from them.

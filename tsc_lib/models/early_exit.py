@@ -14,9 +14,8 @@ class Splittable(Protocol):
 
     exits: nn.ModuleList
 
-    @property
-    def embedding(self) -> nn.Module:
-        """Gives tokens and their mask."""
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Tokens of series, and their mask."""
         ...
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
@@ -57,7 +56,7 @@ class Stage(nn.Module):
         The first stage takes series and, where they differ, their lengths; the others take tokens and, where there is
         one, their mask.
         """
-        x, mask = self.network.embedding(x, given) if self.index == 0 else (x, given)
+        x, mask = self.network.embed(x, given) if self.index == 0 else (x, given)
         x, mask = self.network.encode(x, mask, self.first, self.last)
         if self.is_last:
             return (self.network.classify_tokens(x, mask),)

@@ -168,6 +168,11 @@ class Embedding(nn.Module):
         """The modules, by name, whose outputs are channels of the tokens."""
         raise NotImplementedError
 
+    @property
+    def readers(self) -> dict[str, nn.Linear | nn.Conv1d]:
+        """The modules, by name, that read the series: once or several times all its channels, one after another."""
+        raise NotImplementedError
+
     def select_channels(self, channels: Tensor) -> tuple[PatchEmbeddingConfig, dict[str, Tensor]]:
         """Configuration and weights of this embedding with some of its channels, which keep their positions."""
         width = self.config.position_width or self.positions.shape[1]
@@ -200,6 +205,8 @@ class PatchEmbedding(Embedding):
     def writers(self) -> dict[str, nn.Linear | nn.Conv1d]:
         """See `Embedding`."""
         return {"convolution": self.convolution}
+
+    readers = writers
 
     def lengthen(self, count: int) -> tuple[PatchEmbeddingConfig, dict[str, Tensor]]:
         """See `Embedding`.

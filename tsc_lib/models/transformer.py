@@ -13,15 +13,16 @@ References
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
-from tsc_lib.core.spec import Spec
+from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.token_reduction import TokenReduction, reduce_tokens
@@ -122,6 +123,8 @@ class TransformerConfig(Spec):
         Early exits, ascending.
     pre_norm : bool
         Whether layers normalise what they read and the last is followed by a norm, instead of what they give.
+    input_channels : tuple of int, optional
+        Channels of the series that the network reads, ascending and counted from 0; None for all.
     """
 
     channels: int
@@ -134,6 +137,7 @@ class TransformerConfig(Spec):
     dropout: float = 0.1
     exits: tuple[EarlyExit, ...] = ()
     pre_norm: bool = False
+    input_channels: tuple[int, ...] | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if isinstance(self.embedding, dict):  # JSON gives its content back
@@ -142,6 +146,10 @@ class TransformerConfig(Spec):
         object.__setattr__(self, "exits", tuple(map(EarlyExit.restore, self.exits)))
         if not self.layers or min(self.channels, self.classes, self.d_model, self.head_dim, self.d_hidden) < 1:
             raise ValueError(f"a transformer needs a layer, and every size must be at least 1: {self}")
+        if self.input_channels is not None:
+            object.__setattr__(self, "input_channels", tuple(self.input_channels))  # JSON gives a list back
+            if not self.input_channels or any(a >= b for a, b in pairwise([-1, *self.input_channels, self.channels])):
+                raise ValueError(f"a network reads some of its {self.channels} channels, not {self.input_channels}")
         if any(a >= b for a, b in pairwise([0, *self.stage_ends])):
             raise ValueError(f"exits must come after different layers, ascending and before the last: {self.exits}")
 
@@ -153,13 +161,19 @@ class TransformerConfig(Spec):
             where = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
             fewer = f"{layer.reduction.method}, {layer.reduction.keep:g} stay" if layer.reduction else "all"
             rows.append((where, layer.heads, self.head_dim, layer.d_ff, fewer, "no" if layer.ranks == WHOLE else "yes"))
+        read = "" if self.input_channels is None else f" of which it reads {self.read_channels}"
         exits = "".join(f", exit after layer {each.layer} above {each.threshold:g}" for each in self.exits)
         return view(
-            f"Transformer, {self.channels} channel(s), {self.classes} classes",
+            f"Transformer, {self.channels} channel(s){read}, {self.classes} classes",
             rows,
             columns,
             f"embedding: {self.embedding.kind}, {self.embedding.stride} time steps a token, {self.d_model} wide{exits}",
         )
+
+    @property
+    def read_channels(self) -> int:
+        """How many channels of the series the network reads."""
+        return self.channels if self.input_channels is None else len(self.input_channels)
 
     @property
     def stage_ends(self) -> tuple[int, ...]:
@@ -257,6 +271,19 @@ class EncoderLayer(nn.Module):
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), mask
 
 
+class ChannelReader(nn.Module):
+    """Some channels of series (n, channels, length), or all if it is given None."""
+
+    channels: Tensor | None
+
+    def __init__(self, channels: tuple[int, ...] | None) -> None:
+        super().__init__()
+        self.register_buffer("channels", None if channels is None else torch.tensor(channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.channels is None else x.index_select(1, self.channels)
+
+
 class Transformer(nn.Module):
     """A time series classifier.
 
@@ -269,7 +296,8 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = config.embedding.build(config.channels, config.d_model)
+        self.read = ChannelReader(config.input_channels)
+        self.embedding = config.embedding.build(config.read_channels, config.d_model)
         self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in config.layers)
         self.norm = nn.LayerNorm(config.d_model) if config.pre_norm else nn.Identity()
         self.hidden = nn.Linear(config.d_model, config.d_hidden)
@@ -281,8 +309,12 @@ class Transformer(nn.Module):
 
         No series leaves early: `tsc_lib.models.early_exit` has what runs up to an exit.
         """
-        x, mask = self.embedding(x, lengths)
+        x, mask = self.embed(x, lengths)
         return self.classify_tokens(*self.encode(x, mask, 0, len(self.layers)))
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Tokens of series x (n, channels, length), and their mask."""
+        return self.embedding(self.read(x), lengths)
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens and their mask after the layers from `first` to before `last`."""

@@ -223,6 +223,7 @@ class InferenceTransformer(nn.Module):
     def __init__(self, network: Transformer, *, attention: Form, length: int | None = None) -> None:
         super().__init__()
         self.pool, self.has_rows = network.pool, attention != "operator"
+        self.read = network.read
         with torch.no_grad():
             self.embedding = InferenceEmbedding(network.embedding, length)
             layers = cast("list[EncoderLayer]", list(network.layers))
@@ -242,8 +243,12 @@ class InferenceTransformer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
-        x, mask = self.embedding(x, lengths)
+        x, mask = self.embed(x, lengths)
         return self.classify_tokens(*self.encode(x, mask, 0, len(self.layers)))
+
+    def embed(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Tokens of series x (n, channels, length), and what is added to their scores."""
+        return self.embedding(self.read(x), lengths)
 
     def encode(self, x: Tensor, mask: Tensor | None, first: int, last: int) -> tuple[Tensor, Tensor | None]:
         """Tokens after the layers from `first` to before `last`, and their mask; after the last layer the class token.

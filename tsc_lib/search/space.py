@@ -53,6 +53,12 @@ class Bounds:
         fit = [p for p in PATCHES if 2 * p <= self.shortest and self.longest < p * (MAX_TOKENS + 1)]
         return fit or [self.config.embedding.stride]
 
+    @property
+    def channel_shares(self) -> list[float]:
+        """Shares of the series' channels that leave different numbers of them, the first all."""
+        counts = {max(1, round(share * self.config.channels)): share for share in (0.25, 0.5, 1.0)}
+        return sorted(counts.values(), reverse=True)
+
 
 class Proposal(NamedTuple):
     """A recipe in two parts, neither empty: what decides on the cost, and the distillation after it."""
@@ -90,6 +96,9 @@ def suggest(trial: Trial, bounds: Bounds) -> Proposal:
     """The recipe that a trial chooses."""
     name = trial.suggest_categorical("family", list(FAMILIES))
     structure = FAMILIES[name].suggest(trial, bounds)
+    if len(bounds.channel_shares) > 1:
+        share = trial.suggest_categorical("channels", bounds.channel_shares)
+        structure = structure if share == 1 else f"channels({share}) > {structure}"
     epochs = bounds.epochs * trial.suggest_categorical("epochs", TIMES)
     temperature = trial.suggest_categorical("temperature", [2, 4])
     weight = trial.suggest_categorical("weight", [0.5, 0.9])

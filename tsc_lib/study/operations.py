@@ -63,7 +63,7 @@ def operations(
     d_model = config.d_model
     found = [
         operation(rows * inputs * outputs, NumberFormat.FP32, (inputs + 1) * outputs, rows * outputs)
-        for rows, inputs, outputs in config.embedding.count_products(length, config.channels, d_model)
+        for rows, inputs, outputs in config.embedding.count_products(length, config.read_channels, d_model)
     ]
     for layer, sizes in enumerate(config.layers):
         width, ranks = sizes.heads * config.head_dim, dataclasses.asdict(sizes.ranks)
