@@ -14,6 +14,8 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.data import Dataset, Split
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
+from tsc_lib.study import stages
+from tsc_lib.study.stages import TrainingRun
 from tsc_lib.training import AUGMENTATIONS, Augmentations, TrainingBatch, TrainSpec, fit, train
 from tsc_lib.training.augmentation import augment, mix
 
@@ -172,14 +174,26 @@ def test_a_refit_trains_on_all_series_for_as_long_as_was_chosen(italy: Dataset, 
     network = Transformer(config)
     fit(network, both, Split([], both.y[:0]), spec, 0, equal_length=True, share=chosen / 3)
     assert same(model.network.state_dict(), network.state_dict())
-    again, _ = train(config, italy, spec, 0, checkpoint=tmp_path / "checkpoint.safetensors")
-    assert same(again.network.state_dict(), network.state_dict())
+    for _ in range(2):  # the second time from the checkpoints of both trainings
+        again, told = train(config, italy, spec, 0, checkpoint=tmp_path / "checkpoint.safetensors")
+        assert same(again.network.state_dict(), network.state_dict())
+        assert [e["train_loss"] for e in told] == [e["train_loss"] for e in history]
+    assert len(list(tmp_path.iterdir())) == 2
     once, history = train(config, italy, dataclasses.replace(spec, keep="last"), 0)
     assert len(history) == 3 and history[0]["valid_accuracy"] is None
     assert not same(
         once.network.state_dict(),
         train(config, italy, dataclasses.replace(spec, refit=False), 0)[0].network.state_dict(),
     )
+
+
+def test_the_stage_stores_a_refit_without_its_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path)
+    model = "T1(layers=1, heads=2, d_model=8, d_ff=16)"
+    run_of = TrainingRun(data.resolve("ItalyPowerDemand"), model, TrainSpec(epochs=2, refit=True), 0)
+    folder, history = stages.train(run_of)
+    assert any(e.get("refit") for e in history)
+    assert not list(folder.glob("*checkpoint*"))
 
 
 def test_options_at_their_default_are_no_part_of_the_key() -> None:
