@@ -148,6 +148,17 @@ def test_masked_rows_stay_zero_under_distillation(teacher: CompressedModel, cont
     assert torch.equal((expand == 0).all(1), (was == 0).all(1)) and (was == 0).all(1).sum() == 128
 
 
+def test_of_augmented_series_the_teacher_is_asked_batch_by_batch(
+    teacher: CompressedModel, context: TrainingContext
+) -> None:
+    predict = make_predictor(teacher.network)
+    x = np.stack(context.train.x[:3])
+    batch = TrainingBatch(torch.from_numpy(x + 1), None, torch.arange(3))
+    for augment, seen in (("", x), ("noise", x + 1)):
+        asked = dataclasses.replace(context, settings=TrainSpec(batch_size=16, augment=augment)).ask(predict)
+        np.testing.assert_allclose(asked(batch).numpy(), predict(seen, None), atol=1e-5)
+
+
 def test_distillation_needs_a_teacher(teacher: CompressedModel, context: TrainingContext) -> None:
     with pytest.raises(UserError, match="the context has none; give it a teacher"):
         apply(teacher, "distill(1)", dataclasses.replace(context, teacher=None))
