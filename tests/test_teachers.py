@@ -205,6 +205,8 @@ def test_recipes_name_teachers_and_old_recipes_keep_their_spelling() -> None:
         Recipe.parse("distill(4, features=1, teacher=QUANT)")
     with pytest.raises(UserError, match="unknown teacher 'quant'"):
         TrainSpec(teacher="quant")
+    with pytest.raises(UserError, match="the teacher self is for compressed models"):
+        TrainSpec(teacher="QUANT+self")
 
 
 def test_a_step_tells_what_teaching_took(memory: None, train: Split) -> None:

@@ -26,7 +26,7 @@ from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.training.augmentation import AUGMENTATIONS, NO_AUGMENTATION, Augmentations, augment, mix
 from tsc_lib.training.batch import TrainingBatch
 from tsc_lib.training.optimizers import OPTIMIZERS, SCHEDULES
-from tsc_lib.training.teachers import parse_teacher
+from tsc_lib.training.teachers import SELF, parse_teacher
 
 ROUND = 25
 """Steps that an epoch has at least where `steps` are set: a handful of series is gone through several times."""
@@ -101,8 +101,10 @@ class TrainSpec(Spec):
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UserError(f"training setting {name!r} is {' or '.join(known)}, not {quote(getattr(self, name))}")
-        if self.teacher:
-            parse_teacher(self.teacher)
+        if self.teacher and SELF in parse_teacher(self.teacher):
+            raise UserError(
+                f"the teacher {SELF} is for compressed models: a training from scratch has no model before it"
+            )
         if self.optimizer == "schedulefree" and (self.schedule != "constant" or self.average):
             raise UserError(
                 "the optimizer schedulefree averages the weights itself; give it no 'schedule' and no 'average'"
