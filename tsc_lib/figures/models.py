@@ -232,7 +232,10 @@ def training_paid_back(table: pd.DataFrame, which: str = "large") -> Figure:
         ax.set_yscale("log")
         ax.set_xticks([1, 1e3, 1e6, 1e9])
         first, *others = cheapest[cheapest.dataset == dataset].to_dict("records")
-        words = [first["name"], *(f"from {_round(other['since'])} on {other['name']}" for other in others)]
+        words = [
+            f"cheapest: {first['name']}",
+            *(f"from {_round(other['since'])} on {other['name']}" for other in others),
+        ]
         ax.set_title(f"{dataset}\n{fill(', '.join(words), 36)}", fontsize=8.5, fontweight="normal")
         for other in others:
             draw.guide(ax, x=other["since"], linestyle=":")
