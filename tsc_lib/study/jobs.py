@@ -44,7 +44,7 @@ def _tell(run: TrainingRun, variant: Variant, status: str) -> None:
 def benchmark(study: Study, job: str) -> None:
     """Measure a run's variants in one session, its runtimes in one for each number of threads, and their operators.
 
-    With the first network of a data set and a seed, all models are measured side by side, too.
+    With the first network of a data set, of the first seed, all models are measured side by side, too.
     """
     run = study.run_of("benchmark", job)
     try:
@@ -56,7 +56,7 @@ def benchmark(study: Study, job: str) -> None:
         comparison.measure(run)
         operator_shares.tabulate_run(comparison, run)
     models = ModelComparison(study)
-    if models.entries[run.data, run.seed][0].run == run:
+    if run.seed == study.profile.seeds[0] and models.entries[run.data, run.seed][0].run == run:
         models.measure(run.data, run.seed)
 
 

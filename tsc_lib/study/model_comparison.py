@@ -139,12 +139,20 @@ class ModelComparison:
         return pd.DataFrame(rows, columns=MODELS)
 
     def table(self) -> pd.DataFrame:
-        """One row per data set, model, variant, seed and batch size; `schema.MODELS` tells the columns."""
+        """One row per data set, model, variant, seed and batch size; `schema.MODELS` tells the columns.
+
+        Costs are measured with the profile's first seed alone, whose models cost what those of the others do.
+        """
         return self._table.copy()
 
     def _rows(self, spec: DataSpec, seed: int) -> Iterator[dict[str, object]]:
-        session, settings = self.measure(spec, seed), self.settings(spec, seed)
-        measured = {} if isinstance(session, str) else {(m.name, m.batch_size): m for m in session.measurements}
+        settings, failed, measured = self.settings(spec, seed), "", {}
+        if seed == self.study.profile.seeds[0]:
+            session = self.measure(spec, seed)
+            if isinstance(session, str):
+                failed = session
+            else:
+                measured = {(one.name, one.batch_size): one for one in session.measurements}
         copies = self.study.datasets[spec.name].facts.test_in_train
         for entry in self.entries[spec, seed]:
             found, kind = self.evaluate(entry), "classic" if entry.variant == CLASSIC else "network"
@@ -152,7 +160,7 @@ class ModelComparison:
             if not isinstance(found, Failure):
                 row |= accuracies(found.true, found.predicted, None) | unseen(found.correct, copies)
                 row |= {"test_series": len(found.true), "accuracy_valid": self._validation(entry)}
-                row["status"] = self._too_slow(found, settings) or (session if isinstance(session, str) else "ok")
+                row["status"] = self._too_slow(found, settings) or failed or "ok"
             if isinstance(found, Evaluation):
                 row |= {
                     "params": found.size.params,

@@ -60,9 +60,9 @@ MODELS = [
 
 ``kind`` is "network" or "classic". ``accuracy`` has Wilson's interval over the test series; ``accuracy_valid`` is the
 validation accuracy of the epoch that was kept, of networks as trained. CPU time and energy of a series are trimmed
-geometric means over the blocks of one session, with 95 % intervals; ratios are to the session's reference, the first
-network as trained in eager. Classics have no parameters, multiply-adds and bytes. ``status`` is "ok", or tells why
-there are no costs ("not measured: ..."), or no answers ("failed: ...").
+geometric means over the blocks of one session, with 95 % intervals, of the first seed alone; ratios are to the
+session's reference, the first network as trained in eager. Classics have no parameters, multiply-adds and bytes.
+``status`` is "ok", or tells why there are no costs ("not measured: ..."), or no answers ("failed: ...").
 """
 
 TRAINING_COSTS = [
