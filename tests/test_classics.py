@@ -17,8 +17,9 @@ from tsc_lib.runtimes.aeon.convert import write_classic
 from tsc_lib.series.scaling import pad
 from tsc_lib.study import Study, jobs, stages
 from tsc_lib.study.model_comparison import ModelComparison
-from tsc_lib.study.profiles import Exclusion, SideBySide, load_profile
+from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.schema import MODELS, TRAINING_COSTS
+from tsc_lib.study.sections import Exclusion, SideBySide
 
 
 def training_series(name: str) -> tuple[list[np.ndarray], np.ndarray, data.Dataset]:

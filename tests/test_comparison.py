@@ -17,8 +17,9 @@ from tsc_lib.runtimes import processor
 from tsc_lib.study import Study
 from tsc_lib.study.operator_shares import COLUMNS as COLUMNS_OF_OPERATORS
 from tsc_lib.study.operator_shares import operator_table
-from tsc_lib.study.profiles import RuntimeGrid, load_profile
+from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.runtime_comparison import COLUMNS, RuntimeComparison
+from tsc_lib.study.sections import RuntimeGrid
 
 pytestmark = pytest.mark.sessions
 

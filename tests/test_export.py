@@ -23,7 +23,8 @@ from tsc_lib.export.write import export
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.conversion import Conversion, ProductChoice
 from tsc_lib.study import Study, stages
-from tsc_lib.study.profiles import DataChoice, load_profile
+from tsc_lib.study.profiles import load_profile
+from tsc_lib.study.sections import DataChoice
 
 pytestmark = pytest.mark.sessions
 

@@ -20,7 +20,8 @@ from tsc_lib.models import embedding, zoo
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.trials import Search
 from tsc_lib.study import Study, layer_sensitivity, stages
-from tsc_lib.study.profiles import DataChoice, Profile
+from tsc_lib.study.profiles import Profile
+from tsc_lib.study.sections import DataChoice
 
 
 def a_study(folder: str) -> Study:

@@ -22,6 +22,7 @@ NAMES = [
     "06_combining_strategies",
     "07_runtimes",
     "08_against_the_classics",
+    "09_which_transformer",
 ]
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

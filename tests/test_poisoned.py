@@ -15,7 +15,8 @@ from tsc_lib.compress import Recipe, Variant
 from tsc_lib.core import store
 from tsc_lib.export.write import export
 from tsc_lib.study import Study, stages
-from tsc_lib.study.profiles import DataChoice, load_profile
+from tsc_lib.study.profiles import load_profile
+from tsc_lib.study.sections import DataChoice
 
 RECIPES = ("prune(l1, 0.5) > finetune(2)", "student(1, 2, 16, 16) > distill(3)")
 

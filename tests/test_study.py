@@ -17,8 +17,9 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.notebook import open_study
 from tsc_lib.runtimes import convert
 from tsc_lib.study import Study, stages
-from tsc_lib.study.profiles import Ablation, Exclusion, load_profile
+from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
+from tsc_lib.study.sections import Ablation, Exclusion
 from tsc_lib.study.versions import STAGES, version
 
 pytestmark = pytest.mark.sessions

@@ -18,7 +18,8 @@ from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.study import Study, stages
-from tsc_lib.study.profiles import DataChoice, Profile
+from tsc_lib.study.profiles import Profile
+from tsc_lib.study.sections import DataChoice
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.teaching import compare_teachers, tabulate_costs
 from tsc_lib.training import Epoch, Pool, TrainingBatch, TrainSpec, fit, make_loss, make_pool, read_labels, teachers

@@ -80,7 +80,8 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
     from tsc_lib.core import store
     from tsc_lib.runtimes.convert import list_supporting
     from tsc_lib.study import Study
-    from tsc_lib.study.profiles import DataChoice, Profile
+    from tsc_lib.study.profiles import Profile
+    from tsc_lib.study.sections import DataChoice
 
     recipe = Recipe.parse(options.recipe)
     if runtime is None:

@@ -14,7 +14,7 @@ from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.embedding import PatchEmbeddingConfig, fit_patch
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 
-TOKENS = 12
+TOKENS = 24
 """Tokens of the longest series, about, where an architecture leaves the patch open."""
 
 

@@ -27,8 +27,8 @@ from tsc_lib.energy import EnergyMeter
 from tsc_lib.study import Study, stages
 from tsc_lib.study.classics import ClassicEvaluation, evaluate_classic
 from tsc_lib.study.evaluation import Evaluation, Failure
-from tsc_lib.study.profiles import parse_variants
 from tsc_lib.study.schema import MODELS, TRAINING_COSTS, accuracies, costs, unseen
+from tsc_lib.study.sections import parse_variants
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
 
@@ -169,7 +169,7 @@ class ModelComparison:
                 }
             for size in settings.batch_sizes:
                 own = measured.get((entry.name, size))
-                yield row | {"batch_size": size, "threads": settings.threads} | (_costs(own) if own else {})
+                yield row | {"batch_size": size, "threads": settings.threads} | (read_costs(own) if own else {})
 
     def _validation(self, entry: Entry) -> float | None:
         """The validation accuracy of the epoch that was kept, of a network as trained."""
@@ -251,7 +251,7 @@ def measure_models(folders: Mapping[Entry, Path], settings: BenchmarkSettings) -
     return Session.from_json(record["session"], {entry.name: entry.variant for entry in entries})
 
 
-def _costs(measured: Measurement) -> dict[str, object]:
+def read_costs(measured: Measurement) -> dict[str, object]:
     """The columns of `MODELS` that a measurement fills."""
     row: dict[str, object] = {name: value for name, value in costs(measured).items() if name in MODELS}
     row["status"] = measured.status

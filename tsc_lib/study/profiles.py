@@ -4,152 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from tsc_lib import runtimes
 from tsc_lib.benchmark import BenchmarkSettings
-from tsc_lib.benchmark.settings import LIMITS
-from tsc_lib.compress import BASELINE, CLASSIC, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import shipped
-from tsc_lib.core.limits import SEEDS, check_different, check_fields, check_list, quote
+from tsc_lib.core.limits import SEEDS, check_different, check_list, quote
 from tsc_lib.core.spec import Spec, digest
 from tsc_lib.models.classic import CLASSICS
 from tsc_lib.models.zoo import ARCHITECTURES, check_model
-from tsc_lib.runtimes import convert
 from tsc_lib.study.profile_file import read_yaml
+from tsc_lib.study.sections import Ablation, DataChoice, Exclusion, RuntimeGrid, Shapes, SideBySide, parse_variants
 from tsc_lib.training import TrainSpec, find_train_spec
 
 PROFILES = shipped("profiles")
 """Folder of the named profiles."""
 
 S = TypeVar("S", bound=Spec)
-
-
-@dataclass(frozen=True)
-class DataChoice(Spec):
-    """A data set in a profile.
-
-    Attributes
-    ----------
-    name : str
-        Name of the problem, or path of its folder.
-    scaling : {"channel", "series", "none"}
-        See `DataSpec`.
-    gaps : {"refuse", "interpolate"}
-        See `DataSpec`.
-    validation : {"blocks", "random"}
-        See `DataSpec`.
-    train, benchmark : dict
-        Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
-        what is a large batch in a benchmark depends on how long the series are.
-    """
-
-    name: str
-    scaling: str = "channel"
-    gaps: str = "refuse"
-    validation: str = "blocks"
-    train: dict[str, object] = field(default_factory=dict)
-    benchmark: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Exclusion(Spec):
-    """A part of the study that is left out: all that agrees with what is named here.
-
-    Attributes
-    ----------
-    dataset, model, recipe, runtime : str, optional
-        At least one of them.
-    """
-
-    dataset: str | None = None
-    model: str | None = None
-    recipe: str | None = None
-    runtime: str | None = None
-
-    def __post_init__(self) -> None:
-        if not any(asdict(self).values()):
-            raise UserError("each entry of 'exclude' names at least one of dataset, model, recipe and runtime")
-
-    def holds(self, **names: str) -> bool:
-        """Whether it leaves out what has these names; without a runtime, say, in every runtime."""
-        return all(names.get(key) == value for key, value in asdict(self).items() if value is not None)
-
-
-@dataclass(frozen=True)
-class RuntimeGrid(Spec):
-    """Which runtimes are compared on the same weights, those of the profile's first seed.
-
-    Attributes
-    ----------
-    variants : dict of str to tuple of str
-        Recipe to the runtimes that execute it.
-    datasets, models : tuple of str
-        Names of those that are compared; all of the profile if there are none.
-    batch_sizes, threads : tuple of int
-        Every batch size is measured on every number of threads.
-    blocks : int
-        Paired repeats.
-    max_seconds : float
-        Wall time after which no further block is begun at a batch size, unless fewer than 5 were measured.
-    """
-
-    variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    datasets: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    batch_sizes: tuple[int, ...] = (1, 8, 64, 256)
-    threads: tuple[int, ...] = (1, 2)
-    blocks: int = 30
-    max_seconds: float = 10.0
-
-    def __post_init__(self) -> None:
-        check_fields(self, "runtimes setting", LIMITS)
-        check_different(self.datasets, "'datasets' of runtimes")
-        check_different(self.models, "'models' of runtimes")
-        parse_variants(self.variants)
-
-
-@dataclass(frozen=True)
-class SideBySide(Spec):
-    """How all models are measured in one session: the networks as trained, some of their variants, and the classics.
-
-    Attributes
-    ----------
-    variants : dict of str to tuple of str
-        Recipe to the runtimes that execute it, of networks, which are always there as trained, too.
-    blocks : int
-        Paired repeats.
-    max_seconds : float
-        Wall time after which no further block is begun at a batch size, unless fewer than 5 were measured.
-    """
-
-    variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    blocks: int = 20
-    max_seconds: float = 5.0
-
-    def __post_init__(self) -> None:
-        check_fields(self, "side_by_side setting", LIMITS)
-        parse_variants(self.variants)
-
-
-@dataclass(frozen=True)
-class Ablation(Spec):
-    """One of a profile's variants, of which every step is left out in turn; all that it takes are among the variants.
-
-    Attributes
-    ----------
-    recipe, runtime : str
-        What is done to a model, and where it is executed; by default nothing, in eager.
-    """
-
-    recipe: str = "baseline"
-    runtime: str = "eager"
 
 
 @dataclass(frozen=True)
@@ -177,6 +53,8 @@ class Profile(Spec):
         The comparison of runtimes.
     side_by_side : SideBySide
         The session across models.
+    shapes : Shapes
+        The sweep over sizes of a model.
     ablation : Ablation
         The combination of strategies of which every step is left out in turn.
     exclude : tuple of Exclusion
@@ -192,6 +70,7 @@ class Profile(Spec):
     benchmark: BenchmarkSettings = field(default_factory=BenchmarkSettings)
     runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
     side_by_side: SideBySide = field(default_factory=SideBySide)
+    shapes: Shapes = field(default_factory=Shapes)
     ablation: Ablation = field(default_factory=Ablation)
     exclude: tuple[Exclusion, ...] = ()
 
@@ -276,27 +155,6 @@ def load_profile(name: str) -> Profile:
     return replace(profile, datasets=tuple(_beside(path, choice) for choice in profile.datasets))
 
 
-def parse_variants(written: Mapping[str, Sequence[str]]) -> list[Variant]:
-    """The variants that a profile names: for each recipe, the runtimes that execute it.
-
-    Raises
-    ------
-    UserError
-        If a recipe is not well formed, a runtime does not execute it, or a variant is named twice.
-    """
-    variants = [Variant.parse(recipe, runtime) for recipe, named in written.items() for runtime in named]
-    for variant in variants:
-        if variant.runtime == runtimes.CLASSIC:
-            if variant != CLASSIC:
-                raise UserError(
-                    f"{variant}: classics are executed as they are; name {runtimes.CLASSIC} for {BASELINE} alone"
-                )
-            continue
-        convert.check(variant.runtime, variant.recipe.number_format, variant.recipe.observer)
-    check_different([str(variant) for variant in variants], "'variants'")
-    return variants
-
-
 def _of_model(train: dict[str, object], model: str, where: str) -> dict[str, object]:
     """What training settings say of a model alone, or of all if `model` is empty."""
     by_model = train.get("models", {})
@@ -322,6 +180,7 @@ def _check_named(profile: Profile, path: Path) -> None:
     named = [("exclude", key, name) for entry in profile.exclude for key, name in asdict(entry).items() if name]
     named += [("runtimes", "dataset", name) for name in profile.runtimes.datasets]
     named += [("runtimes", "model", name) for name in profile.runtimes.models]
+    named += [("shapes", "dataset", name) for name in profile.shapes.datasets]
     for train in (profile.train, *(choice.train for choice in profile.datasets)):
         own, bases = train.get("models", {}), [name.partition("(")[0].strip() for name in profile.models]
         named += [("train", "model", name) for name in (own if isinstance(own, dict) else ()) if name not in bases]

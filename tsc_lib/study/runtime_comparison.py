@@ -17,8 +17,8 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, stages
 from tsc_lib.study.evaluation import Evaluation
-from tsc_lib.study.profiles import parse_variants
 from tsc_lib.study.schema import COSTS, costs, qualities
+from tsc_lib.study.sections import parse_variants
 from tsc_lib.study.stages import TrainingRun
 
 logger = logging.getLogger(__name__)

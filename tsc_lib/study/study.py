@@ -29,8 +29,9 @@ from tsc_lib.models.zoo import find_architecture
 from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation, Failure
-from tsc_lib.study.profiles import DataChoice, Profile, load_profile, parse_variants
+from tsc_lib.study.profiles import Profile, load_profile
 from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
+from tsc_lib.study.sections import DataChoice, parse_variants
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
 from tsc_lib.training import Epoch
@@ -118,10 +119,11 @@ class Study:
     @cached_property
     def data_specs(self) -> dict[str, DataSpec]:
         """The data sets' files, by name."""
-        return {spec.name: spec for spec in self._choices}
+        return {spec.name: spec for spec in self.choices}
 
     @cached_property
-    def _choices(self) -> dict[DataSpec, DataChoice]:
+    def choices(self) -> dict[DataSpec, DataChoice]:
+        """What the profile says of each data set."""
         return {
             data.resolve(each.name, scaling=each.scaling, gaps=each.gaps, validation=each.validation): each
             for each in self.profile.datasets
@@ -129,7 +131,7 @@ class Study:
 
     def settings(self, run: TrainingRun) -> BenchmarkSettings:
         """How a run's variants are measured."""
-        return self.profile.benchmark_of(self._choices[run.data])
+        return self.profile.benchmark_of(self.choices[run.data])
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -147,7 +149,7 @@ class Study:
         return [
             TrainingRun(spec, model, self.profile.train_of(choice, model), seed)
             for seed in self.profile.seeds
-            for spec, choice in self._choices.items()
+            for spec, choice in self.choices.items()
             for model in self.profile.models
             if not self.profile.excludes(dataset=spec.name, model=model)
         ]
@@ -164,7 +166,7 @@ class Study:
     def request(self) -> dict[str, object]:
         """All that the study's tables depend on beside the code: the profile, the machine and the source of energy."""
         where = {"machine": describe_machine().to_json(), "energy": EnergyMeter.auto().describe()}
-        return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self._choices], **where}
+        return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self.choices], **where}
 
     def job_name(self, stage: str, run: TrainingRun) -> str:
         """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on.

@@ -12,6 +12,7 @@ from tsc_lib.core.store import StageFailed
 from tsc_lib.data import DataSpec
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.study import Study
 from tsc_lib.training import AUGMENTATIONS, Augmentations, TrainSpec
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,17 @@ def ablate_training(datasets: Sequence[DataSpec], model: str, seeds: Sequence[in
         ``cpu_seconds`` are those of the whole training, on the machine that trained.
     """
     return pd.DataFrame(_rows(datasets, model, seeds, default), columns=COLUMNS)
+
+
+def ablate_study(study: Study) -> pd.DataFrame:
+    """`ablate_training` as a profile's section `shapes` asks for it, on each data set with its own settings."""
+    grid = study.profile.shapes
+    tables = [
+        ablate_training([spec], grid.training_of, study.profile.seeds, study.profile.train_of(choice, grid.training_of))
+        for spec, choice in study.choices.items()
+        if grid.training_of and grid.takes(spec.name)
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 
 def _rows(

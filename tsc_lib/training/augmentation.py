@@ -109,18 +109,20 @@ class Noise(Augmentation):
     Attributes
     ----------
     sigma : float
-        Its standard deviation, in the units of the scaled series.
+        Its standard deviation, as a multiple of that of the channel in each series, padding included: in some data
+        sets a series is a millionth of another.
     """
 
     name: ClassVar[str] = "noise"
-    summary: ClassVar[str] = "adds white noise of deviation `sigma`, in units of the scaled series"
+    summary: ClassVar[str] = "adds white noise, whose deviation is `sigma` times that of each channel of the series"
     limits: ClassVar[Limits] = {"sigma": (1e-6, 10)}
 
     sigma: float = 0.05
 
     def apply(self, x: Tensor, lengths: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """See `Augmentation`."""
-        return x + self.sigma * _normal(rng, *x.shape), lengths
+        deviation = x.std(2, correction=0, keepdim=True)
+        return x + self.sigma * deviation * _normal(rng, *x.shape), lengths
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from tsc_lib.training.augmentation import Augmentations
 from tsc_lib.training.settings import TrainSpec
 
-OWN: dict[str, TrainSpec] = {}
+OWN = {
+    # No epoch is chosen, so no training series has to be set aside for the choice.
+    "ConvTransformer": TrainSpec(
+        steps=1500,
+        learning_rate=0.003,
+        warmup_steps=50,
+        optimizer="adamw",
+        weight_decay=0.05,
+        schedule="cosine",
+        clip=1.0,
+        average=0.99,
+        augment=Augmentations.parse("scale(0.1) > noise(0.03)"),
+        keep="last",
+        refit=True,
+    )
+}
 """Settings of the architectures that are not trained as the study trained, by name."""
 
 

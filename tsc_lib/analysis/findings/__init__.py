@@ -51,3 +51,4 @@ from tsc_lib.analysis.findings.runtimes import (
     tail,
     threads,
 )
+from tsc_lib.analysis.findings.shapes import shapes, training_options
