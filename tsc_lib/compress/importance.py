@@ -25,7 +25,7 @@ from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import batches
 from tsc_lib.models.convolution_embedding import ConvolutionEmbedding, ConvolutionEmbeddingConfig
-from tsc_lib.models.transformer import EncoderLayer, Transformer
+from tsc_lib.models.transformer import EncoderLayer, FeedForward, Transformer
 
 OBSERVED = 512
 """Training series that are looked at, at most."""
@@ -116,7 +116,8 @@ def measure_activation(network: Transformer, context: TrainingContext) -> Import
             shape = (-1, layer.attention.heads, layer.attention.head_dim)
             pair = y[flow.valid].reshape(shape), _weight(layer.attention.out).reshape(shape)
             heads.append(torch.einsum("nhk,dhk->nhd", *pair).square().sum((0, 2)))
-            neurons.append(a[flow.valid].square().sum(0) * _weight(layer.feed_forward.contract).square().sum(0))
+            contract = _plain(layer).contract
+            neurons.append(a[flow.valid].square().sum(0) * _weight(contract).square().sum(0))
         channels = torch.stack([x[flow.valid].square().sum(0) for x in flow.places]).mean(0)
         filters = torch.zeros(count_filters(network))
         if isinstance(embedding := network.embedding, ConvolutionEmbedding):
@@ -171,7 +172,7 @@ def measure_heads(layer: EncoderLayer, p: int) -> Tensor:
 
 def measure_neurons(layer: EncoderLayer, p: int) -> Tensor:
     """The p-norm (d_ff,) of all weights that belong to a feed-forward neuron: its row in and its column out."""
-    feed_forward = layer.feed_forward
+    feed_forward = _plain(layer)
     return torch.cat([_weight(feed_forward.expand), _weight(feed_forward.contract).T], dim=1).norm(p, dim=1)
 
 
@@ -180,7 +181,7 @@ def measure_channels(network: Transformer, p: int) -> Tensor:
     parts = [network.embedding.channel_weights, _weight(network.hidden).T]
     for layer in network.layers:
         assert isinstance(layer, EncoderLayer)
-        attention, feed_forward = layer.attention, layer.feed_forward
+        attention, feed_forward = layer.attention, _plain(layer)
         parts += [_weight(m).T for m in (attention.query, attention.key, attention.value, feed_forward.expand)]
         parts += [_weight(attention.out), _weight(feed_forward.contract)]
     return torch.cat(parts, dim=1).norm(p, dim=1)
@@ -200,6 +201,11 @@ def count_filters(network: Transformer) -> int:
     """Filters of the convolution before the tokens; 0 where there is none."""
     embedding = network.config.embedding
     return embedding.filters if isinstance(embedding, ConvolutionEmbeddingConfig) else 0
+
+
+def _plain(layer: EncoderLayer) -> FeedForward:
+    assert isinstance(layer.feed_forward, FeedForward)  # `check_plain` has seen to it
+    return layer.feed_forward
 
 
 def _weight(linear: nn.Module) -> Tensor:
@@ -250,7 +256,8 @@ def _observe(network: Transformer, context: TrainingContext, gradients: bool = F
         for layer in layers:
             attention, feed_forward = layer.attention, layer.feed_forward
             watched += [(attention.out, flow.heads), (feed_forward, flow.between)]
-            watched.append((feed_forward.contract, flow.neurons))
+            if isinstance(feed_forward, FeedForward):
+                watched.append((feed_forward.contract, flow.neurons))
         if isinstance(network.embedding, ConvolutionEmbedding):
             watched.append((network.embedding.norm, flow.filters))
         hooks = [

@@ -26,7 +26,7 @@ from torch.nn.utils import prune as torch_prune
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.importance import CRITERIA, check_criterion
 from tsc_lib.compress.step import Family, Step
-from tsc_lib.compress.surgery import check_whole, find_zero_rows, keep_structure
+from tsc_lib.compress.surgery import check_plain, check_whole, find_zero_rows, keep_structure
 from tsc_lib.core.calls import write_arguments
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, Details
@@ -60,6 +60,7 @@ class Mask(Step):
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Zero rows; shapes, MACs and bytes stay."""
+        check_plain(model.network, self.name)
         network = copy.deepcopy(model.network)
         linears = [module for module in network.layers.modules() if isinstance(module, nn.Linear)]
         for linear in linears:

@@ -12,6 +12,7 @@ from tsc_lib.compress.fakequant import fake_quantize
 from tsc_lib.compress.finetuning import TrainingStep
 from tsc_lib.compress.sensitivity import draw_calibration
 from tsc_lib.compress.step import Family
+from tsc_lib.compress.surgery import check_plain
 from tsc_lib.core.limits import Limits
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss
@@ -51,6 +52,7 @@ class Qat(TrainingStep):
 
     def prepare(self, network: Transformer, context: TrainingContext) -> Loss | None:
         """Round the linear layers; the network comes out in fp32, for int8(static) to quantize."""
+        check_plain(network, self.name)
         calibration, _ = draw_calibration(context, CALIBRATION)
         fake_quantize(network, calibration)
         return make_teacher_loss(self.name, context, Distill.temperature, self.teacher) if self.teacher else None

@@ -15,6 +15,7 @@ from typing import ClassVar
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity, select_most_sensitive
 from tsc_lib.compress.step import Family, Step
+from tsc_lib.compress.surgery import check_plain
 from tsc_lib.core.calls import write_arguments
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import Limits
@@ -171,6 +172,7 @@ class Bf16(Step):
 def _set_format(model: CompressedModel, number_format: NumberFormat) -> CompressedModel:
     if model.number_format is not NumberFormat.FP32:
         raise UserError(f"the model is {model.number_format} already; a recipe quantizes once, and last")
+    check_plain(model.network, number_format)
     return dataclasses.replace(
         model, network=copy.deepcopy(model.network), number_format=number_format, calibration=None
     )

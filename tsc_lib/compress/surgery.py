@@ -143,14 +143,27 @@ def check_fp32(model: CompressedModel, step: str) -> None:
         raise UserError(f"{step} works on fp32 weights, but the model is {model.number_format}; put it before int8")
 
 
+def check_plain(network: Transformer, step: str) -> None:
+    """Refuse layers whose feed-forward part is a mixture of experts.
+
+    Raises
+    ------
+    UserError
+        If the network has any.
+    """
+    if network.config.has_experts:
+        raise UserError(f"{step} does not know mixtures of experts, and this model has one; leave it out")
+
+
 def check_whole(network: Transformer, step: str) -> None:
-    """Refuse to cut into linear layers that have been factorised.
+    """Refuse to cut into mixtures of experts, and into linear layers that have been factorised.
 
     Raises
     ------
     UserError
         If the network holds any.
     """
+    check_plain(network, step)
     if network.config.is_factorised:
         raise UserError(f"{step} needs linear layers of one matrix each; put it before lowrank in the recipe")
 

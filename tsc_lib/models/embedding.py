@@ -96,6 +96,19 @@ def fit_patch(patch: int, longest: int) -> int:
     return patch
 
 
+class ChannelReader(nn.Module):
+    """Some channels of series (n, channels, length), or all if it is given None."""
+
+    channels: Tensor | None
+
+    def __init__(self, channels: tuple[int, ...] | None) -> None:
+        super().__init__()
+        self.register_buffer("channels", None if channels is None else torch.tensor(channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.channels is None else x.index_select(1, self.channels)
+
+
 class Embedding(nn.Module):
     """What all kinds of embedding share: a class token before the others, fixed positions [2]_, and the mask.
 

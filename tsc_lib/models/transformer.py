@@ -16,7 +16,6 @@ import dataclasses
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,7 +23,8 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.core.html import view
 from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
-from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.embedding import ChannelReader, PatchEmbeddingConfig
+from tsc_lib.models.experts import Experts
 from tsc_lib.models.token_reduction import TokenReduction, reduce_tokens
 
 
@@ -60,12 +60,16 @@ class LayerConfig(Spec):
         Of its linear layers.
     reduction : TokenReduction, optional
         How its tokens become fewer after attention.
+    experts, active : int
+        Feed-forward parts, each of `d_ff` neurons, and how many of them a token uses.
     """
 
     heads: int
     d_ff: int
     ranks: Ranks = WHOLE
     reduction: TokenReduction | None = None
+    experts: int = field(default=1, metadata=ADDED)
+    active: int = field(default=1, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if not isinstance(self.ranks, Ranks):  # JSON gives its content back
@@ -74,6 +78,8 @@ class LayerConfig(Spec):
             object.__setattr__(self, "reduction", TokenReduction.restore(self.reduction))
         if min(self.heads, self.d_ff) < 1 or min(dataclasses.astuple(self.ranks)) < 0:
             raise ValueError(f"every size of a layer must be at least 1, and a rank at least 0: {self}")
+        if not 1 <= self.active <= self.experts or (self.experts > 1 and self.ranks != WHOLE):
+            raise ValueError(f"a token uses some of a layer's experts, and those are not factorised: {self}")
 
 
 EMBEDDINGS: dict[str, type[PatchEmbeddingConfig]] = {
@@ -160,7 +166,8 @@ class TransformerConfig(Spec):
             numbers = [number for number, _ in alike]
             where = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])
             fewer = f"{layer.reduction.method}, {layer.reduction.keep:g} stay" if layer.reduction else "all"
-            rows.append((where, layer.heads, self.head_dim, layer.d_ff, fewer, "no" if layer.ranks == WHOLE else "yes"))
+            neurons = layer.d_ff if layer.experts == 1 else f"{layer.d_ff} in {layer.active} of {layer.experts} experts"
+            rows.append((where, layer.heads, self.head_dim, neurons, fewer, "no" if layer.ranks == WHOLE else "yes"))
         read = "" if self.input_channels is None else f" of which it reads {self.read_channels}"
         exits = "".join(f", exit after layer {each.layer} above {each.threshold:g}" for each in self.exits)
         return view(
@@ -179,6 +186,11 @@ class TransformerConfig(Spec):
     def stage_ends(self) -> tuple[int, ...]:
         """After how many layers series may leave: at each early exit, and at the end."""
         return (*(each.layer for each in self.exits), len(self.layers))
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether a layer has several feed-forward parts, of which a token uses some."""
+        return any(layer.experts > 1 for layer in self.layers)
 
     @property
     def is_factorised(self) -> bool:
@@ -255,7 +267,10 @@ class EncoderLayer(nn.Module):
         self.reduction, self.pre_norm = layer.reduction, config.pre_norm
         self.attention = Attention(config.d_model, layer.heads, config.head_dim, layer.ranks)
         self.attention_norm = nn.LayerNorm(config.d_model)
-        self.feed_forward = FeedForward(config.d_model, layer.d_ff, config.dropout, layer.ranks)
+        parts = [FeedForward(config.d_model, layer.d_ff, config.dropout, layer.ranks) for _ in range(layer.experts)]
+        self.feed_forward: FeedForward | Experts = parts[0]
+        if layer.experts > 1:
+            self.feed_forward = Experts(config.d_model, parts, layer.active)
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -269,19 +284,6 @@ class EncoderLayer(nn.Module):
         if self.pre_norm:
             return x + self.dropout(self.feed_forward(self.feed_forward_norm(x))), mask
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), mask
-
-
-class ChannelReader(nn.Module):
-    """Some channels of series (n, channels, length), or all if it is given None."""
-
-    channels: Tensor | None
-
-    def __init__(self, channels: tuple[int, ...] | None) -> None:
-        super().__init__()
-        self.register_buffer("channels", None if channels is None else torch.tensor(channels), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if self.channels is None else x.index_select(1, self.channels)
 
 
 class Transformer(nn.Module):

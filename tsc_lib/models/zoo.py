@@ -28,6 +28,8 @@ class T1:
         Encoder layers, heads in each, embedding width, and feed-forward neurons, also of the classifier's hidden layer.
     patch : int
         Time steps per token; 0 for a patch that makes about `TOKENS` of the longest series.
+    experts, active : int
+        Feed-forward parts in a layer, each of `d_ff` neurons, and how many of them a token uses.
     """
 
     layers: int = 8
@@ -35,6 +37,8 @@ class T1:
     d_model: int = 32
     d_ff: int = 256
     patch: int = 8
+    experts: int = 1
+    active: int = 1
 
     def configure(self, channels: int, classes: int, longest: int) -> TransformerConfig:
         """Configuration for a data set's width, its number of classes and its longest series.
@@ -52,7 +56,7 @@ class T1:
             embedding=PatchEmbeddingConfig(fit_patch(self.patch or max(1, round(longest / TOKENS)), longest)),
             d_model=self.d_model,
             head_dim=self.d_model // self.heads,
-            layers=(LayerConfig(self.heads, self.d_ff),) * self.layers,
+            layers=(LayerConfig(self.heads, self.d_ff, experts=self.experts, active=self.active),) * self.layers,
             d_hidden=self.d_ff,
             # Twenty epochs leave nothing to regularise: on validation the models were better without dropout.
             dropout=0.0,
@@ -115,7 +119,7 @@ def find_architecture(name: object) -> T1:
     Examples
     --------
     >>> find_architecture("T1(layers=2)")
-    T1(layers=2, heads=8, d_model=32, d_ff=256, patch=8)
+    T1(layers=2, heads=8, d_model=32, d_ff=256, patch=8, experts=1, active=1)
     """
     if not isinstance(name, str) or name.partition("(")[0].strip() not in ARCHITECTURES:
         raise UserError(f"unknown model {quote(name)}; the models are {', '.join(ARCHITECTURES)}")

@@ -17,6 +17,10 @@ from tsc_lib.runtimes.conversion import Conversion
 __all__ = ["Conversion", "check", "convert", "list_supporting"]
 
 
+WITH_EXPERTS = ("eager", "onnxruntime")
+"""The runtimes whose graphs may send each token another way."""
+
+
 def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool) -> Conversion:
     """Make a model ready for a runtime, in a folder that is all that `tsc_lib.runtimes.load` needs.
 
@@ -34,7 +38,7 @@ def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
     Raises
     ------
     UserError
-        If the runtime is unknown, or lacks the model's number format or observer.
+        If the runtime is unknown, or lacks the model's number format or observer, or mixtures of experts.
     RuntimeUnavailable
         If the runtime cannot work on this machine.
     RuntimeError
@@ -42,6 +46,8 @@ def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
     """
     number_format = model.number_format
     check(runtime, number_format, model.quantization.observer)
+    if model.network.config.has_experts and runtime not in WITH_EXPERTS:
+        raise UserError(f"{runtime} does not execute mixtures of experts; use {' or '.join(WITH_EXPERTS)}")
     held, started = _reset_peak_memory(), time.perf_counter()
     made: Conversion = _module(runtime).convert(model, folder, equal_length)
     made = dataclasses.replace(

@@ -78,8 +78,16 @@ def operations(
             macs = tokens * width if sizes.reduction.method == "drop" else pairs * (width + d_model)
             tokens = after[layer] + 1
             found.append(operation(macs, NumberFormat.FP32, 0, tokens * d_model))
-        found += linear(f"{feed_forward}.expand", tokens, d_model, sizes.d_ff, ranks["expand"])
-        found += linear(f"{feed_forward}.contract", tokens, sizes.d_ff, d_model, ranks["contract"])
+        if sizes.experts > 1:
+            # How many tokens each expert gets is up to the router; a call reads the weights of all.
+            found += linear(f"{feed_forward}.router", tokens, d_model, sizes.experts)
+            used, weights = tokens * sizes.active, sizes.experts * ((2 * d_model + 1) * sizes.d_ff + d_model)
+            found.append(
+                operation(2 * used * d_model * sizes.d_ff, number_format, weights, used * (sizes.d_ff + d_model))
+            )
+        else:
+            found += linear(f"{feed_forward}.expand", tokens, d_model, sizes.d_ff, ranks["expand"])
+            found += linear(f"{feed_forward}.contract", tokens, sizes.d_ff, d_model, ranks["contract"])
         if layer + 1 in exits:
             found += linear(f"exits.{list(exits).index(layer + 1)}", 1, d_model, config.classes)
             going -= exits[layer + 1]
