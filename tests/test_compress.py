@@ -59,7 +59,7 @@ def test_recipes_have_one_spelling(written: str, canonical: str) -> None:
     [
         (
             "shrink(0.5)",
-            "unknown method 'shrink'; the methods are bf16, distill, drop, exits, finetune, gradual, int4",
+            "unknown method 'shrink'; the methods are bf16, channels, distill, drop, exits, filters, ",
         ),
         ("prune(l1)", "prune needs ratio"),
         ("mask(l3, 0.5)", "unknown pruning norm 'l3'; use l1 or l2"),

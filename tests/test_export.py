@@ -16,15 +16,18 @@ from tsc_lib import cli, data, runtimes
 from tsc_lib.compress import Variant
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
-from tsc_lib.export import bundle
+from tsc_lib.export import bundle, card
 from tsc_lib.export.card import executed
 from tsc_lib.export.predict import predict
 from tsc_lib.export.write import export
+from tsc_lib.models.zoo import configure
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.conversion import Conversion, ProductChoice
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.sections import DataChoice
+from tsc_lib.study.stages import TrainingRun
+from tsc_lib.training import TrainSpec
 
 pytestmark = pytest.mark.sessions
 
@@ -277,3 +280,17 @@ def test_the_command_exports(
     assert cli.main(["export", str(tmp_path / "deep" / "model"), "--dataset", "ItalyPowerDemand"]) == 0
     assert "model_card.md" in capsys.readouterr().out
     assert bundle.read(tmp_path / "deep" / "model").recipe == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, " of the training file were held out for validation (neighbours in it, class by class), and 1029"),
+        ({"refit": True}, " and trained it in the end, and 1029 of the test file tested it."),
+        ({"refit": True, "keep": "last"}, "67 series trained it, none of the training file were held out, and 1029 of"),
+    ],
+)
+def test_the_card_says_which_series_trained(changes: dict[str, object], said: str) -> None:
+    spec = data.resolve("ItalyPowerDemand")
+    run = TrainingRun(spec, "T1", TrainSpec().change(changes), 0)
+    assert said in card._data_and_model(run, data.load(spec), configure("T1", 1, 2))[0]

@@ -135,10 +135,15 @@ def _data_and_model(run: TrainingRun, dataset: Dataset, config: TransformerConfi
     filters = ""
     if isinstance(size, ConvTransformer):
         filters = f", {size.filters} convolution filters of {size.kernel} time steps"
-    held_out = len(dataset.valid) or "none"
+    trained, chose = len(dataset.train), len(dataset.valid)
+    held_out = f"{chose or 'none'} of the training file were held out for validation"
+    held_out += f" ({VALIDATION[run.data.validation]})"
+    if run.train.refit and run.train.keep == "best" and chose:
+        held_out += " and trained it in the end"
+    elif run.train.refit:
+        trained, held_out = trained + chose, "none of the training file were held out"
     return [
-        f"Data: {_source(run)}; {len(dataset.train)} series trained it, {held_out} of the training file "
-        f"were held out for validation ({VALIDATION[run.data.validation]}), and {len(dataset.test)} of the test file "
+        f"Data: {_source(run)}; {trained} series trained it, {held_out}, and {len(dataset.test)} of the test file "
         "tested it.",
         f"Model before compression: {source}, {size.layers} layers of {size.heads} heads, "
         f"embedding {size.d_model}, feed-forward {size.d_ff}{filters}, patches of {patch} time steps{longer}.",
