@@ -68,8 +68,10 @@ own, and the Pareto front, the pick and the command that exports it are printed 
 
 Everything is decided on validation series. The pick is the cheapest recipe whose drop, corrected for the luck of being
 chosen, keeps to --max-drop with a standard error to spare; if none does, the cheapest that keeps to it at its expected
-value. The accuracy on the test set is told at the end, as a score. The same command goes on where it was stopped, and
-with a larger budget it looks further. Objectives are, as shares of the uncompressed model's in eager PyTorch:
+value. Then the pick and the uncompressed model are trained anew without each of --folds folds of the training series,
+which chose nothing, and what is lost on them becomes the promise. The accuracy on the test set is told at the end, as a
+score. The same command goes on where it was stopped, and with a larger budget it looks further. Objectives are, as
+shares of the uncompressed model's in eager PyTorch:
 
   energy   per inference at the large batch; without an energy counter it is in proportion to CPU time
   time     CPU time at the large batch

@@ -105,12 +105,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def run() -> None:
-        table = pd.read_csv(options.csv) if options.csv.exists() else pd.DataFrame({"dataset": []})
+        table = pd.read_csv(options.csv) if options.csv.exists() else pd.DataFrame(columns=["dataset"])
         for name in options.datasets:
             spec = data.resolve(name, gaps="interpolate")
-            if spec.name not in set(table.dataset):
+            if spec.name in set(table.dataset):
+                continue
+            try:
                 table = pd.concat([table, compare_folds(spec)], ignore_index=True)
-                write_text(options.csv, table.to_csv(index=False))
+            except UserError as error:
+                print(f"{name} is left out: {error}", flush=True)
+            write_text(options.csv, table.to_csv(index=False))
         print(table.to_string(index=False), summarise(table).to_string(index=False), sep="\n\n")
 
     return run_command(run)
