@@ -36,9 +36,8 @@ from tsc_lib.report.selection import render_folds, render_promises
 from tsc_lib.training import augmentations_table, options_table
 
 ROOT = Path(__file__).parents[2]
-PAGES = tuple(
-    ["README.md", *(f"docs/{page}.md" for page in ("compression", "measurement", "optimize", "runtimes", "training"))]
-)
+DOCUMENTED = ("compression", "measurement", "optimize", "runtimes", "training")
+PAGES = ("README.md", *(f"docs/{page}.md" for page in DOCUMENTED))
 
 STUDENT = Variant.parse("student(2, 2) > distill(80, 2.0, 0.5, 0.001)", "onnxruntime")
 TREATMENTS = {
