@@ -103,9 +103,12 @@ def test_the_front_is_of_one_data_set_and_batch(table):
 def test_a_dearer_training_is_paid_back():
     rows = [("small", 10.0, 2.0), ("middle", 20.0, 1.0), ("never", 500.0, 1.5), ("large", 110.0, 0.1)]
     table = pd.DataFrame(rows, columns=["name", "train_cpu_s", "cpu_ms_per_sample"])
-    found = contenders.cheapest_by_use(table.assign(dataset="d", which="large", accuracy=80.0))
+    table = table.assign(dataset="d", which="large", accuracy=80.0, model=table.name, kind="kernels")
+    found = contenders.cheapest_by_use(table)
     assert found.name.tolist() == ["small", "middle", "large"]
     assert found.since.tolist() == pytest.approx([0, 10_000, 100_000])  # 10 s / 1 ms, 90 s / 0.9 ms
+    table.loc[table.name == "middle", "accuracy"] = 78.9  # more than a point below the first classic
+    assert contenders.cheapest_by_use(table).name.tolist() == ["small", "large"]
 
 
 def test_published_numbers_stand_apart_with_their_sources(table):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.quantities import over_seeds
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, over_seeds
 from tsc_lib.analysis.ranking import Ranking, accuracy_by_model, beside, rank
 from tsc_lib.analysis.references import best_published
 from tsc_lib.analysis.rows import batch_kinds, select_batch
@@ -146,6 +146,12 @@ def find_front(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([part[pareto_front(part.energy_mj_per_sample, part.accuracy)] for part in groups])
 
 
+def as_accurate(table: pd.DataFrame) -> pd.Series:
+    """Which rows of a `contender_table` are at most `PERMITTED_LOSS` points below the reference on their data set."""
+    own = table[table.name == choose_reference(table)].drop_duplicates("dataset").set_index("dataset").accuracy
+    return table.accuracy >= table.dataset.map(own).fillna(0) - PERMITTED_LOSS
+
+
 def cheapest_by_use(table: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     """Which model costs least CPU time in all, training and inference, by how many series it classifies.
 
@@ -159,10 +165,10 @@ def cheapest_by_use(table: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        For each data set the models that are cheapest somewhere, with `since`, the number of classifications from which
-        they are, and `accuracy`, `train_cpu_s` and `cpu_ms_per_sample`.
+        For each data set the models that are cheapest somewhere, of those that are `as_accurate`, with `since`, the
+        number of classifications from which they are, and `accuracy`, `train_cpu_s` and `cpu_ms_per_sample`.
     """
-    rows = table[(table.which == which)].dropna(subset=["train_cpu_s", "cpu_ms_per_sample"])
+    rows = table[(table.which == which) & as_accurate(table)].dropna(subset=["train_cpu_s", "cpu_ms_per_sample"])
     found = []
     for _, part in rows.groupby("dataset", sort=False):
         best, since = part.sort_values(["train_cpu_s", "cpu_ms_per_sample"]).iloc[0], 0.0

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from tsc_lib.analysis.contenders import TRANSFORMERS, cheapest_by_use, find_front
+from tsc_lib.analysis.contenders import TRANSFORMERS, as_accurate, cheapest_by_use, choose_reference, find_front
 from tsc_lib.analysis.ranking import LEVEL, Ranking
 from tsc_lib.analysis.rows import name_batches
 from tsc_lib.energy import require_same_source
@@ -214,12 +214,13 @@ def training_paid_back(table: pd.DataFrame, which: str = "large") -> Figure:
     -------
     Figure
         A panel for each data set, a line for each model in its cheapest form; where two lines cross, a dearer training
-        is paid back.
+        is paid back. Dotted lines are of models that are less accurate than the reference by more than a point.
     """
     rows = table[table.which == which].dropna(subset=["train_cpu_s", "cpu_ms_per_sample"])
     if rows.empty:
         return draw.empty_figure("no model's training was timed")
     looks, cheapest = looks_of(rows), cheapest_by_use(table, which)
+    rows = rows.assign(line=as_accurate(table).map({True: "-", False: ":"}))
     rows = rows.loc[rows.groupby(["dataset", "model"], sort=False).cpu_ms_per_sample.idxmin()]
     counts = np.logspace(0, 9, 91)
     xlabel = "classifications since"
@@ -227,7 +228,7 @@ def training_paid_back(table: pd.DataFrame, which: str = "large") -> Figure:
     for ax, dataset, _ in cells:
         for row in rows[rows.dataset == dataset].itertuples():
             total = row.train_cpu_s + counts * row.cpu_ms_per_sample / 1000
-            ax.plot(counts, total, markevery=30, markersize=5, linewidth=1.2, **looks[row.model])
+            ax.plot(counts, total, row.line, markevery=30, markersize=5, linewidth=1.2, **looks[row.model])
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xticks([1, 1e3, 1e6, 1e9])
@@ -242,7 +243,9 @@ def training_paid_back(table: pd.DataFrame, which: str = "large") -> Figure:
     dearer = int((cheapest.groupby("dataset").size() > 1).sum())
     title = f"Much use pays a dearer training back on {dearer} of {cheapest.dataset.nunique()} data sets"
     fig.suptitle(title, **TITLE)
-    draw.legend_below(fig, [draw.handle(**style, linestyle="-", label=model) for model, style in looks.items()])
+    handles = [draw.handle(**style, label=model) for model, style in looks.items()]
+    label = f"less accurate than {choose_reference(table)}"
+    draw.legend_below(fig, [*handles, draw.handle(color=QUIET, linestyle=":", label=label)])
     return fig
 
 

@@ -88,12 +88,12 @@ def accuracy_for_energy(table: pd.DataFrame, reference: str) -> str:
 
 
 def training_or_use(table: pd.DataFrame) -> str:
-    """How many classifications pay a dearer training back, on each data set."""
+    """How many classifications pay a dearer training back, on each data set, of models as accurate as the reference."""
     lines = []
     for dataset, part in cheapest_by_use(table).groupby("dataset", sort=False):
         first, *others = part.to_dict("records")
-        text = f"**{dataset}**: the cheapest to train is {first['name']} ({first['train_cpu_s']:.3g} CPU seconds, "
-        text += f"accuracy {first['accuracy']:.1f} %)"
+        text = f"**{dataset}**: of models as accurate as the reference, the cheapest to train is {first['name']} "
+        text += f"({first['train_cpu_s']:.3g} CPU seconds, accuracy {first['accuracy']:.1f} %)"
         for other in others:
             text += f"; from {other['since']:,.0f} series on {other['name']} costs less in all"
             text += f", at an accuracy of {other['accuracy']:.1f} %"
@@ -141,7 +141,7 @@ def right_choice(table: pd.DataFrame, points: pd.DataFrame) -> str:
             text += "" if cheap.kind in TRANSFORMERS else ", so a transformer is no gain here"
         by_use = cheapest_by_use(table[table.dataset == dataset])
         if len(by_use):
-            text += f"; for a few series only, {by_use.name.iloc[0]} takes the least training"
+            text += f"; for a few series only, {by_use.name.iloc[0]} takes the least training of what is as accurate"
         lines.append(f"{text}.")
     return bullet_list(lines)
 
