@@ -29,7 +29,7 @@ from tsc_lib.training.optimizers import OPTIMIZERS, SCHEDULES
 from tsc_lib.training.teachers import SELF, parse_teacher
 
 ROUND = 25
-"""Steps that an epoch has at least where `steps` are set: a handful of series is gone through several times."""
+"""Steps, about, of an epoch of a handful of series where `steps` are set: they are gone through several times."""
 
 KEEP = {"best": "the epoch that is best on validation", "last": "the last epoch, whatever validation says"}
 
@@ -169,7 +169,7 @@ SUMMARIES = {
     "learning_rate": "the full learning rate",
     "warmup_steps": "steps over which the learning rate grows to that",
     "steps": "steps of the optimiser in place of `epochs`, so that small and large data sets are trained as long; "
-    f"an epoch then has {ROUND} of them at least",
+    f"an epoch then goes through a handful of series several times, in some {ROUND} steps",
     "optimizer": "; ".join(f"`{name}`: {text}" for name, text in OPTIMIZERS.items()),
     "weight_decay": "decay of the weights; biases, norms and the like have none",
     "schedule": "; ".join(f"`{name}`: {text}" for name, text in SCHEDULES.items()),
