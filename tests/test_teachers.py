@@ -107,6 +107,24 @@ def test_a_label_depends_on_no_class_of_its_own_fold(train: Split) -> None:
     assert not np.array_equal(before(x[folds == 1], None, 0), after(x[folds == 1], None, 0))
 
 
+@pytest.mark.parametrize(("spec", "most", "fitted"), [(MIXED, 1000, 3), (MIXED, 130, 2), (TrainSpec(), 1000, 1)])
+def test_classics_are_fitted_on_augmented_series_too(
+    train: Split, monkeypatch: pytest.MonkeyPatch, spec: TrainSpec, most: int, fitted: int
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def fit(name: str, x: list[np.ndarray], y: np.ndarray, seed: int, classes: int) -> Memory:
+        seen.append(np.stack(x))
+        return Memory(Split(x, y))
+
+    monkeypatch.setattr(teachers, "fit_classic", fit)
+    monkeypatch.setattr("tsc_lib.training.matching.MOST", most)
+    pool_of(train, "QUANT", spec)
+    assert [len(x) for x in seen] == [48 * fitted] * FOLDS
+    others = seen[0].reshape(fitted, 48, 12) - seen[0][:48, 0]
+    assert np.abs(others).max() < 0.1  # noise, and no mixtures, whose class is not one
+
+
 def test_copies_of_a_series_teach_each_other_nothing(memory: None, train: Split) -> None:
     twice = Split(train.x + train.x, np.concatenate([train.y, train.y]))
     np.testing.assert_allclose(pool_of(twice).taught, 1 / CLASSES, atol=1e-6)

@@ -37,6 +37,12 @@ LABELS = "labels.safetensors"
 LEAST = 1e-4
 """What a teacher's probabilities are raised to at least: a forest gives none to a class that no tree voted for."""
 
+FITTED = 2
+"""Augmented versions that classics are fitted on beside the series as they are: without, they label others badly."""
+
+MOST = 10_000
+"""Series that classics are fitted on at most, where that leaves room for augmented ones."""
+
 BULK = 256
 """Series that are augmented and labelled together."""
 
@@ -166,8 +172,20 @@ def make_pool(
             teaching = Teaching(**json.loads(file.metadata()["teaching"]))
             return Pool(drawn, file.get_tensor("taught"), equal_length, teaching)
     begun = time.process_time()
+    plain = dataclasses.replace(spec, mixing=0.0)
+    more = min(FITTED, MOST // len(train) - 1) if plain.changes_series and is_fitted(teacher) else 0
+    extra = [
+        _draw_version(train, folds, equal_length, plain, np.random.default_rng([seed, number, FOLDS, FITTED]))
+        for number in range(more)
+    ]
     fitted = fit_teacher(
-        teacher, train, folds, seed, classes=classes, equal_length=equal_length, networks=networks or {}
+        teacher,
+        Split([*train.x, *(x for version in extra for x in version.x)], np.tile(train.y, len(extra) + 1)),
+        np.tile(folds, len(extra) + 1),
+        seed,
+        classes=classes,
+        equal_length=equal_length,
+        networks=networks or {},
     )
     known = find_taught(train.y, folds) if is_fitted(teacher) else np.ones(len(train), dtype=bool)
     between = time.process_time()
