@@ -98,7 +98,8 @@ def evaluate_classic(run: TrainingRun) -> ClassicEvaluation:
 
     hashed = hashlib.sha256(b"".join(part.tobytes() for part in [*x, y])).hexdigest()
     job = ClassicJob(run.data, run.model, seed, hashed, describe_machine(), EnergyMeter.auto().describe())
-    folder, record = run_or_load("classic", version("classic"), run.label, job, work)
+    label = f"{run.data.name}-{run.model}-s{seed}"  # one for all seeds where these have no say
+    folder, record = run_or_load("classic", version("classic"), label, job, work)
     costs = {name: Reading.from_json(record[name]) for name in ("fitting", "answering")}
     return ClassicEvaluation(np.array(record["true"]), np.array(record["predicted"]), folder=folder, **costs)
 
