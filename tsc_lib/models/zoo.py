@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tsc_lib.core.calls import parse_call
+from tsc_lib.core.calls import parse_call, write_signature
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import quote
 from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
@@ -106,6 +106,22 @@ class ConvTransformer(T1):
 
 ARCHITECTURES: dict[str, type[T1]] = {kind.__name__: kind for kind in (T1, T2, ConvTransformer)}
 """Every architecture by its name."""
+
+
+def architectures_table() -> str:
+    """Every architecture with its sizes and what it is, as a table in Markdown.
+
+    Examples
+    --------
+    >>> print(architectures_table().splitlines()[2])
+    | `T1(layers=8, heads=8, d_model=32, d_ff=256, patch=8)` | The study's smaller transformer, in sizes as published \
+(arXiv:2502.16627). |
+    """
+    rows = [
+        f"| `{write_signature(name, kind)}` | {(kind.__doc__ or '').splitlines()[0]} |"
+        for name, kind in ARCHITECTURES.items()
+    ]
+    return "\n".join(["| model | what it is |", "| --- | --- |", *rows])
 
 
 def find_architecture(name: object) -> T1:

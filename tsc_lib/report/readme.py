@@ -32,11 +32,12 @@ from tsc_lib.analysis.wording import format_interval, format_number, format_rang
 from tsc_lib.compress import Family, Variant, steps_table
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
+from tsc_lib.models.zoo import architectures_table
 from tsc_lib.report.selection import render_folds, render_promises
 from tsc_lib.training import augmentations_table, options_table
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTED = ("compression", "measurement", "optimize", "runtimes", "training")
+DOCUMENTED = ("models", "compression", "measurement", "optimize", "runtimes", "training")
 PAGES = ("README.md", *(f"docs/{page}.md" for page in DOCUMENTED))
 
 STUDENT = Variant.parse("student(2, 2) > distill(80, 2.0, 0.5, 0.001)", "onnxruntime")
@@ -250,6 +251,7 @@ BLOCKS: dict[str, Callable[[Published], str]] = {
     "folds": lambda published: render_folds(published.read("selection")),
     "promises": lambda published: render_promises(published.read("promises")),
     "steps": lambda published: steps_table(),
+    "architectures": lambda published: architectures_table(),
     "options": lambda published: options_table(),
     "augmentations": lambda published: augmentations_table(),
 }
