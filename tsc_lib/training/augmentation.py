@@ -109,8 +109,8 @@ class Noise(Augmentation):
     Attributes
     ----------
     sigma : float
-        Its standard deviation, as a multiple of that of the channel in each series, padding included: in some data
-        sets a series is a millionth of another.
+        Its standard deviation, as a multiple of that of the channel in each series: in some data sets a series is a
+        millionth of another.
     """
 
     name: ClassVar[str] = "noise"
@@ -121,7 +121,10 @@ class Noise(Augmentation):
 
     def apply(self, x: Tensor, lengths: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """See `Augmentation`."""
-        deviation = x.std(2, correction=0, keepdim=True)
+        valid = torch.ones(1) if lengths is None else (torch.arange(x.shape[2]) < lengths[:, None]).float()[:, None]
+        count = valid.sum(-1, keepdim=True) if lengths is not None else x.shape[2]
+        mean = (x * valid).sum(2, keepdim=True) / count
+        deviation = (((x - mean) * valid).square().sum(2, keepdim=True) / count).sqrt()
         return x + self.sigma * deviation * _normal(rng, *x.shape), lengths
 
 
