@@ -13,7 +13,7 @@ export TSC_PYTHON := $(value PYTHON)
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
-report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds, classics) and build outputs/report/PROFILE/index.html
+report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds, classics, shapes) and build outputs/report/PROFILE/index.html
 	$(BIN)/python -m tsc_lib report --profile="$$TSC_PROFILE"
 
 check: lint  ## what takes less than two minutes: style, types, floors and the quick tests
