@@ -30,7 +30,7 @@ def fold_errors(table: pd.DataFrame) -> Figure:
     methods = draw.unique(table.method)
     order = table[table.rule == "random"].groupby("dataset").error.mean().sort_values(ascending=False).index
     fig, axes = draw.panels(1, len(methods), 0.2 * len(order) + 0.8, sharey=True)
-    fig.suptitle("Where the file order tells the source, only blocks tell the test accuracy", fontsize=9.5)
+    fig.suptitle("By how much folds of the training file promise more than the test set gives", fontsize=9.5)
     for ax, method in zip(axes[0], methods, strict=True):
         errors = table[table.method == method].pivot_table(index="dataset", columns="rule", values="error").loc[order]
         draw.guide(ax, x=0)
