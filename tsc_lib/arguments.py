@@ -213,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
         "--seeds", type=_whole, nargs="+", default=[0], metavar="N", help="of the training; all judge the finalists"
     )
     optimize.add_argument(
-        "--folds", type=_whole, default=5, metavar="N", help="of train, for the promise; 0 for none (default: 5)"
+        "--folds", type=_whole, default=3, metavar="N", help="of train, for the promise; 0 for none (default: 3)"
     )
     optimize.add_argument("--jobs", type=_whole, default=1, help="trials at the same time, one core each (default: 1)")
     optimize.add_argument("--output", type=Path, metavar="FOLDER", help="of the search (default: outputs/search/...)")

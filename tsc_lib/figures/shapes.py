@@ -44,6 +44,10 @@ def shapes_beside_cost(summary: pd.DataFrame) -> Figure:
         row[0].set_ylabel("validation accuracy, %")
     for ax in axes[-1]:
         ax.set_xlabel("CPU time, \N{MICRO SIGN}s per series")
+    fronts = summary[summary.on_front].groupby(["dataset", "batch_size"]).sizes.agg(set)
+    always = sorted(set.intersection(*fronts))
+    title = f"{' and '.join(always)}: on every front" if always else "No shape is on every front"
+    fig.suptitle(title, fontsize=10.5, fontweight="bold")
     front = draw.handle(color=SEQUENCE[0], marker="o", linestyle="-", label="no other is as accurate for less")
     draw.legend_below(fig, [front, draw.handle(color=QUIET, marker="o", label="another is"), draw.interval_handle()])
     return fig

@@ -38,6 +38,10 @@ def training_options(summary: pd.DataFrame) -> Figure:
         draw.note(ax, f"{row.cpu_ratio:.2g}\N{MULTIPLICATION SIGN}", (row.points, place), (0, 4), ha="center")
     draw.name_rows(ax, list(summary.option))
     ax.margins(x=0.1)
+    sure = ((summary.points_low > 0) | (summary.points_high < 0)).sum()
+    fig.suptitle(
+        f"{sure or 'None'} of {len(summary)} options surely changes accuracy", fontsize=10.5, fontweight="bold"
+    )
     ax.set_xlabel("validation accuracy less the default's, points")
     handles = [
         draw.handle(color=COLOURS[each], marker="o", label=MEANINGS[each])

@@ -59,7 +59,7 @@ class SearchRequest:
     objective: str = "energy"
     batch_size: int | None = None
     max_drop: float = 1.0
-    folds: int = 5
+    folds: int = 3
 
     def __post_init__(self) -> None:
         check_fields(self, "search setting", LIMITS)
