@@ -324,8 +324,11 @@ def test_a_drop_is_paired_and_repeats_of_a_series_are_no_new_evidence() -> None:
 
 
 @pytest.mark.parametrize(("shortest", "longest", "patches"), [(24, 24, [4, 8]), (8, 9, [4]), (96, 20_000, [32])])
-def test_every_point_of_the_space_is_a_recipe_that_fits(shortest: int, longest: int, patches: list[int]) -> None:
-    bounds = Bounds(configure("T1", 1, 2), shortest, longest, epochs=3)
+@pytest.mark.parametrize("model", ["T1", "ConvTransformer", "ConvTransformer(layers=1)"])
+def test_every_point_of_the_space_is_a_recipe_that_fits(
+    model: str, shortest: int, longest: int, patches: list[int]
+) -> None:
+    bounds = Bounds(configure(model, 1, 2), shortest, longest, epochs=3)
     assert bounds.patches == patches
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for start in list_starts(bounds):

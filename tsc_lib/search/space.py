@@ -13,6 +13,7 @@ from typing import NamedTuple
 from optuna import Trial
 
 from tsc_lib.compress import Recipe
+from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.embedding import MAX_TOKENS
 from tsc_lib.models.transformer import TransformerConfig
 
@@ -125,7 +126,10 @@ def _suggest_student(trial: Trial, bounds: Bounds) -> str:
     d_ff = trial.suggest_categorical("student.d_ff", [32, 64, 128, 256])
     d_model = trial.suggest_categorical("student.d_model", [16, 24, 32, 48])
     patch = trial.suggest_categorical("student.patch", bounds.patches)
-    return f"student({layers}, {heads}, {d_ff}, {d_model}, {patch})"
+    filters = ""
+    if isinstance(bounds.config.embedding, ConvolutionEmbeddingConfig):
+        filters = f", {trial.suggest_categorical('student.filters', [16, 32, 64])}"
+    return f"student({layers}, {heads}, {d_ff}, {d_model}, {patch}{filters})"
 
 
 def _student_starts(bounds: Bounds) -> list[Parameters]:
@@ -140,7 +144,9 @@ def _student_starts(bounds: Bounds) -> list[Parameters]:
 
 def _suggest_cut(trial: Trial, bounds: Bounds) -> str:
     config = bounds.config
-    steps = [f"layers({trial.suggest_int('cut.layers', 1, min(4, len(config.layers) - 1))})"]
+    steps = []
+    if len(config.layers) > 1:
+        steps.append(f"layers({trial.suggest_int('cut.layers', 1, min(4, len(config.layers) - 1))})")
     steps.append(f"prune(taylor, {trial.suggest_categorical('cut.ratio', [0.25, 0.5, 0.75])})")
     width = trial.suggest_categorical("cut.width", [1.0, 0.75, 0.5])
     if width < 1:
@@ -150,7 +156,11 @@ def _suggest_cut(trial: Trial, bounds: Bounds) -> str:
 
 def _cut_starts(bounds: Bounds) -> list[Parameters]:
     trained: Parameters = {"epochs": 1, "temperature": 2, "weight": 0.5, "cut.learning_rate": 0.001}
-    return [{"cut.layers": layers, "cut.ratio": 0.5, "cut.width": 1.0, **trained} for layers in (2, 1)]
+    return [
+        {"cut.layers": layers, "cut.ratio": 0.5, "cut.width": 1.0, **trained}
+        for layers in (2, 1)
+        if layers < len(bounds.config.layers)
+    ]
 
 
 FAMILIES = {
