@@ -62,7 +62,7 @@ def zipped(content: bytes) -> bytes:
         (ts(ROWS).encode("utf-16-be"), "x.ts is no text in UTF-8; it looks like UTF-16"),
         (ts(ROWS).encode("utf-32"), "x.ts is no text in UTF-8; it looks like UTF-16"),
         (ts(ROWS).encode() + b"\0", "x.ts is no text in UTF-8; it looks like binary data"),
-        (gzip.compress(ts(ROWS, mtime=0).encode()), "x.ts is compressed with gzip; unpack it"),
+        (gzip.compress(ts(ROWS).encode(), mtime=0), "x.ts is compressed with gzip; unpack it"),
         (bz2.compress(ts(ROWS).encode()), "x.ts is compressed with bzip2; unpack it"),
         (lzma.compress(ts(ROWS).encode()), "x.ts is compressed with xz; unpack it"),
         (zipped(ts(ROWS).encode()), "x.ts is a ZIP archive, as spreadsheets are too; unpack it"),
