@@ -93,9 +93,10 @@ def provenance(published: Published) -> str:
     """Which code and which processor the published tables are of."""
     return _prose(
         "*The numbers below are rendered from [outputs/published](outputs/published/README.md). It was made with an "
-        "earlier version of the code on an Intel processor. In that version inductor's int8 had coarser exponentials "
-        "and matrix products that fp32 did not get. Both are gone, so the rows of inductor do not describe today's "
-        "code; [docs/runtimes.md](docs/runtimes.md) has today's ratios, like for like.*"
+        "earlier version of the code on an Intel processor, with validation series drawn at random, which now are "
+        "blocks of neighbours in the training file. In that version inductor's int8 had coarser exponentials and "
+        "matrix products that fp32 did not get. Both are gone, so the rows of inductor do not describe today's code; "
+        "[docs/runtimes.md](docs/runtimes.md) has today's ratios, like for like.*"
     )
 
 
