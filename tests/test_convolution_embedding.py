@@ -55,6 +55,20 @@ def test_a_series_is_seen_normalised_and_the_class_token_has_its_level(model: Co
     torch.testing.assert_close(tiny, plain, rtol=0.1, atol=0.02)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", ["T1(patch=1, layers=1)", "ConvTransformer(patch=1)"])
+def test_a_token_for_each_time_step(name: str, runtime: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, split = CompressedModel(build(name, 2, 3).eval(), 20), make_split([1, 2, 7, 20, 30])
+    convert.convert(model, runtime, tmp_path, equal_length=False)
+    predict = runtimes.load(tmp_path, runtime)
+    for batch in data.batches(split, 3, equal_length=False):
+        assert batch.lengths is not None
+        with torch.inference_mode():
+            exact = model.network(torch.from_numpy(batch.x), torch.from_numpy(batch.lengths)).numpy()
+        np.testing.assert_allclose(predict(batch.x, batch.lengths), exact, atol=1e-5)
+
+
 def test_its_multiply_adds_are_counted(model: CompressedModel) -> None:
     counted = sum(operation.macs for operation in operations(model.network.config, 44))
     assert counted == count_macs(model.network, 44)

@@ -136,6 +136,8 @@ def test_sizes_may_follow_a_name() -> None:
         "T1(layers=0)",
         "T1(layers=1, layers=2)",
         "T1(heads=5)",
+        "T1(layers=65)",
+        "ConvTransformer(kernel=8)",
         "T1(kernel=1.5)",
         "T1(x=1)",
     ):

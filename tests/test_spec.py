@@ -102,6 +102,7 @@ def test_folders_are_found_beside_the_profile(tmp_path: Path) -> None:
         ({"train": {"models": {"T2": {"epochs": 3}}}}, "train: the profile has no model 'T2'; name one that it has"),
         ({"train": {"models": {"T1": {"optimizer": "sgd"}}}}, "train: training setting 'optimizer' is adam or"),
         ({"train": [3]}, "'train' must be a mapping, not [3]"),
+        ({"models": ["T1", "T1(layers=8)"]}, "'models' has 'T1(layers=8, "),
         ({"seeds": ["0"]}, "seeds: entry 1 must be a valid integer, not '0'"),
         ({"variants": {"baseline": "eager"}}, "variants: 'baseline' must be a list, not 'eager'"),
         ({"datasets": [{"scaling": "none"}]}, "datasets, entry 1: 'name' is missing"),

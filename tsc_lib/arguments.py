@@ -257,7 +257,9 @@ def _training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", required=True, help="name or folder")
     command.add_argument("--scaling", default="channel", help=SCALING)
     command.add_argument("--gaps", default="refuse", help=GAPS)
-    command.add_argument("--model", default="T1", help="T1 or T2 (default: T1)")
+    command.add_argument(
+        "--model", default="T1", help="T1, T2 or ConvTransformer, sizes as in 'T1(layers=2)' (default: T1)"
+    )
     command.add_argument("--epochs", type=_whole, help="of the training (default: the model's own, 20 of T1 and T2)")
 
 

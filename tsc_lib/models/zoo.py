@@ -9,13 +9,28 @@ from dataclasses import dataclass, replace
 
 from tsc_lib.core.calls import parse_call, write_signature
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.limits import quote
+from tsc_lib.core.limits import Limits, check_fields, quote
 from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.embedding import PatchEmbeddingConfig, fit_patch
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 
 TOKENS = 24
 """Tokens of the longest series, about, where an architecture leaves the patch open."""
+
+
+LIMITS: Limits = {
+    "layers": (1, 64),
+    "heads": (1, 256),
+    "d_model": (1, 1024),
+    "d_ff": (1, 4096),
+    "patch": (0, 100_000),
+    "experts": (1, 64),
+    "active": (1, 64),
+    "filters": (1, 4096),
+    "kernel": (1, 1023),
+    "dropout": (0, 0.999),
+}
+"""The least and the most of a model's sizes."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,13 @@ class T1:
     experts: int = 1
     active: int = 1
 
+    def __post_init__(self) -> None:
+        check_fields(self, "size", LIMITS)
+        if self.d_model % self.heads:
+            raise UserError(f"{self.d_model} channels cannot be shared by {self.heads} heads")
+        if self.active > self.experts:
+            raise UserError(f"a token cannot use {self.active} of {self.experts} experts")
+
     def configure(self, channels: int, classes: int, longest: int) -> TransformerConfig:
         """Configuration for a data set's width, its number of classes and its longest series.
 
@@ -48,8 +70,6 @@ class T1:
         ValueError
             If a size is impossible.
         """
-        if min(self.heads, self.d_model, self.layers) < 1 or self.d_model % self.heads:
-            raise ValueError(f"{self.d_model} channels cannot be shared by {self.heads} heads")
         return TransformerConfig(
             channels=channels,
             classes=classes,
@@ -95,10 +115,13 @@ class ConvTransformer(T1):
     dropout: float = 0.1
     norm: str = "pre"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.norm not in ("pre", "post") or self.kernel % 2 == 0:
+            raise UserError(f"norm is pre or post, and kernel odd, not {quote(self.norm)} and {self.kernel}")
+
     def configure(self, channels: int, classes: int, longest: int) -> TransformerConfig:
         """See `T1`."""
-        if self.norm not in ("pre", "post") or not 0 <= self.dropout < 1:
-            raise ValueError(f"the norm is pre or post, and dropout from 0 to below 1, not {self.norm}, {self.dropout}")
         config = super().configure(channels, classes, longest)
         embedding = ConvolutionEmbeddingConfig(config.embedding.patch, filters=self.filters, kernel=self.kernel)
         return replace(config, embedding=embedding, dropout=self.dropout, pre_norm=self.norm == "pre")
@@ -138,12 +161,7 @@ def find_architecture(name: object) -> T1:
     """
     if not isinstance(name, str) or name.partition("(")[0].strip() not in ARCHITECTURES:
         raise UserError(f"unknown model {quote(name)}; the models are {', '.join(ARCHITECTURES)}")
-    found = parse_call(name, ARCHITECTURES, f"model {quote(name)}", "ConvTransformer(layers=1)")
-    try:
-        found.configure(channels=1, classes=2, longest=1)
-    except ValueError as error:
-        raise UserError(f"model {quote(name)}: {error}") from None
-    return found
+    return parse_call(name, ARCHITECTURES, f"model {quote(name)}", "ConvTransformer(layers=1)")
 
 
 def check_model(name: object) -> None:

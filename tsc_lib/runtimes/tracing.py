@@ -30,11 +30,12 @@ def make_example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tens
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     if equal_length:
         return (torch.zeros(n, config.channels, length),), ({0: batch},)
-    tokens = torch.export.Dim("tokens", min=1, max=MAX_TOKENS)
     stride = config.embedding.stride
+    # Where each time step is a token, export cannot prove for a named dimension what it can for its multiples.
+    steps = stride * torch.export.Dim("tokens", min=1, max=MAX_TOKENS) if stride > 1 else torch.export.Dim.DYNAMIC
     whole = max(2, length // stride) * stride
     inputs = (torch.zeros(n, config.channels, whole), torch.full((n,), whole))
-    return inputs, ({0: batch, 2: stride * tokens}, {0: batch})
+    return inputs, ({0: batch, 2: steps}, {0: batch})
 
 
 def make_inference_form(model: CompressedModel, equal_length: bool, form: Form) -> InferenceTransformer:

@@ -12,6 +12,9 @@ from tsc_lib.core.errors import UserError
 
 KINDS = ("channel", "series", "none")
 
+FARTHEST = 1e15
+"""Largest size of a scaled value: its square, and sums of such, are still numbers in float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
@@ -45,11 +48,22 @@ class Scaler:
         return cls(kind, *_mean_and_deviation(np.concatenate(train, axis=1)))
 
     def __call__(self, series: np.ndarray) -> np.ndarray:
-        """The scaled series, float32 (channels, length)."""
+        """The scaled series, float32 (channels, length).
+
+        Raises
+        ------
+        UserError
+            If a value is larger than `FARTHEST` after scaling.
+        """
         if self.kind != "none":
             given = None if self.mean is None or self.deviation is None else (self.mean, self.deviation)
             mean, deviation = given or _mean_and_deviation(series)
             series = (series - mean) / deviation
+        if series.size and np.abs(series).max() > FARTHEST:
+            raise UserError(
+                f"a series has a value of size {np.abs(series).max():.0e} after scaling, too large to compute with; "
+                "mend it or leave the series out"
+            )
         return series.astype(np.float32)
 
     def to_json(self) -> dict[str, str | list[float]]:

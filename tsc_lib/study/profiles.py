@@ -17,7 +17,7 @@ from tsc_lib.core.files import shipped
 from tsc_lib.core.limits import SEEDS, check_different, check_list, quote
 from tsc_lib.core.spec import Spec, digest
 from tsc_lib.models.classic import CLASSICS
-from tsc_lib.models.zoo import ARCHITECTURES, check_model
+from tsc_lib.models.zoo import ARCHITECTURES, check_model, find_architecture
 from tsc_lib.study.profile_file import read_yaml
 from tsc_lib.study.sections import Ablation, DataChoice, Exclusion, RuntimeGrid, Shapes, SideBySide, parse_variants
 from tsc_lib.training import TrainSpec, find_train_spec
@@ -91,6 +91,8 @@ class Profile(Spec):
             if model not in CLASSICS:
                 check_model(model)
         check_different(self.models, "'models'")
+        called = [model if model in CLASSICS else repr(find_architecture(model)) for model in self.models]
+        check_different(called, "'models'")  # a model may have several names
         if not self.networks:
             raise UserError(
                 f"'models' has only classics, which networks are compared with; add {' or '.join(ARCHITECTURES)}"

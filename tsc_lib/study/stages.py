@@ -200,7 +200,7 @@ def teach(run: TrainingRun, teacher: str, split: data.Split | None = None) -> tr
     job = TeachJob(run.data, teacher, *settings, run.seed, len(series), run if networks else None)
 
     def find_network(name: str) -> training.Predict:
-        other = dataclasses.replace(run, model=name, train=dataclasses.replace(run.train, teacher=""))
+        other = dataclasses.replace(run, model=name, train=training.find_train_spec(name))
         return training.make_predictor(load_model(train(run if name == training.SELF else other)[0]).network)
 
     def make_pool(folder: Path, found: dict[str, training.Predict]) -> training.Pool:

@@ -63,8 +63,7 @@ def list_options(default: TrainSpec) -> dict[str, tuple[str, TrainSpec]]:
 
 
 def _switch(default: TrainSpec, name: str, value: object) -> TrainSpec:
-    own = {"schedule": "constant", "average": 0.0} if value == "schedulefree" else {}  # which it does itself
-    return default.change({name: value, **own})
+    return default.change({name: value})
 
 
 def ablate_training(datasets: Sequence[DataSpec], model: str, seeds: Sequence[int], default: TrainSpec) -> pd.DataFrame:

@@ -130,7 +130,10 @@ class TrainSpec(Spec):
         return Plan(math.ceil(self.steps / (once * passes)), passes, self.steps)
 
     def change(self, settings: Mapping[str, object]) -> TrainSpec:
-        """These settings with some others; `epochs` that are given count, whatever `steps` there were.
+        """These settings with some others.
+
+        `epochs` that are given count, whatever `steps` there were, and the optimiser schedulefree ends a schedule and
+        an average, unless those are given, too.
 
         Raises
         ------
@@ -141,6 +144,8 @@ class TrainSpec(Spec):
             if name not in SUMMARIES:
                 raise UserError(f"unknown training setting {quote(name)}; the settings are {', '.join(SUMMARIES)}")
         ended: dict[str, Any] = {"steps": 0} if "epochs" in settings else {}
+        if settings.get("optimizer") == "schedulefree":  # which does both itself
+            ended |= {"schedule": "constant", "average": 0.0}
         return dataclasses.replace(self, **{**ended, **settings})
 
     def write_changes(self, base: TrainSpec) -> list[str]:
