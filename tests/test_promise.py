@@ -22,7 +22,7 @@ PICK = Variant.parse("student(1, 2, 16, 16) > distill(8, 2, 0.5, 0.001) > int8(d
 
 @pytest.fixture
 def search() -> Search:
-    return Search(SearchRequest("ItalyPowerDemand", epochs=2))
+    return Search(SearchRequest("ItalyPowerDemand", epochs=2, folds=5))
 
 
 def draw(rng: np.random.Generator, lost: float, apart: float, series: int) -> np.ndarray:

@@ -187,7 +187,8 @@ def test_notebook_parameters_narrow_the_study() -> None:
 def test_what_is_excluded_is_left_out() -> None:
     study = Study.open("quick")
     runs = {(run.data.name, run.model): run for run in study.runs}
-    assert set(runs) == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2")}
+    ours = {("ACSF1", "ConvTransformer"), ("ItalyPowerDemand", "ConvTransformer")}
+    assert set(runs) == {("ACSF1", "T1"), ("ItalyPowerDemand", "T1"), ("ItalyPowerDemand", "T2"), *ours}
     assert study.variants_of(runs["ItalyPowerDemand", "T1"]) == study.variants
     compiled = [v for v in study.variants if v.runtime == "inductor"]
     for run in (runs["ItalyPowerDemand", "T2"], runs["ACSF1", "T1"]):

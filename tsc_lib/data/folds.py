@@ -51,7 +51,7 @@ def make_folds(x: Sequence[np.ndarray], y: Sequence[object] | np.ndarray, k: int
     >>> import numpy as np
     >>> x = [np.full((1, 3), value) for value in (1, 2, 3, 4, 5, 5)]
     >>> make_folds(x, ["a", "b", "a", "b", "a", "a"], 2).tolist()
-    [0, 0, 0, 1, 1, 1]
+    [0, 0, 1, 1, 1, 1]
     """
     if k < 2:
         raise UserError(f"series are cut into at least 2 folds, not {k}")
