@@ -38,3 +38,6 @@ autodoc_default_options = {
 }
 napoleon_google_docstring = False
 napoleon_use_ivar = True  # else autodoc lists the attributes of a dataclass a second time
+
+# Attributes of several classes have the same names, and none of them is meant alone.
+suppress_warnings = ["ref.python"]
