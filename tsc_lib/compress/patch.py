@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.step import Family, NoEffect, Step
-from tsc_lib.compress.surgery import check_fp32, check_series, rebuild
+from tsc_lib.compress.surgery import check_fp32, check_series, replace_embedding
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.transformer import Transformer
@@ -75,6 +75,4 @@ def lengthen_patches(network: Transformer, count: int) -> Transformer:
     count : int
         Old patches in a new one.
     """
-    embedding, weights = network.embedding.lengthen(count)
-    state = network.state_dict() | {f"embedding.{name}": value for name, value in weights.items()}
-    return rebuild(dataclasses.replace(network.config, embedding=embedding), state)
+    return replace_embedding(network, *network.embedding.lengthen(count))

@@ -11,7 +11,7 @@ from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.errors import UserError
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
-from tsc_lib.models.embedding import fit_patch
+from tsc_lib.models.embedding import PatchEmbeddingConfig, fit_patch
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 
@@ -113,7 +113,11 @@ def keep_filters(network: Transformer, filters: Tensor) -> Transformer:
     """
     if not isinstance(network.embedding, ConvolutionEmbedding):
         raise UserError("filters are those of a convolution before the tokens, which this model has not")
-    embedding, weights = network.embedding.select_filters(filters)
+    return replace_embedding(network, *network.embedding.select_filters(filters))
+
+
+def replace_embedding(network: Transformer, embedding: PatchEmbeddingConfig, weights: dict[str, Tensor]) -> Transformer:
+    """Rebuild a network with another embedding of the same kind: its configuration, and the weights that change."""
     state = network.state_dict() | {f"embedding.{name}": value for name, value in weights.items()}
     return rebuild(dataclasses.replace(network.config, embedding=embedding), state)
 

@@ -51,7 +51,7 @@ def list_options(default: TrainSpec) -> dict[str, tuple[str, TrainSpec]]:
         if own != off and name != "optimizer":  # there is always an optimiser
             found[f"without {name}={own}"] = ("off", default.change({name: off}))
         elif own == off or name == "optimizer":
-            found |= {f"{name}={value}": ("on", _switch(default, name, value)) for value in values if value != own}
+            found |= {f"{name}={value}": ("on", default.change({name: value})) for value in values if value != own}
     methods = default.augment
     for each in methods:
         found[f"without {each}"] = ("off", default.change({"augment": (one for one in methods if one != each)}))
@@ -60,10 +60,6 @@ def list_options(default: TrainSpec) -> dict[str, tuple[str, TrainSpec]]:
         found[name] = ("on", default.change({"augment": Augmentations((*methods, *Augmentations.parse(name)))}))
     # Without a decay AdamW is Adam, so that such a neighbour would be the default once more.
     return {name: each for name, each in found.items() if name == DEFAULT or each[1] != default}
-
-
-def _switch(default: TrainSpec, name: str, value: object) -> TrainSpec:
-    return default.change({name: value})
 
 
 def ablate_training(datasets: Sequence[DataSpec], model: str, seeds: Sequence[int], default: TrainSpec) -> pd.DataFrame:

@@ -121,8 +121,9 @@ class Noise(Augmentation):
 
     def apply(self, x: Tensor, lengths: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """See `Augmentation`."""
-        valid = torch.ones(1) if lengths is None else (torch.arange(x.shape[2]) < lengths[:, None]).float()[:, None]
-        count = valid.sum(-1, keepdim=True) if lengths is not None else x.shape[2]
+        steps = torch.arange(x.shape[2])
+        valid = torch.ones(len(steps)) if lengths is None else (steps < lengths[:, None]).float()[:, None]
+        count = valid.sum(-1, keepdim=True)
         mean = (x * valid).sum(2, keepdim=True) / count
         deviation = (((x - mean) * valid).square().sum(2, keepdim=True) / count).sqrt()
         return x + self.sigma * deviation * _normal(rng, *x.shape), lengths
