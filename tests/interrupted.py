@@ -80,7 +80,7 @@ class Command:
         assert self.list_processes() == []
         assert self.process.returncode == 128 + number, said
         assert "Traceback" not in said and said.count(f"{number.name}: stopped") == 1, said
-        assert said.splitlines()[-1] == f"{number.name}: stopped; run the same again to go on"
+        assert said.splitlines()[-1] == f"{number.name}: stopped; run the same again to go on", said
         left = [path.name for folder in (self.temporary, self.runtime) for path in folder.iterdir()]
         assert set(left) <= {"tsc_lib-benchmark.lock", ".ses"}, left  # the last is ONNX Runtime's
         return said

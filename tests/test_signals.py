@@ -55,12 +55,21 @@ def test_children_of_every_kind_end(tmp_path: Path, number: signal.Signals, to_g
     [
         "try: time.sleep(100)\n    except BaseException: raise ImportError('no such thing')",
         "try: time.sleep(100)\n    except BaseException: pass",
+        "import logging\n    for _ in range(2):\n        try: time.sleep(100)\n"
+        "        except BaseException: logging.getLogger('tsc_lib').info('next')",
         "try: time.sleep(100)\n    finally: subprocess.Popen(['sleep', '100'])",
         "subprocess.run(['sleep', '100'])",
         # Python drops what is raised within a destructor.
         "type('D', (), {'__del__': lambda _: time.sleep(1)})()\n    time.sleep(100)",
     ],
-    ids=["made another error", "swallowed", "a late child", "in a child", "in a destructor"],
+    ids=[
+        "made another error",
+        "swallowed",
+        "swallowed, and the next begun",
+        "a late child",
+        "in a child",
+        "in a destructor",
+    ],
 )
 def test_whatever_becomes_of_the_exception(tmp_path: Path, then: str) -> None:
     start(tmp_path, then).stop(SIGTERM, to_group=False)

@@ -243,7 +243,8 @@ class TransformerClassifier(BaseClassifier):
                     f"{series.where(i)} has {one.shape[1]} time steps, but all that the classifier was fitted on have "
                     f"{fixed}; pad or cut it, or fit on series of several lengths"
                 )
-        return Split([self.dataset_.scaler(one) for one in series.x], np.zeros(len(series.x), dtype=np.int64))
+        x = [self.dataset_.scaler(one, series.where(i)) for i, one in enumerate(series.x)]
+        return Split(x, np.zeros(len(x), dtype=np.int64))
 
     def _fit(self, X: Any, y: np.ndarray) -> Self:
         self._threads = check_n_jobs(self.n_jobs)

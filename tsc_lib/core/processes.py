@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import getpass
+import logging
 import os
 import signal
 import subprocess
@@ -22,8 +23,8 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 5.0
 """How long a process that was asked to stop may take before it is killed."""
 
-AGAIN_S = 0.05
-"""After which `Stopped` is raised again where Python dropped it."""
+AGAIN_S = 1.0
+"""After which `Stopped` is raised again, if this process still goes on."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -51,7 +52,7 @@ class _Stop:
     limit: threading.Timer
 
     def __init__(self, farewell: str) -> None:
-        self.farewell, self.dropped, self.again = farewell, False, threading.Timer(AGAIN_S, self._kick)
+        self.farewell, self.due, self.ended = farewell, False, threading.Event()
         self.hook = sys.unraisablehook
         self.before = {number: signal.getsignal(number) for number in ASKING}
         for number, handler in list(self.before.items()):
@@ -63,7 +64,8 @@ class _Stop:
         self.stopped = Stopped(number)
         for each in self.before:  # the same signal often comes twice: to the process and to its group
             signal.signal(each, self._repeat)
-        sys.unraisablehook = self._recover
+        sys.unraisablehook = self._hide
+        logging.disable()  # the farewell is the last word
         if self.farewell:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 os.write(2, f"{signal.Signals(number).name}: {self.farewell}\n".encode())
@@ -71,31 +73,31 @@ class _Stop:
         self.limit.daemon = True
         self.limit.start()
         end_children()
+        threading.Thread(target=self._insist, daemon=True).start()
         raise self.stopped
 
-    def _recover(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Have `Stopped` raised again where it came within a destructor or a callback: Python drops what they raise."""
+    def _hide(self, unraisable: sys.UnraisableHookArgs) -> None:
         if unraisable.exc_value is not self.stopped:
             self.hook(unraisable)
-            return
-        self.dropped, self.again = True, threading.Timer(AGAIN_S, self._kick)
-        self.again.daemon = True
-        self.again.start()
 
-    def _kick(self) -> None:
+    def _insist(self) -> None:
+        """Raise `Stopped` again: Python drops what a destructor raises, a library may make its own error of it."""
         assert self.stopped is not None
-        signal.pthread_kill(threading.main_thread().ident or 0, self.stopped.code - 128)
+        while not self.ended.wait(AGAIN_S):
+            self.due = True
+            signal.pthread_kill(threading.main_thread().ident or 0, self.stopped.code - 128)
 
     def _repeat(self, *_: object) -> None:
-        if self.dropped and self.stopped is not None:
-            self.dropped = False
+        if self.due and self.stopped is not None:
+            self.due = False
             raise self.stopped
 
     def end(self) -> None:
         """Undo what stopping set up; the process ends by itself now."""
+        self.ended.set()
         self.limit.cancel()
-        self.again.cancel()
         sys.unraisablehook = self.hook
+        logging.disable(logging.NOTSET)
 
 
 @contextlib.contextmanager

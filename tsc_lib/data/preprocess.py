@@ -138,7 +138,7 @@ def prepare(spec: DataSpec, train: Series, test: Series, classes: tuple[str, ...
 
     def split(series: Series, chosen: np.ndarray) -> Split:
         index = np.flatnonzero(chosen)
-        x = [scaler(series.x[i]) for i in index]
+        x = [scaler(series.x[i], series.where(i)) for i in index]
         return Split(x, np.array([classes.index(series.labels[i]) for i in index], dtype=np.int64))
 
     return Dataset(

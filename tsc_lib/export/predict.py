@@ -282,7 +282,7 @@ def logits_of(
 
     def answer(call: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):  # what overflows has no finite logits, which the caller is told
-            x, lengths = pad([model.scaling(series[i]) for i in call])
+            x, lengths = pad([model.scaling(series[i], f"series {i + 1}") for i in call])
         predictor = idle.get()
         try:
             found = predictor(x, None if model.equal_length else lengths)

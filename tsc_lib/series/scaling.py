@@ -47,8 +47,8 @@ class Scaler:
             return cls(kind)
         return cls(kind, *_mean_and_deviation(np.concatenate(train, axis=1)))
 
-    def __call__(self, series: np.ndarray) -> np.ndarray:
-        """The scaled series, float32 (channels, length).
+    def __call__(self, series: np.ndarray, where: str = "a series") -> np.ndarray:
+        """The scaled series, float32 (channels, length); `where` names its place in messages.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Scaler:
             series = (series - mean) / deviation
         if series.size and np.abs(series).max() > FARTHEST:
             raise UserError(
-                f"a series has a value of size {np.abs(series).max():.0e} after scaling, too large to compute with; "
+                f"{where} has a value of size {np.abs(series).max():.0e} after scaling, too large to compute with; "
                 "mend it or leave the series out"
             )
         return series.astype(np.float32)
