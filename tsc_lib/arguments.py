@@ -78,7 +78,7 @@ shares of the uncompressed model's in eager PyTorch:
   latency  wall time of one call with one series
   size     bytes of the weights"""
 
-RUNTIME = "eager, inductor, onnxruntime or openvino (default: the first that executes the recipe)"
+RUNTIME = "eager, inductor, onnxruntime, openvino or c (default: the first that executes the recipe)"
 
 SCALING = "channel, series or none (default: channel)"
 
@@ -176,7 +176,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="for example:  %(prog)s my-model --dataset ItalyPowerDemand --recipe 'prune(l1, 0.5) > finetune(4)'",
     )
     export.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
-    _variant(export, "onnxruntime, openvino, eager or inductor (default: onnxruntime)")
+    _variant(export, "onnxruntime, openvino, c, eager or inductor (default: onnxruntime)")
     export.add_argument(
         "--this-processor-only", action="store_true", help="native code for processors like this one: inductor's"
     )

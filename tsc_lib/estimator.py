@@ -173,7 +173,7 @@ class TransformerClassifier(BaseClassifier):
         return self._copy(model_=model, dataset_=dataset, variant_=variant)
 
     def to(self, runtime: str) -> Self:
-        """A fitted copy that a runtime executes: ``eager``, ``inductor``, ``onnxruntime`` or ``openvino``.
+        """A fitted copy that a runtime executes: ``eager``, ``inductor``, ``onnxruntime``, ``openvino`` or ``c``.
 
         Raises
         ------
@@ -218,7 +218,11 @@ class TransformerClassifier(BaseClassifier):
             if self._conversion is None:
                 with _torch_of_its_own(1):
                     self._conversion = convert.convert(
-                        self.model_, self.variant_.runtime, folder, equal_length=self.dataset_.equal_length
+                        self.model_,
+                        self.variant_.runtime,
+                        folder,
+                        equal_length=self.dataset_.equal_length,
+                        longest=self.dataset_.longest,
                     )
                 self._files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
             else:

@@ -247,7 +247,7 @@ def check_native(folder: Path, bundle: Bundle, trusted: bool) -> None:
     ------
     UserError
     """
-    if bundle.runtime not in runtimes.NATIVE:
+    if bundle.runtime not in runtimes.CODE:
         return
     if not trusted:
         raise UserError(
@@ -255,6 +255,8 @@ def check_native(folder: Path, bundle: Bundle, trusted: bool) -> None:
             "checksums do not tell who made it; if you trust its source, add --trust-native-code (in Python: "
             "trust_native_code=True)"
         )
+    if bundle.runtime not in runtimes.NATIVE:  # source, which is compiled here
+        return
     missing = set(bundle.instructions).difference(runtimes.list_instructions(bundle.runtime))
     if missing:
         raise UserError(

@@ -228,7 +228,7 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: Host, evaluation: Evaluation
     sizes = (
         f"{first.model_bytes:,.0f} bytes of weights as executed, {first.params:,.0f} parameters "
         f"({first.nonzero_params:,.0f} not zero), {first.macs:,.0f} multiply-accumulates for a series of the training "
-        f"data's median length; {executed(evaluation.conversion)}."
+        f"data's median length; {executed(evaluation.conversion)}.{footprint(evaluation.conversion)}"
     )
     cells = [
         [
@@ -264,6 +264,17 @@ def executed(conversion: Conversion) -> str:
     makers = {"library": "PyTorch's library", "compiler": "the compiler's own loops"}
     choices = [f"{makers[each.faster]} for {each.series} series a call" for each in conversion.products or ()]
     return f"{text}; the faster of two makers computes their products, {join_items(choices)}" if choices else text
+
+
+def footprint(conversion: Conversion) -> str:
+    """What a program without a runtime takes; nothing for other models."""
+    if conversion.flash_bytes is None:
+        return ""
+    stack = f", and {conversion.stack_bytes:,} bytes of stack" if conversion.stack_bytes is not None else ""
+    return (
+        f" As a program, compiled with -O2 for the machine that exported it: {conversion.flash_bytes:,} bytes of flash "
+        f"(code, weights and constants), {conversion.ram_bytes:,} bytes of RAM that the caller gives{stack}."
+    )
 
 
 def _exits(exits: Exits | None) -> str:
@@ -308,6 +319,12 @@ def _where(bundle: Bundle) -> str:
             f"Its `*.pt2` files are native code for processors with {join_items(bundle.instructions)}; on others it is "
             "refused. Native code may do anything as soon as it is loaded, so load it only if you trust who made it: "
             f"`predict` wants `--trust-native-code`. {signature}"
+        )
+    if bundle.runtime == "c":
+        return (
+            "Its `*.c` files compile for every processor with a C compiler (C99, 32-bit floats); `make test` in the "
+            "folder tries them on ten series. `predict` compiles and loads them. Code may do anything as soon as it is "
+            f"loaded, so do that only if you trust who made it: `predict` wants `--trust-native-code`. {signature}"
         )
     arithmetic = {
         "int8": " Its int8 weights have seven bits, so that no sum of products overflows on a processor without VNNI.",

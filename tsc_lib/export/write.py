@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
 
 from tsc_lib import data, runtimes
 from tsc_lib.analysis.rows import select_variant
@@ -14,7 +17,7 @@ from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.core.files import read_json, replace_folder, write_bytes
 from tsc_lib.data import Dataset
-from tsc_lib.export import bundle
+from tsc_lib.export import bundle, c_source
 from tsc_lib.export.bundle import Bundle
 from tsc_lib.export.card import model_card
 from tsc_lib.models.number_format import NumberFormat
@@ -67,7 +70,7 @@ def export(
     reference = select_variant(rows, REFERENCE)
     _, whole = stages.compress_model(run, BASELINE)
     card = model_card(described, run, dataset, whole.network.config, evaluation, chosen, reference, study.host(run))
-    write(target, source, described, card)
+    write(target, source, described, card, dataset.test.x)
     return described
 
 
@@ -77,7 +80,8 @@ def describe(
     """What an exported folder says of the model that was converted into the folder `source`."""
     facts = read_json(source / "model.json")
     embedding = TransformerConfig.from_json(facts["config"]).embedding
-    lengths = embedding.length_limits
+    shortest, longest = embedding.length_limits
+    lengths = shortest, conversion.longest or longest
     if dataset.equal_length:
         lengths = (facts["reference_length"],) * 2
     instructions: tuple[str, ...] = ()
@@ -164,8 +168,10 @@ def _check_target(target: Path) -> None:
         )
 
 
-def write(target: Path, source: Path, described: Bundle, card: str) -> None:
+def write(target: Path, source: Path, described: Bundle, card: str, series: Sequence[np.ndarray] | None = None) -> None:
     """Write a bundle from the folder that the model was converted into; an earlier export is replaced.
+
+    A program in C gets a test with some of the scaled `series`, or with made-up ones.
 
     Raises
     ------
@@ -173,7 +179,7 @@ def write(target: Path, source: Path, described: Bundle, card: str) -> None:
         If the folder holds anything that no export wrote, or cannot be written.
     """
     try:
-        _write(target.resolve(), source, described, card)
+        _write(target.resolve(), source, described, card, series)
     except OSError as error:
         raise UserError(
             f"{target} cannot be written ({shorten(error)}); mend that or name another folder, and export again: what "
@@ -181,7 +187,7 @@ def write(target: Path, source: Path, described: Bundle, card: str) -> None:
         ) from None
 
 
-def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
+def _write(target: Path, source: Path, described: Bundle, card: str, series: Sequence[np.ndarray] | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export.") as scratch:
         new = Path(scratch) / "new"
@@ -189,6 +195,9 @@ def _write(target: Path, source: Path, described: Bundle, card: str) -> None:
         exits = len(ModelDescription.read(source).thresholds)
         for name in runtimes.files(described.runtime, exits):
             write_bytes(new / name, (source / name).read_bytes())
+        if described.runtime == "c":
+            predict = runtimes.load(source, described.runtime)
+            c_source.write_c_source(new, described, predict, series or c_source.make_up_series(described))
         bundle.write(new, described, card)
         if target.exists():
             check_target(target)  # again: making and measuring may have taken hours

@@ -15,6 +15,7 @@ from tsc_lib.runtimes.predictor import Predictor, not_importable
 
 __all__ = [
     "CLASSIC",
+    "CODE",
     "NATIVE",
     "RUNTIMES",
     "Predictor",
@@ -26,15 +27,17 @@ __all__ = [
     "packages",
 ]
 
-RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino")
+RUNTIMES = ("eager", "inductor", "onnxruntime", "openvino", "c")
 """Of networks."""
 
 CLASSIC = "aeon"
 """Of classic classifiers, and of nothing else."""
 
 NATIVE = ("inductor",)
-"""Runtimes whose models are native code: made for one kind of processor, and run as soon as they are loaded. Models of
-the others are data, which any processor executes."""
+"""Runtimes whose models are native code, made for one kind of processor."""
+
+CODE = (*NATIVE, "c")
+"""Runtimes whose models are code, which may do anything as soon as it is loaded. Models of the others are data."""
 
 
 def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:

@@ -54,6 +54,11 @@ class Conversion:
         Instruction sets of the processor that native code was compiled for.
     products : tuple of ProductChoice, optional
         Who computes the matrix products of inductor's programs for one series and for more.
+    longest : int, optional
+        Time steps of the longest series that a program was made for; None where any length will do.
+    flash_bytes, ram_bytes, stack_bytes : int, optional
+        Of a program without a runtime: its code with weights and constants, the memory that it is given, and the
+        deepest chain of its functions.
     prepare_seconds : float, optional
         Time that converting or compiling took.
     prepare_peak_mb : float, optional
@@ -69,6 +74,10 @@ class Conversion:
     engine: str | None = None
     instructions: str | None = None
     products: tuple[ProductChoice, ...] | None = None
+    longest: int | None = None
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    stack_bytes: int | None = None
     prepare_seconds: float | None = None
     prepare_peak_mb: float | None = None
 

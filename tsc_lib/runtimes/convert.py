@@ -21,7 +21,13 @@ WITH_EXPERTS = ("eager", "onnxruntime")
 """The runtimes whose graphs may send each token another way."""
 
 
-def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool) -> Conversion:
+WITH_LONGEST = ("c",)
+"""The runtimes whose programs have room for series of a given length."""
+
+
+def convert(
+    model: CompressedModel, runtime: str, folder: Path, *, equal_length: bool, longest: int | None = None
+) -> Conversion:
     """Make a model ready for a runtime, in a folder that is all that `tsc_lib.runtimes.load` needs.
 
     Parameters
@@ -34,6 +40,8 @@ def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
         Gets the model and whatever the runtime compiles.
     equal_length : bool
         Whether all series that will come have the model's reference length.
+    longest : int, optional
+        Time steps of the longest series that will come; by default the longest that the model reads.
 
     Raises
     ------
@@ -49,7 +57,8 @@ def convert(model: CompressedModel, runtime: str, folder: Path, *, equal_length:
     if model.network.config.has_experts and runtime not in WITH_EXPERTS:
         raise UserError(f"{runtime} does not execute mixtures of experts; use {' or '.join(WITH_EXPERTS)}")
     held, started = _reset_peak_memory(), time.perf_counter()
-    made: Conversion = _module(runtime).convert(model, folder, equal_length)
+    limits = {"longest": longest} if runtime in WITH_LONGEST else {}
+    made: Conversion = _module(runtime).convert(model, folder, equal_length, **limits)
     made = dataclasses.replace(
         made,
         prepare_seconds=time.perf_counter() - started,

@@ -123,7 +123,13 @@ class QuickBenchmark:
         def work(folder: Path) -> dict[str, float]:
             reference, reference_bytes = self._reference
             with tempfile.TemporaryDirectory(dir=folder) as files:
-                made = convert.convert(model, runtime, Path(files), equal_length=self.dataset.equal_length)
+                made = convert.convert(
+                    model,
+                    runtime,
+                    Path(files),
+                    equal_length=self.dataset.equal_length,
+                    longest=self.dataset.longest,
+                )
                 cpu_ratio = self._compare(runtimes.load(files, runtime), reference)
             return {"cpu_ratio": cpu_ratio, "size_ratio": made.model_bytes / reference_bytes}
 

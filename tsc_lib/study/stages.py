@@ -275,7 +275,9 @@ def evaluate(run: TrainingRun, variant: Variant) -> Evaluation:
         _, model = compress_model(run, variant.recipe)
         logger.info("%s: %s", run.label, variant)
         dataset = data.load(run.data)
-        conversion = convert.convert(model, variant.runtime, folder, equal_length=dataset.equal_length)
+        conversion = convert.convert(
+            model, variant.runtime, folder, equal_length=dataset.equal_length, longest=dataset.longest
+        )
         predictor = runtimes.load(folder, variant.runtime)
         logits = training.classify(predictor, dataset.test, dataset.equal_length)
         if not np.isfinite(logits).all():

@@ -1,0 +1,125 @@
+"""The machine's C compiler: programs made into libraries, and how much flash, memory and stack they take."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tsc_lib.core.errors import RuntimeUnavailable, shorten
+
+PROGRAM, HEADER = "model.c", "model.h"
+
+FLAGS = ("-std=c99", "-O3", "-fPIC", "-march=native", "-ffast-math")
+"""For one object. Linked with -ffast-math, a library would switch denormal numbers off in the whole process."""
+
+PORTABLE = ("-std=c99", "-O2")
+"""What sizes are stated for; a folder's own Makefile uses them, too."""
+
+SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a program takes on this machine, compiled with `PORTABLE`, in bytes.
+
+    Attributes
+    ----------
+    flash : int
+        Code, weights and constants.
+    ram : int
+        The caller's workspace; the program has no variables of its own.
+    stack : int, optional
+        The deepest chain of its functions, those of the C library not counted; None where the compiler does not tell.
+    """
+
+    flash: int
+    ram: int
+    stack: int | None
+
+
+def find_compiler() -> str:
+    """The compiler that the variable CC names, or the machine's.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        If there is none.
+    """
+    named = os.environ.get("CC", "").strip()
+    for name in (named,) if named else ("cc", "gcc", "clang"):
+        if found := shutil.which(name):
+            return found
+    what = f"the C compiler {named!r} that CC names" if named else "a C compiler"
+    raise RuntimeUnavailable(f"c needs {what}, which is not there; install gcc or clang, or name another in CC")
+
+
+def name_library() -> str:
+    """The name of the library for this kind of processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        kinds = sorted({line for line in lines if line.startswith(("flags", "Features"))})
+    except OSError:
+        kinds = []
+    digest = hashlib.sha256("\n".join([platform.system(), platform.machine(), *kinds]).encode()).hexdigest()
+    return f"model-{digest[:12]}.so"
+
+
+def compile_library(folder: Path, target: Path) -> None:
+    """Compile the program in `folder` into the shared library `target`, for this processor.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        If there is no compiler, or it fails.
+    """
+    compiler = find_compiler()
+    with tempfile.TemporaryDirectory() as scratch:
+        made, library = Path(scratch) / "model.o", Path(scratch) / "model.so"
+        source = folder / PROGRAM
+        _run([compiler, *FLAGS, "-c", str(source), "-o", str(made)])
+        _run([compiler, "-shared", str(made), "-o", str(library), "-lm"])
+        target.write_bytes(library.read_bytes())
+
+
+def measure_footprint(folder: Path, workspace: int) -> Footprint:
+    """What the program in `folder` takes, compiled with `PORTABLE`."""
+    compiler = find_compiler()
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "model.o"
+        _run([compiler, *PORTABLE, "-fstack-usage", "-c", str(folder / PROGRAM), "-o", str(made)])
+        sizes = _run(["size", str(made)]).splitlines()[1].split()
+        usage = made.with_suffix(".su")
+        frames = _read_frames(usage.read_text()) if usage.exists() else {}
+    text, data = int(sizes[0]), int(sizes[1])
+    stack = None
+    if frames:
+        # `model_logits` calls stages, and what calls stages for all blocks.
+        outer = {name: size for name, size in frames.items() if name.endswith("_all")}
+        inner = {name: size for name, size in frames.items() if name not in outer and name != "model_logits"}
+        stack = frames["model_logits"] + max(outer.values(), default=0) + max(inner.values(), default=0)
+    return Footprint(flash=text + data, ram=workspace, stack=stack)
+
+
+def _read_frames(usage: str) -> dict[str, int]:
+    """Bytes of every function's frame, from what -fstack-usage writes."""
+    return {name: int(size) for name, size in re.findall(r"(\w+)\t(\d+)\t", usage)}
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    except FileNotFoundError:
+        raise RuntimeUnavailable(f"c needs {command[0]}, which is not installed; install gcc with binutils") from None
+    except subprocess.TimeoutExpired:
+        raise RuntimeUnavailable(f"{command[0]} did not compile the model within {SECONDS} s") from None
+    except subprocess.CalledProcessError as error:
+        said = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr)
+        raise RuntimeUnavailable(f"{command[0]} cannot compile the model ({shorten(Exception(said))})") from None
+    return done.stdout

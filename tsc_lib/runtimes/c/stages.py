@@ -1,0 +1,167 @@
+"""A transformer as stages: small graphs of fixed sizes, which a compiler of plain loops makes fast code of.
+
+A series passes through them in blocks of tokens, so neither code nor memory depends on its length. Keys and values are
+computed for all blocks first. Then each block of queries meets one block of keys after the other and keeps the sums of
+exponentials and of the values that they weigh, as FlashAttention [1]_ does. The results of every product lie side by
+side in memory, tokens or channels, where a compiler can compute several at once.
+
+References
+----------
+.. [1] Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness", NeurIPS 2022.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from tsc_lib.models.convolution_embedding import ROUNDING, SMALLEST, ConvolutionEmbedding
+from tsc_lib.models.embedding import PatchEmbedding
+from tsc_lib.models.transformer import EncoderLayer, FeedForward, Transformer
+from tsc_lib.runtimes.c.graph import Graph
+
+
+def embed_patches(embedding: PatchEmbedding, rows: int) -> Graph:
+    """Tokens of patches (rows, channels * patch)."""
+    convolution = embedding.convolution
+    width, inputs = convolution.out_channels, convolution.in_channels * embedding.config.patch
+    graph = Graph({"patches": (rows, inputs), "positions": (rows, width)}, {"x": (rows, width)})
+    graph.add(f"Gemm(patches, {graph.weigh(convolution.weight.flatten(1).T)}, positions)", "x")
+    return graph
+
+
+def normalise_series(channels: int, length: int) -> Graph:
+    """Series of mean 0 and deviation 1, and their level; `valid` is 1 where a series is no padding, `count` how often.
+
+    See `tsc_lib.models.convolution_embedding.normalise`.
+    """
+    column = (channels, 1)
+    given = {"x": (channels, length), "valid": (1, length), "count": (1, 1)}
+    graph = Graph(given, {"y": (channels, length), "mean": column, "deviation": column})
+    add = graph.add
+    rounding, smallest, one = (graph.weigh(torch.tensor([[number]])) for number in (ROUNDING, SMALLEST, 1.0))
+    level = add(f"Div({add('Gemm <transB = 1> (x, valid)')}, count)")
+    centred = add(f"Mul({add(f'Sub(x, {level})')}, valid)")
+    squares = add(f"Mul({centred}, {centred})")
+    variance = add(f"Div({add(f'Gemm <transB = 1> ({squares}, valid)')}, count)")
+    size = add(f"Abs({level})")
+    floor = add(f"Add({add(f'Mul({size}, {rounding})')}, {smallest})")
+    total = add(f"Add({add(f'Sqrt({variance})')}, {floor})")
+    add(f"Div({centred}, {total})", "y")
+    add(f"Div({level}, {add(f'Add({one}, {size})')})", "mean")
+    add(f"Log({total})", "deviation")
+    return graph
+
+
+def measure_filters(embedding: ConvolutionEmbedding, patch: int) -> Graph:
+    """The mean strength of each filter in a patch, of what its kernel sees (channels * kernel, patch)."""
+    convolution = embedding.convolution
+    assert convolution.bias is not None
+    inputs, filters = convolution.weight[0].numel(), convolution.out_channels
+    graph = Graph({"seen": (inputs, patch)}, {"strengths": (1, filters)})
+    weight, bias = graph.weigh(convolution.weight.flatten(1).T), graph.weigh(convolution.bias)
+    answers = graph.add(f"Relu({graph.add(f'Gemm <transA = 1> (seen, {weight}, {bias})')})")
+    graph.add(f"ReduceMean <axes = [0], keepdims = 1> ({answers})", "strengths")
+    return graph
+
+
+def embed_strengths(embedding: ConvolutionEmbedding, rows: int) -> Graph:
+    """Tokens of the strengths of filters (rows, filters)."""
+    filters, width = embedding.project.in_features, embedding.project.out_features
+    given = {"strengths": (rows, filters), "positions": (rows, width)}
+    graph = Graph(given, {"x": (rows, width)})
+    normed = graph.normalise("strengths", embedding.norm)
+    graph.add(f"Gemm({normed}, {graph.weigh(embedding.project.weight.T)}, positions)", "x")
+    graph.linear_layers += 1
+    return graph
+
+
+def add_level(embedding: ConvolutionEmbedding) -> Graph:
+    """The class token with the level (2 * channels) of the series."""
+    inputs, width = embedding.level.in_features, embedding.level.out_features
+    graph = Graph({"level": (1, inputs), "first": (1, width)}, {"x": (1, width)})
+    graph.add(f"Add(first, {graph.multiply('level', embedding.level)})", "x")
+    return graph
+
+
+def project_keys(layer: EncoderLayer, width: int, rows: int) -> Graph:
+    """Keys and values (heads * head_dim, rows) of a block of tokens."""
+    attention = layer.attention
+    inner = attention.heads * attention.head_dim
+    graph = Graph({"x": (rows, width)}, {"k": (inner, rows), "v": (inner, rows)})
+    x = graph.normalise("x", layer.attention_norm) if layer.pre_norm else "x"
+    x = graph.add(f"Transpose <perm = [1, 0]> ({x})")
+    graph.multiply(x, attention.key, "k", columns=True)
+    graph.multiply(x, attention.value, "v", columns=True)
+    return graph
+
+
+def project_queries(layer: EncoderLayer, width: int, rows: int) -> Graph:
+    """Queries (heads * head_dim, rows) of a block of tokens, scaled."""
+    attention = layer.attention
+    graph = Graph({"x": (rows, width)}, {"q": (attention.heads * attention.head_dim, rows)})
+    x = graph.normalise("x", layer.attention_norm) if layer.pre_norm else "x"
+    x = graph.add(f"Transpose <perm = [1, 0]> ({x})")
+    graph.multiply(x, attention.query, "q", scale=attention.head_dim**-0.5, columns=True)
+    return graph
+
+
+def attend(size: int, queries: int, keys: int, *, bounded: bool) -> Graph:
+    """One head's queries meet a block of keys.
+
+    `valid` is 1 for keys that are tokens, and 0 for padding, whose values are 0. `y` are the weighted values so far and
+    `total` the sums of the weights, which are exponentials of scores. Where these are not bounded, weights are relative
+    to the largest score so far.
+    """
+    given = {"q": (size, queries), "k": (size, keys), "v": (size, keys), "valid": (1, keys)}
+    state = {"y": (size, queries), "total": (1, queries)} | ({} if bounded else {"largest": (1, queries)})
+    graph = Graph(given | state, {f"{name}_next": sizes for name, sizes in state.items()})
+    add, y, total = graph.add, "y", "total"
+    scores = add("Gemm <transA = 1> (k, q)")
+    if not bounded:
+        add(f"Max(largest, {add(f'ReduceMax <axes = [0], keepdims = 1> ({scores})')})", "largest_next")
+        before = add(f"Exp({add('Sub(largest, largest_next)')})")
+        scores = add(f"Sub({scores}, largest_next)")
+        y, total = add(f"Mul(y, {before})"), add(f"Mul(total, {before})")
+    weights = add(f"Exp({scores})")
+    add(f"Gemm(v, {weights}, {y})", "y_next")
+    add(f"Gemm(valid, {weights}, {total})", "total_next")
+    return graph
+
+
+def divide(size: int, queries: int) -> Graph:
+    """A head's weighted values divided by the sums of their weights."""
+    graph = Graph({"y": (size, queries), "total": (1, queries)}, {"values": (size, queries)})
+    graph.add("Div(y, total)", "values")
+    return graph
+
+
+def finish_layer(layer: EncoderLayer, width: int, rows: int) -> Graph:
+    """A block of tokens after a layer, from the values (heads * head_dim, rows) that attention gives it."""
+    out, forward = layer.attention.out, cast(FeedForward, layer.feed_forward)
+    inner = layer.attention.heads * layer.attention.head_dim
+    graph = Graph({"values": (inner, rows), "x": (rows, width)}, {"z": (rows, width)})
+
+    def feed(x: str) -> str:
+        return graph.multiply(graph.add(f"Relu({graph.multiply(x, forward.expand)})"), forward.contract)
+
+    added = graph.multiply(graph.add("Transpose <perm = [1, 0]> (values)"), out)
+    x = graph.add(f"Add(x, {added})")
+    if layer.pre_norm:
+        graph.add(f"Add({x}, {feed(graph.normalise(x, layer.feed_forward_norm))})", "z")
+    else:
+        x = graph.normalise(x, layer.attention_norm)
+        graph.normalise(graph.add(f"Add({x}, {feed(x)})"), layer.feed_forward_norm, "z")
+    return graph
+
+
+def classify_token(network: Transformer) -> Graph:
+    """Logits of the class token."""
+    width, classes = network.hidden.in_features, network.classify.out_features
+    graph = Graph({"x": (1, width)}, {"logits": (1, classes)})
+    x = graph.normalise("x", network.norm) if isinstance(network.norm, nn.LayerNorm) else "x"
+    hidden = graph.add(f"Relu({graph.multiply(x, network.hidden)})")
+    graph.multiply(hidden, network.classify, "logits")
+    return graph
