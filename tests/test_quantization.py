@@ -27,10 +27,12 @@ from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import DataSpec
 from tsc_lib.energy.opcount import model_energy
+from tsc_lib.figures.quantization import KIND_COLOURS
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
+from tsc_lib.models.zoo import build
 from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.runtimes.graph import InferenceTransformer, find_sources
@@ -325,6 +327,16 @@ def test_masked_rows_stay_zero_under_training_for_int8(model: CompressedModel, c
     trained = apply(masked, "qat(1)", context)
     was, found = (m.network.layers[0].feed_forward.expand.weight for m in (masked, trained))
     assert torch.equal((found == 0).all(1), (was == 0).all(1)) and not torch.equal(found, was)
+
+
+@pytest.mark.parametrize("name", ["T1", "ConvTransformer", "T1(layers=1, experts=2)"])
+def test_every_linear_layer_of_every_model_has_a_place_and_a_look(name: str) -> None:
+    network = build(name, 1, 2)
+    layers = [module for module, part in network.named_modules() if isinstance(part, torch.nn.Linear)]
+    run = TrainingRun(DataSpec("Toy", "0"), name, TrainSpec(), 0)
+    placed = pd.DataFrame(_placed(run, [{"layer": layer} for layer in layers]))
+    assert set(placed[placed.kind == "embedding"].block) <= {0} and set(placed.kind) <= set(KIND_COLOURS)
+    assert ("embedding" in set(placed.kind)) == (name == "ConvTransformer")
 
 
 def test_tables_become_figures_and_findings(model: CompressedModel, context: TrainingContext) -> None:

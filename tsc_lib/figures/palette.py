@@ -37,7 +37,7 @@ TITLES = {Family.BASELINE: "fp32", Family.RUNTIME: "fp32, other runtime", Family
 
 SPLIT_COLOURS = {"train": "#332288", "valid": "#44AA99", "test": "#AA4499"}
 SPLIT_MARKERS = {"train": "o", "valid": "D", "test": "s"}
-SEQUENCE = ("#332288", "#44AA99", "#AA4499", "#999933", "#88CCEE", "#882255")
+SEQUENCE = ("#332288", "#44AA99", "#AA4499", "#999933", "#88CCEE", "#882255", "#661100")
 """Colours of things that are neither strategies nor splits."""
 
 KIND_COLOURS = {

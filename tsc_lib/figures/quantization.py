@@ -19,9 +19,13 @@ from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
 INT8 = [Family.DYNAMIC, Family.STATIC]
 
 KIND_COLOURS = dict(
-    zip(("query, key, value", "attention output", "expand", "contract", "classifier"), SEQUENCE, strict=False)
+    zip(
+        ("query, key, value", "attention output", "expand", "contract", "classifier", "embedding", "router"),
+        SEQUENCE,
+        strict=False,
+    )
 )
-KIND_MARKERS = dict(zip(KIND_COLOURS, "osD^v", strict=True))
+KIND_MARKERS = dict(zip(KIND_COLOURS, "osD^vPX", strict=True))
 """Looks of the kinds of linear layers."""
 
 
@@ -183,7 +187,8 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
         last = int(part.block.max())
         step = 1 if last < 8 else 3
         places = list(range(1, last, step))
-        ax.set_xticks([*places, last], [*map(str, places), "end"])
+        start = {0: "start"} if (part.block == 0).any() else {}
+        ax.set_xticks([*start, *places, last], [*start.values(), *map(str, places), "end"])
         if logarithmic:
             ax.set_yscale("log")
     kinds = [kind for kind in KIND_COLOURS if kind in set(rows.kind)]

@@ -30,6 +30,8 @@ CALIBRATION = 128
 """Training series at most that ranges are observed on, as int8(static) does unless it is told another number."""
 
 KINDS = {
+    "embedding": "embedding",
+    "router": "router",
     **dict.fromkeys(("query_key_value", "query", "key", "value", "key_value"), "query, key, value"),
     "out": "attention output",
     "expand": "expand",
@@ -86,8 +88,8 @@ def error_table(comparison: RuntimeComparison) -> pd.DataFrame:
     """Layer errors of static int8 in every runtime that a profile compares: columns `ERROR_COLUMNS`.
 
     One row per data set, model, variant and linear layer; of a runtime that does not tell one, with its ``status``.
-    ``sqnr_db`` is the signal-to-quantization-noise ratio; ``block`` the encoder layer from 1, after the last of which
-    comes the classifier, and ``kind`` one of `KINDS`.
+    ``sqnr_db`` is the signal-to-quantization-noise ratio; ``block`` the encoder layer from 1, before which comes
+    the embedding, 0, and after the last of which the classifier, and ``kind`` one of `KINDS`.
     """
     rows: list[dict[str, object]] = []
     for run in comparison.runs:
@@ -125,5 +127,6 @@ def _placed(run: TrainingRun, layers: Sequence[LayerError] | Sequence[Sensitivit
     rows = []
     for row, number in zip(layers, numbers, strict=True):
         kind = next(KINDS[part] for part in row["layer"].split(".") if part in KINDS)
-        rows.append({**run.names, **row, "block": int(number[1]) + 1 if number else last + 2, "kind": kind})
+        block = int(number[1]) + 1 if number else 0 if kind == "embedding" else last + 2
+        rows.append({**run.names, **row, "block": block, "kind": kind})
     return rows
