@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsc_lib.core.errors import RuntimeUnavailable, shorten
+from tsc_lib.core.files import write_bytes
 
 PROGRAM, HEADER = "model.c", "model.h"
 
@@ -85,7 +86,7 @@ def compile_library(folder: Path, target: Path) -> None:
         source = folder / PROGRAM
         _run([compiler, *FLAGS, "-c", str(source), "-o", str(made)])
         _run([compiler, "-shared", str(made), "-o", str(library), "-lm"])
-        target.write_bytes(library.read_bytes())
+        write_bytes(target, library.read_bytes())  # a new file: the old one may be loaded
 
 
 def measure_footprint(folder: Path, workspace: int) -> Footprint:
