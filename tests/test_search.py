@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,6 +97,34 @@ def test_a_search_picks_what_the_printed_command_exports(
     assert cli.main(arguments) == 0
     assert cli.main(["predict", "--trust-native-code", arguments[1], str(Path(dataset) / "waves_TEST.ts")]) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 21
+
+
+@pytest.mark.compiles
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_limits_of_memory_hold_before_training(outputs: Path, tmp_path: Path) -> None:
+    dataset = write(tmp_path / "waves")
+    asked = request(dataset, runtime="c", epochs=1, max_flash=5000)
+    assert request(dataset).resolve().key() != asked.resolve().key()
+    with pytest.raises(UserError, match="nothing that was tried is small enough, 1 recipes among them"):
+        optimize(asked, minutes=5, trials=1)
+    [why] = [
+        trial.user_attrs["why"]
+        for journal in (outputs / "search").glob("*/journal.log")
+        for trial in open_study(journal).get_trials()
+        if "why" in trial.user_attrs
+    ]
+    assert re.fullmatch(r"the program takes [\d,]+ bytes of flash, where 5,000 are allowed", why)
+    # The shape is known now, and small enough for other limits.
+    roomy = Search(dataclasses.replace(asked, max_flash=10**6, max_ram=10**6)).benchmark
+    _, shape = stages.compress_model(Search(asked).runs[0], Recipe.parse("student(1, 2, 8, 8, 4)"))
+    assert roomy.find_cheapest(shape)[0] == "c"
+
+
+def test_limits_are_those_of_programs_in_c(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--max-ram", "--max-flash"):
+        assert cli.main(["optimize", "--dataset", "ItalyPowerDemand", option, "64k"]) == 1
+        assert f"{option} is a limit of programs in C; add --runtime c" in capsys.readouterr().err
+    assert parser().parse_args(["optimize", "--dataset", "x", "--max-ram", "64k"]).max_ram == 65536
 
 
 @pytest.mark.parametrize("runtime", runtimes.RUNTIMES)

@@ -215,6 +215,13 @@ def parser() -> argparse.ArgumentParser:
     optimize.add_argument(
         "--folds", type=_whole, default=3, metavar="N", help="of train, for the promise; 0 for none (default: 3)"
     )
+    optimize.add_argument("--runtime", help="what is to execute the model (default: whatever is cheapest)")
+    optimize.add_argument(
+        "--max-ram", type=_bytes, metavar="BYTES", help="workspace and stack of a program in C at most, such as 64k"
+    )
+    optimize.add_argument(
+        "--max-flash", type=_bytes, metavar="BYTES", help="code and weights of a program in C at most, such as 256k"
+    )
     optimize.add_argument("--jobs", type=_whole, default=1, help="trials at the same time, one core each (default: 1)")
     optimize.add_argument("--output", type=Path, metavar="FOLDER", help="of the search (default: outputs/search/...)")
 
@@ -242,6 +249,13 @@ def _whole(text: str) -> int:
         return parse_whole(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _bytes(text: str) -> int:
+    """The value of an option that takes bytes; ``64k`` are 64 times 1024."""
+    units = {"k": 1024, "m": 1024**2}
+    unit = units.get(text[-1:].lower(), 1)
+    return _whole(text[:-1] if unit > 1 else text) * unit
 
 
 def _number(text: str) -> float:

@@ -19,7 +19,10 @@ from tsc_lib.analysis.runtime_tables import (
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import QUIET, SEQUENCE
 
-RUNTIME_COLOURS = {"eager": "#222222", **dict(zip(("inductor", "onnxruntime", "openvino"), SEQUENCE, strict=False))}
+RUNTIME_COLOURS = {
+    "eager": "#222222",
+    **dict(zip(("inductor", "onnxruntime", "openvino", "c"), SEQUENCE, strict=False)),
+}
 FORMAT_LOOKS: dict[str, tuple[str, Any]] = {
     "fp32": ("o", "-"),
     "bf16": ("D", "-."),

@@ -27,7 +27,7 @@ from tsc_lib.search.request import SearchRequest, SearchSpec
 from tsc_lib.search.results import SearchResult, read_test_scores
 from tsc_lib.search.selection import MISSED, judge, rank
 from tsc_lib.search.space import list_starts
-from tsc_lib.search.trials import Search, list_unfinished
+from tsc_lib.search.trials import Search, count_too_large, list_unfinished
 from tsc_lib.search.worker import DONE, open_study, run_trials, start_workers
 from tsc_lib.study import stages
 
@@ -88,6 +88,11 @@ def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int
     _make_references(search)
     _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials)
     trained = trained_table(folder / "journal.log")
+    if trained.empty and (too_large := count_too_large(open_study(folder / "journal.log"))):
+        raise UserError(
+            f"nothing that was tried is small enough, {too_large} recipes among them; raise --max-ram or --max-flash, "
+            "or give --budget more, and the same command goes on"
+        )
     if trained.empty:
         raise UserError(
             f"the budget of {minutes:g} minutes was too small to train one recipe to its end; give --budget more, and "

@@ -41,6 +41,10 @@ WORTH = 1.1
 """A number format that costs less than so many times its fp32 is measured properly: this benchmark tells no tenth."""
 
 
+TOO_LARGE = "the program takes"
+"""How the reason begins why a shape is not trained that is too large."""
+
+
 @dataclass(frozen=True)
 class ShapeJob(Spec):
     """A network's shape in a runtime, beside the uncompressed model in eager PyTorch."""
@@ -65,10 +69,21 @@ class QuickBenchmark:
         Series per call.
     objective : str
         Bytes are compared for "size", and CPU time for all others.
+    runtimes : tuple of str
+        What may execute a model.
+    limits : tuple
+        Bytes of RAM and of flash that a program in C may take; None for any.
     """
 
-    def __init__(self, run: TrainingRun, batch_size: int, objective: str) -> None:
-        self.run, self.batch_size = run, batch_size
+    def __init__(
+        self,
+        run: TrainingRun,
+        batch_size: int,
+        objective: str,
+        runtimes: tuple[str, ...],
+        limits: tuple[int | None, int | None] = (None, None),
+    ) -> None:
+        self.run, self.batch_size, self.runtimes, self.limits = run, batch_size, runtimes, limits
         self.ratio = "size_ratio" if objective == "size" else "cpu_ratio"
         self.dataset = data.load(run.data)
 
@@ -82,7 +97,7 @@ class QuickBenchmark:
         """
         costs: list[tuple[float, str]] = []
         why = StageFailed("there is no runtime")
-        for runtime in COMPILED or ("eager",):
+        for runtime in self.runtimes:
             try:
                 costs.append((self.measure(model, runtime), runtime))
             except StageFailed as failure:
@@ -94,8 +109,8 @@ class QuickBenchmark:
 
     def find_alternatives(self, variant: Variant, cost: float) -> list[Variant]:
         """The recipe in the other runtimes, and followed by each number format that promises to cost no more."""
-        found = [Variant(variant.recipe, runtime) for runtime in COMPILED if runtime != variant.runtime]
-        for step, runtime in itertools.product(FORMATS, COMPILED):
+        found = [Variant(variant.recipe, runtime) for runtime in self.runtimes if runtime != variant.runtime]
+        for step, runtime in itertools.product(FORMATS, self.runtimes):
             longer = variant.recipe + Recipe.parse(step)
             try:
                 convert.check(runtime, longer.number_format)
@@ -114,7 +129,7 @@ class QuickBenchmark:
         UserError
             If the runtime does not execute the model's number format.
         StageFailed
-            If it fails, or is not installed.
+            If it fails, is not installed, or takes more memory than is allowed.
         """
         convert.check(runtime, model.number_format)
         run, config = self.run, model.network.config
@@ -131,9 +146,16 @@ class QuickBenchmark:
                     longest=self.dataset.longest,
                 )
                 cpu_ratio = self._compare(runtimes.load(files, runtime), reference)
-            return {"cpu_ratio": cpu_ratio, "size_ratio": made.model_bytes / reference_bytes}
+            found = {"cpu_ratio": cpu_ratio, "size_ratio": made.model_bytes / reference_bytes}
+            if made.flash_bytes is not None and made.ram_bytes is not None:
+                found |= {"flash": made.flash_bytes, "RAM": made.ram_bytes + (made.stack_bytes or 0)}
+            return found
 
-        return run_or_load("shape", version("shape", runtime), run.label, job, work)[1][self.ratio]
+        measured = run_or_load("shape", version("shape", runtime), run.label, job, work)[1]
+        for kind, limit in zip(("RAM", "flash"), self.limits, strict=True):
+            if limit is not None and measured[kind] > limit:
+                raise StageFailed(f"{TOO_LARGE} {measured[kind]:,.0f} bytes of {kind}, where {limit:,} are allowed")
+        return measured[self.ratio]
 
     def _compare(self, predict: Predict, reference: Predict) -> float:
         """CPU time of one predictor ÷ another's, turn by turn: the middle of a few rounds."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from tsc_lib import data
+from tsc_lib import data, runtimes
 from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import BATCH_SIZES, EPOCHS, SEEDS, check_fields, check_whole
-from tsc_lib.core.spec import Spec
+from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.models import zoo
-from tsc_lib.search.quick_benchmark import COMPILED
+from tsc_lib.search import quick_benchmark
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.versions import version
 from tsc_lib.training import find_train_spec
@@ -21,6 +21,9 @@ OBJECTIVES = ("energy", "time", "latency", "size")
 
 LIMITS = {"seeds": SEEDS, "max_drop": (0, 100), "folds": (0, 20)}
 """The least and the most of what a search is asked for; points of accuracy."""
+
+BYTES = (1, 2**40)
+"""The least and the most of a limit of memory."""
 
 TOKENS = 3000
 """Tokens of the uncompressed model in a large batch: as many as fill the caches of a core."""
@@ -48,6 +51,10 @@ class SearchRequest:
         Points of accuracy that may be lost.
     folds : int
         Folds of the training series for the promise; see `tsc_lib.search.promise`. 0 promises nothing.
+    runtime : str, optional
+        What is to execute the model; by default whatever is cheapest.
+    max_ram, max_flash : int, optional
+        Bytes that a program in C may take at most: of workspace and stack, and of code, weights and constants.
     """
 
     dataset: str
@@ -60,6 +67,9 @@ class SearchRequest:
     batch_size: int | None = None
     max_drop: float = 1.0
     folds: int = 3
+    runtime: str | None = None
+    max_ram: int | None = None
+    max_flash: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "search setting", LIMITS)
@@ -71,6 +81,13 @@ class SearchRequest:
             check_whole(self.epochs, "search setting 'epochs'", *EPOCHS)
         if self.batch_size is not None:
             check_whole(self.batch_size, "--batch-size", *BATCH_SIZES)
+        if self.runtime is not None:
+            runtimes.check(self.runtime)
+        for option, limit in (("--max-ram", self.max_ram), ("--max-flash", self.max_flash)):
+            if limit is not None and self.runtime != "c":
+                raise UserError(f"{option} is a limit of programs in C; add --runtime c, or leave it out")
+            if limit is not None:
+                check_whole(limit, option, *BYTES)
 
     def resolve(self) -> SearchSpec:
         """The specification of the search, with the data set's files and the batch size."""
@@ -80,8 +97,10 @@ class SearchRequest:
         spec = find_train_spec(self.model).change(changes)
         runs = tuple(TrainingRun(found, self.model, spec, seed) for seed in self.seeds)
         size = self.batch_size or large_batch(data.load(found))
-        versions, machine = version("search", *COMPILED), describe_machine()
-        return SearchSpec(runs, self.objective, size, self.max_drop, self.folds, versions, machine)
+        runtimes_tried = [self.runtime] if self.runtime else quick_benchmark.COMPILED
+        versions, machine = version("search", *runtimes_tried), describe_machine()
+        asked = (self.runtime, self.max_ram, self.max_flash)
+        return SearchSpec(runs, self.objective, size, self.max_drop, self.folds, versions, machine, *asked)
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,14 @@ class SearchSpec(Spec):
     folds: int
     version: tuple[int, ...]
     machine: Machine
+    runtime: str | None = field(default=None, metadata=ADDED)
+    max_ram: int | None = field(default=None, metadata=ADDED)
+    max_flash: int | None = field(default=None, metadata=ADDED)
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What may execute the model."""
+        return (self.runtime,) if self.runtime else quick_benchmark.COMPILED or ("eager",)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from tsc_lib.compress import BASELINE, REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.store import StageFailed
 from tsc_lib.models.compressed import CompressedModel, measure_size
-from tsc_lib.search.quick_benchmark import QuickBenchmark
+from tsc_lib.search.quick_benchmark import TOO_LARGE, QuickBenchmark
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.selection import paired_drop
 from tsc_lib.search.space import Bounds, Parameters, Proposal, get_longest_training, suggest
@@ -92,7 +92,8 @@ class Search:
     def benchmark(self) -> QuickBenchmark:
         """The short benchmark, at the batch size that the objective asks for."""
         size = 1 if self.spec.objective == "latency" else self.spec.batch_size
-        return QuickBenchmark(self.runs[0], size, self.spec.objective)
+        spec = self.spec
+        return QuickBenchmark(self.runs[0], size, spec.objective, spec.runtimes, (spec.max_ram, spec.max_flash))
 
     @cached_property
     def bounds(self) -> Bounds:
@@ -218,6 +219,12 @@ def list_trained(study: optuna.Study) -> list[TrainedRecipe]:
     """The recipes that were trained to their end."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [TrainedRecipe(**trial.user_attrs) for trial in done]
+
+
+def count_too_large(study: optuna.Study) -> int:
+    """Trials that ended before their training, because the program would take more memory than is allowed."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return sum(TOO_LARGE in str(trial.user_attrs.get("why")) for trial in pruned)
 
 
 def list_unfinished(trials: Sequence[FrozenTrial]) -> list[Parameters]:
