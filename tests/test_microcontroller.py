@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
-from tsc_lib.microcontroller import PROCESSORS, Device, emulate, find_missing, find_processor
+from tsc_lib.microcontroller import PROCESSORS, Device, emulate, find_missing, find_processor, run_test
 
 needs_tools = pytest.mark.skipif(bool(find_missing()), reason=find_missing() or "never")
 
@@ -16,16 +16,18 @@ HEADER = """
 #define MODEL_CHANNELS 2
 #define MODEL_LENGTH 8
 #define MODEL_CLASSES 3
-#define MODEL_EQUAL_LENGTH 0
-void model_classify(const float *series, int length, float *logits);
+#define MODEL_WORKSPACE_BYTES 128
+void model_logits(const float *scaled, int length, float *logits, float *workspace);
+int model_classify(const float *series, int length, float *logits, float *workspace);
 """
 
 MODEL = """
 #include <math.h>
 #include "model.h"
 static const volatile float weights[3] = {0.5f, -1.0f, 2.0f};
-void model_classify(const float *series, int length, float *logits)
+void model_logits(const float *series, int length, float *logits, float *workspace)
 {
+    (void)workspace;
     float sum = 0;
     for (int i = 0; i < MODEL_CHANNELS * length; i++)
         sum += series[i];
@@ -36,8 +38,9 @@ void model_classify(const float *series, int length, float *logits)
 
 LOOP = """
 #include "model.h"
-void model_classify(const float *series, int length, float *logits)
+void model_logits(const float *series, int length, float *logits, float *workspace)
 {
+    (void)workspace;
     int turns = 1000 * length;
     (void)series;
     __asm__ volatile("1: subs %0, %0, #1\\n bne 1b" : "+r"(turns) : : "cc");
@@ -48,8 +51,9 @@ void model_classify(const float *series, int length, float *logits)
 
 STACK = """
 #include "model.h"
-void model_classify(const float *series, int length, float *logits)
+void model_logits(const float *series, int length, float *logits, float *workspace)
 {
+    (void)workspace;
     volatile float room[BYTES / 4];
     for (int i = BYTES / 4 - 1; i >= 0; i--)
         room[i] = series[i % length];
@@ -59,12 +63,39 @@ void model_classify(const float *series, int length, float *logits)
 """
 
 
-def write(folder: Path, code: str) -> Path:
+SCALING = """
+#include "model.h"
+int model_classify(const float *series, int length, float *logits, float *workspace)
+{
+    float *scaled = workspace;
+    for (int i = 0; i < MODEL_CHANNELS * length; i++)
+        scaled[i] = 2 * series[i];
+    model_logits(scaled, length, logits, workspace + 16);
+    return series[0] > 1000;
+}
+"""
+
+TEST = """
+#include <stdio.h>
+#include "model.h"
+int main(void)
+{
+    float series[2] = {0.5f, SECOND}, logits[MODEL_CLASSES], workspace[32];
+    if (model_classify(series, 1, logits, workspace) != 0)
+        return 1;
+    printf("%.3f\\n", logits[0]);
+    return logits[0] > 2;
+}
+"""
+
+
+def write(folder: Path, code: str, scaling: str = "", test: str = "#error this is no part of the model") -> Path:
     """A folder with this code for a model."""
     folder.mkdir()
-    (folder / "model.h").write_text(HEADER)
-    (folder / "model.c").write_text(code)
-    (folder / "test.c").write_text("#error this is no part of the model\n")
+    files = {"model.h": HEADER, "model.c": code, "preprocess.c": scaling, "test.c": test}
+    for name, content in files.items():
+        if content:
+            (folder / name).write_text(content + "\n")
     return folder
 
 
@@ -82,7 +113,7 @@ def test_every_board_computes_what_this_machine_does(name: str, tmp_path: Path) 
     expected = np.exp(np.outer([each.sum() for each in series], [0.5, -1.0, 2.0]))
     np.testing.assert_allclose(first.logits, expected, rtol=1e-6)
     assert first.instructions == again.instructions and first.stack_bytes == again.stack_bytes
-    assert 4 * (2 * 8 + 3) <= first.footprint.static_bytes < 500
+    assert 128 + 4 * 3 <= first.footprint.static_bytes < 300
     assert 1000 < first.footprint.flash_bytes < 10_000
 
 
@@ -133,6 +164,23 @@ def test_what_cannot_work_is_told_in_a_sentence(tmp_path: Path) -> None:
         emulate(write(tmp_path / "fault", fault), make_series(8), board)
     with pytest.raises(UserError, match="the processor stopped at a fault"):
         emulate(write(tmp_path / "deep", STACK.replace("BYTES", "1048576")), make_series(8), board)
+
+
+@needs_tools
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_a_folder_may_scale_series_itself_and_bring_a_test(name: str, tmp_path: Path) -> None:
+    board, series = PROCESSORS[name], make_series(8)
+    plain = emulate(write(tmp_path / "plain", MODEL), series, board)
+    folder = write(tmp_path / "scaling", MODEL, SCALING, TEST.replace("SECOND", "0.75f"))
+    scaled = emulate(folder, series, board)
+    np.testing.assert_allclose(scaled.logits, plain.logits**2, rtol=1e-5)
+    assert scaled.footprint.static_bytes == plain.footprint.static_bytes + 4 * 2 * 8
+    with pytest.raises(UserError, match="the model refuses a series"):
+        emulate(folder, [series[0] + 2000], board)
+    with pytest.raises(UserError, match=r"its test fails \(3\.490\)"):
+        run_test(folder, board)
+    (folder / "test.c").write_text(TEST.replace("SECOND", "-0.25f"))
+    assert run_test(folder, board) == "1.284"
 
 
 def test_a_missing_tool_is_told_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

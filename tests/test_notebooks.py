@@ -23,6 +23,7 @@ NAMES = [
     "07_runtimes",
     "08_against_the_classics",
     "09_which_transformer",
+    "11_on_a_microcontroller",
 ]
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

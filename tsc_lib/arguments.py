@@ -60,6 +60,15 @@ A folder that was damaged is refused, by its checksums. They are no signature: w
 A model for inductor is native code, which may do anything on this computer as soon as it is loaded, so it is loaded
 only with --trust-native-code; models of the other runtimes are data."""
 
+MICROCONTROLLER = """\
+Compile a model that was exported with --runtime c for Arm's Cortex-M, and execute it on boards that QEMU imitates:
+first its own test, then ten series of noise. Printed are flash and RAM of the whole program, the stack as deep as it
+was written to, instructions for a series, and how far logits are from this machine's, relative to 1 + their size.
+
+Time and energy are modelled, not measured: one cycle for each instruction, at the clock and the power of a device that
+MLPerf Tiny measured; a real one also waits for its memory. It needs Debian's gcc-arm-none-eabi,
+libnewlib-arm-none-eabi and qemu-system-arm. The code can read and write your files, on an imitated board too."""
+
 OPTIMIZE = """\
 Search for a recipe and a runtime that cost little and lose at most --max-drop points of accuracy. Within --budget
 minutes, after the uncompressed model is trained, recipes are tried: first their size, then a short benchmark, then
@@ -196,6 +205,24 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, metavar="CSV", help="write to this file (default: print)")
     predict.add_argument("--batch-size", type=_whole, metavar="N", help="series per call (default: by their length)")
     predict.add_argument("--threads", type=_whole, metavar="N", help="threads (default: one per usable CPU)")
+
+    microcontroller = commands.add_parser(
+        "microcontroller",
+        help="try an exported C program on imitated Cortex-M",
+        description=MICROCONTROLLER,
+        epilog="for example:  %(prog)s my-model --cpu cortex-m4 --trust-native-code",
+    )
+    microcontroller.add_argument("folder", type=Path, metavar="FOLDER", help="what 'export --runtime c' wrote")
+    microcontroller.add_argument(
+        "--cpu",
+        nargs="+",
+        default=["cortex-m4", "cortex-m7", "cortex-m55"],
+        metavar="NAME",
+        help="cortex-m4, cortex-m7 or cortex-m55 (default: all)",
+    )
+    microcontroller.add_argument(
+        "--trust-native-code", action="store_true", help="execute the code; only if you trust who made the folder"
+    )
 
     optimize = commands.add_parser(
         "optimize",

@@ -211,6 +211,22 @@ def _is_device(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def _microcontroller(options: argparse.Namespace) -> None:
+    from tsc_lib.analysis.microcontrollers import list_devices
+    from tsc_lib.export.microcontroller import try_on_microcontrollers
+
+    table = try_on_microcontrollers(options.folder, options.cpu, trust_native_code=options.trust_native_code)
+    print(table.drop(columns="its own test").to_string(index=False, na_rep="-", float_format="{:.4g}".format))
+    for row in table.to_dict("records"):
+        print(f"\n{row['processor']}, its own test: {row['its own test']}")
+    for row in list_devices().to_dict("records"):
+        if row["processor"] in set(table.processor):
+            print(
+                f"\nmodelled for {row['processor']}: one instruction a cycle, {row['device']} at "
+                f"{row['clock, MHz']} MHz and {row['measured power, mW']} mW ({row['source']})"
+            )
+
+
 def _optimize(options: argparse.Namespace) -> None:
     from tsc_lib.core import store
     from tsc_lib.search.optimize import optimize
@@ -278,6 +294,7 @@ COMMANDS = {
     "run": _run,
     "export": _export,
     "predict": _predict,
+    "microcontroller": _microcontroller,
     "optimize": _optimize,
     "data": _data,
     "results": _results,

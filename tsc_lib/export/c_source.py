@@ -192,7 +192,7 @@ def _write_scaling(scaling: Scaler) -> str:
 
 def _write_test(bundle: Bundle, predict: Predictor, series: Sequence[np.ndarray]) -> str:
     chosen = [series[i * len(series) // EXAMPLES] for i in range(EXAMPLES)]
-    recorded = [_unscale(bundle.scaling, one) for one in chosen]
+    recorded = [unscale(bundle.scaling, one) for one in chosen]
     logits = []
     for one in recorded:
         x = bundle.scaling(one.astype(np.float64))
@@ -204,7 +204,7 @@ def _write_test(bundle: Bundle, predict: Predictor, series: Sequence[np.ndarray]
     )
 
 
-def _unscale(scaling: Scaler, series: np.ndarray) -> np.ndarray:
+def unscale(scaling: Scaler, series: np.ndarray) -> np.ndarray:
     """A series, float32, that is scaled to about this one."""
     if scaling.mean is None or scaling.deviation is None:
         return series

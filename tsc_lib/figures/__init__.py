@@ -11,6 +11,7 @@ from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matri
 from tsc_lib.figures.combination import ablation, exit_shares, importance_criteria, savings_by_step
 from tsc_lib.figures.data import class_balance, example_series, series_lengths
 from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy
+from tsc_lib.figures.microcontroller import accuracy_against_memory
 from tsc_lib.figures.models import accuracy_against_energy, critical_difference, points_beside, training_paid_back
 from tsc_lib.figures.pruning import accuracy_against_ratio, kept_structure, speed_against_ratio
 from tsc_lib.figures.quantization import int8_accuracy, int8_cost, layer_errors, sensitivity_map

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from tsc_lib.microcontroller.boards import PROCESSORS, PUBLISHED_MJ, Device, Processor
-from tsc_lib.microcontroller.emulation import Emulation, Footprint, emulate, find_missing, find_processor
+from tsc_lib.microcontroller.emulation import Emulation, Footprint, emulate, find_missing, find_processor, run_test
 
 __all__ = [
     "PROCESSORS",
@@ -20,4 +20,5 @@ __all__ = [
     "emulate",
     "find_missing",
     "find_processor",
+    "run_test",
 ]

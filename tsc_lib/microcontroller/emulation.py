@@ -27,8 +27,14 @@ PACKAGES = {COMPILER: "gcc-arm-none-eabi", SIZE: "gcc-arm-none-eabi", EMULATOR: 
 
 OPTIONS = (
     *("-std=c99", "-O2", "-mthumb", "-ffunction-sections", "-fdata-sections"),
-    *("-fno-math-errno", "-fno-trapping-math", "-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections"),
+    *("-fno-math-errno", "-fno-trapping-math", "-nostartfiles", "-Wl,--gc-sections"),
 )
+
+SMALL, PRINTING = "--specs=nano.specs", "--specs=rdimon.specs"
+"""Of newlib: what is small, and what prints through semihosting."""
+
+SCALING, TEST = "preprocess.c", "test.c"
+"""Beside the model in a folder that was exported."""
 
 LONGEST_S = 600.0
 """Seconds after which an imitated program that has not ended is taken for one that never will."""
@@ -38,6 +44,8 @@ REASONS = {
     3: "a file could not be opened",
     4: "a file was shorter than it said",
     5: "a series is longer than the model takes",
+    6: "its test fails",
+    7: "the model refuses a series",
 }
 """What the program's exit codes mean."""
 
@@ -130,7 +138,7 @@ def emulate(folder: Path, series: Sequence[np.ndarray], processor: Processor) ->
     folder : Path
         With ``model.h`` and C files. The code may do on this machine what this process may.
     series : sequence of ndarray
-        Each float32 (channels, length), scaled as the model takes them; at least one.
+        Each float32 (channels, length); scaled, unless the folder has `SCALING`. At least one.
     processor : Processor
         For which to compile.
 
@@ -141,17 +149,44 @@ def emulate(folder: Path, series: Sequence[np.ndarray], processor: Processor) ->
     UserError
         If the folder holds no such code, it does not compile, or the program does not fit or fails.
     """
-    if missing := find_missing():
-        raise RuntimeUnavailable(missing)
     with tempfile.TemporaryDirectory(prefix="tsc_lib-") as scratch:
         program = Path(scratch) / "program.elf"
-        footprint = _build(folder, processor, program)
-        logits, instructions, stack_bytes = _execute(program, series, _read_macro(folder, "MODEL_CLASSES"), processor)
-    return Emulation(footprint, stack_bytes, logits, instructions)
+        options = ["-DWITH_SCALING"] if (folder / SCALING).is_file() else []
+        footprint = _build(folder, processor, program, [SMALL, *options])
+        content = np.int32(len(series)).tobytes()
+        for each in series:
+            content += np.int32(each.shape[1]).tobytes() + np.ascontiguousarray(each, np.float32).tobytes()
+        (program.parent / "series.bin").write_bytes(content)
+        _execute(program, processor)
+        answers = (program.parent / "answers.bin").read_bytes()
+    row = np.dtype([("logits", "<f4", (_read_macro(folder, "MODEL_CLASSES"),)), ("ticks", "<u8")])
+    rows = np.frombuffer(answers[: row.itemsize * len(series)], row)
+    [stack] = np.frombuffer(answers[row.itemsize * len(series) :], "<u4")
+    instructions = tuple(round(ticks * processor.tick_ns) for ticks in rows["ticks"].tolist())
+    return Emulation(footprint, int(stack), rows["logits"].copy(), instructions)
 
 
-def _build(folder: Path, processor: Processor, program: Path) -> Footprint:
-    sources = sorted(path for path in folder.glob("*.c") if path.name != "test.c")
+def run_test(folder: Path, processor: Processor) -> str:
+    """Compile and run an exported folder's own test on the imitated board; returns what it prints.
+
+    Raises
+    ------
+    RuntimeUnavailable, UserError
+        As `emulate`, or if the test fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="tsc_lib-") as scratch:
+        program = Path(scratch) / "program.elf"
+        _build(folder, processor, program, [PRINTING, "-DRUN_TESTS"], test=True)
+        return _execute(program, processor).strip()
+
+
+def _build(
+    folder: Path, processor: Processor, program: Path, options: Sequence[str], *, test: bool = False
+) -> Footprint:
+    if missing := find_missing():
+        raise RuntimeUnavailable(missing)
+    folder = folder.resolve()  # a name may begin with a dash
+    sources = sorted(path for path in folder.glob("*.c") if test or path.name != TEST)
     if not sources or not (folder / "model.h").is_file():
         raise UserError(f"{folder} has no model.h and C code; name a folder that was exported for the runtime c")
     places = {
@@ -160,7 +195,7 @@ def _build(folder: Path, processor: Processor, program: Path) -> Footprint:
         "ram_origin": 0x20000000,
         "ram_length": 1024 * processor.ram_kb,
     }
-    command = [COMPILER, *OPTIONS, f"-mcpu={processor.name}", *processor.options, f"-I{folder}"]
+    command = [COMPILER, *OPTIONS, *options, f"-mcpu={processor.name}", *processor.options, f"-I{folder}"]
     command += [str(_HERE / "harness.c"), *map(str, sources), "-lm", "-T", str(_HERE / "memory.ld")]
     command += [f"-Wl,--defsym={name}={value}" for name, value in places.items()]
     try:
@@ -177,31 +212,21 @@ def _find_fault(said: str) -> str:
     return next((line for line in lines if "error" in line or "overflowed" in line), lines[-1])
 
 
-def _execute(
-    program: Path, series: Sequence[np.ndarray], classes: int, processor: Processor
-) -> tuple[np.ndarray, tuple[int, ...], int]:
-    content = np.int32(len(series)).tobytes()
-    for each in series:
-        content += np.int32(each.shape[1]).tobytes() + np.ascontiguousarray(each, np.float32).tobytes()
-    (program.parent / "series.bin").write_bytes(content)
+def _execute(program: Path, processor: Processor) -> str:
+    """Execute a program in its folder; returns what it prints."""
     command = [EMULATOR, "-machine", processor.machine, "-kernel", program.name, "-icount", "shift=0"]
     command += ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
     try:
-        _run(command, program.parent)
+        return _run(command, program.parent)
     except subprocess.CalledProcessError as error:
         code = 2 if "Lockup" in error.stderr else error.returncode  # of a fault within a fault
         reason = REASONS.get(code, f"{EMULATOR} says: {shorten(RuntimeError(error.stderr))}")
-        raise UserError(f"the model failed on the imitated {processor.name}: {reason}") from None
+        said = f" ({shorten(RuntimeError(error.stdout))})" if code == 6 else ""
+        raise UserError(f"the model failed on the imitated {processor.name}: {reason}{said}") from None
     except subprocess.TimeoutExpired:
         raise UserError(
             f"the imitated {processor.name} was not done after {LONGEST_S:.0f} s; give fewer series, or a smaller model"
         ) from None
-    answers = (program.parent / "answers.bin").read_bytes()
-    row = np.dtype([("logits", "<f4", (classes,)), ("ticks", "<u8")])
-    rows = np.frombuffer(answers[: row.itemsize * len(series)], row)
-    [stack] = np.frombuffer(answers[row.itemsize * len(series) :], "<u4")
-    instructions = tuple(round(ticks * processor.tick_ns) for ticks in rows["ticks"].tolist())
-    return rows["logits"].copy(), instructions, int(stack)
 
 
 def _read_macro(folder: Path, name: str) -> int:

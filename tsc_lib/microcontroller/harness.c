@@ -1,5 +1,6 @@
-/* Starts a microcontroller without any operating system, classifies the series of a file of the machine that imitates
- * it, and writes what came out to another file.
+/* Starts a microcontroller without any operating system. Then, where RUN_TESTS is defined, `main` is called; else the
+ * series of a file of the machine that imitates it are classified, and what came out is written to another file. WITH_SCALING
+ * says that the program scales series itself.
  *
  * series.bin: the number of series, then of each its length and its values, channel by channel; all of 4 bytes.
  * answers.bin: of each series its logits and the SysTick ticks that it took (8 bytes); last the bytes of stack used. */
@@ -15,8 +16,6 @@ extern uint32_t flash_data[], ram_data[], ram_data_end[], ram_bss[], ram_bss_end
 enum { OPEN = 0x01, WRITE = 0x05, READ = 0x06, EXIT = 0x20 }; /* of Arm's semihosting */
 enum { MODE_READ = 1, MODE_WRITE = 5 };                       /* "rb" and "wb" */
 
-static float series[MODEL_CHANNELS * MODEL_LENGTH];
-static float logits[MODEL_CLASSES];
 static volatile uint32_t wraps;
 
 static int32_t ask_host(uint32_t what, const void *with)
@@ -34,6 +33,29 @@ static void leave(uint32_t code)
     for (;;) {
     }
 }
+
+#ifdef RUN_TESTS
+
+extern void initialise_monitor_handles(void); /* of the C library: prints through semihosting */
+extern int main(void);
+
+static void work(void)
+{
+    initialise_monitor_handles();
+    if (main() != 0)
+        leave(6);
+}
+
+#else
+
+static float workspace[MODEL_WORKSPACE_BYTES / sizeof(float)];
+static float logits[MODEL_CLASSES];
+
+#ifdef WITH_SCALING
+static float series[MODEL_CHANNELS * MODEL_LENGTH];
+#else
+static float *const series = workspace + MODEL_WORKSPACE_BYTES / sizeof(float) - MODEL_CHANNELS * MODEL_LENGTH;
+#endif
 
 static int32_t open_file(const char *name, uint32_t length, uint32_t mode)
 {
@@ -69,7 +91,17 @@ static uint32_t count_stack(void)
     return (uint32_t)((const char *)stack_top - (const char *)deepest);
 }
 
-static void classify_all(void)
+static int classify(int32_t length)
+{
+#ifdef WITH_SCALING
+    return model_classify(series, length, logits, workspace);
+#else
+    model_logits(series, length, logits, workspace);
+    return 0;
+#endif
+}
+
+static void work(void)
 {
     const int32_t input = open_file("series.bin", 10, MODE_READ);
     const int32_t output = open_file("answers.bin", 11, MODE_WRITE);
@@ -81,7 +113,8 @@ static void classify_all(void)
             leave(5);
         transfer(READ, input, series, (uint32_t)length * MODEL_CHANNELS * sizeof *series);
         const uint64_t start = read_ticks();
-        model_classify(series, length, logits);
+        if (classify(length) != 0)
+            leave(7);
         const uint64_t ticks = read_ticks() - start;
         transfer(WRITE, output, logits, sizeof logits);
         transfer(WRITE, output, &ticks, sizeof ticks);
@@ -89,6 +122,8 @@ static void classify_all(void)
     const uint32_t stack = count_stack();
     transfer(WRITE, output, &stack, sizeof stack);
 }
+
+#endif
 
 static void fail(void)
 {
@@ -105,7 +140,7 @@ __attribute__((noinline)) static void start(void)
     REGISTER(0xE000E014) = 0xFFFFFF; /* SysTick counts down from here */
     REGISTER(0xE000E018) = 0;
     REGISTER(0xE000E010) = 7; /* with the processor's clock and an interrupt at zero */
-    classify_all();
+    work();
     leave(0);
 }
 

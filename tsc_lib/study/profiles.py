@@ -19,7 +19,16 @@ from tsc_lib.core.spec import Spec, digest
 from tsc_lib.models.classic import CLASSICS
 from tsc_lib.models.zoo import ARCHITECTURES, check_model, find_architecture
 from tsc_lib.study.profile_file import read_yaml
-from tsc_lib.study.sections import Ablation, DataChoice, Exclusion, RuntimeGrid, Shapes, SideBySide, parse_variants
+from tsc_lib.study.sections import (
+    Ablation,
+    DataChoice,
+    Exclusion,
+    Microcontrollers,
+    RuntimeGrid,
+    Shapes,
+    SideBySide,
+    parse_variants,
+)
 from tsc_lib.training import TrainSpec, find_train_spec
 
 PROFILES = shipped("profiles")
@@ -55,6 +64,8 @@ class Profile(Spec):
         The session across models.
     shapes : Shapes
         The sweep over sizes of a model.
+    microcontrollers : Microcontrollers
+        What is tried on imitated microcontrollers.
     ablation : Ablation
         The combination of strategies of which every step is left out in turn.
     exclude : tuple of Exclusion
@@ -71,6 +82,7 @@ class Profile(Spec):
     runtimes: RuntimeGrid = field(default_factory=RuntimeGrid)
     side_by_side: SideBySide = field(default_factory=SideBySide)
     shapes: Shapes = field(default_factory=Shapes)
+    microcontrollers: Microcontrollers = field(default_factory=Microcontrollers)
     ablation: Ablation = field(default_factory=Ablation)
     exclude: tuple[Exclusion, ...] = ()
 
@@ -183,6 +195,7 @@ def _check_named(profile: Profile, path: Path) -> None:
     named += [("runtimes", "dataset", name) for name in profile.runtimes.datasets]
     named += [("runtimes", "model", name) for name in profile.runtimes.models]
     named += [("shapes", "dataset", name) for name in profile.shapes.datasets]
+    named += [("microcontrollers", "dataset", name) for name in profile.microcontrollers.datasets]
     for train in (profile.train, *(choice.train for choice in profile.datasets)):
         own, bases = train.get("models", {}), [name.partition("(")[0].strip() for name in profile.models]
         named += [("train", "model", name) for name in (own if isinstance(own, dict) else ()) if name not in bases]

@@ -11,8 +11,12 @@ from tsc_lib.compress import BASELINE, CLASSIC, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import check_different, check_fields
 from tsc_lib.core.spec import Spec
+from tsc_lib.microcontroller import PROCESSORS, find_processor
 from tsc_lib.models.zoo import check_model
 from tsc_lib.runtimes import convert
+
+IN_C = "c"
+"""The runtime whose models are compiled for microcontrollers."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,43 @@ class Shapes(Spec):
         for model in filter(None, (*self.models, self.training_of)):
             check_model(model)
         parse_variants({str(BASELINE): (self.runtime,)})
+
+    def takes(self, dataset: str) -> bool:
+        """Whether they are trained on a data set of this name."""
+        return not self.datasets or dataset in self.datasets
+
+
+@dataclass(frozen=True)
+class Microcontrollers(Spec):
+    """What is compiled for microcontrollers and executed on imitated ones.
+
+    Attributes
+    ----------
+    variants : dict of str to tuple of str
+        Names from `tsc_lib.models.zoo`, with sizes, to the recipes that are applied to them.
+    datasets : tuple of str
+        Names of those of the profile's data sets that they are trained on; all if there are none.
+    processors : tuple of str
+        From `tsc_lib.microcontroller.PROCESSORS`.
+    series : int
+        The first so many test series are executed.
+    """
+
+    variants: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
+    processors: tuple[str, ...] = tuple(PROCESSORS)
+    series: int = 10
+
+    def __post_init__(self) -> None:
+        check_fields(self, "microcontrollers setting", {"series": (1, 1000)})
+        check_different(self.datasets, "'datasets' of microcontrollers")
+        check_different(self.processors, "'processors' of microcontrollers")
+        for model, recipes in self.variants.items():
+            check_model(model)
+            check_different(recipes, f"recipes of {model} in microcontrollers")
+            parse_variants(dict.fromkeys(recipes, (IN_C,)))
+        for name in self.processors:
+            find_processor(name)
 
     def takes(self, dataset: str) -> bool:
         """Whether they are trained on a data set of this name."""

@@ -25,6 +25,7 @@ from tsc_lib.analysis.findings.energy import (
     pareto_members,
     study_table,
 )
+from tsc_lib.analysis.findings.microcontrollers import agreement, fitting
 from tsc_lib.analysis.findings.models import (
     accuracy_for_energy,
     beside_reference,
