@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 
-from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
+from tsc_lib.models.convolution_embedding import ROUNDING, SMALLEST, ConvolutionEmbedding
 from tsc_lib.models.embedding import PatchEmbedding
 from tsc_lib.models.transformer import EncoderLayer, Transformer
 from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, largest_score
@@ -24,6 +24,7 @@ HEAD = """\
 
 #include "model.h"
 
+#include <math.h>
 #include <string.h>
 """
 
@@ -103,14 +104,34 @@ PATCHES = """\
             {embed}
         }}"""
 
+MEAN = """\
+/* Of the whole patches, or of their squares, patch by patch: so less is rounded than in one long sum. */
+static float model_mean(const float *values, int tokens, int squared)
+{{
+    float sum = 0.0f;
+    for (int t = 0; t < tokens; ++t) {{
+        float part = 0.0f;
+        for (int i = t * {patch}; i < (t + 1) * {patch}; ++i)
+            part += squared ? values[i] * values[i] : values[i];
+        sum += part;
+    }}
+    return sum / (float)(tokens * {patch});
+}}"""
+
 CONVOLUTION = """\
-        for (int c = 0; c < {channels}; ++c)
+        for (int c = 0; c < {channels}; ++c) {{
+            float *const own = normal + c * {whole};
             for (int s = 0; s < {whole}; ++s)
-                series[c * {whole} + s] = s < steps ? scaled[{channel} * steps + s] : 0.0f;
-        for (int s = 0; s < {whole}; ++s)
-            steps_valid[s] = s < tokens * {patch} ? 1.0f : 0.0f;
-        count[0] = (float)(tokens * {patch});
-        {normalise}
+                own[s] = s < steps && s < tokens * {patch} ? scaled[{channel} * steps + s] : 0.0f;
+            const float mean = model_mean(own, tokens, 0);
+            for (int s = 0; s < tokens * {patch}; ++s)
+                own[s] -= mean;
+            const float deviation = sqrtf(model_mean(own, tokens, 1)) + {rounding:.9g}f * fabsf(mean) + {smallest:.9g}f;
+            for (int s = 0; s < tokens * {patch}; ++s)
+                own[s] /= deviation;
+            level[c] = mean / (1.0f + fabsf(mean));
+            level[{channels} + c] = logf(deviation);
+        }}
         for (int b = 0; b < blocks; ++b) {{
             memset(strengths, 0, {size} * sizeof(float));
             for (int t = b == 0 ? 1 : b * {rows}; t < (b + 1) * {rows} && t <= tokens; ++t) {{
@@ -254,18 +275,17 @@ def _embed(source: Source, network: Transformer, rows: int, longest: int) -> tup
     positions = source.array(table.numpy())
     kernel, filters, seen = embedding.config.kernel, embedding.config.filters, channels * embedding.config.kernel
     whole = longest * patch
-    sizes = {"series": channels * whole, "normal": channels * whole, "steps_valid": whole, "count": 1}
-    sizes |= {"level": 2 * channels, "seen": seen * patch, "strengths": rows * filters}
-    normal = stages.normalise_series(channels, whole)
+    sizes = {"normal": channels * whole, "level": 2 * channels, "seen": seen * patch, "strengths": rows * filters}
     measured = stages.measure_filters(embedding, patch)
-    normalise = ["series", "steps_valid", "count"], ["normal", "level", f"level + {channels}"]
+    source.functions.append(MEAN.format(patch=patch))
     text = CONVOLUTION.format(
+        rounding=ROUNDING,
+        smallest=SMALLEST,
         whole=whole,
         kernel=kernel,
         margin=kernel // 2,
         seen=seen,
         size=rows * filters,
-        normalise=source.call(normal, "normalise", *normalise),
         measure=source.call(measured, "measure", ["seen"], [f"strengths + t % {rows} * {filters}"]),
         embed=source.call(
             stages.embed_strengths(embedding, rows), "embed", ["strengths", f"{positions} + b * {rows}"], [place]

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import nn
 
-from tsc_lib.models.convolution_embedding import ROUNDING, SMALLEST, ConvolutionEmbedding
+from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
 from tsc_lib.models.embedding import PatchEmbedding
 from tsc_lib.models.transformer import EncoderLayer, FeedForward, Transformer
 from tsc_lib.runtimes.c.graph import Graph
@@ -29,29 +28,6 @@ def embed_patches(embedding: PatchEmbedding, rows: int) -> Graph:
     width, inputs = convolution.out_channels, convolution.in_channels * embedding.config.patch
     graph = Graph({"patches": (rows, inputs), "positions": (rows, width)}, {"x": (rows, width)})
     graph.add(f"Gemm(patches, {graph.weigh(convolution.weight.flatten(1).T)}, positions)", "x")
-    return graph
-
-
-def normalise_series(channels: int, length: int) -> Graph:
-    """Series of mean 0 and deviation 1, and their level; `valid` is 1 where a series is no padding, `count` how often.
-
-    See `tsc_lib.models.convolution_embedding.normalise`.
-    """
-    column = (channels, 1)
-    given = {"x": (channels, length), "valid": (1, length), "count": (1, 1)}
-    graph = Graph(given, {"y": (channels, length), "mean": column, "deviation": column})
-    add = graph.add
-    rounding, smallest, one = (graph.weigh(torch.tensor([[number]])) for number in (ROUNDING, SMALLEST, 1.0))
-    level = add(f"Div({add('Gemm <transB = 1> (x, valid)')}, count)")
-    centred = add(f"Mul({add(f'Sub(x, {level})')}, valid)")
-    squares = add(f"Mul({centred}, {centred})")
-    variance = add(f"Div({add(f'Gemm <transB = 1> ({squares}, valid)')}, count)")
-    size = add(f"Abs({level})")
-    floor = add(f"Add({add(f'Mul({size}, {rounding})')}, {smallest})")
-    total = add(f"Add({add(f'Sqrt({variance})')}, {floor})")
-    add(f"Div({centred}, {total})", "y")
-    add(f"Div({level}, {add(f'Add({one}, {size})')})", "mean")
-    add(f"Log({total})", "deviation")
     return graph
 
 
