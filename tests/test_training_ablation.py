@@ -73,6 +73,12 @@ def test_the_summary_is_paired_and_leaves_out_data_sets_of_which_a_seed_failed()
     assert shift["points_low"] < -3 < shift["points_high"]
 
 
+def test_one_training_of_each_option_is_no_evidence() -> None:
+    summary = summarize_ablation(made().query("dataset == 'A' and seed == 0"))
+    assert summary.points_low.isna().all() and list(summary.points) == pytest.approx([1.0, -2.0])
+    assert "cannot tell" in figures.training_options(summary).get_suptitle()
+
+
 def test_the_figure_says_what_it_shows_and_that_there_is_nothing() -> None:
     figure = figures.training_options(summarize_ablation(made()))
     figure.draw_without_rendering()

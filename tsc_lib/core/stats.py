@@ -97,7 +97,7 @@ def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval
     Parameters
     ----------
     values : array_like of shape (seeds, series)
-        With one seed the interval is over the series alone.
+        With one seed the interval is over the series alone; of a single value the ends are NaN.
 
     References
     ----------
@@ -106,6 +106,8 @@ def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval
     """
     x = np.asarray(values, float)
     mean = float(x.mean())
+    if x.size == 1:
+        return Interval(mean, np.nan, np.nan)
     means = [x.mean(axis=axis) for axis in (0, 1) if x.shape[1 - axis] > 1]
     variances = np.array([each.var(ddof=1) / each.size for each in means])
     if not variances.any():

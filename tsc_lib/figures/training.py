@@ -39,9 +39,10 @@ def training_options(summary: pd.DataFrame) -> Figure:
     draw.name_rows(ax, list(summary.option))
     ax.margins(x=0.1)
     sure = ((summary.points_low > 0) | (summary.points_high < 0)).sum()
-    fig.suptitle(
-        f"{sure or 'None'} of {len(summary)} options surely changes accuracy", fontsize=10.5, fontweight="bold"
-    )
+    title = f"{sure or 'None'} of {len(summary)} options surely {'changes' if sure < 2 else 'change'} accuracy"
+    if summary.points_low.isna().all():
+        title = "One training of each cannot tell which option pays"
+    fig.suptitle(title, fontsize=10.5, fontweight="bold")
     ax.set_xlabel("validation accuracy less the default's, points")
     handles = [
         draw.handle(color=COLOURS[each], marker="o", label=MEANINGS[each])
