@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import exported
 import numpy as np
 import pytest
+import torch
 
+from tsc_lib import cli
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
+from tsc_lib.export.bundle import Bundle
+from tsc_lib.export.write import write as write_export
 from tsc_lib.microcontroller import PROCESSORS, Device, emulate, find_missing, find_processor, run_test
+from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
+from tsc_lib.models.number_format import NumberFormat
+from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
+from tsc_lib.runtimes import convert
+from tsc_lib.series.scaling import Scaler
 
 needs_tools = pytest.mark.skipif(bool(find_missing()), reason=find_missing() or "never")
 
@@ -202,3 +213,39 @@ def test_modelled_time_and_energy() -> None:
     assert device.nj_per_instruction == 0.5
     assert device.model_ms(1_000_000) == 10
     assert device.model_mj(1_000_000) == 0.5
+
+
+@needs_tools
+@pytest.mark.compiles
+@pytest.mark.slow
+def test_an_exported_program_is_tried_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two channels of unequal length, scaled by training series, and labels that mean something to a compiler."""
+    torch.manual_seed(0)
+    embedding = ConvolutionEmbeddingConfig(3, filters=6, kernel=5)
+    config = TransformerConfig(2, 3, embedding, 12, 4, (LayerConfig(3, 8),) * 2, 8, pre_norm=True)
+    prepared, folder = tmp_path / "prepared", tmp_path / "-my model"
+    prepared.mkdir()
+    convert.convert(CompressedModel(Transformer(config).eval(), 40), "c", prepared, equal_length=False, longest=70)
+    scaling = Scaler("channel", np.full((2, 1), 3.0), np.full((2, 1), 0.7))
+    described = Bundle(
+        dataset="Toy", model="T0", recipe="baseline", seed=0, runtime="c", number_format=NumberFormat.FP32,
+        channels=2, labels=("*/ #error", 'a"b\\', "\u2028x"), patch=3, shortest=1, longest=70, equal_length=False,
+        scaling=scaling, gaps="refuse", threads=1, versions={"numpy": np.__version__},
+    )  # fmt: skip
+    write_export(folder, prepared, described, "# card\n")
+    command = ["microcontroller", str(folder)]
+    assert cli.main(command) == 1
+    assert "if you trust its source, add --trust-native-code" in capsys.readouterr().err
+    command.append("--trust-native-code")
+    assert cli.main([*command, "--cpu", "cortex-m3"]) == 1
+    assert "unknown processor 'cortex-m3'" in capsys.readouterr().err
+    assert cli.main([*command, "--cpu", "cortex-m4", "cortex-m55"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("its own test: 10 series have the logits that they should have") == 2
+    header, *rows = printed.splitlines()[:3]
+    assert header.split()[-1] == "difference" and [row.split()[0] for row in rows] == ["cortex-m4", "cortex-m55"]
+    assert all(float(row.split()[-1]) < 1e-5 for row in rows)
+    assert "modelled for cortex-m4: one instruction a cycle, NUCLEO-L4R5ZI at 120 MHz and 75.34 mW" in printed
+    exported.make(other := tmp_path / "other", "eager")
+    assert cli.main(["microcontroller", str(other)]) == 1
+    assert "was exported for eager; export the model again, with --runtime c" in capsys.readouterr().err
