@@ -201,6 +201,12 @@ def _build(
     try:
         _run([*command, "-o", str(program)])
     except subprocess.CalledProcessError as error:
+        if full := re.search(r"region `(\w+)' overflowed by (\d+) bytes", error.stderr):
+            memory, room = {"FLASH": ("flash", processor.flash_kb), "RAM": ("RAM", processor.ram_kb)}[full[1]]
+            raise UserError(
+                f"the program is {int(full[2]) / 1024:.0f} kB larger than the {room} kB of {memory} of "
+                f"{processor.machine}, the board with {processor.name}"
+            ) from None
         raise UserError(f"{folder} cannot be compiled for {processor.name}: {_find_fault(error.stderr)}") from None
     text, data, bss = map(int, _run([SIZE, str(program)]).splitlines()[1].split()[:3])
     return Footprint(text + data, data + bss)
@@ -209,7 +215,7 @@ def _build(
 def _find_fault(said: str) -> str:
     """The line of a compiler's or linker's messages that says what is wrong."""
     lines = said.strip().splitlines() or ["the compiler does not say why"]
-    return next((line for line in lines if "error" in line or "overflowed" in line), lines[-1])
+    return next((line for line in lines if "error" in line), lines[-1])
 
 
 def _execute(program: Path, processor: Processor) -> str:

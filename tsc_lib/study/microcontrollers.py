@@ -96,7 +96,7 @@ def _rows(study: Study) -> Iterator[dict[str, object]]:
             try:
                 record = emulate_variant(run, recipe, found, processor, grid.series)
                 yield row | {"processor": processor, "status": "ok"} | {name: record[name] for name in EMULATED}
-            except (StageFailed, UserError) as failure:
+            except StageFailed as failure:
                 yield row | {"processor": processor, "status": f"failed: {failure}"}
 
 
@@ -105,7 +105,7 @@ def emulate_variant(run: TrainingRun, recipe: Recipe, found: Evaluation, process
 
     Raises
     ------
-    StageFailed, UserError
+    StageFailed
         If the model does not fit, or failed there.
     """
     dataset = data.load(run.data)
@@ -116,7 +116,10 @@ def emulate_variant(run: TrainingRun, recipe: Recipe, found: Evaluation, process
         predict = runtimes.load(found.folder, IN_C)
         lengths = [None if dataset.equal_length else np.array([each.shape[1]]) for each in series]
         own = np.concatenate([predict(each[None], length) for each, length in zip(series, lengths, strict=True)])
-        ran = emulate(found.folder, series, find_processor(processor))
+        try:
+            ran = emulate(found.folder, series, find_processor(processor))
+        except UserError as refusal:  # it does not fit, say, and would not the next time
+            return {"refused": str(refusal)}
         differences = np.abs(ran.logits - own)
         return {
             "flash_bytes": ran.footprint.flash_bytes,
@@ -131,4 +134,7 @@ def emulate_variant(run: TrainingRun, recipe: Recipe, found: Evaluation, process
 
     job = EmulationJob(run, recipe, processor, len(series), describe_tools())
     label = f"{run.label}-{processor}"
-    return run_or_load("microcontroller", version("microcontroller", IN_C), label, job, work)[1]
+    _, record = run_or_load("microcontroller", version("microcontroller", IN_C), label, job, work)
+    if "refused" in record:
+        raise StageFailed(record["refused"])
+    return record
