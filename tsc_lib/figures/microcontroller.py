@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from textwrap import fill
 from typing import Any
 
@@ -47,7 +48,7 @@ def accuracy_against_memory(summary: pd.DataFrame, published: pd.DataFrame) -> F
         for n, name in enumerate(variants)
     }
     fig = draw.new_figure(2.1 * len(datasets) + 1.5)
-    axes = fig.subplots(len(datasets) + 1, len(COSTS), height_ratios=[*[1] * len(datasets), 0.3], sharey="row")
+    axes = fig.subplots(len(datasets) + 1, len(COSTS), height_ratios=[*[1] * len(datasets), 0.35], sharey="row")
     for line, dataset in zip(axes, datasets, strict=False):
         for ax, cost in zip(line, COSTS, strict=True):
             for row in rows[rows.dataset == dataset].itertuples():
@@ -79,9 +80,9 @@ def _draw_published(ax: draw.Axes, published: pd.DataFrame) -> None:
     ax.set_ylim(0, 1)
     ax.set_yticks([])
     ax.grid(axis="y", visible=False)
-    for row in published.itertuples():
-        draw.mark(ax, row.measured_mj, 0.3, marker="x", color=QUIET)
-        draw.note(ax, row.task, (row.measured_mj, 0.3), (0, 6), ha="center", color=QUIET)
+    for row, height in zip(published.itertuples(), cycle((6, -13)), strict=False):  # names of neighbours would overlap
+        draw.mark(ax, row.measured_mj, 0.5, marker="x", color=QUIET)
+        draw.note(ax, row.task, (row.measured_mj, 0.5), (0, height), ha="center", color=QUIET)
     ax.set_xlabel("measured by others, int8, mJ", color=QUIET)
 
 
