@@ -101,7 +101,7 @@ def test_all_models_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         )
     )
     for run in study.all_runs:
-        jobs.prepare(study, study.job_name("prepare", run))
+        jobs.prepare(study, run)
     comparison = ModelComparison(study)
     table = comparison.table()
     assert list(table.columns) == MODELS

@@ -17,6 +17,7 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.notebook import open_study
 from tsc_lib.runtimes import convert
 from tsc_lib.study import Study, stages
+from tsc_lib.study.plan import find_run, name_job
 from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
 from tsc_lib.study.sections import Ablation, Exclusion
@@ -122,7 +123,7 @@ def test_only_what_is_wanted_is_computed(tmp_path: Path, monkeypatch: pytest.Mon
     study = Study(replace(load_profile("smoke"), seeds=(0,)))
     table = study.results([REFERENCE])
     assert set(zip(table.recipe, table.runtime, table.status, strict=True)) == {("baseline", "eager", "ok")}
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["benchmark", "evaluate", "train"]
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["benchmark", "data", "evaluate", "train"]
     assert not study.is_done(study.runs[0])
 
 
@@ -149,9 +150,9 @@ def test_predictions_histories_and_removed_structure(study: Study) -> None:
 def test_what_one_stage_computes_is_part_of_all_that_follows(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     order = [version(stage) for stage in ("train", "compress", "evaluate", "benchmark")]
     assert all(after[: len(before)] == before for before, after in pairwise(order))
-    before = study.job_name("prepare", study.runs[0])
+    before = name_job(study, "prepare", study.runs[0])
     monkeypatch.setitem(STAGES, "compress", replace(STAGES["compress"], version=0))
-    assert study.job_name("prepare", study.runs[0]) != before
+    assert name_job(study, "prepare", study.runs[0]) != before
 
 
 def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
@@ -159,12 +160,12 @@ def test_job_names_change_with_what_the_job_depends_on(study: Study) -> None:
     faster = Study(replace(study.profile, benchmark=replace(study.profile.benchmark, blocks=7)))
     other = Study(replace(study.profile, variants={"baseline": ("eager",)}))
     for stage in ("prepare", "benchmark"):
-        assert study.run_of(stage, study.job_name(stage, run)) == run
-        assert other.job_name(stage, run) != study.job_name(stage, run)
-    assert faster.job_name("prepare", run) == study.job_name("prepare", run)
-    assert faster.job_name("benchmark", run) != study.job_name("benchmark", run)
-    with pytest.raises(UserError, match="has no run 'nobody' to prepare"):
-        study.run_of("prepare", "nobody")
+        assert name_job(other, stage, run) != name_job(study, stage, run)
+    assert name_job(faster, "prepare", run) == name_job(study, "prepare", run)
+    assert name_job(faster, "benchmark", run) != name_job(study, "benchmark", run)
+    assert find_run(Study(study.profile, only=run.data.name), run.data.name, run.model, run.seed) == run
+    with pytest.raises(UserError, match="has no run of T2 on ItalyPowerDemand with seed 0"):
+        find_run(study, run.data.name, "T2", 0)
 
 
 @pytest.mark.parametrize("name", ["smoke", "quick", "paper"])

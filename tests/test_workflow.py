@@ -12,11 +12,12 @@ from shlex import quote
 
 import pytest
 
-from tsc_lib import cli
 from tsc_lib.core import store
 from tsc_lib.core.files import shipped
 from tsc_lib.core.processes import run_engine
+from tsc_lib.report import engine
 from tsc_lib.study import Study
+from tsc_lib.study.plan import STAGES
 from tsc_lib.study.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,16 +38,15 @@ def test_whatever_a_user_names_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
     profile = tmp_path / f"{NAME}.yaml"
     profile.write_text((PROFILES / "smoke.yaml").read_text().replace("ItalyPowerDemand", json.dumps(str(dataset))))
     monkeypatch.setattr(store, "OUTPUTS", outputs)
-    monkeypatch.setattr(cli, "run_engine", dry_run)
-    assert cli.main(["report", "--profile", str(profile)]) == 0
+    engine.run_report(str(profile), 2, run=dry_run)
     printed = capfd.readouterr().out
     call = f"TMPDIR={quote(os.environ.get('TMPDIR', '/tmp'))} OMP_NUM_THREADS=1 exec {quote(sys.executable)} -m tsc_lib"
     chosen = f"--profile={quote(str(profile))}"
     study = Study.open(str(profile))
-    for stage in ("prepare", "benchmark"):
+    for stage in STAGES:
         for run in study.runs:
-            job = study.job_name(stage, run)
-            assert f"{call}.study.jobs {stage} {chosen} -- {job}\n" in printed
+            asked = f"--dataset={quote(run.data.name)} --model={run.model} --seed={run.seed}"
+            assert f"{call}.study.jobs {stage} {chosen} {asked}\n" in printed
     for notebook in shipped("notebooks").glob("*.ipynb"):
         assert f"{call}.report.build notebook {chosen} -- {notebook.stem}\n" in printed
     assert f"{call}.report.build site {chosen}" in printed

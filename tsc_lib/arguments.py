@@ -170,6 +170,10 @@ def parser() -> argparse.ArgumentParser:
         "--cores", type=_whole, default=count_usable_cpus(), help="jobs at the same time (default: all usable CPUs)"
     )
 
+    report.add_argument(
+        "--engine", default="local", help="local, slurm, or a folder of Snakemake's settings (default: local)"
+    )
+
     run = commands.add_parser(
         "run",
         help="make and measure one variant",

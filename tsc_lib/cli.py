@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsc_lib.arguments import parser
 from tsc_lib.core.errors import INSTALL, UserError, run_command
-from tsc_lib.core.files import shipped, write_bytes, write_json, write_text
+from tsc_lib.core.files import write_text
 from tsc_lib.core.limits import THREADS, check_whole
-from tsc_lib.core.processes import provide_home, run_engine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,38 +36,10 @@ def _choose(arguments: list[str] | None) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from tsc_lib.core import store
-    from tsc_lib.study import Study
+    from tsc_lib.report.engine import run_report
 
     check_whole(options.cores, "--cores", *THREADS)
-    profile = options.profile
-    if profile.endswith((".yaml", ".yml")):
-        profile = str(Path(profile).resolve())
-    _ = Study.open(profile).runs  # a wrong profile or a missing data set is told before anything starts
-    store.OUTPUTS.mkdir(parents=True, exist_ok=True)
-    running = f"another report is being made in {store.OUTPUTS}; wait for it, or end it first"
-    with store.hold_lock(store.OUTPUTS / "report.lock", running) as lock:
-        write_bytes(probe := store.OUTPUTS / ".room", bytes(1_000_000))  # before the engine fails in many lines
-        probe.unlink()
-        if store.forget_failures():
-            shutil.rmtree(store.OUTPUTS / "store" / "jobs", ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix="tsc_lib-") as scratch:
-            command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped("workflow") / "Snakefile")]
-            command += ["--directory", str(store.OUTPUTS), "--cores", str(options.cores)]
-            # Our lock is the one that dies with its holder, as snakemake's does not.
-            command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "rules", "host"]
-            # The engine may be killed, so its own temporary files lie apart from those of its jobs.
-            command += ["--runtime-source-cache-path", scratch]
-            # Not on the command line, which has a grammar of its own.
-            settings = Path(scratch) / "config.json"
-            write_json(settings, {"profile": profile, "temporary": tempfile.gettempdir()})
-            command += ["--configfile", str(settings)]
-            environment = os.environ | provide_home(scratch)
-            environment |= {"TSC_OUTPUTS": str(store.OUTPUTS), "TMPDIR": scratch}
-            # The engine holds the lock too, in case this process is killed before it.
-            code = run_engine(command, pass_fds=(lock,), env=environment)
-    if code:
-        raise UserError("the report was not finished; the messages above say why, and the same command goes on")
+    run_report(options.profile, options.cores, options.engine)
 
 
 def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Variant]:

@@ -195,6 +195,13 @@ class Session:
         """The measurement of a variant, or of the candidate with a role, at a batch size; None if there is none."""
         return next((m for m in self.measurements if what in (m.variant, m.role) and m.batch_size == batch_size), None)
 
+    @property
+    def control_width(self) -> float:
+        """Half of the widest interval of the control's ratio, over the batch sizes; infinite without one."""
+        ends = [(m.aa_ratio_low, m.aa_ratio_high) for m in self.measurements if m.role is Role.CONTROL]
+        widths = [np.inf if low is None or high is None else (high - low) / 2 for low, high in ends]
+        return float(np.nan_to_num(max(widths, default=np.inf), nan=np.inf))
+
     def to_json(self) -> Json:
         """The session as plain values."""
         return {

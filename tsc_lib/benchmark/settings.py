@@ -8,7 +8,7 @@ from typing import Self
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import Json
 from tsc_lib.core.limits import BATCH_SIZES, SEEDS, THREADS, check_fields
-from tsc_lib.core.spec import Spec
+from tsc_lib.core.spec import ADDED, Spec
 
 CONTROL = "control"
 """Name of the reference's second copy in a session."""
@@ -19,6 +19,9 @@ PEAK = "peak in fp32"
 FEWEST_BLOCKS = 3
 """Fewer paired repeats give no interval worth the name."""
 
+ATTEMPTS = 3
+"""Measurements of a session whose control's interval is too wide, at most."""
+
 LIMITS = {
     "batch_sizes": BATCH_SIZES,
     "series": (1, 1_000_000),
@@ -28,6 +31,7 @@ LIMITS = {
     "max_seconds": (0, 86_400),
     "threads": THREADS,
     "seed": SEEDS,
+    "widest": (0, 10),
 }
 """The least and the most of a benchmark's settings."""
 
@@ -57,6 +61,9 @@ class BenchmarkSettings(Spec):
         kept. Handing it back and forth may be a third of the time of a large batch, and less of a smaller model's.
     seed : int
         Seed of the order within blocks.
+    widest : float
+        Half of the control's interval, as a share of 1, beyond which a session is measured again, `ATTEMPTS` times in
+        all at most; the one with the narrowest control is kept. 0 for one measurement, however wide.
     """
 
     batch_sizes: tuple[int, ...] = (1, 64)
@@ -68,6 +75,7 @@ class BenchmarkSettings(Spec):
     threads: int = 1
     allocator: str = "system"
     seed: int = 0
+    widest: float = field(default=0.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.allocator not in ("system", "kept"):

@@ -30,6 +30,10 @@ class UserError(Exception):
         return [f"error: {self}"]
 
 
+class Unfinished(UserError):
+    """What the machine refused, such as space, so that work could not be finished; it says nothing of the work."""
+
+
 def shorten(error: BaseException) -> str:
     """The beginning of what another library says of an error, to stand within a sentence."""
     return " ".join(str(error).split())[:200] or type(error).__name__

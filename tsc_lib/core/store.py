@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tsc_lib.core.errors import RuntimeUnavailable, UserError, is_refusal
+from tsc_lib.core.errors import RuntimeUnavailable, Unfinished, UserError, is_refusal
 from tsc_lib.core.files import PACKAGE, Json, expand_home, read_json, write_json
 from tsc_lib.core.spec import Spec, digest
 
@@ -150,7 +150,7 @@ def _refused(folder: Path, error: Exception) -> Exception:
         return error
     full = os.strerror(errno.ENOSPC)  # the line of a compiler's many, say
     reason = next(line for line in str(error).splitlines() if full in line).strip()[:200]
-    return UserError(f"{folder.name} could not be finished ({reason}); free some space, and run again")
+    return Unfinished(f"{folder.name} could not be finished ({reason}); free some space, and run again")
 
 
 def _read_record(path: Path) -> Json:

@@ -184,6 +184,11 @@ def _roots() -> list[Path]:
     return [*_chosen(), *(Path(place) / "datasets" / "data" for place in places or []), *default]
 
 
+def list_folders() -> list[Path]:
+    """The folders of an archive on this machine: that of ``$AEON_DATA``, or else aeon's own, where they exist."""
+    return [folder for folder in (_chosen() or _default()) if folder.is_dir()]
+
+
 def _chosen() -> list[Path]:
     """Return the user's data folder, if ``$AEON_DATA`` names one."""
     chosen = os.environ.get("AEON_DATA")

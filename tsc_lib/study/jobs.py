@@ -2,8 +2,8 @@
 
 The batch engine calls this module::
 
-    python -m tsc_lib.study.jobs prepare PLAID-T1-s0-0123456789ab --profile paper
-    python -m tsc_lib.study.jobs benchmark PLAID-T1-s0-0123456789ab --profile paper
+    python -m tsc_lib.study.jobs prepare --profile paper --dataset PLAID --model T1 --seed 0
+    python -m tsc_lib.study.jobs benchmark --profile paper --dataset PLAID --model T1 --seed 0
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 
 from tsc_lib.compress import Variant
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, operator_shares
 from tsc_lib.study.model_comparison import Entry, ModelComparison
+from tsc_lib.study.plan import STAGES, find_run, record_seconds
+from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.runtime_comparison import RuntimeComparison
 from tsc_lib.study.stages import TrainingRun
 
 logger = logging.getLogger(__name__)
 
 
-def prepare(study: Study, job: str) -> None:
+def prepare(study: Study, run: TrainingRun) -> None:
     """Train a run's model, make every variant of it and classify the test set with each; failures are recorded."""
-    run, models = study.run_of("prepare", job), ModelComparison(study)
+    models = ModelComparison(study)
     for variant in models.variants_of(run):
         _tell(run, variant, models.evaluate(Entry(run, variant)).status)
-    if run not in study.runs:
+    if not study.is_network(run):
         return
     comparison = RuntimeComparison(study)
     compared = comparison.variants if run in comparison.runs else []
@@ -41,16 +44,18 @@ def _tell(run: TrainingRun, variant: Variant, status: str) -> None:
         logger.warning("%s: %s %s", run.label, variant, status)
 
 
-def benchmark(study: Study, job: str) -> None:
+def benchmark(study: Study, run: TrainingRun) -> None:
     """Measure a run's variants in one session, its runtimes in one for each number of threads, and their operators.
 
     With the first network of a data set, of the first seed, all models are measured side by side, too.
     """
-    run = study.run_of("benchmark", job)
     try:
         study.benchmark(run)
     except StageFailed as failure:
-        raise UserError(f"{run.label} could not be measured: {failure}") from None
+        if not study.is_optional(run.data):
+            raise UserError(f"{run.label} could not be measured: {failure}") from None
+        logger.warning("%s is not measured: %s", run.label, failure)
+        return
     comparison = RuntimeComparison(study)
     if run in comparison.runs:
         comparison.measure(run)
@@ -63,12 +68,19 @@ def benchmark(study: Study, job: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The commands that the batch engine calls; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tsc_lib.study.jobs", description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["prepare", "benchmark"])
-    parser.add_argument("job", help="name of a run of the profile, as `Study.job_name` gives it")
+    parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--profile", required=True, help="name of the profile, or the path of a YAML file")
-    chosen = parser.parse_args(arguments)
-    stage = {"prepare": prepare, "benchmark": benchmark}[chosen.command]
-    return run_command(lambda: stage(Study.open(chosen.profile), chosen.job), farewell="")
+    for name in ("dataset", "model", "seed"):
+        parser.add_argument(f"--{name}", required=True, help="of one of the profile's runs")
+    return run_command(_work, parser.parse_args(arguments), farewell="")
+
+
+def _work(chosen: argparse.Namespace) -> None:
+    started = time.monotonic()
+    study = Study(load_profile(chosen.profile), only=chosen.dataset)
+    run = find_run(study, chosen.dataset, chosen.model, int(chosen.seed))
+    {"prepare": prepare, "benchmark": benchmark}[chosen.stage](study, run)
+    record_seconds(chosen.stage, run, time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tsc_lib.benchmark import BenchmarkSettings, Candidate, Measurement, Session
 from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.benchmark.inputs import count_in_sweep
 from tsc_lib.compress import CLASSIC, REFERENCE, Variant
-from tsc_lib.core.errors import UserError
+from tsc_lib.core.errors import Unfinished, UserError
 from tsc_lib.core.files import Json
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.stats import ratio_interval
@@ -79,13 +79,13 @@ class ModelComparison:
     def entries(self) -> dict[tuple[DataSpec, int], list[Entry]]:
         """What is compared on each data set with each seed, the networks first; the first is the reference."""
         found: dict[tuple[DataSpec, int], list[Entry]] = {}
-        for run in sorted(self.study.all_runs, key=lambda run: run not in self.study.runs):
+        for run in sorted(self.study.all_runs, key=lambda run: not self.study.is_network(run)):
             found.setdefault((run.data, run.seed), []).extend(Entry(run, variant) for variant in self.variants_of(run))
         return found
 
     def variants_of(self, run: TrainingRun) -> list[Variant]:
         """Those of a run's variants that are compared."""
-        if run not in self.study.runs:
+        if not self.study.is_network(run):
             return [CLASSIC]
         names = {"dataset": run.data.name, "model": run.model}
         return [
@@ -101,6 +101,8 @@ class ModelComparison:
         try:
             return evaluate_classic(entry.run)
         except (StageFailed, UserError) as failure:
+            if isinstance(failure, Unfinished):
+                raise
             return Failure(entry.variant, f"failed: {failure}")
 
     def settings(self, spec: DataSpec, seed: int) -> BenchmarkSettings:
@@ -153,8 +155,8 @@ class ModelComparison:
                 failed = session
             else:
                 measured = {(one.name, one.batch_size): one for one in session.measurements}
-        copies = self.study.datasets[spec.name].facts.test_in_train
         for entry in self.entries[spec, seed]:
+            copies = self.study.list_copies(spec)
             found, kind = self.evaluate(entry), "classic" if entry.variant == CLASSIC else "network"
             row: dict[str, object] = {**entry.run.names, "kind": kind, **entry.variant.names, "status": found.status}
             if not isinstance(found, Failure):
@@ -181,7 +183,8 @@ class ModelComparison:
         """One row per model, variant, seed and test series: its class and the one that is predicted."""
         tables = []
         for (spec, _), entries in self.entries.items():
-            classes = np.array(self.study.datasets[spec.name].classes)
+            known = self.study.summarize(spec)
+            classes = np.array(() if isinstance(known, str) else known.classes)
             for entry in entries:
                 found = self.evaluate(entry)
                 if not isinstance(found, Failure):
@@ -196,9 +199,9 @@ class ModelComparison:
         return pd.DataFrame(rows, columns=TRAINING_COSTS)
 
     def _training_cost(self, run: TrainingRun) -> dict[str, object]:
-        kind: dict[str, object] = {"kind": "network" if run in self.study.runs else "classic"}
+        kind: dict[str, object] = {"kind": "network" if self.study.is_network(run) else "classic"}
         try:
-            reading = stages.read_training_cost(run) if run in self.study.runs else evaluate_classic(run).fitting
+            reading = stages.read_training_cost(run) if self.study.is_network(run) else evaluate_classic(run).fitting
             if reading is None:  # its parts are known, but not their energy
                 epochs = self.study.train(run)
                 spent = {name: sum(epoch[name] for epoch in epochs) for name in ("seconds", "cpu_seconds")}

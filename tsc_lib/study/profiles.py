@@ -15,7 +15,8 @@ from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import shipped
 from tsc_lib.core.limits import SEEDS, check_different, check_list, quote
-from tsc_lib.core.spec import Spec, digest
+from tsc_lib.core.spec import ADDED, Spec, digest
+from tsc_lib.data import find_datasets, is_pattern, list_datasets
 from tsc_lib.models.classic import CLASSICS
 from tsc_lib.models.zoo import ARCHITECTURES, check_model, find_architecture
 from tsc_lib.study.profile_file import read_yaml
@@ -70,6 +71,8 @@ class Profile(Spec):
         The combination of strategies of which every step is left out in turn.
     exclude : tuple of Exclusion
         What is left out; the uncompressed model in eager PyTorch never is, where the model is trained.
+    notebooks : tuple of str
+        Those that its report has, without their ending; all if there are none.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Profile(Spec):
     microcontrollers: Microcontrollers = field(default_factory=Microcontrollers)
     ablation: Ablation = field(default_factory=Ablation)
     exclude: tuple[Exclusion, ...] = ()
+    notebooks: tuple[str, ...] = field(default=(), metadata=ADDED)
 
     def __post_init__(self) -> None:
         for name in ("datasets", "models", "seeds", "variants"):
@@ -161,12 +165,32 @@ def load_profile(name: str) -> Profile:
     if not isinstance(content, dict) or "name" in content:
         raise UserError(f"{path} must hold a mapping with the keys of a profile, such as datasets and models; no name")
     if isinstance(choices := content.get("datasets"), list):
-        content["datasets"] = [{"name": choice} if isinstance(choice, str) else choice for choice in choices]
+        content["datasets"] = _find([{"name": each} if isinstance(each, str) else each for each in choices])
     profile = _validate(Profile, {"name": path.stem, **content}, str(path))
     _check_named(profile, path)
     if path.resolve().parent != PROFILES.resolve():  # files of one name in two folders are two profiles
         profile = replace(profile, name=f"{profile.name}-{digest(str(path.resolve()))[:6]}")
     return replace(profile, datasets=tuple(_beside(path, choice) for choice in profile.datasets))
+
+
+def _find(choices: list[object]) -> list[object]:
+    """The choices of a profile's file, with those that a pattern or a group finds in its place.
+
+    A data set that stands there by its name is as it says there, and one that two patterns find as the first says. An
+    optional one that is not on this machine is left out.
+    """
+    there = list_datasets()
+    written = [each.get("name") if isinstance(each, dict) else None for each in choices]
+    taken = {name for name in written if isinstance(name, str) and not is_pattern(name)}
+    found: list[object] = []
+    for choice, name in zip(choices, written, strict=True):
+        if isinstance(choice, dict) and isinstance(name, str) and is_pattern(name):
+            names = [each for each in find_datasets(name) if each not in taken]
+            found += [{**choice, "name": each, "optional": True} for each in names]
+            taken |= set(names)
+        elif not (isinstance(choice, dict) and choice.get("optional") is True) or name in there or "/" in str(name):
+            found.append(choice)
+    return found
 
 
 def _of_model(train: dict[str, object], model: str, where: str) -> dict[str, object]:

@@ -110,7 +110,7 @@ class RuntimeComparison:
     def _rows(self, run: TrainingRun, threads: int) -> Iterator[dict[str, object]]:
         session, reference = self.session(run, threads), self.study.evaluate(run, REFERENCE)
         macs = reference.size.macs if isinstance(reference, Evaluation) else None
-        copies = self.study.datasets[run.data.name].facts.test_in_train
+        copies = self.study.list_copies(run.data)
         for variant in self.variants:
             found = self.study.evaluate(run, variant)
             known: dict[str, object] = {**run.names, **variant.names, "threads": threads, "status": found.status}

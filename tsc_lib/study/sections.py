@@ -10,7 +10,7 @@ from tsc_lib.benchmark.settings import LIMITS
 from tsc_lib.compress import BASELINE, CLASSIC, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import check_different, check_fields
-from tsc_lib.core.spec import Spec
+from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.microcontroller import PROCESSORS, find_processor
 from tsc_lib.models.zoo import check_model
 from tsc_lib.runtimes import convert
@@ -26,13 +26,17 @@ class DataChoice(Spec):
     Attributes
     ----------
     name : str
-        Name of the problem, or path of its folder.
+        Name of the problem, or path of its folder; in a profile's file also a group or a pattern, which stands for all
+        that `tsc_lib.data.find_datasets` finds.
     scaling : {"channel", "series", "none"}
         See `DataSpec`.
     gaps : {"refuse", "interpolate"}
         See `DataSpec`.
     validation : {"blocks", "random"}
         See `DataSpec`.
+    optional : bool
+        Whether what the data set cannot have is a row with its reason, and no error, and it is left out where it is not
+        on this machine; always so of one that a pattern found.
     train, benchmark : dict
         Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
         what is a large batch in a benchmark depends on how long the series are.
@@ -42,6 +46,7 @@ class DataChoice(Spec):
     scaling: str = "channel"
     gaps: str = "refuse"
     validation: str = "blocks"
+    optional: bool = field(default=False, metadata=ADDED)
     train: dict[str, object] = field(default_factory=dict)
     benchmark: dict[str, object] = field(default_factory=dict)
 

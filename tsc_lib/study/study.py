@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -18,22 +18,20 @@ from tsc_lib.benchmark import BenchmarkSettings, Role, Session, check_threads
 from tsc_lib.benchmark.host import Host, describe_machine
 from tsc_lib.compress import CLASSIC, REFERENCE, Recipe, Variant
 from tsc_lib.compress.survivors import find_survivors
-from tsc_lib.core.errors import UserError
+from tsc_lib.core.errors import Unfinished, UserError
 from tsc_lib.core.html import view
-from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import crossed_mean_interval
 from tsc_lib.core.store import NotStored, StageFailed, only_loading
 from tsc_lib.data import Dataset, DataSpec
 from tsc_lib.energy import EnergyMeter
 from tsc_lib.models.zoo import find_architecture
-from tsc_lib.runtimes import RUNTIMES
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation, Failure
 from tsc_lib.study.profiles import Profile, load_profile
 from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
 from tsc_lib.study.sections import DataChoice, parse_variants
 from tsc_lib.study.stages import TrainingRun
-from tsc_lib.study.versions import version
+from tsc_lib.study.summaries import DataSummary, summarize_data
 from tsc_lib.training import Epoch
 
 logger = logging.getLogger(__name__)
@@ -46,6 +44,8 @@ class Study:
     ----------
     profile : Profile
         Data sets, models, seeds, variants and settings.
+    only : str, optional
+        The one of its data sets that is looked at, so that no other is read.
 
     Raises
     ------
@@ -53,11 +53,13 @@ class Study:
         If the profile names an unknown model, recipe or runtime, or a data set that cannot be found.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, only: str | None = None) -> None:
         canonical = tuple(replace(e, recipe=e.recipe and str(Recipe.parse(e.recipe))) for e in profile.exclude)
         self.profile = replace(profile, exclude=canonical)
         for choice in profile.datasets:
             check_threads(profile.benchmark_of(choice))  # before anything is trained
+        self._only = only
+        self._summaries: dict[DataSpec, DataSummary | str] = {}
         self._evaluated: dict[tuple[TrainingRun, Variant], Evaluation] = {}
         named = [variant for variant in parse_variants(profile.variants) if variant != CLASSIC]
         self.variants = list(dict.fromkeys([REFERENCE, *named]))
@@ -127,7 +129,32 @@ class Study:
         return {
             data.resolve(each.name, scaling=each.scaling, gaps=each.gaps, validation=each.validation): each
             for each in self.profile.datasets
+            if self._only in (None, each.name, Path(each.name).name)
         }
+
+    def summarize(self, spec: DataSpec) -> DataSummary | str:
+        """What is known of a data set; of an optional one that cannot be used, why."""
+        if spec not in self._summaries:
+            try:
+                self._summaries[spec] = summarize_data(spec)
+            except UserError as refusal:
+                if isinstance(refusal, Unfinished) or not self.is_optional(spec):
+                    raise
+                self._summaries[spec] = str(refusal)
+        return self._summaries[spec]
+
+    def list_copies(self, spec: DataSpec) -> np.ndarray:
+        """Which test series of a data set are copies of training series; bool, none of an unusable one."""
+        known = self.summarize(spec)
+        return np.zeros(0, dtype=bool) if isinstance(known, str) else known.test_in_train
+
+    def is_optional(self, spec: DataSpec) -> bool:
+        """Whether what a data set cannot have is a row with its reason, and no error."""
+        return spec in self.choices and self.choices[spec].optional
+
+    def is_network(self, run: TrainingRun) -> bool:
+        """Whether a run's model is trained, and no classic."""
+        return run.model in self.profile.networks
 
     def settings(self, run: TrainingRun) -> BenchmarkSettings:
         """How a run's variants are measured."""
@@ -141,7 +168,7 @@ class Study:
     @cached_property
     def runs(self) -> list[TrainingRun]:
         """Every network to train; a seed is complete before the next one begins."""
-        return [run for run in self.all_runs if run.model in self.profile.networks]
+        return [run for run in self.all_runs if self.is_network(run)]
 
     @cached_property
     def all_runs(self) -> list[TrainingRun]:
@@ -156,7 +183,7 @@ class Study:
 
     def variants_of(self, run: TrainingRun) -> list[Variant]:
         """The variants of a run, the reference first; a classic is its only one."""
-        if run not in self.runs:
+        if not self.is_network(run):
             return [CLASSIC]
         names = {"dataset": run.data.name, "model": run.model}
         others = [v for v in self.variants[1:] if not self.profile.excludes(**names, **v.names)]
@@ -168,39 +195,6 @@ class Study:
         where = {"machine": describe_machine().to_json(), "energy": EnergyMeter.auto().describe()}
         return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self.choices], **where}
 
-    def job_name(self, stage: str, run: TrainingRun) -> str:
-        """Name of a run's job in the batch, "prepare" or "benchmark"; it changes with whatever the job depends on.
-
-        Whatever a data set is called, it has only letters, digits and ``_.-``, so that it can be the name of a file.
-        """
-        content: dict[str, object] = {
-            "run": run.to_json(),
-            "variants": [v.to_json() for v in self.variants_of(run)],
-            "versions": version("evaluate", *RUNTIMES) if run in self.runs else version("classic"),
-            "machine": self.request["machine"],
-        }
-        content["side_by_side"] = self.profile.side_by_side.to_json()
-        if run.seed == self.profile.seeds[0]:
-            content["runtimes"] = self.profile.runtimes.to_json()
-        if stage == "benchmark":
-            content["versions"] = version("side-by-side", *RUNTIMES, CLASSIC.runtime)
-            content["models"] = self.profile.models
-            content |= {"settings": self.settings(run).to_json(), "energy": self.request["energy"]}
-        return f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', run.label)}-{digest(content)}"
-
-    def run_of(self, stage: str, job: str) -> TrainingRun:
-        """The run whose `job_name` is given.
-
-        Raises
-        ------
-        UserError
-            If the profile has no such run.
-        """
-        for run in self.all_runs:
-            if self.job_name(stage, run) == job:
-                return run
-        raise UserError(f"profile {self.profile.name!r} has no run {job!r} to {stage}")
-
     def train(self, run: TrainingRun) -> list[Epoch]:
         """The history of a run's training."""
         return stages.train(run)[1]
@@ -208,10 +202,16 @@ class Study:
     def evaluate(self, run: TrainingRun, variant: Variant) -> Evaluation | Failure:
         """How a variant classifies the test set, or why it cannot."""
         if (run, variant) not in self._evaluated:  # every table asks for every evaluation
+            if self.is_optional(run.data) and isinstance(why := self.summarize(run.data), str):
+                return Failure(variant, f"failed: {why}")
             try:
                 self._evaluated[run, variant] = stages.evaluate(run, variant)
             except StageFailed as failure:
                 return Failure(variant, f"failed: {failure}")
+            except UserError as refusal:  # what an optional data set cannot have
+                if isinstance(refusal, Unfinished) or not self.is_optional(run.data):
+                    raise
+                return Failure(variant, f"failed: {refusal}")
         return self._evaluated[run, variant]
 
     def working(self, run: TrainingRun, variants: Sequence[Variant]) -> dict[Variant, Evaluation]:
@@ -239,6 +239,8 @@ class Study:
             If the session failed.
         """
         variants = list(self.working(run, self.variants_of(run) if variants is None else variants))
+        if not variants and self.is_optional(run.data):
+            raise StageFailed(self.evaluate(run, REFERENCE).status.removeprefix("failed: "))
         return stages.measure(run, variants, self.settings(run))
 
     def host(self, run: TrainingRun | None = None) -> Host:
@@ -275,7 +277,7 @@ class Study:
     def _run_rows(self, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[dict[str, object]]:
         reference, session, failed = self.evaluate(run, REFERENCE), None, ""
         variants = [variant for variant in self.variants_of(run) if wanted is None or variant in wanted]
-        copies = self.datasets[run.data.name].facts.test_in_train
+        copies = self.list_copies(run.data)
         try:
             session = self.benchmark(run, None if wanted is None or self.is_done(run) else variants)
         except StageFailed as failure:

@@ -30,6 +30,7 @@ class Stage:
 
 
 STAGES = {
+    "data": Stage(1, ("data", "series", "study.summaries")),
     "train": Stage(
         6, ("data", "series", "models", "training", "study.stages:train", "study.stages:teach", "study.stages:pretrain")
     ),
