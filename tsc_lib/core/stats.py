@@ -6,6 +6,7 @@ same table.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -137,8 +138,10 @@ def proportion_interval(successes: int, n: int, *, level: float = 0.95) -> Inter
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is not a proportion")
-    ends = scipy.stats.binomtest(successes, n).proportion_ci(level, method="wilson")
-    return Interval(successes / n, float(ends.low), float(ends.high))
+    share, z = successes / n, float(scipy.special.ndtri((1 + level) / 2))
+    middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    return Interval(share, float(low) if successes else 0.0, float(high) if successes < n else 1.0)
 
 
 def paired_difference_interval(
@@ -164,8 +167,12 @@ def paired_difference_interval(
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
         raise ValueError(f"one answer per test series is needed on both sides, not shapes {a.shape} and {b.shape}")
-    n = a.size
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    return _bootstrap_difference(a.size, int((a & ~b).sum()), int((b & ~a).sum()), level, resamples, seed)
+
+
+@lru_cache(maxsize=10_000)
+def _bootstrap_difference(n: int, only_a: int, only_b: int, level: float, resamples: int, seed: int) -> Interval:
+    """The interval of `paired_difference_interval` from how many of n series one of the two alone was right about."""
     chances = np.array([only_a, only_b, n - only_a - only_b]) / n
     drawn = np.random.default_rng(seed).multinomial(n, chances, size=resamples)
     tail = (1 - level) / 2

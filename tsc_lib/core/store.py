@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLease, Timeout
 
 from tsc_lib.core.errors import RuntimeUnavailable, Unfinished, UserError, is_refusal
 from tsc_lib.core.files import PACKAGE, Json, expand_home, read_json, write_json
@@ -23,6 +23,13 @@ HOME = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else Path
 OUTPUTS = Path(os.path.realpath(expand_home(os.environ.get("TSC_OUTPUTS") or str(HOME / "outputs"))))
 """Where everything goes that runs produce: ``outputs`` in the repository or, of an installed package, in the working
 directory. The environment variable TSC_OUTPUTS moves it."""
+
+
+LEASE_S = 60.0
+"""After which a lock of a unit of work is free again, if its holder on another machine gives no sign of life."""
+
+POLL_S = 0.2
+"""Between two looks at a lock that another process holds."""
 
 
 class StageFailed(RuntimeError):
@@ -114,31 +121,40 @@ def run_or_load(
     if not (folder / "record.json").exists():
         if _only_loading.get():
             raise NotStored(f"{stage} of {label} is not in the store")
-        partial = folder.with_name(folder.name + ".partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        try:
-            record = {"status": "ok", **work(partial)}
-        except (UserError, StageFailed):
-            raise
-        except Exception as error:
-            if is_refusal(error):
-                raise _refused(partial, error) from None
-            name = "unavailable" if isinstance(error, RuntimeUnavailable) else type(error).__name__
-            reason = " ".join(f"{name}: {error}".split())[:500]
-            record = {"status": f"failed: {reason}"}
-        write_json(partial / "record.json", {"job": job.to_json(), **record})
-        try:
-            os.rename(partial, folder)
-        except OSError:
-            if (folder / "record.json").exists():  # another process finished the same work first
-                shutil.rmtree(partial, ignore_errors=True)
-            else:  # someone removed the record alone
-                shutil.rmtree(folder)
-                os.rename(partial, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # On a file system that several machines share, too; of a machine that died the lease runs out.
+        with SoftFileLease(f"{folder}.lock", lease_duration=LEASE_S, poll_interval=POLL_S):
+            if not (folder / "record.json").exists():  # nobody did the work while this process waited
+                _do(folder, job, work)
     record = _read_record(folder / "record.json")
     if record["status"] != "ok":
         raise StageFailed(record["status"].removeprefix("failed: "))
     return folder, record
+
+
+def _do(folder: Path, job: Spec, work: Callable[[Path], Json]) -> None:
+    """Do a unit of work, and put what came of it into its folder."""
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(exist_ok=True)
+    try:
+        record = {"status": "ok", **work(partial)}
+    except (UserError, StageFailed):
+        raise
+    except Exception as error:
+        if is_refusal(error):
+            raise _refused(partial, error) from None
+        name = "unavailable" if isinstance(error, RuntimeUnavailable) else type(error).__name__
+        reason = " ".join(f"{name}: {error}".split())[:500]
+        record = {"status": f"failed: {reason}"}
+    write_json(partial / "record.json", {"job": job.to_json(), **record})
+    try:
+        os.rename(partial, folder)
+    except OSError:
+        if (folder / "record.json").exists():  # another process, whose lease had run out, finished it first
+            shutil.rmtree(partial, ignore_errors=True)
+        else:  # someone removed the record alone
+            shutil.rmtree(folder)
+            os.rename(partial, folder)
 
 
 def _refused(folder: Path, error: Exception) -> Exception:

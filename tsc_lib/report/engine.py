@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
+from tsc_lib.benchmark.place import ANY_NODE
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import PACKAGE, shipped, write_bytes, write_json, write_text
 from tsc_lib.core.processes import provide_home, run_engine
 from tsc_lib.core.spec import digest
+from tsc_lib.report import slurm
 from tsc_lib.report.build import NOTEBOOKS
 from tsc_lib.report.progress import tell_progress
 from tsc_lib.study import Study
@@ -38,7 +40,7 @@ def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[...,
     cores : int
         Jobs at the same time on this machine.
     engine : str
-        "local", "slurm", or a folder with settings of Snakemake for another cluster.
+        "local", "slurm", or a folder with other settings for a Slurm, as ``workflow/slurm`` has them.
     run : callable
         Runs a command; see `tsc_lib.core.processes.run_engine`.
 
@@ -50,6 +52,7 @@ def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[...,
     if profile.endswith((".yaml", ".yml")):
         profile = str(Path(profile).resolve())
     settings = find_settings(engine)
+    cluster = slurm.list_options(store.OUTPUTS) if settings is not None else []
     study = Study.open(profile)
     _ = study.runs  # a wrong profile or a missing data set is told before anything starts
     store.OUTPUTS.mkdir(parents=True, exist_ok=True)
@@ -75,10 +78,17 @@ def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[...,
                 command += ["--cores", str(cores), "--runtime-source-cache-path", scratch]
                 environment["TMPDIR"] = scratch
             else:
-                command += ["--profile", str(settings)]
-            with tell_progress(jobs, store.OUTPUTS / DONE):
-                # The engine holds the lock too, in case this process is killed before it.
-                code = run(command, pass_fds=(lock,), env=environment)
+                environment[ANY_NODE] = "1"
+                command += ["--profile", str(settings), *cluster]
+            try:
+                if cluster:
+                    slurm.cancel_jobs(store.OUTPUTS)
+                with tell_progress(jobs, store.OUTPUTS / DONE):
+                    # The engine holds the lock too, in case this process is killed before it.
+                    code = run(command, pass_fds=(lock,), env=environment)
+            finally:
+                if cluster:
+                    slurm.cancel_jobs(store.OUTPUTS)
     if code:
         raise UserError("the report was not finished; the messages above say why, and the same command goes on")
 

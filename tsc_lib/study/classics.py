@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from tsc_lib import data, runtimes, training
-from tsc_lib.benchmark.host import Machine, describe_machine
+from tsc_lib.benchmark.host import Machine
+from tsc_lib.benchmark.place import find_place
 from tsc_lib.core.files import Json
 from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import run_or_load
@@ -97,7 +98,8 @@ def evaluate_classic(run: TrainingRun) -> ClassicEvaluation:
         return {"true": dataset.test.y.tolist(), "predicted": logits.argmax(axis=1).tolist(), **costs}
 
     hashed = hashlib.sha256(b"".join(part.tobytes() for part in [*x, y])).hexdigest()
-    job = ClassicJob(run.data, run.model, seed, hashed, describe_machine(), EnergyMeter.auto().describe())
+    place = find_place()
+    job = ClassicJob(run.data, run.model, seed, hashed, place.machine, place.energy)
     label = f"{run.data.name}-{run.model}-s{seed}"  # one for all seeds where these have no say
     folder, record = run_or_load("classic", version("classic"), label, job, work)
     costs = {name: Reading.from_json(record[name]) for name in ("fitting", "answering")}

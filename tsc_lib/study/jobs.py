@@ -13,6 +13,7 @@ import logging
 import sys
 import time
 
+from tsc_lib.benchmark.place import record_place
 from tsc_lib.compress import Variant
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.store import StageFailed
@@ -56,6 +57,7 @@ def benchmark(study: Study, run: TrainingRun) -> None:
             raise UserError(f"{run.label} could not be measured: {failure}") from None
         logger.warning("%s is not measured: %s", run.label, failure)
         return
+    study.run_results(run)  # kept, so that tables need not make these rows again
     comparison = RuntimeComparison(study)
     if run in comparison.runs:
         comparison.measure(run)
@@ -79,6 +81,7 @@ def _work(chosen: argparse.Namespace) -> None:
     started = time.monotonic()
     study = Study(load_profile(chosen.profile), only=chosen.dataset)
     run = find_run(study, chosen.dataset, chosen.model, int(chosen.seed))
+    record_place(run.file_name)
     {"prepare": prepare, "benchmark": benchmark}[chosen.stage](study, run)
     record_seconds(chosen.stage, run, time.monotonic() - started)
 

@@ -14,8 +14,9 @@ import pandas as pd
 
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, Measurement, Session, run_session, save_inputs
-from tsc_lib.benchmark.host import Machine, describe_machine
+from tsc_lib.benchmark.host import Machine
 from tsc_lib.benchmark.inputs import count_in_sweep
+from tsc_lib.benchmark.place import find_place
 from tsc_lib.compress import CLASSIC, REFERENCE, Variant
 from tsc_lib.core.errors import Unfinished, UserError
 from tsc_lib.core.files import Json
@@ -23,7 +24,6 @@ from tsc_lib.core.spec import Spec
 from tsc_lib.core.stats import ratio_interval
 from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.data import DataSpec
-from tsc_lib.energy import EnergyMeter
 from tsc_lib.study import Study, stages
 from tsc_lib.study.classics import ClassicEvaluation, evaluate_classic
 from tsc_lib.study.evaluation import Evaluation, Failure
@@ -99,7 +99,8 @@ class ModelComparison:
         if entry.variant != CLASSIC:
             return self.study.evaluate(entry.run, entry.variant)
         try:
-            return evaluate_classic(entry.run)
+            with self.study.where(entry.run):
+                return evaluate_classic(entry.run)
         except (StageFailed, UserError) as failure:
             if isinstance(failure, Unfinished):
                 raise
@@ -113,16 +114,20 @@ class ModelComparison:
     def measure(self, spec: DataSpec, seed: int) -> Session | str:
         """The session of all models on a data set with a seed, or why it failed."""
         if (spec, seed) not in self._sessions:
-            settings, folders = self.settings(spec, seed), {}
-            for entry in self.entries[spec, seed]:
-                found = self.evaluate(entry)
-                if not isinstance(found, Failure) and not self._too_slow(found, settings):
-                    folders[entry] = found.folder
-            try:
-                self._sessions[spec, seed] = measure_models(folders, settings)
-            except (StageFailed, UserError) as failure:
-                self._sessions[spec, seed] = f"failed: {failure}"
+            with self.study.where(self.entries[spec, seed][0].run):
+                self._sessions[spec, seed] = self._measure(spec, seed)
         return self._sessions[spec, seed]
+
+    def _measure(self, spec: DataSpec, seed: int) -> Session | str:
+        settings, folders = self.settings(spec, seed), {}
+        for entry in self.entries[spec, seed]:
+            found = self.evaluate(entry)
+            if not isinstance(found, Failure) and not self._too_slow(found, settings):
+                folders[entry] = found.folder
+        try:
+            return measure_models(folders, settings)
+        except (StageFailed, UserError) as failure:
+            return f"failed: {failure}"
 
     @staticmethod
     def _too_slow(found: Evaluation | ClassicEvaluation, settings: BenchmarkSettings) -> str:
@@ -248,7 +253,8 @@ def measure_models(folders: Mapping[Entry, Path], settings: BenchmarkSettings) -
         logger.info("%s: measuring %d models and variants side by side", run.data.name, len(entries))
         return {"session": run_session(reference, candidates, inputs, settings).to_json()}
 
-    job = ModelsJob(entries, settings, describe_machine(), EnergyMeter.auto().describe())
+    place = find_place()
+    job = ModelsJob(entries, settings, place.machine, place.energy)
     versions = version("side-by-side", *(entry.variant.runtime for entry in entries))
     _, record = run_or_load("side-by-side", versions, f"{run.data.name}-s{run.seed}", job, work)
     return Session.from_json(record["session"], {entry.name: entry.variant for entry in entries})

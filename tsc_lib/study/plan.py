@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -91,7 +90,7 @@ def name_job(study: Study, stage: str, run: TrainingRun) -> str:
         content["versions"] = version("side-by-side", *RUNTIMES, CLASSIC.runtime)
         content["models"] = study.profile.models
         content |= {"settings": study.settings(run).to_json(), "energy": study.request["energy"]}
-    return f"{_plain(run.label)}-{digest(content)}"
+    return f"{run.file_name}-{digest(content)}"
 
 
 def find_run(study: Study, dataset: str, model: str, seed: int) -> TrainingRun:
@@ -116,7 +115,7 @@ def record_seconds(stage: str, run: TrainingRun, seconds: float) -> None:
 
 
 def _locate_seconds(stage: str, run: TrainingRun) -> Path:
-    return store.OUTPUTS / "store" / "seconds" / f"{stage}-{_plain(run.label)}-{run.key()}.json"
+    return store.OUTPUTS / "store" / "seconds" / f"{stage}-{run.file_name}.json"
 
 
 def _read_seconds(path: Path) -> float | None:
@@ -156,10 +155,6 @@ def _work(run: TrainingRun) -> float:
 @cache
 def _count_bytes(spec: DataSpec) -> int:
     return 1 + sum(path.stat().st_size for path in Path(spec.folder or ".").glob("*_T*.ts"))
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9_.-]", "_", text)
 
 
 def write_plan(jobs: Iterable[Job], path: Path, **settings: object) -> None:

@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -234,13 +235,19 @@ def _validate(cls: type[S], content: dict[str, object], where: str) -> S:
     """The specification with some content, every value of which must have the type of its field."""
     try:
         # As JSON, whose lists may be tuples where nothing else is taken for anything else.
-        return TypeAdapter(cls).validate_json(json.dumps(content, default=str), strict=True)
+        adapter: TypeAdapter[S] = _adapt(cls)  # type: ignore[arg-type]  # every class is hashable
+        return adapter.validate_json(json.dumps(content, default=str), strict=True)
     except ValueError as error:
         if not isinstance(error, ValidationError):  # JSON writes no number of thousands of digits
             raise UserError(f"{where}: a number is too long; give a shorter one") from None
         raise UserError(f"{where}{_sentence(error)}") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+@cache
+def _adapt(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)  # which takes much longer to make than to use
 
 
 def _sentence(error: ValidationError) -> str:

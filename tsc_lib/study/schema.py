@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from tsc_lib.benchmark.measurement import CONTROLS, CPU, ENERGIES, LATENCIES, Measurement
 from tsc_lib.core.stats import paired_difference_interval, proportion_interval
@@ -109,7 +108,7 @@ def accuracies(true: np.ndarray, predicted: np.ndarray, reference: np.ndarray | 
     correct = predicted == true
     accuracy = proportion_interval(int(correct.sum()), len(correct))
     row: dict[str, float] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
-    row["f1_macro"] = float(f1_score(true, predicted, average="macro", zero_division=0))
+    row["f1_macro"] = _compute_f1(true, predicted)
     row["classes_predicted"] = len(np.unique(predicted))
     row["largest_class_share"] = float(np.unique(true, return_counts=True)[1].max() / len(true))
     if reference is not None:
@@ -117,6 +116,14 @@ def accuracies(true: np.ndarray, predicted: np.ndarray, reference: np.ndarray | 
         names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
         row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
     return row
+
+
+def _compute_f1(true: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean of the F1 scores of the classes that are there or are predicted, as scikit-learn computes it."""
+    labels, codes = np.unique(np.concatenate([true, predicted]), return_inverse=True)
+    own, guessed = np.split(codes, 2)
+    there, given, right = (np.bincount(part, minlength=len(labels)) for part in (own, guessed, own[own == guessed]))
+    return float(np.mean(2 * right / (there + given)))
 
 
 def costs(measurement: Measurement) -> dict[str, float | str | None]:

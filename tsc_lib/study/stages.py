@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import shutil
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from tsc_lib.benchmark import (
 )
 from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.benchmark.peak import Peak
+from tsc_lib.benchmark.place import find_place
 from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.files import Json, read_json, write_bytes
 from tsc_lib.core.spec import Spec
@@ -64,6 +66,11 @@ class TrainingRun(Spec):
     def label(self) -> str:
         """Readable name, e.g. ``PLAID-T1-s0``."""
         return f"{self.data.name}-{self.model}-s{self.seed}"
+
+    @property
+    def file_name(self) -> str:
+        """A name for a file about it, with letters, digits and ``_.-`` alone, whatever its data set is called."""
+        return f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', self.label)}-{self.key()}"
 
     @property
     def names(self) -> dict[str, str | int]:
@@ -299,7 +306,7 @@ def evaluate(run: TrainingRun, variant: Variant) -> Evaluation:
             folder=folder,
         ).to_json()
 
-    job = EvaluationJob(run, variant.recipe, variant.runtime, describe_machine())
+    job = EvaluationJob(run, variant.recipe, variant.runtime, find_place().machine)
     folder, record = run_or_load("evaluate", version("evaluate", variant.runtime), run.label, job, work)
     return Evaluation.from_json(record, variant, folder)
 
@@ -309,7 +316,7 @@ def compute_modelled_energy(evaluation: Evaluation, batch_size: int) -> Reading:
 
     With early exits it is expected, from where the test series leave.
     """
-    model = read_json(evaluation.folder / "model.json")
+    model = _read_model(evaluation.folder / "model.json")
     counted = operations(
         TransformerConfig.from_json(model["config"]),
         model["reference_length"],
@@ -319,6 +326,11 @@ def compute_modelled_energy(evaluation: Evaluation, batch_size: int) -> Reading:
         evaluation.exits.left if evaluation.exits else None,
     )
     return model_energy(evaluation.folder.name, counted, inferences=batch_size)
+
+
+@lru_cache(maxsize=4)
+def _read_model(path: Path) -> Json:
+    return dict(read_json(path))  # of one that is asked for at every batch size
 
 
 def measure(
@@ -367,8 +379,8 @@ def measure(
         session = run_session(candidate(REFERENCE), candidates, inputs, settings)
         return {"session": session.to_json()}
 
-    energy = EnergyMeter.auto().describe()  # other watts or another source are another result
-    job = BenchmarkJob(run, measured, settings, describe_machine(), energy, beside_peak)
+    place = find_place()
+    job = BenchmarkJob(run, measured, settings, place.machine, place.energy, beside_peak)
     versions = version("benchmark", *(variant.runtime for variant in measured))
     _, record = run_or_load("benchmark", versions, run.label, job, work)
     return Session.from_json(record["session"], {str(variant): variant for variant in (REFERENCE, *measured)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,8 @@ import pandas as pd
 
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Role, Session, check_threads
-from tsc_lib.benchmark.host import Host, describe_machine
+from tsc_lib.benchmark.host import Host
+from tsc_lib.benchmark.place import Place, find_place, is_any_node, recall_place, taking
 from tsc_lib.compress import CLASSIC, REFERENCE, Recipe, Variant
 from tsc_lib.compress.survivors import find_survivors
 from tsc_lib.core.errors import Unfinished, UserError
@@ -23,12 +24,12 @@ from tsc_lib.core.html import view
 from tsc_lib.core.stats import crossed_mean_interval
 from tsc_lib.core.store import NotStored, StageFailed, only_loading
 from tsc_lib.data import Dataset, DataSpec
-from tsc_lib.energy import EnergyMeter
 from tsc_lib.models.zoo import find_architecture
+from tsc_lib.study import rows as result_rows
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation, Failure
 from tsc_lib.study.profiles import Profile, load_profile
-from tsc_lib.study.schema import COLUMNS, EVIDENCE, costs, qualities
+from tsc_lib.study.schema import COLUMNS, EVIDENCE
 from tsc_lib.study.sections import DataChoice, parse_variants
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.summaries import DataSummary, summarize_data
@@ -59,8 +60,9 @@ class Study:
         for choice in profile.datasets:
             check_threads(profile.benchmark_of(choice))  # before anything is trained
         self._only = only
+        self._settings: dict[DataSpec, BenchmarkSettings] = {}
         self._summaries: dict[DataSpec, DataSummary | str] = {}
-        self._evaluated: dict[tuple[TrainingRun, Variant], Evaluation] = {}
+        self._evaluated: dict[str, dict[tuple[TrainingRun, Variant], Evaluation]] = {}
         named = [variant for variant in parse_variants(profile.variants) if variant != CLASSIC]
         self.variants = list(dict.fromkeys([REFERENCE, *named]))
 
@@ -98,7 +100,7 @@ class Study:
             ("measured with all variants", len(self.runs) - len(missing)),
             ("still to be done", named or "nothing"),
             ("batch sizes", ", ".join(map(str, self.profile.benchmark.batch_sizes))),
-            ("source of energy", "{source} ({backend})".format(**EnergyMeter.auto().describe())),
+            ("source of energy", "{source} ({backend})".format(**find_place().energy)),
         ]
         return view(f"Study of the profile {self.profile.name!r}", rows)
 
@@ -152,13 +154,19 @@ class Study:
         """Whether what a data set cannot have is a row with its reason, and no error."""
         return spec in self.choices and self.choices[spec].optional
 
+    def where(self, run: TrainingRun) -> AbstractContextManager[None]:
+        """Within it results are those of the place where a run was measured, which is this one but on a cluster."""
+        return taking(recall_place(run.file_name))
+
     def is_network(self, run: TrainingRun) -> bool:
         """Whether a run's model is trained, and no classic."""
         return run.model in self.profile.networks
 
     def settings(self, run: TrainingRun) -> BenchmarkSettings:
         """How a run's variants are measured."""
-        return self.profile.benchmark_of(self.choices[run.data])
+        if run.data not in self._settings:
+            self._settings[run.data] = self.profile.benchmark_of(self.choices[run.data])
+        return self._settings[run.data]
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -192,7 +200,7 @@ class Study:
     @cached_property
     def request(self) -> dict[str, object]:
         """All that the study's tables depend on beside the code: the profile, the machine and the source of energy."""
-        where = {"machine": describe_machine().to_json(), "energy": EnergyMeter.auto().describe()}
+        where: dict[str, object] = {"machine": "any", "energy": "any"} if is_any_node() else find_place().to_json()
         return {"profile": self.profile.to_json(), "data": [spec.key() for spec in self.choices], **where}
 
     def train(self, run: TrainingRun) -> list[Epoch]:
@@ -201,18 +209,23 @@ class Study:
 
     def evaluate(self, run: TrainingRun, variant: Variant) -> Evaluation | Failure:
         """How a variant classifies the test set, or why it cannot."""
-        if (run, variant) not in self._evaluated:  # every table asks for every evaluation
+        with self.where(run):
+            return self._evaluate(run, variant, find_place())
+
+    def _evaluate(self, run: TrainingRun, variant: Variant, place: Place) -> Evaluation | Failure:
+        known = self._evaluated.setdefault(place.key(), {})
+        if (run, variant) not in known:  # every table asks for every evaluation
             if self.is_optional(run.data) and isinstance(why := self.summarize(run.data), str):
                 return Failure(variant, f"failed: {why}")
             try:
-                self._evaluated[run, variant] = stages.evaluate(run, variant)
+                known[run, variant] = stages.evaluate(run, variant)
             except StageFailed as failure:
                 return Failure(variant, f"failed: {failure}")
             except UserError as refusal:  # what an optional data set cannot have
                 if isinstance(refusal, Unfinished) or not self.is_optional(run.data):
                     raise
                 return Failure(variant, f"failed: {refusal}")
-        return self._evaluated[run, variant]
+        return known[run, variant]
 
     def working(self, run: TrainingRun, variants: Sequence[Variant]) -> dict[Variant, Evaluation]:
         """Those of the variants that could be evaluated."""
@@ -238,7 +251,11 @@ class Study:
         StageFailed
             If the session failed.
         """
-        variants = list(self.working(run, self.variants_of(run) if variants is None else variants))
+        with self.where(run):
+            return self._benchmark(run, self.variants_of(run) if variants is None else variants)
+
+    def _benchmark(self, run: TrainingRun, wanted: Sequence[Variant]) -> Session:
+        variants = list(self.working(run, wanted))
         if not variants and self.is_optional(run.data):
             raise StageFailed(self.evaluate(run, REFERENCE).status.removeprefix("failed: "))
         return stages.measure(run, variants, self.settings(run))
@@ -249,8 +266,11 @@ class Study:
 
     @cached_property
     def _results(self) -> pd.DataFrame:
-        rows = [row for run in self._each("results") for row in self._run_rows(run)]
-        return pd.DataFrame(rows, columns=COLUMNS)
+        columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+        for run in self._each("results"):
+            for name, values in result_rows.load_rows(self, run).items():
+                columns[name] += values
+        return pd.DataFrame(columns)
 
     def results(self, variants: Sequence[Variant] | None = None) -> pd.DataFrame:
         """One row per data set, model, recipe, runtime, seed and batch size; `COLUMNS` lists the columns.
@@ -267,33 +287,12 @@ class Study:
         """
         if variants is None:
             return self._results.copy()
-        rows = [row for run in self._each("results") for row in self._run_rows(run, variants)]
-        return pd.DataFrame(rows, columns=COLUMNS)
+        chosen = [row for run in self._each("results") for row in result_rows.make_rows(self, run, variants)]
+        return pd.DataFrame(chosen, columns=COLUMNS)
 
     def run_results(self, run: TrainingRun) -> pd.DataFrame:
         """The rows of `results` that are about one run."""
-        return pd.DataFrame(self._run_rows(run), columns=COLUMNS)
-
-    def _run_rows(self, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[dict[str, object]]:
-        reference, session, failed = self.evaluate(run, REFERENCE), None, ""
-        variants = [variant for variant in self.variants_of(run) if wanted is None or variant in wanted]
-        copies = self.list_copies(run.data)
-        try:
-            session = self.benchmark(run, None if wanted is None or self.is_done(run) else variants)
-        except StageFailed as failure:
-            failed = f"failed: {failure}"
-        for variant in variants:
-            evaluation = self.evaluate(run, variant)
-            for batch_size in self.settings(run).batch_sizes:
-                row: dict[str, object] = {**run.names, **variant.names, "batch_size": batch_size}
-                row |= {"threads": self.settings(run).threads, "status": evaluation.status}
-                if isinstance(evaluation, Evaluation):
-                    measured = session and session.of(variant, batch_size)
-                    reading = stages.compute_modelled_energy(evaluation, batch_size)
-                    row |= {**qualities(evaluation, reference, copies), **(costs(measured) if measured else {})}
-                    row["energy_modelled_mj_per_sample"] = 1000 * reading.joules_per_inference
-                    row["status"] = measured.status if measured else failed
-                yield row
+        return pd.DataFrame(result_rows.load_rows(self, run))
 
     def histories(self) -> pd.DataFrame:
         """One row per training and epoch of it, those of a refit left out; ``best`` marks the epoch that was chosen."""

@@ -58,6 +58,7 @@ STAGES = {
     "classic": Stage(1, ("study.classics",), ("aeon",)),
     "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("evaluate", "predict")),
     "side-by-side": Stage(1, ("study.model_comparison:measure_models",), ("benchmark",)),
+    "rows": Stage(1, ("study.rows", "study.schema", "study.operations", "energy.opcount"), ("benchmark",)),
     "peak": Stage(1, ("benchmark.peak", "study.stages:measure_peaks")),
     "operators": Stage(1, ("benchmark.operator_times", "study.operator_shares:load_times"), ("benchmark",)),
     "layer-errors": Stage(
@@ -70,7 +71,7 @@ STAGES = {
 }
 
 NOT_STORED = (
-    *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "energy.opcount", "search.finalists"),
+    *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "search.finalists"),
     *("search.promise", "search.results", "series.csvfile", "series.formats"),
 )
 """Modules in the packages above that decide no stored result."""
