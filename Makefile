@@ -13,7 +13,7 @@ export TSC_PYTHON := $(value PYTHON)
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
-report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds, classics, shapes) and build outputs/report/PROFILE/index.html
+report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds, classics, shapes, archive) and build outputs/report/PROFILE/index.html
 	$(BIN)/python -m tsc_lib report --profile="$$TSC_PROFILE"
 
 check: lint  ## what takes less than two minutes: style, types, floors and the quick tests
@@ -50,5 +50,6 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@"$$TSC_PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tsc_lib needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	"$$TSC_PYTHON" -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[study,report,dev,counters,gpu,crosscheck,onnxruntime,openvino,runtimes,bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[study,report,dev,counters,gpu,crosscheck,onnxruntime,openvino,runtimes,bench,cluster]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps snakemake-executor-plugin-slurm
 	@touch $@

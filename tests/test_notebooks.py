@@ -23,6 +23,7 @@ NAMES = [
     "07_runtimes",
     "08_against_the_classics",
     "09_which_transformer",
+    "10_archive",
     "11_on_a_microcontroller",
 ]
 

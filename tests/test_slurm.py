@@ -89,7 +89,9 @@ def test_jobs_that_are_killed_go_on_and_the_batch_finishes(cluster: Path, tmp_pa
     profile.write_text(PROFILE)
     settings = settings_that_look_often(tmp_path / "settings")
     path = os.pathsep.join(filter(None, sys.path))
-    environment = os.environ | {"TSC_OUTPUTS": str(outputs), "PYTHONPATH": path}
+    # A folder for temporary files of its own: sessions of the same host wait for one another there.
+    (tmp_path / "tmp").mkdir()
+    environment = os.environ | {"TSC_OUTPUTS": str(outputs), "PYTHONPATH": path, "TMPDIR": str(tmp_path / "tmp")}
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -6,6 +6,13 @@ and give every family of strategies one colour throughout.
 
 from __future__ import annotations
 
+from tsc_lib.figures.archive import (
+    accuracy_beside_classics,
+    promises_kept,
+    rank_against_energy,
+    savings_over_datasets,
+    traits_of_wins,
+)
 from tsc_lib.figures.attention import attention_over_time
 from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matrices, learning_curves, model_cost
 from tsc_lib.figures.combination import ablation, exit_shares, importance_criteria, savings_by_step

@@ -20,6 +20,7 @@ from tsc_lib.benchmark.place import Place, find_place, is_any_node, recall_place
 from tsc_lib.compress import CLASSIC, REFERENCE, Recipe, Variant
 from tsc_lib.compress.survivors import find_survivors
 from tsc_lib.core.errors import Unfinished, UserError
+from tsc_lib.core.files import Json
 from tsc_lib.core.html import view
 from tsc_lib.core.stats import crossed_mean_interval
 from tsc_lib.core.store import NotStored, StageFailed, only_loading
@@ -149,6 +150,19 @@ class Study:
         """Which test series of a data set are copies of training series; bool, none of an unusable one."""
         known = self.summarize(spec)
         return np.zeros(0, dtype=bool) if isinstance(known, str) else known.test_in_train
+
+    def list_traits(self) -> dict[str, Json]:
+        """What `tsc_lib.data.describe` tells of each usable data set, by name."""
+        known = {spec.name: self.summarize(spec) for spec in self.choices}
+        return {name: each.traits for name, each in known.items() if not isinstance(each, str)}
+
+    def list_processors(self) -> list[str]:
+        """The processor of each run, on which it was measured or will be."""
+        found = []
+        for run in self.runs:
+            with self.where(run):
+                found.append(find_place().machine.cpu_model)
+        return found
 
     def is_optional(self, spec: DataSpec) -> bool:
         """Whether what a data set cannot have is a row with its reason, and no error."""

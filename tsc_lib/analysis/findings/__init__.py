@@ -5,6 +5,15 @@ Each takes tables and returns Markdown.
 
 from __future__ import annotations
 
+from tsc_lib.analysis.findings.archive import (
+    archive_overview,
+    archive_processors,
+    beside_classics,
+    promises_kept,
+    ranks_and_energy,
+    savings_over_datasets,
+    where_wrong,
+)
 from tsc_lib.analysis.findings.baseline import accuracy, collapse, confusion, cost, learning
 from tsc_lib.analysis.findings.combining import (
     ablated_variant,
