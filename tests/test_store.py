@@ -139,3 +139,43 @@ def test_the_place_of_the_files_is_not_part_of_the_key() -> None:
     here, there = DataSpec("A", "0" * 64, folder="/here"), DataSpec("A", "0" * 64, folder="/there")
     assert here.key() == there.key()
     assert here.key() != DataSpec("A", "1" * 64).key()
+
+
+def test_a_lock_of_a_machine_that_died_runs_out(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """
+import os, socket, sys
+from filelock import SoftFileLease
+socket.gethostname = lambda: "another-machine"
+lock = SoftFileLease(sys.argv[1], lease_duration=1.0)
+lock.acquire()
+os._exit(0)  # without a release
+"""
+    monkeypatch.setattr(store, "LEASE_S", 1.0)
+    folder = store.locate("stage", (1,), "label", TrainSpec())
+    folder.parent.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", script, f"{folder}.lock"], check=True)
+    assert "another-machine" in Path(f"{folder}.lock").read_text()
+    assert run_or_load("stage", (1,), "label", TrainSpec(), lambda folder: {"answer": 42})[1]["answer"] == 42
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_two_processes_do_the_same_work_once(outputs: Path) -> None:
+    script = f"""
+import dataclasses, time
+from pathlib import Path
+from tsc_lib.core import store
+from tsc_lib.core.spec import Spec
+store.OUTPUTS = Path({str(outputs)!r})
+@dataclasses.dataclass(frozen=True)
+class Made(Spec):
+    name: str = "made"
+def work(folder):
+    with (store.OUTPUTS / "calls").open("a") as calls:
+        calls.write("x")
+    time.sleep(1)
+    return {{}}
+store.run_or_load("stage", (1,), "label", Made(), work)
+"""
+    both = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
+    assert [each.wait() for each in both] == [0, 0]
+    assert (outputs / "calls").read_text() == "x"

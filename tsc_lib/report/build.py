@@ -27,10 +27,10 @@ import pandas as pd
 
 from tsc_lib.analysis import findings
 from tsc_lib.analysis.summary import summarise
-from tsc_lib.analysis.tables import readable_results
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import PACKAGE, replace_folder, shipped, write_text
 from tsc_lib.core.store import OUTPUTS
+from tsc_lib.report.results_page import render_results
 from tsc_lib.report.shorten import copy_shortened
 from tsc_lib.study.profiles import load_profile
 
@@ -202,7 +202,7 @@ def _generate(folder: Path, profile: str, results: pd.DataFrame, claims: pd.Data
     folder.mkdir()
     pages = {
         "summary.md": f"{summarise(results, claims)}\n\nThis report shows the profile *{profile}*.",
-        "results.md": _sections(results),
+        "results.md": render_results(results),
         "claims.md": "This profile checked no claims.",
     }
     if claims is not None and len(claims):
@@ -228,17 +228,6 @@ def _document_modules(folder: Path) -> str:
         room = ".".join(name.split(".")[:2]) if len(place.parts) > 2 else "tsc_lib"
         rooms.setdefault(room, []).append(f"- [{name}](api/{name}.md): {about.splitlines()[0]}")
     return "\n\n".join(f"## {room}\n\n" + "\n".join(lines) for room, lines in rooms.items())
-
-
-def _sections(results: pd.DataFrame) -> str:
-    """The results as one table per data set and model."""
-    if not len(results):
-        return "There are no results yet."
-    parts = []
-    for (dataset, model), rows in results.groupby(["dataset", "model"], sort=False):
-        table = readable_results(rows).to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
-        parts.append(f'## {model} on {dataset}\n\n<div class="wide-table">\n{table}\n</div>')
-    return "\n\n".join(parts)
 
 
 _LOADING_LINKS = {"stylesheet", "icon", "manifest", "preload", "prefetch", "modulepreload", "preconnect"}
