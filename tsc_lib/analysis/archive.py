@@ -46,7 +46,10 @@ def savings_by_dataset(results: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     table = strategy_table(done)
     table = table[table.family != Family.BASELINE]
-    names = [f"{row.model}: {row.label} in {row.runtime}" for row in table.itertuples()]
+    names = [
+        f"{row.model}: {row.label}" + ("" if row.runtime in row.label else f" in {row.runtime}")
+        for row in table.itertuples()
+    ]
     return table.assign(strategy=names)[columns].reset_index(drop=True)
 
 
