@@ -272,8 +272,9 @@ def footprint(conversion: Conversion) -> str:
         return ""
     stack = f", and {conversion.stack_bytes:,} bytes of stack" if conversion.stack_bytes is not None else ""
     return (
-        f" As a program, compiled with -O2 for the machine that exported it: {conversion.flash_bytes:,} bytes of flash "
-        f"(code, weights and constants), {conversion.ram_bytes:,} bytes of RAM that the caller gives{stack}."
+        " As a program, compiled with -O2 -DMODEL_SMALL for the machine that exported it: "
+        f"{conversion.flash_bytes:,} bytes of flash (code, weights and constants), {conversion.ram_bytes:,} bytes of "
+        f"RAM that the caller gives{stack}."
     )
 
 

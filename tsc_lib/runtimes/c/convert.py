@@ -45,7 +45,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool, longest: i
     write_text(folder / PROGRAM, program.text)
     write_text(folder / HEADER, write_header(model.network, program, shortest, most))
     compile_library(folder, folder / name_library())
-    footprint = measure_footprint(folder, program.workspace_bytes)
+    footprint = measure_footprint(folder, program.small_bytes)
     return Conversion(
         model_bytes=program.weight_bytes,
         int8_ops=0,
