@@ -32,11 +32,11 @@ from tsc_lib.study.profiles import load_profile
 MAIN = "paper"
 """The profile that is published; others have a folder within its."""
 
-RESULTS = "results.csv"
+RESULTS, CLAIMS = "results.csv", "claims.csv"
 
 WHOLE = """
-`claims.csv` has the verdicts, `figures/` every figure as SVG and PNG with the numbers that it shows, and `notebooks/`
-the executed notebooks.
+`figures/` has every figure as SVG and PNG with the numbers that it shows, `notebooks/` the executed notebooks, and
+`claims.csv`, where there is one, the verdicts.
 """
 
 
@@ -64,7 +64,9 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
     tables, figures, notebooks = (OUTPUTS / kind / name for kind in ("tables", "figures", "notebooks"))
     wanted = [tables / RESULTS]
     if not results_only:
-        wanted += [tables / "claims.csv", *(notebooks / path.name for path in NOTEBOOKS.glob("*.ipynb"))]
+        own = study.profile.notebooks  # some alone check no claims
+        wanted += [notebooks / f"{name}.ipynb" for name in own or (path.stem for path in NOTEBOOKS.glob("*.ipynb"))]
+        wanted += [] if own else [tables / CLAIMS]
     for path in wanted:
         if not path.is_file():
             raise UserError(f"{path} is missing; finish the report first: make report PROFILE={profile}")
