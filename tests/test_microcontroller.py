@@ -197,7 +197,8 @@ def test_a_folder_may_scale_series_itself_and_bring_a_test(name: str, tmp_path: 
 def test_a_missing_tool_is_told_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_missing() == (
-        "arm-none-eabi-gcc is not installed; Debian has it: apt-get install gcc-arm-none-eabi qemu-system-arm"
+        "arm-none-eabi-gcc is not installed; Debian has it: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi "
+        "qemu-system-arm"
     )
     with pytest.raises(RuntimeUnavailable, match="arm-none-eabi-gcc is not installed"):
         emulate(tmp_path, make_series(8), PROCESSORS["cortex-m4"])

@@ -22,8 +22,9 @@ from tsc_lib.microcontroller.boards import PROCESSORS, Processor
 
 COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 
-PACKAGES = {COMPILER: "gcc-arm-none-eabi", SIZE: "gcc-arm-none-eabi", EMULATOR: "qemu-system-arm"}
-"""Debian packages with the tools; the compiler also needs libnewlib-arm-none-eabi."""
+CROSS = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
+PACKAGES = {COMPILER: CROSS, SIZE: CROSS, EMULATOR: "qemu-system-arm"}
+"""Debian packages with the tools; the compiler needs a C library."""
 
 OPTIONS = (
     *("-std=c99", "-O2", "-mthumb", "-ffunction-sections", "-fdata-sections"),
@@ -111,13 +112,10 @@ def find_processor(name: str) -> Processor:
 def find_missing() -> str:
     """What this machine lacks to compile for microcontrollers and to imitate them, in a sentence; empty if nothing."""
     missing = [tool for tool in PACKAGES if shutil.which(tool) is None]
-    packages = [PACKAGES[tool] for tool in missing]
+    packages = " ".join(dict.fromkeys(PACKAGES[tool] for tool in missing))
     if not missing and not _has_library():
-        missing, packages = ["its C library"], ["libnewlib-arm-none-eabi"]
-    if not missing:
-        return ""
-    names = " ".join(dict.fromkeys(packages))
-    return f"{missing[0]} is not installed; Debian has it: apt-get install {names}"
+        missing, packages = [f"the C library of {COMPILER}"], CROSS
+    return f"{missing[0]} is not installed; Debian has it: apt-get install {packages}" if missing else ""
 
 
 def _has_library() -> bool:
