@@ -10,6 +10,8 @@ if [ "$what" = stop ]; then
   for each in slurmd slurmctld munged; do
     [ -f "$dir/$each.pid" ] && kill "$(cat "$dir/$each.pid")" 2>/dev/null || true
   done
+  # Without a Slurm behind it, what asks for one would wait.
+  grep -qs "$dir" /etc/slurm/slurm.conf && rm /etc/slurm/slurm.conf
   exit 0
 fi
 mkdir -p /run/munge /etc/slurm "$dir/state" "$dir/spool"
