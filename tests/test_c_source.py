@@ -137,8 +137,7 @@ def test_an_exported_folder_is_tested_by_any_compiler(
     write.write(folder, programs[name], describe(name, scaling), "# card\n")
     before = sorted(path.name for path in folder.iterdir())
     strict = "-O1 -Werror"
-    compilers = [found for found in ("gcc", "clang") if shutil.which(found)]
-    for compiler in compilers:
+    for compiler in filter(shutil.which, ("gcc", "clang")):
         for flags in (f"{strict} -DMODEL_SMALL", SANITIZE) if compiler == "gcc" or name == "odd" else (strict,):
             done = make(folder, f"CC={compiler}", f"CFLAGS={flags}")
             assert done.returncode == 0, done.stdout + done.stderr

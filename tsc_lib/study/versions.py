@@ -53,7 +53,7 @@ STAGES = {
     "inductor": Stage(6, ("runtimes.inductor",)),
     "onnxruntime": Stage(5, ("runtimes.onnxruntime",)),
     "openvino": Stage(6, ("runtimes.openvino",)),
-    "c": Stage(2, ("runtimes.c",)),
+    "c": Stage(3, ("runtimes.c",)),
     "aeon": Stage(1, ("runtimes.aeon", "models.classic")),
     "classic": Stage(1, ("study.classics",), ("aeon",)),
     "benchmark": Stage(1, ("benchmark", "energy", "core.stats", "study.stages:measure"), ("evaluate", "predict")),
