@@ -8,13 +8,16 @@ INSTALLED := .venv/installed
 export TSC_PROFILE := $(value PROFILE)
 export TSC_PYTHON := $(value PYTHON)
 
-.PHONY: help report check test gpu-check lab may-lab lint clean
+.PHONY: help report published check test gpu-check lab may-lab lint clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
 report: $(INSTALLED)  ## run every notebook of PROFILE (smoke, quick, paper, seeds, classics, shapes, archive) and build outputs/report/PROFILE/index.html
 	$(BIN)/python -m tsc_lib report --profile="$$TSC_PROFILE"
+
+published: $(INSTALLED)  ## build outputs/report/published/index.html from the published study, without running anything
+	$(BIN)/python -m tsc_lib.report.build published
 
 check: lint  ## what takes less than two minutes: style, types, floors and the quick tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not (compiles or measures or sessions or notebooks or slow)'

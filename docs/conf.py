@@ -18,6 +18,7 @@ mathjax_folder = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin)
 html_static_path = ["_static", str(mathjax_folder / "tex-svg.js")]
 mathjax_path = "tex-svg.js"
 myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
 
 html_theme = "sphinx_book_theme"
 html_theme_options = {

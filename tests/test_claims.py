@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from tsc_lib.analysis.claims import CLAIMS, NOT, REPRODUCED, SAME, UNTESTED, judge
+from tsc_lib.analysis.claims import CLAIMS, NOT, REPRODUCED, SAME, UNRUN, UNTESTED, judge
 from tsc_lib.analysis.rows import find_collapsed
 
 STATIC_TIME = "Static int8 saves CPU time"
@@ -165,7 +165,7 @@ def test_one_seed_and_one_model_have_the_interval_of_the_run():
     one = synthetic.results(datasets=("PLAID",), models=("T1",), seeds=(0,))
     row = verdict(one, STATIC_ACCURACY)
     assert "that run alone" in row.why and row.ours_low < row.ours < row.ours_high
-    assert verdict(one, MORE_ACCURATE).verdict == UNTESTED
+    assert verdict(one, MORE_ACCURATE).verdict == UNRUN
 
 
 def test_seeds_give_the_interval_of_one_pair():
@@ -173,10 +173,10 @@ def test_seeds_give_the_interval_of_one_pair():
     assert "interval over 3 seeds" in row.why and row.ours_low < row.ours < row.ours_high
 
 
-def test_missing_recipes_cannot_be_tested(results):
+def test_a_claim_whose_recipes_are_missing_was_not_run(results):
     table = judge(results[results.recipe == "baseline"])
     without = table[~table.claim.str.startswith("T2")]
-    assert set(without.verdict) == {UNTESTED} and without.why.str.contains("runs no").all()
+    assert set(without.verdict) == {UNRUN} and without.why.str.contains("runs no").all()
 
 
 def test_failed_runs_are_left_out_and_counted(results):

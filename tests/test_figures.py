@@ -43,7 +43,7 @@ def of_results(results: pd.DataFrame) -> dict[str, Callable[[], Figure]]:
         "saving": lambda: figures.saving_against_loss(results),
         "pareto": lambda: figures.pareto(results),
         "control": lambda: figures.aa_control(synthetic.aa_windows(results), results),
-        "main": lambda: figures.main_bars(results),
+        "main": lambda: figures.main_differences(results),
         "claims": lambda: figures.claims_beside_ours(judge(results)),
     }
 
@@ -171,7 +171,7 @@ def test_energies_of_two_sources_are_not_drawn_together(results):
     def quantized(table: pd.DataFrame) -> Figure:
         return figures.int8_cost(table, "energy_mj_per_sample", "mJ/series")
 
-    for draw in (figures.energy_by_strategy, figures.main_bars, figures.model_cost, quantized):
+    for draw in (figures.energy_by_strategy, figures.main_differences, figures.model_cost, quantized):
         with pytest.raises(SourceMismatchError):
             draw(mixed)
 

@@ -190,7 +190,9 @@ def test_citation_and_licence_agree_with_the_project():
     assert "the tsc_lib authors" in (ROOT / "LICENSE").read_text()
 
 
-@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/measurement.md", "docs/optimize.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+)
 def test_relative_links_lead_somewhere(path):
     text = (ROOT / path).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]

@@ -9,7 +9,8 @@ import nbformat
 import pytest
 from myst_nb.core.utils import coalesce_streams
 
-from tsc_lib.report.shorten import LINE, OUTPUT, copy_shortened, shorten
+from tsc_lib.report.pages import write_page
+from tsc_lib.report.shorten import LINE, OUTPUT, shorten
 
 TEN_MEGABYTES = 10_000_000
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
@@ -56,7 +57,7 @@ def test_every_text_of_an_output_is_cut_in_the_copy_alone_and_quickly(tmp_path: 
     executed, page = tmp_path / "executed.ipynb", tmp_path / "page.ipynb"
     cells = [v4.new_markdown_cell("# x"), v4.new_code_cell("1", outputs=outputs)]
     nbformat.write(v4.new_notebook(cells=cells), executed)
-    copy_shortened(executed, page)
+    write_page(executed, page)
     assert executed.stat().st_size > 4 * TEN_MEGABYTES and page.stat().st_size < 6 * (LINE + 500)
     kept = nbformat.read(page, 4).cells[1].outputs
     assert kept[2].data["image/png"] == "aaaa" and kept[4].traceback[1] == "ValueError: long"

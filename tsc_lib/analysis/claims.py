@@ -24,8 +24,9 @@ direction where only a direction is claimed: *reproduced* if the whole interval 
 Claims on energy can be tested by energy counters only. Estimated energy is CPU time times a constant: it cannot tell
 whether int8 arithmetic draws less power, so it reproduces nothing about joules, and refutes nothing. CPU time is
 therefore judged as a claim of its own that can reach *same direction* at most. So can a gain whose size was published
-about other data than ours; between T1 and T2 only the direction is judged. A claim for which nothing was run, or every
-run failed, cannot be tested.
+about other data than ours; between T1 and T2 only the direction is judged. A claim whose strategy a profile leaves out
+is *not run by this profile*; one for which every run failed, or whose source of energy is missing, *cannot be tested on
+this machine*.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from tsc_lib.core.stats import Interval
 
 REPRODUCED, SAME, NOT = "reproduced", "same direction", "not reproduced"
 UNTESTED = "cannot be tested on this machine"
+UNRUN = "not run by this profile"
 
 ABSTRACT = "arXiv:2502.16627, abstract"
 SECONDARY = "arXiv:2502.16627, as summarised elsewhere"
@@ -171,7 +173,8 @@ def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[dict[str, object]]:
     parts = rows.groupby("runtime", sort=False) if claim.rule == "gain" and len(rows) else [("", rows)]
     for runtime, part in parts:
         if part.empty:
-            ours, verdict, reasons = Interval(np.nan, np.nan, np.nan), UNTESTED, [_absence(claim, results)]
+            ours, (verdict, why) = Interval(np.nan, np.nan, np.nan), _absence(claim, results)
+            reasons = [why]
         else:
             ours, cases, repeats = claim.quantity.pool(part)
             verdict, why = _RULES[claim.rule](claim.published, ours)
@@ -277,18 +280,22 @@ def _direction(published: float, ours: Interval) -> tuple[str, str]:
 _RULES = {"gain": _gain, "limit": _limit, "direction": _direction}
 
 
-def _absence(claim: Claim, results: pd.DataFrame) -> str:
-    """Why there is nothing to judge a claim by."""
+def _absence(claim: Claim, results: pd.DataFrame) -> tuple[str, str]:
+    """The verdict where there is nothing to judge a claim by, and why there is nothing."""
     if not claim.families:
-        return "This profile does not run both T1 and T2."
+        if {"T1", "T2"} <= set(results.model):
+            return UNTESTED, "T1, T2 or both failed on every data set."
+        return UNRUN, "This profile does not run both T1 and T2."
     kind = f"variant of the kind {' or '.join(claim.families)}"
     rows = annotate(results)
     rows = rows[rows.family.isin(claim.families) & ((rows.norm == claim.norm) | (claim.norm is None))]
     if rows.empty:
-        return f"This profile runs no {kind}."
+        return UNRUN, f"This profile runs no {kind}."
     done = rows[rows.status == "ok"]
     if done.empty:
-        return f"Every {kind} failed ({rows.status.iloc[0].removeprefix('failed: ')})."
+        return UNTESTED, f"Every {kind} failed ({rows.status.iloc[0].removeprefix('failed: ')})."
     if claim.quantity is ENERGY and "measured" not in set(done.energy_source):
-        return "No energy was measured: it is estimated here as CPU time times watts, which says nothing about joules."
-    return f"No {kind} has an uncompressed model in its own runtime to be compared with, or all collapsed."
+        return UNTESTED, (
+            "No energy was measured: it is estimated here as CPU time times watts, which says nothing about joules."
+        )
+    return UNTESTED, f"No {kind} has an uncompressed model in its own runtime to be compared with, or all collapsed."

@@ -18,6 +18,7 @@ from tsc_lib.figures.baseline import accuracy_beside_references, confusion_matri
 from tsc_lib.figures.combination import ablation, exit_shares, importance_criteria, savings_by_step
 from tsc_lib.figures.data import class_balance, example_series, series_lengths
 from tsc_lib.figures.energy import aa_control, energy_beside_model, energy_by_strategy
+from tsc_lib.figures.hero import accuracy_against_saving
 from tsc_lib.figures.microcontroller import accuracy_against_memory
 from tsc_lib.figures.models import accuracy_against_energy, critical_difference, points_beside, training_paid_back
 from tsc_lib.figures.pruning import accuracy_against_ratio, kept_structure, speed_against_ratio
@@ -32,6 +33,6 @@ from tsc_lib.figures.runtimes import (
 )
 from tsc_lib.figures.selection import fold_errors
 from tsc_lib.figures.shapes import shapes_beside_cost
-from tsc_lib.figures.study import claims_beside_ours, main_bars
+from tsc_lib.figures.study import claims_beside_ours, main_differences
 from tsc_lib.figures.trade import front_beside_study, pareto, saving_against_loss, search_plane
 from tsc_lib.figures.training import training_options

@@ -22,7 +22,7 @@ THE_END = "#D9D9D9"
 
 @draw.with_style
 def savings_by_step(ways: pd.DataFrame) -> Figure:
-    """CPU time on the way to a recipe, step by step.
+    """CPU time on the way to a recipe: a waterfall, in which each step falls from what the one before it left.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ def savings_by_step(ways: pd.DataFrame) -> Figure:
     -------
     Figure
         One column of panels per data set, one row per model; every step multiplies what the one before it left, so the
-        axis is logarithmic and equal factors are equally long. Hollow marks are the small batch.
+        axis is logarithmic and equal factors are equally long. Bars are the large batch, with the factor of each step;
+        hollow marks the small batch.
     """
     if ways.empty:
         return draw.empty_figure("this profile does not run the recipe")
@@ -43,23 +44,24 @@ def savings_by_step(ways: pd.DataFrame) -> Figure:
     fig, cells = draw.named_rows(way, names, 0.32, xlabel="CPU time \N{DIVISION SIGN} eager fp32", sharex=True)
     for ax, dataset, model, large in cells:
         ax.margins(x=0.12)
-        single = draw.select_case(small, dataset, model)
-        for part, shift, face in ((single, 0.2, "white"), (large, -0.1, SEQUENCE[0])):
-            looks: dict[str, Any] = {
-                "marker": "o",
-                "color": SEQUENCE[0],
-                "markerfacecolor": face,
-                "linestyle": "-",
-                "linewidth": 0.7,
-            }
-            draw.mark_means(ax, part, "cpu_ratio", part.step.map(names[model].index) + shift, across=True, **looks)
-        for line in large[large.position > 0].itertuples():
-            at = (line.cpu_ratio, names[model].index(line.step) - 0.1)
-            draw.note(ax, f"\N{DIVISION SIGN}{1 / line.factor:.2g}", at, (6, 3))
+        before = 1.0
+        for line in large.sort_values("position", kind="stable").itertuples():
+            y = names[model].index(line.step)
+            if line.position:
+                ax.barh(y, before - line.cpu_ratio, 0.55, left=line.cpu_ratio, color=SEQUENCE[4])
+                ax.plot([before, before], [y - 1, y + 0.3], color=QUIET, linewidth=0.7)
+                draw.note(ax, f"\N{DIVISION SIGN}{1 / line.factor:.2g}", (before, y), (4, 0), va="center")
+            before = line.cpu_ratio
+        for part, face in ((draw.select_case(small, dataset, model), "white"), (large, SEQUENCE[0])):
+            looks: dict[str, Any] = {"marker": "o", "color": SEQUENCE[0], "markerfacecolor": face, "markersize": 4}
+            draw.mark_means(ax, part, "cpu_ratio", part.step.map(names[model].index), across=True, **looks)
         draw.plain_log(ax)
+    left = way[way.position == way.groupby(["dataset", "model"]).position.transform("max")].cpu_ratio
+    draw.say(fig, f"Together the steps leave 1/{1 / left.max():.0f} to 1/{1 / left.min():.0f} of the CPU time")
     looks = {"color": SEQUENCE[0], "linestyle": "-"}
     handles = [
-        draw.handle(**looks, marker="o", label="large batch, factor of the step"),
+        draw.handle(color=SEQUENCE[4], marker="s", markersize=9, label="what a step takes away, and its factor"),
+        draw.handle(**looks, marker="o", label="large batch"),
         draw.handle(**looks, marker="o", markerfacecolor="white", label="batch of 1"),
         draw.handle(**looks, label="95 % interval over seeds"),
     ]

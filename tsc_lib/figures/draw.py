@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import Locator, LogLocator, NullFormatter, StrMethodFormatter
 
+from tsc_lib.analysis.wording import format_range
 from tsc_lib.compress import Family
 from tsc_lib.figures.palette import INTERVAL, LOOKS, QUIET, STYLE, TITLES, WIDTH
 
@@ -178,6 +179,27 @@ def mark(ax: Axes, x: Any, y: Any, *, across: bool = False, low: Any = None, hig
     ax.errorbar(x, y, xerr=error if across else None, yerr=None if across else error, **style)
 
 
+def at_edge(ax: Axes, x: float, y: float, looks: Mapping[str, Any], *, side: str = "left") -> bool:
+    """Draw a point that the panel's limits leave out at the edge; tells whether it is one.
+
+    An arrow and the least and the most of such values stand at the `side` of the panel.
+    """
+    start, end = ax.get_ylim()
+    if min(start, end) <= y <= max(start, end):
+        return False
+    above = (y > max(start, end)) == (end > start)
+    place, arrow = (0.95, "\N{UPWARDS ARROW}") if above else (0.05, "\N{DOWNWARDS ARROW}")
+    ax.plot(x, place, linestyle="none", **{"markersize": 5, **looks}, transform=ax.get_xaxis_transform())
+    values = [y]
+    for text in [text for text in ax.texts if text.get_gid() == arrow]:
+        values += map(float, text.get_text().replace("\N{MINUS SIGN}", "-")[1:].split(" to "))
+        text.remove()
+    words = f"{arrow}{format_range(pd.Series(values), 0)}".replace("-", "\N{MINUS SIGN}")
+    where: dict[str, Any] = {"transform": ax.transAxes, "gid": arrow, "ha": side, "va": "center", "fontsize": 8}
+    ax.text(0.02 if side == "left" else 0.98, place, words, **where)
+    return True
+
+
 def mark_means(
     ax: Axes, table: pd.DataFrame, value: str, place: Any, *, across: bool = False, factor: float = 1, **options: Any
 ) -> None:
@@ -249,13 +271,19 @@ class FewTicks(Locator):
         return ticks
 
 
-def plain_log(ax: Axes) -> None:
-    """Make the x axis logarithmic, with few ticks and plain numbers."""
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FewTicks())
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_locator(LogLocator(subs="auto"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+def plain_log(ax: Axes, which: str = "x") -> None:
+    """Make the x or the y axis logarithmic, with few ticks and plain numbers."""
+    ax.set(**{f"{which}scale": "log"})
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(FewTicks())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(LogLocator(subs="auto"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def say(fig: Figure, message: str) -> None:
+    """A figure's message, above its panels."""
+    fig.suptitle(fill(message, 90), fontsize=10.5, fontweight="bold")
 
 
 def format_change(ratio: float) -> str:
@@ -267,6 +295,17 @@ def format_change(ratio: float) -> str:
 def note(ax: Axes, text: str, at: tuple[Any, Any], shift: tuple[float, float], **options: Any) -> None:
     """Small words beside a mark, `shift` points away from it."""
     ax.annotate(text, at, xytext=shift, textcoords="offset points", **{"fontsize": 7.5, **options})
+
+
+def name_lines(ax: Axes, ends: Mapping[str, pd.Series], x: str, y: str, apart: float = 0.09) -> None:
+    """Names right of the ends of lines, moved up where they would touch: `apart` is a share of the panel's height."""
+    to_panel = ax.transData + ax.transAxes.inverted()
+    places = {name: to_panel.transform((end[x], end[y])) for name, end in ends.items()}
+    free = -1.0
+    for name, (right, height) in sorted(places.items(), key=lambda item: float(item[1][1])):
+        free = max(float(height), free + apart)
+        ax.annotate(name, (right, free), xycoords="axes fraction", xytext=(6, 0), textcoords="offset points",
+                    va="center", fontsize=7.5)  # fmt: skip
 
 
 def handle(**options: Any) -> Line2D:

@@ -67,7 +67,7 @@ def _energy_panel(ax: Axes, table: pd.DataFrame, labels: list[str]) -> None:
 
 @draw.with_style
 def energy_beside_model(results: pd.DataFrame) -> Figure:
-    """Energy by the chosen source beside what the counted operations stand for: two quantities, each on its own axis.
+    """How many times less energy by the chosen source against how many times less the counted operations stand for.
 
     Parameters
     ----------
@@ -77,46 +77,44 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One row of panels per data set, one variant of each family at the large batch; the source's energy at the left
-        with 95 % intervals over the seeds, the modelled energy at the right, which has none. Changes against fp32 are
-        geometric means over the seeds.
+        One mark for each data set, model and representative of a family, at the large batch, with the 95 % interval of
+        the source's ratio over the seeds; the model has none. Each ratio is to eager fp32 by its own source. On the
+        line both agree; above it the model promises more.
     """
     table = representatives(results)
     source = require_same_source(table.energy_source)
-    datasets, models = draw.unique(results.dataset), draw.unique(results.model)
-    labels = draw.unique(table.label)
-    fig, axes = draw.panels(len(datasets), 2, 0.34 * len(labels) + 0.5, sharey=True)
-    for line, dataset in zip(axes, datasets, strict=True):
-        for ax, energy, ratio in zip(line, ("energy", "energy_modelled"), ("energy", "modelled"), strict=True):
-            draw.plain_log(ax)
-            for number, model in enumerate(models):
-                rows = draw.select_case(table, dataset, model)
-                _model_marks(ax, rows, f"{energy}_mj_per_sample", f"{ratio}_ratio", labels, hollow=number > 0)
-            ax.margins(x=0.2)
-        line[0].set_title(dataset, loc="left")
-    axes[-1, 0].set_xlabel(f"{source}, mJ/series")
-    axes[-1, 1].set_xlabel("modelled, mJ/series (another quantity)")
-    draw.name_rows(axes[0, 0], labels, 30)
-    handles = [
-        draw.handle(
-            color="k", marker="o", markerfacecolor="w" if number else "k", label=f"{model}, change against fp32"
-        )
+    table = table[(table.family != Family.BASELINE) & table.modelled_ratio.notna() & table.energy_ratio.notna()]
+    if table.empty:
+        return draw.empty_figure("this profile compresses no model")
+    fig = draw.new_figure(4.4)
+    ax, models = fig.add_subplot(), draw.unique(results.model)
+    for row in table.sort_values("family", ascending=False, kind="stable").to_dict("records"):
+        looks = dict(LOOKS[row["family"]])
+        if row["model"] != models[0]:
+            looks["markerfacecolor"] = "w"
+        height = 1 / row["modelled_ratio"]
+        ends = [1 / row["energy_ratio_high"], 1 / row["energy_ratio_low"]]
+        ax.plot(ends, [height, height], color=looks["color"], linewidth=1, zorder=2)
+        ax.plot(1 / row["energy_ratio"], height, linestyle="none", markersize=6, zorder=3, **looks)
+    ends = [0.8 / max(table.energy_ratio.max(), table.modelled_ratio.max())]
+    ends.append(1.25 / min(table.energy_ratio.min(), table.modelled_ratio.min()))
+    ax.plot(ends, ends, color=QUIET, linewidth=0.9, zorder=1)
+    for which in "xy":
+        draw.plain_log(ax, which)
+    ax.set_xlim(*ends)
+    ax.set_ylim(*ends)
+    ax.set_xlabel(f"times less energy than eager fp32, {source}")
+    ax.set_ylabel("times less, modelled from operations")
+    more = int((table.modelled_ratio < table.energy_ratio).sum())
+    draw.say(fig, f"The model of counted operations promises more than is {source} for {more} of {len(table)} variants")
+    kinds = [
+        draw.handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=model)
         for number, model in enumerate(models)
     ]
-    draw.legend_below(fig, [*handles, draw.handle(color=QUIET, linestyle="-", label="95 % interval over seeds")])
+    interval = draw.handle(color=QUIET, marker="_", markersize=12, label="95 % interval over seeds")
+    agree = draw.handle(color=QUIET, linestyle="-", label="both agree")
+    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), *kinds, interval, agree], columns=5)
     return fig
-
-
-def _model_marks(ax: Axes, rows: pd.DataFrame, energy: str, ratio: str, labels: list[str], hollow: bool) -> None:
-    """Marks of one model, above the row's line or below it, each with its change against eager fp32."""
-    for line in rows.to_dict("records"):
-        value, y = line[energy], labels.index(line["label"]) + (0.2 if hollow else -0.12)
-        low, high = line.get(f"{energy}_low", np.nan), line.get(f"{energy}_high", np.nan)
-        looks = {**LOOKS[line["family"]], "markerfacecolor": "w" if hollow else LOOKS[line["family"]]["color"]}
-        draw.mark(ax, value, y, across=True, low=low, high=high, **looks)
-        if line["family"] != Family.BASELINE and np.isfinite(line[ratio]):
-            end = high if np.isfinite(high) else value  # clear of the interval
-            draw.note(ax, draw.format_change(line[ratio]), (end, y), (6, 0), va="center")
 
 
 @draw.with_style

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.analysis.rows import drop_failures
+from tsc_lib.analysis.rows import CASE_KEYS, drop_failures
 from tsc_lib.analysis.runtime_tables import (
     EXECUTION_KEYS,
     beside_fp32,
@@ -49,15 +49,19 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One column of panels per data set, one row per model; 95 % intervals of the paired ratios, over blocks.
+        One column of panels per runtime, one row per data set and model, one named line per number format; 95 %
+        intervals of the paired ratios, over blocks.
     """
-    return _by_batch(one_thread(table), "cpu_ratio", "CPU time ÷ eager fp32")
+    rows = one_thread(table)
+    return _by_batch(rows, "cpu_ratio", "CPU time ÷ eager fp32", _least(rows, "cpu_ratio", "of eager fp32's CPU time"))
 
 
 @draw.with_style
 def int8_beside_fp32(table: pd.DataFrame) -> Figure:
     """CPU time of int8 relative to fp32 in the same runtime, by batch size, on one thread; above 1 int8 loses."""
-    return _by_batch(beside_fp32(table), "fp32_ratio", "CPU time ÷ fp32,\nsame runtime")
+    rows = beside_fp32(table)
+    message = f"Int8 takes more CPU time than fp32 in {int((rows.fp32_ratio > 1).sum())} of {len(rows)} comparisons"
+    return _by_batch(rows, "fp32_ratio", "CPU time ÷ fp32,\nsame runtime", message)
 
 
 @draw.with_style
@@ -66,31 +70,45 @@ def second_thread(table: pd.DataFrame) -> Figure:
     rows = speed_up_by_threads(table)
     if rows.empty:
         return draw.empty_figure("this profile measures one number of threads")
-    return _by_batch(rows, "speed_up", f"latency, 1 thread ÷ {rows.threads.max():g}", logarithmic=False)
+    most = f"{rows.threads.max():g} threads shorten a call by at most {rows.speed_up.max():.1f} times"
+    return _by_batch(rows, "speed_up", f"latency, 1 thread ÷ {rows.threads.max():g}", most, logarithmic=False)
 
 
-def _by_batch(rows: pd.DataFrame, value: str, title: str, *, logarithmic: bool = True) -> Figure:
+def _least(rows: pd.DataFrame, value: str, of: str) -> str:
+    """Which runtime and format needs least, in words."""
+    if rows[value].dropna().empty:
+        return ""
+    best = rows.loc[rows[value].idxmin()]
+    return f"{best.runtime} in {best.number_format} needs least: 1/{1 / best[value]:.0f} {of}"
+
+
+def _by_batch(rows: pd.DataFrame, value: str, title: str, message: str, *, logarithmic: bool = True) -> Figure:
+    """Small multiples: a column for every runtime, a row for every data set and model, a line for every format."""
     if rows.empty:
         return draw.empty_figure(EMPTY)
-    fig, cells = draw.case_grid(rows, title, 2.5, xlabel="series per call", sharey="row")
-    for ax, _, _, part in cells:
+    cases = list(rows[CASE_KEYS].drop_duplicates().itertuples(index=False, name=None))
+    lines = {case: f"{case[0]}, {case[1]}\n{title}" for case in cases}
+    sizes = draw.unique(rows.batch_size)
+    fig, cells = draw.grid(draw.unique(rows.runtime), lines, 2.2, xlabel="series per call", sharey=True, sharex=True)
+    for ax, runtime, case in cells:
         draw.guide(ax, y=1)
-        for (runtime, number_format), line in part.groupby(EXECUTION_KEYS, sort=False):
-            colour, (marker, style) = RUNTIME_COLOURS[runtime], FORMAT_LOOKS[number_format]
-            draw.mark_means(ax, line, value, line.batch_size, color=colour, marker=marker, markersize=4.5)
-            ax.plot(line.batch_size, line[value], linestyle=style, color=colour, linewidth=1.1)
         ax.set_xscale("log", base=2)
-        sizes = draw.unique(rows.batch_size)
-        ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
-        if logarithmic:
-            ax.set_yscale("log", base=2)
-            ax.yaxis.set_major_formatter("{x:g}")
-    handles = []
-    for runtime, number_format in rows[EXECUTION_KEYS].drop_duplicates().itertuples(index=False, name=None):
-        (marker, style), label = FORMAT_LOOKS[number_format], f"{runtime}, {number_format}"
-        looks = {"color": RUNTIME_COLOURS[runtime], "marker": marker, "linestyle": style}
-        handles.append(draw.handle(**looks, markersize=4.5, label=label))
-    draw.legend_below(fig, handles, columns=4)
+        ax.set_xticks(sizes, [f"{size:g}" for size in sizes], fontsize=7)
+        ax.set_xlim(0.7 * min(sizes), max(sizes) * 6)  # room for the lines' names
+        part = draw.select_case(rows[rows.runtime == runtime], *case)
+        for number_format, line in part.groupby("number_format", sort=False):
+            marker, style = FORMAT_LOOKS[number_format]
+            looks: dict[str, Any] = {"color": RUNTIME_COLOURS[runtime], "marker": marker, "markersize": 4.5}
+            draw.mark_means(ax, line, value, line.batch_size, **looks)
+            ax.plot(line.batch_size, line[value], linestyle=style, color=RUNTIME_COLOURS[runtime], linewidth=1.1)
+    if logarithmic:
+        cells[0][0].set_yscale("log", base=2)
+        cells[0][0].yaxis.set_major_formatter("{x:g}")
+    fig.draw_without_rendering()  # settles the scale by which names are kept apart
+    for ax, runtime, case in cells:
+        part = draw.select_case(rows[rows.runtime == runtime], *case)
+        draw.name_lines(ax, {name: line.iloc[-1] for name, line in part.groupby("number_format")}, "batch_size", value)
+    draw.say(fig, message)
     return fig
 
 

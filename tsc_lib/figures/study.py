@@ -1,4 +1,4 @@
-"""Figures of the reproduced study: its main table as bars, and its claims beside our results."""
+"""Figures of the reproduced study: its main table as differences from fp32, and its claims beside our results."""
 
 from __future__ import annotations
 
@@ -10,19 +10,14 @@ from tsc_lib.analysis.tables import main_table
 from tsc_lib.compress import Family
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import COLOURS
+from tsc_lib.figures.palette import COLOURS, QUIET
 
-VERDICT_COLOURS = {
-    "reproduced": "#0072B2",
-    "same direction": "#56B4E9",
-    "not reproduced": "#D55E00",
-    "cannot be tested on this machine": "#999999",
-}
+VERDICT_COLOURS = {"reproduced": "#0072B2", "same direction": "#56B4E9", "not reproduced": "#D55E00"}
 
 
 @draw.with_style
-def main_bars(results: pd.DataFrame) -> Figure:
-    """The study's main table as bars: accuracy and energy of each model under each of the study's strategies.
+def main_differences(results: pd.DataFrame) -> Figure:
+    """The study's main table as differences from fp32: points of accuracy, and times less energy, of every strategy.
 
     Parameters
     ----------
@@ -32,31 +27,51 @@ def main_bars(results: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One column of panels per data set, two rows per model; 95 % intervals over the seeds.
+        One column of panels per data set; above points of accuracy gained (lost, if negative), below how many times
+        less energy; filled marks are the first model, hollow ones the others; 95 % intervals over the seeds.
     """
-    table = main_table(results).sort_values("family", kind="stable")
-    labels = draw.unique(table.label)
-    shown = {
-        "accuracy": "accuracy, %",
-        "energy_mj_per_sample": f"mJ/series\n({require_same_source(table.energy_source)})",
-    }
-    models = draw.unique(results.model)
-    lines = {(model, value): f"{model}\n{title}" for model in models for value, title in shown.items()}
-    fig, cells = draw.grid(draw.unique(results.dataset), lines, 1.25, below=1.3, sharex=True)
-    for ax, dataset, (model, value) in cells:
-        _bars(ax, draw.select_case(table, dataset, model), value, labels)
-        ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
-    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table), marker="s"), draw.interval_handle()])
+    table = main_table(results)
+    source = require_same_source(table.energy_source)
+    table = table[table.family != Family.BASELINE].sort_values("family", kind="stable")
+    if table.empty:
+        return draw.empty_figure("this profile compresses no model")
+    labels, models = draw.unique(table.label), draw.unique(results.model)
+    gained = {"value": -table.points_lost, "low": -table.points_lost_high, "high": -table.points_lost_low}
+    less = {"value": 1 / table.energy_ratio, "low": 1 / table.energy_ratio_high, "high": 1 / table.energy_ratio_low}
+    shown = {"points of accuracy gained": (gained, 0), f"times less energy ({source})": (less, 1)}
+    datasets = draw.unique(results.dataset)
+    fig, axes = draw.panels(2, len(datasets), 0.24 * len(labels) + 0.6, sharey=True, sharex="row")
+    for line, (title, (values, neutral)) in zip(axes, shown.items(), strict=True):
+        for ax, dataset in zip(line, datasets, strict=True):
+            draw.guide(ax, x=neutral)
+            for number, model in enumerate(models):
+                rows = table.assign(**values)
+                _difference_marks(ax, draw.select_case(rows, dataset, model), labels, number)
+            if neutral:
+                draw.plain_log(ax)
+            ax.grid(axis="y", visible=False)
+        line[len(datasets) // 2].set_xlabel(title)
+    for ax, dataset in zip(axes[0], datasets, strict=True):
+        ax.set_title(dataset)
+    draw.name_rows(axes[0, 0], labels, 28)
+    sure = int((table.energy_ratio_high < 1).sum())
+    draw.say(fig, f"{sure} of {len(table)} rows of the study's main table surely need less energy than fp32 in eager")
+    handles = [
+        draw.handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=model)
+        for number, model in enumerate(models)
+    ]
+    interval = draw.handle(color=QUIET, marker="_", markersize=12, label="95 % interval over seeds")
+    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table), marker="s"), *handles, interval])
     return fig
 
 
-def _bars(ax: Axes, table: pd.DataFrame, value: str, labels: list[str]) -> None:
-    draw.bars(ax, table.label.map(labels.index), table, value, 0.75, [COLOURS[family] for family in table.family])
-    reference = table.loc[table.family == Family.BASELINE, value]
-    if len(reference):
-        draw.guide(ax, y=reference.iloc[0], linestyle=":")
-    ax.set_ylim(bottom=0)
-    ax.set_xlim(-0.6, len(labels) - 0.4)
+def _difference_marks(ax: Axes, rows: pd.DataFrame, labels: list[str], number: int) -> None:
+    for row in rows.to_dict("records"):
+        looks = {"color": COLOURS[row["family"]], "marker": "o"}
+        if number:
+            looks["markerfacecolor"] = "w"
+        y = labels.index(row["label"]) - 0.15 + 0.3 * bool(number)
+        draw.mark(ax, row["value"], y, across=True, low=row["low"], high=row["high"], **looks)
 
 
 @draw.with_style

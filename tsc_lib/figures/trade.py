@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from tsc_lib.analysis.quantities import TARGETS, percent_saved
+from tsc_lib.analysis.quantities import TARGETS
 from tsc_lib.analysis.references import STUDY_SAVINGS
 from tsc_lib.analysis.rows import annotate, drop_collapsed
 from tsc_lib.analysis.tables import strategy_table
@@ -31,7 +31,7 @@ INTERVALS: dict[str, Any] = {"color": QUIET, "marker": "+", "markersize": 10, "l
 
 @draw.with_style
 def saving_against_loss(results: pd.DataFrame) -> Figure:
-    """CPU time saved against accuracy lost, every variant at the large batch.
+    """How many times less CPU time against accuracy lost, every variant at the large batch.
 
     Parameters
     ----------
@@ -45,35 +45,43 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
         collapsed to one class are left out: it has nothing to lose.
     """
     table = strategy_table(drop_collapsed(results))
-    ends = {f"saved{end}": percent_saved(table[f"cpu_ratio{end}"]) for end in ("", "_low", "_high")}
-    table = table.assign(**ends)[table.family != Family.BASELINE]
-    lines = {model: f"{model}\nCPU time saved, %" for model in draw.unique(results.model)}
+    ends = {"": "", "_low": "_high", "_high": "_low"}  # less time is a larger factor
+    factors = {f"factor{end}": 1 / table[f"cpu_ratio{other}"] for end, other in ends.items()}
+    table = table.assign(**factors)[table.family != Family.BASELINE]
+    lines = {model: f"{model}\ntimes less CPU time" for model in draw.unique(results.model)}
     xlabel = "accuracy lost, points"
     fig, cells = draw.grid(draw.unique(results.dataset), lines, 2.4, xlabel=xlabel, sharey=True, sharex="col")
     for ax, dataset, model in cells:
         draw.guide(ax, x=0)
-        draw.guide(ax, y=0)
+        draw.guide(ax, y=1)
         part = draw.select_case(table, dataset, model)
         if part.empty:
             unrun = draw.select_case(results, dataset, model).empty
             draw.explain_empty(ax, "not run" if unrun else "collapsed to one class")
-        draw.crosses(ax, part, "points_lost", "saved", 0.6, 0.6)
-        _variants(ax, part, "points_lost", "saved", markersize=5.5)
+        draw.crosses(ax, part, "points_lost", "factor", 0.6, 0.6)
+        _variants(ax, part, "points_lost", "factor", markersize=5.5)
+        draw.plain_log(ax, "y")
         if len(lost := table.loc[table.dataset == dataset, "points_lost"]):
             ax.set_xlim(*_around(lost))
     if len(table):
-        cells[0][0].set_ylim(*_around(table.saved))
+        cells[0][0].set_ylim(0.8 * min(table.factor.min(), 1), 1.25 * table.factor.max())
+        best = table.loc[table.factor.idxmax()]
+        draw.say(fig, f"Up to {best.factor:.0f} times less CPU time, by {best.label} ({best.model}, {best.dataset})")
     tuned = draw.handle(color=QUIET, marker="o", label="filled: fine-tuned")
     draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), tuned, draw.handle(**INTERVALS)])
     return fig
 
 
-def _variants(ax: Axes, table: pd.DataFrame, x: str, y: str, **options: Any) -> None:
-    """A mark for each variant in the looks of its family, filled if it was trained further; fp32 on top."""
+def _variants(ax: Axes, table: pd.DataFrame, x: str, y: str, *, edges: bool = False, **options: Any) -> None:
+    """A mark for each variant in the looks of its family, filled if it was trained further; fp32 on top.
+
+    With `edges` the panel's limits stand already, and what lies beyond them is marked at its edge.
+    """
     for row in table.sort_values("family", ascending=False, kind="stable").to_dict("records"):
         looks = LOOKS[row["family"]]
-        face = looks["color"] if row["tuned"] else "white"
-        ax.plot(row[x], row[y], linestyle="none", **{**looks, "markerfacecolor": face, **options})
+        looks = {**looks, "markerfacecolor": looks["color"] if row["tuned"] else "white", **options}
+        if not (edges and draw.at_edge(ax, row[x], row[y], looks)):
+            ax.plot(row[x], row[y], linestyle="none", **looks)
 
 
 def _around(values: pd.Series) -> tuple[float, float]:
@@ -149,12 +157,14 @@ def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
     -------
     Figure
         One column of panels per data set, one row per model; the members of the front have their 95 % intervals over
-        the seeds. The dotted lines are the energy that the study states to be left, which is not CPU time.
+        the seeds. What lies beyond an axis stands at its edge, with its value. The dotted lines are the energy that
+        the study states to be left, which is not CPU time.
     """
     table = strategy_table(drop_collapsed(results), which)
     options: dict[str, Any] = {"xlabel": "CPU time \N{DIVISION SIGN} eager fp32", "sharex": True, "sharey": "row"}
     datasets = draw.unique(results.dataset)
     fig, cells = draw.case_grid(table, "accuracy lost, points", 2.6, datasets=datasets, **options)
+    limits = max(-8, table.points_lost.min() - 1), min(15, table.points_lost.max() + 1)
     for panel in cells:
         ax, part = panel.ax, panel.rows
         draw.guide(ax, y=1, linestyle="--")
@@ -166,10 +176,10 @@ def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
             front = part[pareto_front(part.cpu_ratio, -part.points_lost)].sort_values("cpu_ratio")
             ax.step(front.cpu_ratio, front.points_lost, where="post", color=QUIET, linewidth=1, zorder=1)
             draw.crosses(ax, front, "cpu_ratio", "points_lost", 0.8, 0.7)
-            _variants(ax, part, "cpu_ratio", "points_lost", markersize=5)
+            ax.set_ylim(*limits)
+            _variants(ax, part, "cpu_ratio", "points_lost", edges=True, markersize=5)
         draw.guide(ax, x=1 / TARGETS[which], color="k")
         draw.plain_log(ax)
-        ax.set_ylim(max(-8, table.points_lost.min() - 1), min(15, table.points_lost.max() + 1))
     handles = [
         *draw.family_handles(draw.families_in(table)),
         draw.handle(color=QUIET, linestyle=":", label="the study, energy"),

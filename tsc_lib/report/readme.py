@@ -11,244 +11,34 @@ A block is what stands between ``<!-- table: name -->`` and ``<!-- end -->``; it
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from tsc_lib.analysis.ablation import without_each
-from tsc_lib.analysis.claims import CLAIMS, UNTESTED, judge
-from tsc_lib.analysis.quantities import average, control_deviations, over_seeds, pool, select_for_claim
-from tsc_lib.analysis.references import reference_accuracies
-from tsc_lib.analysis.rows import CASE_KEYS, select_batch, select_reference, select_variant
-from tsc_lib.analysis.tables import strategy_table
-from tsc_lib.analysis.wording import format_interval, format_number, format_range, join_items, markdown_table
-from tsc_lib.compress import Family, Variant, steps_table
+from tsc_lib.compress import steps_table
 from tsc_lib.core.errors import UserError, run_command
-from tsc_lib.core.files import write_text
+from tsc_lib.core.files import write_bytes, write_text
 from tsc_lib.models.zoo import architectures_table
+from tsc_lib.report import published as tables
+from tsc_lib.report import study_page
+from tsc_lib.report.published import ROOT, Published
 from tsc_lib.report.selection import render_folds, render_promises
 from tsc_lib.training import augmentations_table, options_table
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTED = ("models", "compression", "measurement", "optimize", "runtimes", "training")
+DOCUMENTED = ("study", "models", "compression", "measurement", "optimize", "runtimes", "training")
 PAGES = ("README.md", *(f"docs/{page}.md" for page in DOCUMENTED))
 
-STUDENT = Variant.parse("student(2, 2) > distill(80, 2.0, 0.5, 0.001)", "onnxruntime")
-TREATMENTS = {
-    "L1 masks on half of the heads and neurons (zeroed weights)": Variant.parse("mask(l1, 0.5)", "eager"),
-    "half of them removed (L1), four epochs of fine-tuning": Variant.parse("prune(l1, 0.5) > finetune(4)", "eager"),
-    "dynamic int8": Variant.parse("int8(dynamic)", "eager"),
-    "ONNX Runtime, fp32": Variant.parse("baseline", "onnxruntime"),
-    "ONNX Runtime, static int8": Variant.parse("int8(static)", "onnxruntime"),
-    "inductor, fp32": Variant.parse("baseline", "inductor"),
-    "inductor, static int8": Variant.parse("int8(static)", "inductor"),
-    "half removed, fine-tuned, static int8 in ONNX Runtime": Variant.parse(
-        "prune(l1, 0.5) > finetune(4) > int8(static)", "onnxruntime"
-    ),
-    "**a distilled student of two layers in ONNX Runtime**": STUDENT,
-}
-"""The rows of README's table of savings."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """The published tables.
-
-    Attributes
-    ----------
-    folder : Path
-        Where they lie.
-    """
-
-    folder: Path = ROOT / "outputs" / "published"
-
-    def read(self, name: str) -> pd.DataFrame:
-        """The results of one of the published runs, "" for the whole study."""
-        return pd.read_csv(self.folder / name / "results.csv")
-
-    @cached_property
-    def results(self) -> pd.DataFrame:
-        """The results of the profile `paper`."""
-        return self.read("")
-
-    @cached_property
-    def strategies(self) -> dict[str, pd.DataFrame]:
-        """The strategies at each kind of batch size."""
-        return {which: strategy_table(self.results, which) for which in ("large", "small")}
-
-    @cached_property
-    def claims(self) -> pd.DataFrame:
-        """The study's claims, judged by the rules of today."""
-        return judge(self.results)
-
-
-def provenance(published: Published) -> str:
-    """Which code and which processor the published tables are of."""
-    return _prose(
-        "*The numbers below are rendered from [outputs/published](outputs/published/README.md). It was made with an "
-        "earlier version of the code on an Intel processor, with validation series drawn at random, which now are "
-        "blocks of neighbours in the training file. In that version inductor's int8 had coarser exponentials and "
-        "matrix products that fp32 did not get. Both are gone, so the rows of inductor do not describe today's code; "
-        "[docs/runtimes.md](docs/runtimes.md) has today's ratios, like for like.*"
-    )
-
-
-def models(published: Published) -> str:
-    """What the uncompressed models weigh, cost and reach."""
-    large = select_reference(select_batch(published.results))
-    weights = large.groupby("model").params.mean()
-    sizes = join_items(f"{10 * round(weights[model] / 1e4)}" for model in ("T1", "T2"))
-    energy = over_seeds(large, CASE_KEYS, means=["energy_mj_per_sample"]).energy_mj_per_sample
-    accuracy = {str(name): 100 * average(part, "accuracy") for name, part in large.groupby("dataset", sort=False)}
-    first, *others = [f"{value:.0f} % of {{}}{name}" for name, value in accuracy.items()]
-    right = join_items([first.format("the test series of "), *(text.format("") for text in others)])
-    references = reference_accuracies().groupby("dataset").accuracy.max()
-    best = join_items(f"{100 * references[name]:.0f}" for name in accuracy)
-    return _prose(
-        f"T1 (8 layers of 8 heads) and T2 (12 layers of 16) are small: some {sizes} thousand weights. One inference in "
-        f"a large batch takes {energy.min():.2g} to {energy.max():.2g} mJ here, {large.energy_source.iloc[0]} from CPU "
-        f"time, and is right for {right} (means of both models). The best published methods reach {best} %, so what is "
-        "kept below is the accuracy of the study's models, not the best there is."
-    )
-
-
-def savings(published: Published) -> str:
-    """CPU time and accuracy of the study's strategies and of ours."""
-    rows = []
-    for name, variant in TREATMENTS.items():
-        large, small = (select_variant(published.strategies[which], variant) for which in ("large", "small"))
-        cells = [_share(100 * large.cpu_ratio), _share(100 * small.cpu_ratio), _points(large.points_lost)]
-        rows.append([name, *(f"**{cell}**" if name.startswith("**") else cell for cell in cells)])
-    head = "what is done to the model, or executes it | CPU time left, large batch¹: | single series: | points lost²:"
-    sizes = select_batch(published.results).batch_size.unique()
-    seeds = published.results.seed.nunique()
-    notes = (
-        f"¹ *Of the same model's in eager PyTorch, in per cent, by data set and model, geometric means over {seeds} "
-        f"seeds; a large batch is {join_items(sizes)} series, about three thousand tokens.* ² *Arithmetic means over "
-        f"{seeds} seeds; negative: gained.*"
-    )
-    return f"{markdown_table(head, rows)}\n\n{_prose(notes)}"
-
-
-def student(published: Published) -> str:
-    """How many times less CPU time the student takes."""
-    large, small = (select_variant(published.strategies[which], STUDENT) for which in ("large", "small"))
-    least = min(1 / large.cpu_ratio_high.max(), 1 / small.cpu_ratio_high.max())
-    return _prose(
-        f"It takes {format_range(1 / large.cpu_ratio, 0)} times less CPU time at the large batch and "
-        f"{format_range(1 / small.cpu_ratio, 0)} times less for single series; no 95 % interval over the seeds reaches "
-        f"below {least:.0f} times."
-    )
-
-
-def seeds(published: Published) -> str:
-    """What the student loses over more seeds, and what its teacher is worth."""
-    results = select_batch(published.read("seeds"))
-    table = over_seeds(select_variant(results, STUDENT), CASE_KEYS, means=["accuracy_drop"])
-    table = table.sort_values("accuracy_drop")
-    cases = join_items(
-        f"{model} on {dataset} {_signed(format_interval(*lost))}"
-        for dataset, model, _, *lost in table.itertuples(index=False)
-    )
-    taught = without_each(published.results, STUDENT)
-    taught = taught.pivot_table("points_lost", CASE_KEYS, "left_out")
-    gain = (taught["the teacher"] - taught["nothing"]).rename("gain").dropna().reset_index()
-    names = join_items(sorted(gain.model.unique()))
-    lost = average(table, "accuracy_drop")
-    return _prose(
-        f"Over [{results.seed.nunique()} seeds](outputs/published/seeds/results.csv) its accuracy is "
-        f"{format_number(abs(lost))} points {'better' if lost < 0 else 'worse'} than the model's on average over data "
-        f"sets and models. Points lost (negative: gained) with 95 % intervals over the seeds: {cases}. "
-        "What another test set would add to the doubt is in "
-        "[notebook 06](outputs/published/notebooks/06_combining_strategies.ipynb). The teacher is worth "
-        f"{_signed(format_number(average(gain, 'gain')))} points on average for {names}, within the doubt of "
-        f"{published.results.seed.nunique()} seeds."
-    )
-
-
-def claims(published: Published) -> str:
-    """The study's claims that could be tested, beside our results."""
-    rows = []
-    for row in published.claims[published.claims.verdict != UNTESTED].itertuples():
-        ours = f"{_signed(format_interval(row.ours, row.ours_low, row.ours_high))} {row.unit}"
-        name = f"{row.claim}, in {row.runtime}" if row.runtime else row.claim
-        rows.append([name, f"{row.published:g} {row.unit}", ours, row.verdict])
-    untested = int((published.claims.verdict == UNTESTED).sum())
-    notes = (
-        f"Of {len(CLAIMS)} claims, {untested} are on joules: they need a counter and *cannot be tested* on this "
-        "machine. A claim on a cost is judged in every runtime by itself; that CPU time is saved, or a value that was "
-        "published for other data, is the *same direction* at most. The rules are written down in "
-        "[claims.py](tsc_lib/analysis/claims.py), and [claims.csv](outputs/published/claims.csv) has the reason for "
-        "each verdict, by the rules of its day: it averages what static int8 saves over two runtimes."
-    )
-    return f"{markdown_table('claim | published: | ours: | verdict', rows)}\n\n{_prose(notes)}"
-
-
-def processors(published: Published) -> str:
-    """How much static int8's saving depends on the processor, and how sure a session is."""
-    names = {"": "Intel with AMX", "vnni": "AMD with VNNI, earlier code", "avx2": "AMD with AVX2 alone, earlier code"}
-    runtimes, rows = ["inductor", "onnxruntime"], []
-    for folder, name in names.items():
-        paired = select_for_claim(published.read(folder), [Family.STATIC], None)
-        parts = dict(list(paired.groupby("runtime")))
-        ratios = [pool(parts[runtime], "cpu_ratio_to_fp32", geometric=True).interval for runtime in runtimes]
-        link = f"[{name}](outputs/published/{folder}/README.md)" if folder else name
-        rows.append([link, *(format_interval(*ratio, digits=2) for ratio in ratios)])
-    off = control_deviations(published.results)
-    text = (
-        "What static int8 costs depends on the processor more than any other verdict. CPU time ÷ fp32 in the same "
-        "runtime, large batch, geometric mean over data sets, models and seeds with its 95 % interval over data sets:"
-    )
-    control = (
-        f"Measured against itself at the large batch, a model came within {off.percent.max():.1f} % in all {len(off)} "
-        "sessions."
-    )
-    table = markdown_table(f"processor | {' | '.join(f'{runtime}:' for runtime in runtimes)}", rows)
-    return f"{_prose(text)}\n\n{table}\n\n{_prose(control)}"
-
-
-def number_formats(published: Published) -> str:
-    """CPU time of every number format in inductor as a share of fp32's; fp32's own in ms."""
-    table = published.read("number_formats")
-    datasets = list(dict.fromkeys(table.dataset))
-    large = table.groupby("dataset").batch_size.max()
-    rows = []
-    for which in ("1 series", "large batch"):
-        sizes = large if which == "large batch" else large * 0 + 1
-        part = table[table.batch_size == table.dataset.map(sizes)]
-        for number_format, cells in part.groupby("format", sort=False):
-            own = cells.set_index("dataset").loc[datasets].reset_index()
-            rows.append([f"{which}, {number_format}", *(_format_cell(cell) for cell in own.itertuples())])
-    batches = ", ".join(f"{large[name]} of {name}" for name in datasets)
-    spread = format_range(table.aa_ratio, 2)
-    return f"{markdown_table(' | '.join(['', *(f'{name}:' for name in datasets)]), rows)}\n\n" + _prose(
-        f"CPU time ÷ that of fp32, trimmed means over {table.blocks.min()} paired blocks of one session a data set, "
-        "with 95 % intervals; of fp32 the time itself. In brackets: who computes the products, the compiler (c) or "
-        f"the library (l). Large batches are {batches}. The control, fp32 beside itself, was {spread}."
-    )
-
-
-def _format_cell(row: Any) -> str:
-    ratio = f"{row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}]"
-    return f"{f'{row.cpu_ms_per_sample:.3f} ms a series' if row.format == 'fp32' else ratio} ({row.products[0]})"
-
-
 BLOCKS: dict[str, Callable[[Published], str]] = {
-    "provenance": provenance,
-    "models": models,
-    "savings": savings,
-    "student": student,
-    "seeds": seeds,
-    "claims": claims,
-    "processors": processors,
-    "number_formats": number_formats,
+    "found": study_page.answer,
+    "provenance": tables.provenance,
+    "models": tables.models,
+    "savings": tables.savings,
+    "student": tables.student,
+    "seeds": tables.seeds,
+    "claims": tables.claims,
+    "processors": tables.processors,
+    "number_formats": tables.number_formats,
     "folds": lambda published: render_folds(published.read("selection")),
     "promises": lambda published: render_promises(published.read("promises")),
     "steps": lambda published: steps_table(),
@@ -279,21 +69,18 @@ def render(text: str, published: Published) -> str:
     return re.sub(r"<!-- table: ([\w-]+) -->\n(.*?)<!-- end -->", replace, text, flags=re.DOTALL)
 
 
-def _prose(text: str) -> str:
-    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+def write_pictures(published: Published) -> None:
+    """Draw what README and the page on the architecture show."""
+    from tsc_lib.report.rooms import draw_rooms, find_imports, list_floors
 
-
-def _signed(text: str) -> str:
-    """Numbers with a minus sign in place of a hyphen."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
-
-
-def _share(percent: pd.Series) -> str:
-    return format_range(percent, 0 if percent.max() >= 5 else 1)
-
-
-def _points(lost: pd.Series) -> str:
-    return "0" if not lost.any() else _signed(format_range(lost))
+    hero, shown = study_page.draw_hero(published)
+    rooms = draw_rooms(list_floors(ROOT / "pyproject.toml"), find_imports())
+    figures = published.folder / "figures"
+    for figure, path in ((hero, figures / "hero.png"), (rooms, ROOT / "docs" / "_static" / "rooms.png")):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=150)
+        write_bytes(path, drawn.getvalue())
+    write_text(figures / "hero.csv", shown.to_csv(index=False))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -312,6 +99,8 @@ def _main(chosen: argparse.Namespace) -> None:
             differing.append(page)
             if chosen.write:
                 write_text(ROOT / page, new)
+    if chosen.write:
+        write_pictures(published)
     if differing and not chosen.write:
         raise UserError(f"{', '.join(differing)} differ from the tables: python -m tsc_lib.report.readme --write")
     print(f"{'rendered again' if differing else 'as the tables say'}: {', '.join(differing or PAGES)}")

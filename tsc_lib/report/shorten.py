@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import nbformat
 
@@ -17,9 +16,8 @@ _ANSI = re.compile(r"\x1b(\[[0-9;]*m?)?$")
 """The beginning of an ANSI sequence at the end of a text."""
 
 
-def copy_shortened(notebook: Path, target: Path) -> None:
-    """Copy an executed notebook, with what is too long for a page cut from the texts of its outputs, and said there."""
-    content = nbformat.read(notebook, as_version=4)
+def shorten_outputs(content: nbformat.NotebookNode) -> None:
+    """Cut what is too long for a page from the texts of a notebook's outputs, and say so there."""
     for cell in content.cells:
         if "outputs" in cell:
             cell.outputs = _join_streams(cell.outputs)
@@ -32,7 +30,6 @@ def copy_shortened(notebook: Path, target: Path) -> None:
                 for kind in ("text/plain", "text/markdown", "text/latex"):
                     if kind in output.data:
                         output.data[kind] = shorten(output.data[kind])
-    nbformat.write(content, target)
 
 
 def _join_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -1,0 +1,107 @@
+"""The first page's answer: what was found on the study's data sets, whether to trust it, and the figure of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tsc_lib import figures
+from tsc_lib.analysis.claims import UNTESTED
+from tsc_lib.analysis.quantities import average_ratio, control_deviations, percent_saved, pool, select_for_claim
+from tsc_lib.analysis.rows import annotate, select_variant
+from tsc_lib.analysis.wording import bullet_list, format_range, join_items
+from tsc_lib.compress import Family, Variant
+from tsc_lib.report.published import STUDENT, TREATMENTS, Published, share, signed
+
+REMOVED, ZEROED = Variant.parse("prune(l1, 0.5) > finetune(4)", "eager"), Variant.parse("mask(l1, 0.5)", "eager")
+RUNTIME = Variant.parse("baseline", "onnxruntime")
+REFERENCE = Variant.parse("baseline", "eager")
+SHOWN = [variant for variant in TREATMENTS.values() if variant.runtime != "inductor"]
+"""What the figure shows beside the models as trained. The published rows of inductor do not describe today's code."""
+
+LABELS = {REFERENCE.label: "as trained", REMOVED.label: "half removed", STUDENT.label: "student"}
+"""The points that have a name in the figure."""
+
+CLASSIC = "QUANT"
+PAPER = "https://arxiv.org/abs/2502.16627"
+
+
+def describe_study() -> str:
+    """Which study this is, and what T1 and T2 are."""
+    return (
+        "This project reproduces *Energy-Efficient Transformer Inference: Optimization Strategies for Time Series "
+        f"Classification* by Kermani, Zeraatkar and Irani (2025, [arXiv 2502.16627]({PAPER})). It has two "
+        "transformers. **T1** has 8 layers of 8 attention heads, **T2** has 12 layers of 16; both cut a series into "
+        "pieces of 8 time steps and describe each by 32 numbers. A *student* is a transformer of two layers that "
+        "learned from one of them."
+    )
+
+
+def find_results(published: Published) -> dict[str, str]:
+    """What was found and whether to trust it: sentences by what they are about, every number from the tables."""
+    table = published.strategies["large"]
+    removed, masks, runtime, student = (
+        select_variant(table, variant) for variant in (REMOVED, ZEROED, RUNTIME, STUDENT)
+    )
+    static = select_for_claim(published.results, [Family.STATIC], None)
+    static = pool(static[static.runtime == RUNTIME.runtime], "cpu_ratio_to_fp32", geometric=True).interval
+    saved = percent_saved(average_ratio(masks, "energy_ratio"))
+    classic = points_ahead(published)
+    noise = control_deviations(published.results).percent.max()
+    untested = int((published.claims.verdict == UNTESTED).sum())
+    needed, alone = (share(100 * part.energy_ratio) for part in (removed, runtime))
+    less, lost = signed(f"{percent_saved(static.estimate):.0f}"), format_range(masks.points_lost, 0)
+    worst, best = (signed(f"{-points:+.1f}") for points in (student.points_lost.max(), student.points_lost.min()))
+    return {
+        "the study's strategies": (
+            f"On {join_items(published.results.dataset.unique())}, structure and the runtime save energy, and number "
+            f"formats hardly do. With half of T1 or T2 removed and four epochs of further training, an inference needs "
+            f"{needed} % of the energy; in ONNX Runtime as trained, {alone} %, of which static int8 saves another "
+            f"{less} %; weights that are only set to zero save {saved:.0f} % and cost {lost} points of accuracy."
+        ),
+        "the student": (
+            f"A student of two layers in ONNX Runtime needs {format_range(1 / student.energy_ratio, 0)} times less "
+            f"energy than the model that taught it, at {worst} to {best} points of accuracy."
+        ),
+        "trust": (
+            f"Trust the ratios (paired, {published.results.seed.nunique()} seeds, a model against itself differs by at "
+            f"most {noise:.1f} %), not the joules: energy is *{table.energy_source.iloc[0]}* from CPU time on a shared "
+            f"virtual machine, so {untested} claims on energy stay untested; and {CLASSIC}, a classic classifier, is "
+            f"{format_range(classic, 0)} points more accurate than T1 and T2."
+        ),
+    }
+
+
+def answer(published: Published) -> str:
+    """The three sentences of the first page, as a list."""
+    return bullet_list(find_results(published).values())
+
+
+def points_ahead(published: Published) -> pd.Series:
+    """Points of accuracy by which the classic is ahead of each model on each data set, means over the seeds."""
+    classic = published.accuracies[published.accuracies.model == CLASSIC].set_index("dataset").accuracy
+    models = select_variant(published.strategies["large"], REFERENCE)
+    return models.dataset.map(classic) - models.accuracy
+
+
+def draw_hero(published: Published) -> tuple[Figure, pd.DataFrame]:
+    """The first page's figure and the rows that it shows."""
+    table = published.strategies["large"]
+    shown = pd.concat([select_variant(table, variant) for variant in [REFERENCE, *SHOWN]])
+    student = select_variant(table, STUDENT)
+    title = (
+        f"A student needs {format_range(1 / student.energy_ratio, 0)} times less energy; "
+        f"{CLASSIC}, a classic, is more accurate"
+    )
+    figure = figures.accuracy_against_saving(shown, published.accuracies, LABELS, title)
+    return figure, annotate(shown)
+
+
+def show_hero(picture: str) -> str:
+    """The figure and what it shows, in Markdown."""
+    return (
+        f"![Accuracy against times less energy per inference: one panel for each data set]({picture})\n\n"
+        "*Each point is a strategy at a large batch, mean over three seeds with 95 % intervals; up is more accurate, "
+        "right needs less energy. Energy is estimated from CPU time and set against the same model as trained, in "
+        "PyTorch, in the same session. Of the models drawn as lines only the accuracy was measured.*"
+    )
