@@ -28,6 +28,7 @@ html_theme_options = {
     "use_fullscreen_button": False,
 }
 html_css_files = ["report.css"]
+html_context = {"default_mode": "auto"}
 html_show_sphinx = False
 html_copyright = ""
 

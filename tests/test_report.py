@@ -239,7 +239,7 @@ def test_tables_are_tables_plumbing_is_folded_and_columns_have_names(pages):
 
 WIDE = "element => element.scrollWidth > element.clientWidth + 1"
 CLIPPED = f"""() => [...document.querySelectorAll('.bd-article *:not(svg *)')].filter({WIDE})
-    .filter(e => !e.closest('.bk-Column, pre, mjx-container'))
+    .filter(e => !e.closest('.bk-Column, pre, .math'))
     .filter(e => !['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
     .map(e => e.outerHTML.slice(0, 120))"""
 RAW_TABLE = re.compile(r"^\s*\|.*\|\s*$|\|\s*:?-{3}", re.MULTILINE)
