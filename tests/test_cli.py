@@ -9,13 +9,16 @@ import os
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from test_runtimes import without_the_study
 
 from tsc_lib import __version__, cli
 from tsc_lib.compress import STEPS
 from tsc_lib.core import store
+from tsc_lib.study import Study
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -166,3 +169,17 @@ def test_two_reports_do_not_mix(
     with (tmp_path / "report.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another report is being made" in sentence(capsys, "report", "--profile", "smoke")
+
+
+def test_results_are_eight_columns_unless_all_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: pd.DataFrame
+) -> None:
+    some = results.head(4).copy()
+    some.loc[some.index[1], "status"] = "failed: no compiler"
+    monkeypatch.setattr(Study, "open", lambda profile: SimpleNamespace(results=lambda: some))
+    assert cli.main(["results"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0].split() == cli.BRIEF and len(cli.BRIEF) == 8
+    assert "1 of 4 rows failed, the first one failed: no compiler" in printed.err
+    assert cli.main(["results", "--all"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == list(some)

@@ -185,6 +185,7 @@ def pages(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "OUTPUTS", outputs)
         patch.setattr(report, "NOTEBOOKS", sources)
+        patch.setattr(site, "OPTIONS", [*site.OPTIONS, "-W", "--keep-going"])
         assert report.main(["notebook", "01_first", "--profile", "quick"]) == 0
         assert report.main(["notebook", "02_second", "--profile", "quick"]) == 0
         assert report.main(["notebook", "03_third", "--profile", "quick"]) == 1

@@ -267,6 +267,7 @@ def parser() -> argparse.ArgumentParser:
         description="Print the table of a profile's results, or write it to a CSV file; missing work is done first.",
     )
     results.add_argument("--profile", default="quick", help="a name in profiles, or a YAML file (default: quick)")
+    results.add_argument("--all", action="store_true", help="print all columns, not the eight that are read first")
     results.add_argument("--csv", type=Path, metavar="FILE", help="write all columns to this file")
 
     doctor = commands.add_parser("doctor", help="what energy this machine can measure", description=DOCTOR)

@@ -228,10 +228,16 @@ def _results(options: argparse.Namespace) -> None:
         _check_writable(options.csv)
         _check_kept(options.csv, [Path(options.profile)])
     table = Study.open(options.profile).results()
-    text = table.to_string(index=False) if options.csv is None else table.to_csv(index=False)
+    if options.csv is not None:
+        text = table.to_csv(index=False)
+    else:
+        text = (table if options.all else table[BRIEF]).to_string(index=False, float_format="{:.4g}".format)
     _write(options.csv, text, len(table))
-    if not (table.status == "ok").any():
+    failed = table[table.status != "ok"]
+    if len(failed) == len(table):
         raise UserError(f"none of the {len(table)} rows could be computed; the first one {table.status.iloc[0]}")
+    if len(failed):
+        print(f"{len(failed)} of {len(table)} rows failed, the first one {failed.status.iloc[0]}", file=sys.stderr)
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -257,6 +263,9 @@ def _doctor(options: argparse.Namespace) -> None:
         print(f"\nTen seconds of work: {ours.joules:.1f} J by {ours.backend} ({ours.source}),", end=" ")
         print(f"{theirs:.1f} J by CodeCarbon.")
 
+
+BRIEF = ["dataset", "model", "recipe", "runtime", "seed", "batch_size", "accuracy", "cpu_ratio"]
+"""Columns of a results table that are printed unless all are asked for; a ratio is to the uncompressed model."""
 
 COMMANDS = {
     "report": _report,

@@ -9,16 +9,16 @@ from tsc_lib.analysis.references import STUDY_DATASETS
 from tsc_lib.analysis.summary import summarise
 from tsc_lib.analysis.wording import bullet_list, join_items
 
-MEANINGLESS = (
-    "These numbers mean nothing. The profile *smoke* hardly trains its models; it shows that everything runs on this "
-    "machine."
-)
+MEANINGLESS = "The profile *smoke* hardly trains its models; it shows that everything runs on this machine."
 DEMONSTRATION = (
-    "This is a demonstration. The profile *quick* has small data sets that come with aeon, and one seed: its numbers "
+    "The profile *quick* has small data sets that come with aeon, and one seed: its numbers "
     "show how the study works, not what it finds."
 )
 OTHER_DATA = "These are not the study's data sets, so nothing here confirms or refutes what it found."
-BANNERS = {"smoke": ("danger", MEANINGLESS), "quick": ("warning", DEMONSTRATION)}
+BANNERS = {
+    "smoke": ("danger", "These numbers mean nothing", MEANINGLESS),
+    "quick": ("warning", "This is a demonstration", DEMONSTRATION),
+}
 
 
 def describe_run(profile: str, results: pd.DataFrame, claims: pd.DataFrame) -> str:
@@ -33,10 +33,9 @@ def describe_run(profile: str, results: pd.DataFrame, claims: pd.DataFrame) -> s
     """
     parts = [f"This part shows the profile *{profile}*."]
     if profile in BANNERS:
-        kind, text = BANNERS[profile]
-        parts.append(_banner(kind, text))
+        parts.append(_banner(*BANNERS[profile]))
     elif len(results) and not set(results.dataset) <= set(STUDY_DATASETS):
-        parts.append(_banner("note", OTHER_DATA))
+        parts.append(_banner("note", "Other data", OTHER_DATA))
     parts.append(summarise(results, claims))
     if len(claims):
         why = {UNTESTED: "this machine cannot test", UNRUN: "this profile does not run"}
@@ -49,5 +48,5 @@ def describe_run(profile: str, results: pd.DataFrame, claims: pd.DataFrame) -> s
     return "\n\n".join(parts)
 
 
-def _banner(kind: str, text: str) -> str:
-    return f":::{{{kind}}}\n{text}\n:::"
+def _banner(kind: str, title: str, text: str) -> str:
+    return f":::{{admonition}} {title}\n:class: {kind}\n\n{text}\n:::"

@@ -56,6 +56,9 @@ REFERENCE = ("models", "training", "compression", "optimize", "runtimes", "files
 
 CARRY_ON = ("architecture", "decisions/index")
 
+OPTIONS = ["-q", "-b", "html"]
+"""Of Sphinx; the tests add that warnings are errors."""
+
 NO_STUDY = "The published study comes with a checkout of the repository."
 NO_RUN = "Nothing was run for this site. `make report` runs every notebook on two small data sets and adds them here."
 
@@ -100,7 +103,7 @@ def build_site(site: Path, run: Run | None, published: Published) -> Path:
     Raises
     ------
     UserError
-        If there is nothing to show, the build fails or warns, or a page would load something from the network.
+        If there is nothing to show, the build fails, or a page would load something from the network.
     """
     if run is not None and not run.notebooks:
         raise UserError("no notebook has been executed, so there is nothing to report; run them first")
@@ -119,8 +122,7 @@ def build_site(site: Path, run: Run | None, published: Published) -> Path:
         _write(source, "claims", claims or "No claims were checked.")
         _write(source, "contents", contents + _toctree("Carry on", CARRY_ON))
         ship_library(source / "_static")
-        options = ["-q", "-W", "--keep-going", "-b", "html", "-d", f"{temporary}/doctrees"]
-        command = [sys.executable, "-m", "sphinx", *options]
+        command = [sys.executable, "-m", "sphinx", *OPTIONS, "-d", f"{temporary}/doctrees"]
         if subprocess.run([*command, str(source), str(html)], check=False).returncode:
             raise UserError("Sphinx could not build the report; its own message stands above")
         if found := external_assets(html, LIBRARY):
