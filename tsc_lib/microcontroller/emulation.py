@@ -27,7 +27,7 @@ PACKAGES = {COMPILER: CROSS, SIZE: CROSS, EMULATOR: "qemu-system-arm"}
 """Debian packages with the tools; the compiler needs a C library."""
 
 OPTIONS = (
-    *("-std=c99", "-O2", "-mthumb", "-ffunction-sections", "-fdata-sections"),
+    *("-std=c99", "-O2", "-DMODEL_SMALL", "-mthumb", "-ffunction-sections", "-fdata-sections"),
     *("-fno-math-errno", "-fno-trapping-math", "-nostartfiles", "-Wl,--gc-sections"),
 )
 
