@@ -122,7 +122,7 @@ def test_wrong_profiles_are_one_sentence(tmp_path: Path, change: dict, sentence:
 
 
 def test_unknown_and_unreadable_profiles_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no profile 'papper'; the profiles are classics, paper, quick, seeds"):
+    with pytest.raises(UserError, match="no profile 'papper'; the profiles are archive, classics, paper, quick"):
         load_profile("papper")
     with pytest.raises(UserError, match=r'not valid YAML .*in ".*mine.yaml", line 1, column 11'):
         load_profile(write(tmp_path, "datasets: [a"))
