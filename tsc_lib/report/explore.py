@@ -134,7 +134,7 @@ def explore(results: pd.DataFrame, name: str) -> str:
         column(selections, _front(source, view), _legend(table), _table(source, view), sizing_mode="stretch_width")
     )
     loads = "".join(f'<script src="_static/{each}"></script>\n' for each in LIBRARY)
-    return f"```{{raw}} html\n{loads}{parts}\n{script}\n```"
+    return f'```{{raw}} html\n{loads}<div class="explorer">{parts}</div>\n{script}\n```'
 
 
 def _legend(table: pd.DataFrame) -> Div:
