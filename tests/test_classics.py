@@ -22,6 +22,9 @@ from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.schema import MODELS, TRAINING_COSTS
 from tsc_lib.study.sections import Exclusion, SideBySide
 
+SLOW = ("Catch22", "MultiROCKET-Hydra")
+"""Those that take tens of milliseconds for a channel."""
+
 
 def training_series(name: str) -> tuple[list[np.ndarray], np.ndarray, data.Dataset]:
     """All series of a training file, scaled, and their classes."""
@@ -30,11 +33,16 @@ def training_series(name: str) -> tuple[list[np.ndarray], np.ndarray, data.Datas
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSICS)
-@pytest.mark.parametrize("problem", ["GunPoint", "PickupGestureWiimoteZ", "BasicMotions"])
+@pytest.mark.parametrize(
+    ("problem", "name"),
+    [
+        *[("GunPoint", name) for name in CLASSICS if name not in SLOW],
+        *[(problem, name) for problem in ("PickupGestureWiimoteZ", "BasicMotions") for name in CLASSICS],
+    ],
+)
 def test_answers_are_those_of_aeon_and_the_same_after_storing(name: str, problem: str, tmp_path: Path) -> None:
     x, y, dataset = training_series(problem)
-    if name in ("Catch22", "MultiROCKET-Hydra"):  # tens of milliseconds for a channel
+    if name in SLOW:
         keep = np.concatenate([np.flatnonzero(y == label)[:3] for label in np.unique(y)])
         x, y = [x[i] for i in keep], y[keep]
     test, lengths = pad(dataset.test.x[:12])
