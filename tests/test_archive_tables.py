@@ -93,6 +93,9 @@ def test_savings_over_data_sets(results: pd.DataFrame) -> None:
     assert summary.cpu_ratio.iloc[0] == pytest.approx(part.cpu_ratio.median())
     assert summary.within.iloc[0] == (part.points_lost <= 1).sum()
     assert summary.index[0] in findings.savings_over_datasets(savings)
+    alone = pd.concat([savings, savings.iloc[:1].assign(strategy="of one data set")])
+    figure = figures.savings_over_datasets(alone)
+    assert len(figure.axes[0].get_yticks()) == savings.strategy.nunique()
 
 
 def test_validation_is_set_beside_test_and_promises_are_counted() -> None:

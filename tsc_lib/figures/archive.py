@@ -42,10 +42,13 @@ def savings_over_datasets(savings: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        A row for each strategy; a mark is a data set, a bar reaches from quartile to quartile over them.
+        A row for each strategy; a mark is a data set, a bar reaches from quartile to quartile over them. What one data
+        set alone has is left out where others have several: it is no distribution.
     """
     if savings.empty:
         return draw.empty_figure("no strategy was measured")
+    datasets = savings.groupby("strategy").dataset.transform("nunique")
+    savings = savings[datasets >= min(2, datasets.max())]
     names = draw.unique(savings.strategy)
     fig, axes = draw.panels(1, 2, 0.42 * len(names) + 1.0, sharey=True)
     parts = [savings[savings.strategy == name] for name in names]
