@@ -52,7 +52,7 @@ def test_a_noise_floor_needs_valid_windows(tmp_path: Path) -> None:
         source = Powercap(tmp_path)
         assert source.unavailable() is None
         writer.kill()
-        with pytest.raises(UserError, match="stood still"):
+        with pytest.raises(UserError, match="for want of valid windows"):
             doctor.measure_noise_floor(EnergyMeter(source))
 
 
