@@ -14,7 +14,6 @@ from tsc_lib.analysis.quantities import PERMITTED_LOSS
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, INTERVAL, KIND_COLOURS, QUIET, SEQUENCE
 
-TITLE: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold"}
 POINT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4, "alpha": 0.7, "markeredgewidth": 0}
 
 
@@ -62,9 +61,9 @@ def savings_over_datasets(savings: pd.DataFrame) -> Figure:
     axes[0][1].set_xlabel("points of accuracy lost")
     draw.name_rows(axes[0][0], names, 30)
     best = summarize_savings(savings).sort_values("cpu_ratio").iloc[0]
-    fig.suptitle(
+    draw.say(
+        fig,
         f"The cheapest strategy loses at most {PERMITTED_LOSS:g} point on {best.within} of {best.datasets} data sets",
-        **TITLE,
     )
     handles = [draw.handle(color=QUIET, marker="o", label="a data set")]
     handles.append(draw.handle(color=INTERVAL, marker="_", markersize=14, label="median and quartiles"))
@@ -98,7 +97,7 @@ def accuracy_beside_classics(pairs: pd.DataFrame) -> Figure:
         ax.set_xlabel(f"accuracy of {classic}, %")
         ax.set_aspect("equal", adjustable="box")
     axes[0][0].set_ylabel(f"accuracy of {ours}, %")
-    fig.suptitle(f"{ours} wins at least as often as it loses against {wins} of {len(classics)} classics", **TITLE)
+    draw.say(fig, f"{ours} wins at least as often as it loses against {wins} of {len(classics)} classics")
     return fig
 
 
@@ -132,7 +131,7 @@ def rank_against_energy(table: pd.DataFrame) -> Figure:
     ax.invert_yaxis()
     ax.set_xlabel("energy of a series, % of the first network's in eager (ratios within sessions)")
     ax.set_ylabel("average rank in accuracy")
-    fig.suptitle(f"{len(front)} of {len(table)} contenders are beaten by none in both accuracy and energy", **TITLE)
+    draw.say(fig, f"{len(front)} of {len(table)} contenders are beaten by none in both accuracy and energy")
     return fig
 
 
@@ -165,7 +164,7 @@ def traits_of_wins(table: pd.DataFrame) -> Figure:
         ax.set_xlabel({"longest": "time steps", "train": "training series"}.get(trait, trait))
     lost = table.groupby("dataset").points.min() < -PERMITTED_LOSS
     where = f"on {int(lost.sum())} of {len(lost)} data sets"
-    fig.suptitle(f"{ours} is more than {PERMITTED_LOSS:g} point below a classic {where}", **TITLE)
+    draw.say(fig, f"{ours} is more than {PERMITTED_LOSS:g} point below a classic {where}")
     return fig
 
 
@@ -205,5 +204,5 @@ def promises_kept(gaps: pd.DataFrame, promises: pd.DataFrame) -> Figure:
     else:
         draw.explain_empty(axes[0][1], "no search has finished here")
     above = int((gaps.points > 0).sum())
-    fig.suptitle(f"Validation was above test for {above} of {len(gaps)} trained models", **TITLE)
+    draw.say(fig, f"Validation was above test for {above} of {len(gaps)} trained models")
     return fig

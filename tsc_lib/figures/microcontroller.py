@@ -66,7 +66,7 @@ def accuracy_against_memory(summary: pd.DataFrame, published: pd.DataFrame) -> F
         draw.plain_log(column[0])
         column[0].margins(x=0.2)
         column[len(datasets) - 1].set_xlabel(label)
-    fig.suptitle(_say(rows, processor), fontsize=10.5, fontweight="bold")
+    draw.say(fig, _say(rows, processor))
     handles = [draw.handle(**look, label=fill(name, 52)) for name, look in looks.items()]
     limits = draw.handle(
         color=QUIET, marker="|", markersize=10, label=" and ".join(f"{v} kB" for v in SMALL_KB.values())

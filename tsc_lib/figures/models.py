@@ -23,7 +23,6 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p", "*")
 """Of the models, in the order in which a table has them."""
 
 FRONT = "#D0D0D0"
-TITLE: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold"}
 
 FORMS = {"trained": "full", "exported": "none", "compressed": "left"}
 """How marks are filled, by what became of the model."""
@@ -73,7 +72,7 @@ def accuracy_against_energy(table: pd.DataFrame) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel(f"energy, mJ per series ({source})")
     panels = fronts.assign(classic=~fronts.kind.isin(TRANSFORMERS)).groupby(["dataset", "which"]).classic.any()
-    fig.suptitle(f"A classic is on {panels.sum() or 'none'} of {len(panels)} fronts", **TITLE)
+    draw.say(fig, f"A classic is on {panels.sum() or 'none'} of {len(panels)} fronts")
     handles = [draw.handle(**style, label=model) for model, style in looks.items()]
     shown = [form for form in FORMS if form in set(rows.form)]
     handles += [draw.handle(color=QUIET, marker="o", fillstyle=FORMS[form], label=form) for form in shown]
@@ -189,7 +188,7 @@ def points_beside(table: pd.DataFrame) -> Figure:
     draw.name_rows(cells[0][0], models, 26)
     sure = int((table.verdict != "not told apart").sum())
     title = f"{sure} of {len(table)} differences from {table.reference.iloc[0]} are sure"
-    fig.suptitle(title, **TITLE)
+    draw.say(fig, title)
     handles = [
         draw.handle(color=QUIET, marker="o", label="surely better or worse"),
         draw.handle(color=QUIET, marker="o", markerfacecolor="white", label="not told apart"),
@@ -242,7 +241,7 @@ def training_paid_back(table: pd.DataFrame, which: str = "large") -> Figure:
             draw.guide(ax, x=other["since"], linestyle=":")
     dearer = int((cheapest.groupby("dataset").size() > 1).sum())
     title = f"Much use pays a dearer training back on {dearer} of {cheapest.dataset.nunique()} data sets"
-    fig.suptitle(title, **TITLE)
+    draw.say(fig, title)
     handles = [draw.handle(**style, label=model) for model, style in looks.items()]
     label = f"less accurate than {choose_reference(table)}"
     draw.legend_below(fig, [*handles, draw.handle(color=QUIET, linestyle=":", label=label)])

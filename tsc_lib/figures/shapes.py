@@ -47,7 +47,7 @@ def shapes_beside_cost(summary: pd.DataFrame) -> Figure:
     fronts = summary[summary.on_front].groupby(["dataset", "batch_size"]).sizes.agg(set)
     always = sorted(set.intersection(*fronts))
     title = f"{' and '.join(always)}: on every front" if always else "No shape is on every front"
-    fig.suptitle(title, fontsize=10.5, fontweight="bold")
+    draw.say(fig, title)
     front = draw.handle(color=SEQUENCE[0], marker="o", linestyle="-", label="no other is as accurate for less")
     draw.legend_below(fig, [front, draw.handle(color=QUIET, marker="o", label="another is"), draw.interval_handle()])
     return fig

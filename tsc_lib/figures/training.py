@@ -42,7 +42,7 @@ def training_options(summary: pd.DataFrame) -> Figure:
     title = f"{sure or 'None'} of {len(summary)} options surely {'changes' if sure < 2 else 'change'} accuracy"
     if summary.points_low.isna().all():
         title = "One training of each cannot tell which option pays"
-    fig.suptitle(title, fontsize=10.5, fontweight="bold")
+    draw.say(fig, title)
     ax.set_xlabel("validation accuracy less the default's, points")
     handles = [
         draw.handle(color=COLOURS[each], marker="o", label=MEANINGS[each])
