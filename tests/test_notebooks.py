@@ -25,6 +25,7 @@ NAMES = [
     "09_which_transformer",
     "10_archive",
     "11_on_a_microcontroller",
+    "12_the_study",
 ]
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -20,6 +20,7 @@ from tsc_lib.core.files import write_bytes, write_text
 from tsc_lib.core.limits import check_different, quote
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
+from tsc_lib.study.schema import COLUMNS
 
 # Other libraries import tqdm's widgets, which nobody sees here; a notebook would show this under its imports.
 warnings.filterwarnings("ignore", message="IProgress not found")
@@ -44,6 +45,12 @@ class NotebookStudy(Study):
         """Save a table as CSV and return it."""
         write_text(OUTPUTS / "tables" / self.profile.name / f"{name}.csv", table.to_csv(index=False))
         return table
+
+
+def load_stored(study: Study) -> pd.DataFrame:
+    """The rows of a study's results about the runs that the store has whole; nothing is computed."""
+    rows = [study.run_results(run) for run in study.runs if study.is_done(run)]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
 
 
 def open_study(

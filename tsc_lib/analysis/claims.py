@@ -149,6 +149,10 @@ CLAIMS = (
 """What is judged. "Minimal" loss has no published number: the largest that the study calls small stands for it."""
 
 
+VERDICT = ["claim", "runtime", "source", "published", "ours", "ours_low", "ours_high", "unit", "verdict", "why"]
+"""The columns of a table of verdicts."""
+
+
 def judge(results: pd.DataFrame, claims: Iterable[Claim] = CLAIMS) -> pd.DataFrame:
     """The verdict on each claim.
 
@@ -165,7 +169,7 @@ def judge(results: pd.DataFrame, claims: Iterable[Claim] = CLAIMS) -> pd.DataFra
         Columns `claim`, `runtime`, `source`, `published`, `ours`, `ours_low`, `ours_high`, `unit`, `verdict` and `why`:
         a row for each claim, and of claims on costs one for every runtime in which the strategy was run.
     """
-    return pd.DataFrame([row for claim in claims for row in _judge(claim, results)])
+    return pd.DataFrame([row for claim in claims for row in _judge(claim, results)], columns=VERDICT)
 
 
 def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[dict[str, object]]:

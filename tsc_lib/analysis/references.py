@@ -10,6 +10,33 @@ STUDY_DATASETS = ("ElectricDevices", "RefrigerationDevices", "PLAID")
 STUDY_SAVINGS = {"static int8": 29.14, "L1 pruning": 37.08, "pruning and int8": 45.7}
 """Energy saved, in %, that the study states: the first in its abstract, the others as summarised elsewhere."""
 
+STUDY_PARAMETERS = {"T1": 180_041, "T2": 264_137}
+"""Parameters that the study states of its models, for the series of `STUDY_SERIES`."""
+
+STUDY_SERIES = (4, 9, 151)
+"""Channels, classes and time steps of UniMiB SHAR."""
+
+# Seconds for the whole test set of UniMiB SHAR, and accuracy in %: the authors' earlier report, pruned by 0.2.
+_EARLIER = {
+    "T1": {
+        "fp32": (10.42, 73.3),
+        "static int8": (7.35, 69.8),
+        "L1 pruning": (6.41, 69.1),
+        "dynamic int8": (6.86, 67.2),
+        "L2 pruning": (6.95, 68.4),
+    },
+    "T2": {
+        "fp32": (12.32, 78.5),
+        "static int8": (6.23, 77.1),
+        "L1 pruning": (5.61, 69.7),
+        "dynamic int8": (6.96, 76.4),
+        "L2 pruning": (5.03, 70.3),
+    },
+}
+
+STUDY_COPIES = {"RefrigerationDevices": (0, 375), "ElectricDevices": (208, 7711), "PLAID": (5, 537)}
+"""Test series of the archive's files that are also in the training file, and all of them, as `tsc_lib.data` counts."""
+
 CLASS_NAMES = {
     "ElectricDevices": {},
     "RefrigerationDevices": {"1": "fridge/freezer", "2": "refrigerator", "3": "upright freezer"},
@@ -88,6 +115,24 @@ def reference_accuracies() -> pd.DataFrame:
         if accuracy is not None
     ]
     return pd.DataFrame(rows)
+
+
+def earlier_report() -> pd.DataFrame:
+    """The table of the authors' earlier report on UniMiB SHAR, which equates energy with time.
+
+    Returns
+    -------
+    DataFrame
+        Columns `model`, `strategy`, `seconds` (for the whole test set), `accuracy` (%), and against fp32 `saved` (% of
+        the time) and `points_lost`.
+    """
+    rows = []
+    for model, cells in _EARLIER.items():
+        whole, right = cells["fp32"]
+        for strategy, (seconds, accuracy) in cells.items():
+            saved, lost = 100 * (1 - seconds / whole), right - accuracy
+            rows.append((model, strategy, seconds, accuracy, saved, lost))
+    return pd.DataFrame(rows, columns=["model", "strategy", "seconds", "accuracy", "saved", "points_lost"])
 
 
 def best_published(dataset: str, *, transformers: bool = False) -> pd.Series | None:

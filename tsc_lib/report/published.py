@@ -13,12 +13,14 @@ import pandas as pd
 
 from tsc_lib.analysis.ablation import without_each
 from tsc_lib.analysis.claims import CLAIMS, UNTESTED, judge
+from tsc_lib.analysis.findings.study import AGE
 from tsc_lib.analysis.quantities import average, control_deviations, over_seeds, pool, select_for_claim
 from tsc_lib.analysis.references import reference_accuracies
 from tsc_lib.analysis.rows import CASE_KEYS, select_batch, select_reference, select_variant
 from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.analysis.wording import format_interval, format_number, format_range, join_items, markdown_table
 from tsc_lib.compress import Family, Variant
+from tsc_lib.study.schema import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,8 +69,8 @@ class Published:
 
     @cached_property
     def results(self) -> pd.DataFrame:
-        """The results of the profile `paper`."""
-        return self.read("")
+        """The results of the profile `paper`; no row where there are none."""
+        return self.read("") if self.exists else pd.DataFrame(columns=COLUMNS)
 
     @cached_property
     def strategies(self) -> dict[str, pd.DataFrame]:
@@ -92,11 +94,8 @@ class Published:
 def provenance(published: Published) -> str:
     """Which code and which processor the published tables are of."""
     return _prose(
-        "The numbers on this page are rendered from the tables in `outputs/published`. They were made with an earlier "
-        "version of the code on an Intel processor, with validation series drawn at random, which now are blocks of "
-        "neighbours in the training file. In that version inductor's int8 had coarser exponentials and matrix products "
-        "that fp32 did not get. Both are gone, so the rows of inductor do not describe today's code; "
-        "[Runtimes](runtimes.md) has today's ratios, like for like."
+        f"The numbers on this page are rendered from the tables in `outputs/published`. {AGE}; [Runtimes](runtimes.md) "
+        "has today's ratios, like for like."
     )
 
 

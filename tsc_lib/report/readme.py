@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable
 
+from tsc_lib.analysis.findings import threats
 from tsc_lib.compress import steps_table
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_bytes, write_text
@@ -39,6 +40,7 @@ BLOCKS: dict[str, Callable[[Published], str]] = {
     "claims": tables.claims,
     "processors": tables.processors,
     "number_formats": tables.number_formats,
+    "threats": lambda published: threats(published.results),
     "folds": lambda published: render_folds(published.read("selection")),
     "promises": lambda published: render_promises(published.read("promises")),
     "steps": lambda published: steps_table(),

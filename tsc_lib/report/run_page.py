@@ -5,20 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from tsc_lib.analysis.claims import UNRUN, UNTESTED
-from tsc_lib.analysis.references import STUDY_DATASETS
+from tsc_lib.analysis.findings.study import find_worth
 from tsc_lib.analysis.summary import summarise
 from tsc_lib.analysis.wording import bullet_list, join_items
-
-MEANINGLESS = "The profile *smoke* hardly trains its models; it shows that everything runs on this machine."
-DEMONSTRATION = (
-    "The profile *quick* has small data sets that come with aeon, and one seed: its numbers "
-    "show how the study works, not what it finds."
-)
-OTHER_DATA = "These are not the study's data sets, so nothing here confirms or refutes what it found."
-BANNERS = {
-    "smoke": ("danger", "These numbers mean nothing", MEANINGLESS),
-    "quick": ("warning", "This is a demonstration", DEMONSTRATION),
-}
 
 
 def describe_run(profile: str, results: pd.DataFrame, claims: pd.DataFrame) -> str:
@@ -32,10 +21,8 @@ def describe_run(profile: str, results: pd.DataFrame, claims: pd.DataFrame) -> s
         The results table and the claims with their verdicts; either may be empty.
     """
     parts = [f"This part shows the profile *{profile}*."]
-    if profile in BANNERS:
-        parts.append(_banner(*BANNERS[profile]))
-    elif len(results) and not set(results.dataset) <= set(STUDY_DATASETS):
-        parts.append(_banner("note", "Other data", OTHER_DATA))
+    if worth := find_worth(profile, results):
+        parts.append(_banner(*worth))
     parts.append(summarise(results, claims))
     if len(claims):
         why = {UNTESTED: "this machine cannot test", UNRUN: "this profile does not run"}

@@ -62,3 +62,11 @@ from tsc_lib.analysis.findings.runtimes import (
     threads,
 )
 from tsc_lib.analysis.findings.shapes import shapes, training_options
+from tsc_lib.analysis.findings.study import (
+    age_of_published,
+    answer_of_study,
+    claims_explained,
+    run_beside_study,
+    strategies_beside_study,
+    threats,
+)
