@@ -17,6 +17,7 @@ import pytest
 from safetensors import safe_open
 from test_notebooks import NOTEBOOKS, code
 
+from tsc_lib.search.plan import LEAST_EPOCHS, LEAST_FOLDS
 from tsc_lib.study.profiles import PROFILES, load_profile
 from tsc_lib.study.schema import COLUMNS
 
@@ -103,8 +104,10 @@ def test_a_killed_batch_goes_on_and_a_finished_one_is_not_repeated(batch: Batch)
     assert (batch.outputs / "report" / batch.name / "index.html").exists()
     assert batch.name in (batch.outputs / "report" / "index.html").read_text()
     jobs = [json.loads(path.read_text())["job"] for path in batch.outputs.glob("store/train/*/record.json")]
-    # Notebook 02 trains a model of its own, for two epochs.
-    assert sorted((job["train"]["epochs"], job["seed"]) for job in jobs) == [(2, 0), (100, 0), (100, 1)]
+    # Notebook 02 trains a model of its own, for two epochs; notebook 13 one, and two more for its promise.
+    searched = [(LEAST_EPOCHS, seed) for seed in range(1 + LEAST_FOLDS)]
+    found = sorted((job["train"]["epochs"], job["seed"]) for job in jobs)
+    assert found == [(2, 0), *searched, (100, 0), (100, 1)]
     table = pd.read_csv(batch.outputs / "tables" / batch.name / "results.csv")
     assert list(table.columns) == COLUMNS
     assert set(table.status) == {"ok"}

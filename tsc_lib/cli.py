@@ -48,25 +48,17 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
     from tsc_lib.compress import Recipe, Variant
     from tsc_lib.core import store
     from tsc_lib.runtimes.convert import list_supporting
-    from tsc_lib.study import Study
-    from tsc_lib.study.profiles import Profile
     from tsc_lib.study.sections import DataChoice
+    from tsc_lib.study.single import study_variant
 
     recipe = Recipe.parse(options.recipe)
     if runtime is None:
         runtime = list_supporting(recipe.number_format, recipe.observer)[0]
     variant = Variant(recipe, runtime)
-    profile = Profile(
-        name="run",
-        datasets=(DataChoice(options.dataset, options.scaling, options.gaps),),
-        models=(options.model,),
-        seeds=(options.seed,),
-        train=_training(options),
-        variants={str(recipe): (variant.runtime,)},
-        benchmark=BenchmarkSettings(batch_sizes=tuple(options.batch_sizes), threads=options.threads),
-    )
     store.forget_failures()  # what was missing may be there by now
-    return Study(profile), variant
+    choice = DataChoice(options.dataset, options.scaling, options.gaps)
+    benchmark = BenchmarkSettings(batch_sizes=tuple(options.batch_sizes), threads=options.threads)
+    return study_variant(choice, options.model, options.seed, _training(options), variant, benchmark), variant
 
 
 def _training(options: argparse.Namespace) -> dict[str, object]:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
@@ -45,6 +46,13 @@ class NotebookStudy(Study):
         """Save a table as CSV and return it."""
         write_text(OUTPUTS / "tables" / self.profile.name / f"{name}.csv", table.to_csv(index=False))
         return table
+
+
+def list_files(folder: Path) -> pd.DataFrame:
+    """The files of a folder, with their bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    rows = [(str(path.relative_to(folder)), path.stat().st_size) for path in files]
+    return pd.DataFrame(rows, columns=["file", "bytes"])
 
 
 def load_stored(study: Study) -> pd.DataFrame:

@@ -34,5 +34,5 @@ from tsc_lib.figures.runtimes import (
 from tsc_lib.figures.selection import fold_errors
 from tsc_lib.figures.shapes import shapes_beside_cost
 from tsc_lib.figures.study import claims_beside_ours, main_differences, strategies_beside_study
-from tsc_lib.figures.trade import front_beside_study, pareto, saving_against_loss, search_plane
+from tsc_lib.figures.trade import costs_of_pick, front_beside_study, pareto, saving_against_loss, search_plane
 from tsc_lib.figures.training import training_options

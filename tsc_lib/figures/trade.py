@@ -16,7 +16,7 @@ from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.compress import Family
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET
+from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
 
 NUMBER_PLACES: tuple[tuple[tuple[int, int], str], ...] = (
     ((4, -11), "left"),
@@ -227,4 +227,37 @@ def search_plane(trials: pd.DataFrame) -> Figure:
         ax.invert_yaxis()
     line = draw.handle(color=QUIET, linestyle="-", label="front, expected")
     draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), line])
+    return fig
+
+
+@draw.with_style
+def costs_of_pick(costs: pd.DataFrame, pick: str) -> Figure:
+    """How many times less a search's pick takes than the uncompressed model, of each kind of cost.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        From `tsc_lib.analysis.picks.list_costs`.
+    pick : str
+        What the pick is called.
+
+    Returns
+    -------
+    Figure
+        A dot for each kind of cost, with the 95 % interval where there is one.
+    """
+    fig = draw.new_figure(0.4 * len(costs) + 1.2)
+    ax = fig.add_subplot()
+    draw.guide(ax, x=1)
+    for y, row in enumerate(costs.itertuples()):
+        ends = [1 / row.share_high, 1 / row.share_low]
+        draw.mark(ax, 1 / row.share, y, across=True, low=ends[0], high=ends[1], marker="o", color=SEQUENCE[0])
+        draw.note(ax, f"{1 / row.share:.3g}", (1 / row.share, y), (0, 6), ha="center")
+    draw.plain_log(ax)
+    low, high = (1 / costs.share).min(), (1 / costs.share).max()
+    ax.set_xlim(min(0.7, 0.7 * low), max(2.0, 1.5 * high))
+    draw.name_rows(ax, [f"{row.cost} ({row.source})" for row in costs.itertuples()])
+    ax.set_xlabel("times less than the uncompressed model in eager PyTorch")
+    most, least = 1 / costs.share.min(), 1 / costs.share.max()
+    draw.say(fig, f"{pick} takes {least:.2g} to {most:.3g} times less than the uncompressed model")
     return fig

@@ -33,11 +33,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Finalist(TrainedRecipe):
-    """A recipe in a runtime that was measured in a session; its costs are shares of the uncompressed model's."""
+    """A recipe in a runtime that was measured in a session; its costs are shares of the uncompressed model's.
+
+    ``..._low`` and ``..._high`` are the ends of the session's 95 % intervals.
+    """
 
     cpu_ratio_batch_1: float | None
+    cpu_ratio_batch_1_low: float | None
+    cpu_ratio_batch_1_high: float | None
     cpu_ratio_large: float | None
+    cpu_ratio_large_low: float | None
+    cpu_ratio_large_high: float | None
     energy_ratio_large: float | None
+    energy_ratio_large_low: float | None
+    energy_ratio_large_high: float | None
     energy_source: str
     latency_ratio: float
     size_ratio: float
@@ -76,11 +85,16 @@ def measure_finalists(search: Search, candidates: pd.DataFrame) -> pd.DataFrame:
             judged[variant] = _judge_on_validation(search, variant)
         except StageFailed as failure:
             logger.warning(f"{variant} failed: {failure}")
-    settings = BenchmarkSettings(batch_sizes=search.spec.batch_sizes, blocks=BLOCKS, max_seconds=15.0)
+    settings = settings_of_session(search.spec.batch_sizes)
     logger.info(f"measuring {len(judged)} finalists in one session, alone")
     session = stages.measure(search.runs[0], list(judged), settings)
     found = [_with_costs(search, variant, recipe, session) for variant, recipe in judged.items()]
     return _table([finalist for finalist in found if finalist is not None], Finalist).assign(measured=True)
+
+
+def settings_of_session(batch_sizes: tuple[int, ...]) -> BenchmarkSettings:
+    """How finalists are measured."""
+    return BenchmarkSettings(batch_sizes=batch_sizes, blocks=BLOCKS, max_seconds=15.0)
 
 
 def _judge_on_validation(search: Search, variant: Variant) -> TrainedRecipe:
@@ -106,8 +120,14 @@ def _with_costs(search: Search, variant: Variant, recipe: TrainedRecipe, session
             return Finalist(
                 **dataclasses.asdict(dataclasses.replace(recipe, cost=cost)),
                 cpu_ratio_batch_1=small.cpu_ratio,
+                cpu_ratio_batch_1_low=small.cpu_ratio_low,
+                cpu_ratio_batch_1_high=small.cpu_ratio_high,
                 cpu_ratio_large=large.cpu_ratio,
+                cpu_ratio_large_low=large.cpu_ratio_low,
+                cpu_ratio_large_high=large.cpu_ratio_high,
                 energy_ratio_large=large.energy_ratio,
+                energy_ratio_large_low=large.energy_ratio_low,
+                energy_ratio_large_high=large.energy_ratio_high,
                 energy_source=large.energy_source,
                 latency_ratio=latency,
                 size_ratio=size / whole,

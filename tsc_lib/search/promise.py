@@ -69,12 +69,17 @@ class Promise:
     new_series: int
     verdict: str
 
-    def __str__(self) -> str:
+    @property
+    def evidence(self) -> str:
+        """What was lost and what follows, in words, without the verdict."""
         return (
             f"{self.drop:.1f} points lost on {self.series} training series that chose nothing, over {self.trainings} "
             f"trainings with other seeds;\n  with {100 * CONFIDENCE:.0f} % confidence at most {self.bound:.1f} on "
-            f"{self.new_series} new series from the same sources:\n  it {MEANINGS[self.verdict]}"
+            f"{self.new_series} new series from the same sources"
         )
+
+    def __str__(self) -> str:
+        return f"{self.evidence}:\n  it {MEANINGS[self.verdict]}"
 
 
 def find_promise(search: Search, pick: Variant, jobs: int) -> Promise | None:

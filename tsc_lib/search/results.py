@@ -16,11 +16,15 @@ from tsc_lib import runtimes
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
 from tsc_lib.core.files import read_json
+from tsc_lib.search.finalists import settings_of_session
 from tsc_lib.search.promise import MEANINGS, Promise
 from tsc_lib.search.trials import Search
-from tsc_lib.study import stages
+from tsc_lib.study import Study, stages
 from tsc_lib.study.schema import qualities
+from tsc_lib.study.sections import DataChoice
+from tsc_lib.study.single import study_variant
 from tsc_lib.training import find_train_spec
+from tsc_lib.training.settings import parse_settings
 
 SHOWN = {
     "recipe": "recipe",
@@ -72,6 +76,19 @@ class SearchResult:
     def pick(self) -> pd.Series:
         """The row of the best."""
         return self.table.iloc[0]
+
+    @property
+    def variant(self) -> Variant:
+        """The best."""
+        return Variant.parse(self.pick.recipe, self.pick.runtime)
+
+    def study(self) -> Study:
+        """The study of the best beside the uncompressed model, measured as finalists are, for `export`."""
+        request, run = self.search.request, self.search.runs[0]
+        choice = DataChoice(request.dataset, run.data.scaling, run.data.gaps)
+        train = parse_settings(run.train.write_changes(find_train_spec(run.model)))
+        settings = settings_of_session(self.search.spec.batch_sizes)
+        return study_variant(choice, run.model, run.seed, train, self.variant, settings)
 
     @property
     def export_command(self) -> str:

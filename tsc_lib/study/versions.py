@@ -71,7 +71,7 @@ STAGES = {
 }
 
 NOT_STORED = (
-    *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "search.finalists"),
+    *("benchmark.doctor", "compress.documentation", "energy.crosscheck", "search.finalists", "search.plan"),
     *("search.promise", "search.results", "series.csvfile", "series.formats"),
 )
 """Modules in the packages above that decide no stored result."""

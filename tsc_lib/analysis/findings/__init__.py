@@ -43,6 +43,7 @@ from tsc_lib.analysis.findings.models import (
     right_choice,
     training_or_use,
 )
+from tsc_lib.analysis.findings.picks import costs_of_pick, files_of_model, picked, promised
 from tsc_lib.analysis.findings.pruning import masks_and_removal, pruning_accuracy, pruning_time, removal
 from tsc_lib.analysis.findings.quantization import (
     int8_accuracy,
