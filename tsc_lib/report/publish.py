@@ -4,6 +4,7 @@
 
     python -m tsc_lib.report.publish --profile paper                  # into outputs/published
     python -m tsc_lib.report.publish --profile seeds --results-only   # into outputs/published/seeds, and so any other
+    python -m tsc_lib.report.other_runs outputs/published/seeds/results.csv --run seeds …   # its headline numbers
     python -m tsc_lib.report.readme --write                           # README's numbers, from what is published now
 """
 
@@ -43,7 +44,7 @@ WHOLE = """
 def publish(profile: str, target: Path, results_only: bool = False) -> None:
     """Replace `target` by what a profile has produced, with a note on how and where that was.
 
-    Folders within it that have results of their own, such as those of other profiles, stay.
+    Folders within it that have a note of their own, such as those of other profiles, stay.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
         _shrink(fresh)
-        others = sorted(path.parent for path in target.glob(f"*/{RESULTS}"))
+        others = sorted(path.parent for path in target.glob("*/README.md"))
         write_text(fresh / "README.md", provenance(study, profile, results_only, [folder.name for folder in others]))
         for folder in others:
             shutil.copytree(folder, fresh / folder.name)
@@ -136,7 +137,7 @@ wherever `energy_source` says so.
 """
     text += "" if results_only else WHOLE
     if others:
-        text += f"\nOther runs, each with a note of its own: {', '.join(f'`{name}/`' for name in others)}.\n"
+        text += f"\nOther runs and tables, each with a note of its own: {', '.join(f'`{name}/`' for name in others)}.\n"
     return text
 
 

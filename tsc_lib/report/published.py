@@ -24,6 +24,16 @@ from tsc_lib.study.schema import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 
+OTHER_RUNS = "other_runs"
+"""Folder of the table of `tsc_lib.report.other_runs`."""
+
+STATIC_RATIO, STUDENT_LOST = "static int8: CPU time ÷ fp32 in the same runtime", "student: points lost"
+"""What it calls two of its quantities."""
+
+INTEL = "Intel with AMX"
+OTHER_PROCESSORS = {"vnni": "AMD with VNNI, earlier code", "avx2": "AMD with AVX2 alone, earlier code"}
+"""What pages call the processors of the published study and of other runs."""
+
 STUDENT = Variant.parse("student(2, 2) > distill(80, 2.0, 0.5, 0.001)", "onnxruntime")
 TREATMENTS = {
     "L1 masks on half of the heads and neurons (zeroed weights)": Variant.parse("mask(l1, 0.5)", "eager"),
@@ -71,6 +81,11 @@ class Published:
     def results(self) -> pd.DataFrame:
         """The results of the profile `paper`; no row where there are none."""
         return self.read("") if self.exists else pd.DataFrame(columns=COLUMNS)
+
+    @cached_property
+    def other_runs(self) -> pd.DataFrame:
+        """Headline numbers of runs on other processors or with more seeds; see `tsc_lib.report.other_runs`."""
+        return self.read(OTHER_RUNS).fillna({"runtime": "", "verdict": ""})
 
     @cached_property
     def strategies(self) -> dict[str, pd.DataFrame]:
@@ -149,20 +164,19 @@ def student(published: Published) -> str:
 
 def seeds(published: Published) -> str:
     """What the student loses over more seeds, and what its teacher is worth."""
-    results = select_batch(published.read("seeds"))
-    table = over_seeds(select_variant(results, STUDENT), CASE_KEYS, means=["accuracy_drop"])
-    table = table.sort_values("accuracy_drop")
+    table = published.other_runs
+    table = table[(table.run == "seeds") & (table.quantity == STUDENT_LOST)].sort_values("value")
     cases = join_items(
-        f"{model} on {dataset} {signed(format_interval(*lost))}"
-        for dataset, model, _, *lost in table.itertuples(index=False)
+        f"{row.model} on {row.dataset} {signed(format_interval(row.value, row.low, row.high))}"
+        for row in table.itertuples()
     )
     taught = without_each(published.results, STUDENT)
     taught = taught.pivot_table("points_lost", CASE_KEYS, "left_out")
     gain = (taught["the teacher"] - taught["nothing"]).rename("gain").dropna().reset_index()
     names = join_items(sorted(gain.model.unique()))
-    lost = average(table, "accuracy_drop")
+    lost = average(table.drop(columns="seeds"), "value")
     return _prose(
-        f"Over {results.seed.nunique()} seeds (`seeds/results.csv`) its accuracy is "
+        f"Over {table.seeds.max()} seeds (`{OTHER_RUNS}/results.csv`) its accuracy is "
         f"{format_number(abs(lost))} points {'better' if lost < 0 else 'worse'} than the model's on average over data "
         f"sets and models. Points lost (negative: gained) with 95 % intervals over the seeds: {cases}. "
         "What another test set would add to the doubt is in notebook 06. The teacher is worth "
@@ -190,15 +204,16 @@ def claims(published: Published) -> str:
 
 def processors(published: Published) -> str:
     """How much static int8's saving depends on the processor, and how sure a session is."""
-    names = {"": "Intel with AMX", "vnni": "AMD with VNNI, earlier code", "avx2": "AMD with AVX2 alone, earlier code"}
-    runtimes, rows = ["inductor", "onnxruntime"], []
-    for folder, name in names.items():
-        paired = select_for_claim(published.read(folder), [Family.STATIC], None)
-        parts = dict(list(paired.groupby("runtime")))
-        ratios = [pool(parts[runtime], "cpu_ratio_to_fp32", geometric=True).interval for runtime in runtimes]
-        rows.append(
-            [f"{name} (`{folder}/`)" if folder else name, *(format_interval(*ratio, digits=2) for ratio in ratios)]
-        )
+    runtimes, table = ["inductor", "onnxruntime"], published.other_runs
+    parts = dict(list(select_for_claim(published.results, [Family.STATIC], None).groupby("runtime")))
+    ratios = [pool(parts[runtime], "cpu_ratio_to_fp32", geometric=True).interval for runtime in runtimes]
+    rows = [[INTEL, "the published study", *(format_interval(*ratio, digits=2) for ratio in ratios)]]
+    for run, name in OTHER_PROCESSORS.items():
+        own = table[(table.run == run) & (table.quantity == STATIC_RATIO)].set_index("runtime")
+        found = own.loc[runtimes].itertuples()
+        first = own.iloc[0]
+        made = f"{first.date}, `{first.command}`, code {first.code}"
+        rows.append([name, made, *(format_interval(each.value, each.low, each.high, 2) for each in found)])
     off = control_deviations(published.results)
     text = (
         "What static int8 costs depends on the processor more than any other verdict. CPU time ÷ fp32 in the same "
@@ -208,8 +223,25 @@ def processors(published: Published) -> str:
         f"Measured against itself at the large batch, a model came within {off.percent.max():.1f} % in all {len(off)} "
         "sessions."
     )
-    table = markdown_table(f"processor | {' | '.join(f'{runtime}:' for runtime in runtimes)}", rows)
-    return f"{_prose(text)}\n\n{table}\n\n{_prose(control)}"
+    shown = markdown_table(f"processor | run | {' | '.join(f'{runtime}:' for runtime in runtimes)}", rows)
+    return f"{_prose(text)}\n\n{shown}\n\n{_prose(control)}"
+
+
+def other_runs(published: Published) -> str:
+    """Every claim that could be tested, on each processor, from the one table of other runs."""
+    table = published.other_runs
+    rows = []
+    for row in published.claims.dropna(subset="ours").itertuples():
+        cells = [f"{signed(format_interval(row.ours, row.ours_low, row.ours_high))}, {row.verdict}"]
+        for run in OTHER_PROCESSORS:
+            own = table[(table.run == run) & (table.quantity == row.claim) & (table.runtime == row.runtime)]
+            found = [f"{signed(format_interval(o.value, o.low, o.high))}, {o.verdict}" for o in own.itertuples()]
+            cells += found or ["-"]
+        name = f"{row.claim}, in {row.runtime}" if row.runtime else row.claim
+        rows.append([f"{name}, {row.unit}", *cells])
+    names = [name.removesuffix(", earlier code") for name in OTHER_PROCESSORS.values()]
+    text = f"The claims on each processor, with 95 % intervals and verdicts; the table is `{OTHER_RUNS}/results.csv`:"
+    return f"{_prose(text)}\n\n{markdown_table(' | '.join(['claim', INTEL, *names]), rows)}"
 
 
 def number_formats(published: Published) -> str:

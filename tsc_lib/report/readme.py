@@ -39,6 +39,7 @@ BLOCKS: dict[str, Callable[[Published], str]] = {
     "seeds": tables.seeds,
     "claims": tables.claims,
     "processors": tables.processors,
+    "other_runs": tables.other_runs,
     "number_formats": tables.number_formats,
     "threats": lambda published: threats(published.results),
     "folds": lambda published: render_folds(published.read("selection")),
