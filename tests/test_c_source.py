@@ -221,5 +221,5 @@ def test_networks_without_a_c_form(tmp_path: Path) -> None:
     network = Transformer(dataclasses.replace(PLAIN, layers=layers)).eval()
     with pytest.raises(RuntimeUnavailable, match="without early exits and with all tokens"):
         convert.convert(CompressedModel(network, 100), "c", tmp_path, equal_length=True)
-    with pytest.raises(UserError, match="c does not execute int8 static; use inductor or onnxruntime or openvino"):
-        convert.check("c", NumberFormat.INT8_STATIC)
+    with pytest.raises(UserError, match="c does not execute int8 dynamic; use eager or onnxruntime"):
+        convert.check("c", NumberFormat.INT8_DYNAMIC)

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from tsc_lib import data, figures, runtimes
 from tsc_lib.analysis import findings
 from tsc_lib.compress import Recipe, TrainingContext, apply
-from tsc_lib.compress.fakequant import FakeQuantLinear, fake_quantize, find_linears, observe_ranges, replace_module
 from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import DataSpec
@@ -30,6 +29,7 @@ from tsc_lib.energy.opcount import model_energy
 from tsc_lib.figures.quantization import KIND_COLOURS
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.embedding import PatchEmbeddingConfig
+from tsc_lib.models.fakequant import FakeQuantLinear, fake_quantize, find_linears, observe_ranges, replace_module
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.models.zoo import build
@@ -300,7 +300,7 @@ def test_energy_is_modelled_for_every_format() -> None:
 def test_training_for_int8_chooses_by_the_rounded_network(
     model: CompressedModel, context: TrainingContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tsc_lib.compress.fakequant.AVERAGING", 0.0)
+    monkeypatch.setattr("tsc_lib.models.fakequant.AVERAGING", 0.0)
     made = apply(model, "qat(1, 1e-12)", context)
     rounded = apply(model, "finetune(1, 1e-12)", context).network
     fake_quantize(rounded, draw_calibration(context, 128)[0])

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.compress.distillation import Distill, make_teacher_loss
-from tsc_lib.compress.fakequant import fake_quantize
 from tsc_lib.compress.finetuning import TrainingStep
 from tsc_lib.compress.sensitivity import draw_calibration
 from tsc_lib.compress.step import Family
 from tsc_lib.compress.surgery import check_plain
 from tsc_lib.core.limits import Limits
+from tsc_lib.models.fakequant import fake_quantize
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.training import Loss
 

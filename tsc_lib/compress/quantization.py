@@ -51,7 +51,7 @@ class Int8(Step):
     examples: ClassVar[Mapping[str, str]] = {
         "int8(dynamic)": "int8 linear layers, ranges taken from every input (eager, onnxruntime)",
         "int8(static)": (
-            "int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino); "
+            "int8 linear layers, ranges observed on training series (inductor, onnxruntime, openvino, c); "
             "calibration=128 series, observer=native, minmax, percentile or mse, percentile=99.99, "
             "fp32_layers=8 to leave the eight most sensitive layers in fp32"
         ),

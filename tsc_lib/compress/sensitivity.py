@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tsc_lib.compress.context import TrainingContext
-from tsc_lib.compress.fakequant import FakeQuantLinear, find_linears, observe_ranges, replace_module
 from tsc_lib.data import Batch, batches
 from tsc_lib.models.compressed import CompressedModel
+from tsc_lib.models.fakequant import FakeQuantLinear, find_linears, observe_ranges, replace_module
 from tsc_lib.runtimes.graph import InferenceTransformer
 from tsc_lib.runtimes.predictor import graph_inputs
 from tsc_lib.training import classify, make_predictor

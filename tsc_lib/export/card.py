@@ -322,10 +322,17 @@ def _where(bundle: Bundle) -> str:
             f"`predict` wants `--trust-native-code`. {signature}"
         )
     if bundle.runtime == "c":
+        rounding = ""
+        if bundle.number_format.arithmetic == "int8":
+            rounding = (
+                "Where an input of a product lies between two of its 256 steps, another compiler may round it to the "
+                "other one, and a logit then differs by a little. "
+            )
         return (
             "Its `*.c` files compile for every processor with a C compiler (C99, 32-bit floats); `make test` in the "
-            "folder tries them on ten series. `predict` compiles and loads them. Code may do anything as soon as it is "
-            f"loaded, so do that only if you trust who made it: `predict` wants `--trust-native-code`. {signature}"
+            f"folder tries them on ten series. {rounding}`predict` compiles and loads them. Code may do anything as "
+            "soon as it is loaded, so do that only if you trust who made it: `predict` wants `--trust-native-code`. "
+            f"{signature}"
         )
     arithmetic = {
         "int8": " Its int8 weights have seven bits, so that no sum of products overflows on a processor without VNNI.",

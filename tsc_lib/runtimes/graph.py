@@ -280,7 +280,10 @@ def find_sources(name: str) -> tuple[str, ...]:
     ('layers.0.attention.key', 'layers.0.attention.value')
     >>> find_sources("layers.0.attention.key_value.linears.1.0")  # the first of two thinner ones
     ('layers.0.attention.value.0',)
+    >>> find_sources("embedding.tokens.project")
+    ('embedding.project',)
     """
+    name = name.replace("embedding.tokens.", "embedding.")
     before, found, projection = name.partition(".attention.")
     kinds, _, rest = projection.partition(".")
     names = [f"{before}{found}{kind}" for kind in kinds.split("_")]

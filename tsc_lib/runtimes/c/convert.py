@@ -1,4 +1,4 @@
-"""C: one source file of a transformer, in fp32, without heap, files or libraries other than C's own."""
+"""C: one source file of a transformer, in fp32 or static int8, without heap, files or libraries but C's own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.c.compiler import HEADER, PROGRAM, compile_library, find_compiler, measure_footprint, name_library
 from tsc_lib.runtimes.c.program import write_header, write_program
+from tsc_lib.runtimes.c.static_quantization import quantize
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.runtimes.predictor import not_importable
 
-FORMATS = (NumberFormat.FP32,)
-OBSERVERS: tuple[str, ...] = ()
+FORMATS = (NumberFormat.FP32, NumberFormat.INT8_STATIC)
+OBSERVERS = ("minmax",)
 
 
 def convert(model: CompressedModel, folder: Path, equal_length: bool, longest: int | None = None) -> Conversion:
@@ -41,15 +42,16 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool, longest: i
     shortest, most = (1, longest or config.embedding.length_limits[1])
     if equal_length:
         shortest = most = model.reference_length
-    program = write_program(model.network, most, equal_length=equal_length)
+    network = quantize(model) if model.number_format is NumberFormat.INT8_STATIC else model.network
+    program = write_program(network, most, equal_length=equal_length)
     write_text(folder / PROGRAM, program.text)
     write_text(folder / HEADER, write_header(model.network, program, shortest, most))
     compile_library(folder, folder / name_library())
     footprint = measure_footprint(folder, program.small_bytes)
     return Conversion(
         model_bytes=program.weight_bytes,
-        int8_ops=0,
-        fp32_ops=program.linear_layers,
+        int8_ops=program.int8_layers,
+        fp32_ops=program.fp32_layers,
         longest=most,
         flash_bytes=footprint.flash,
         ram_bytes=footprint.ram,

@@ -6,7 +6,7 @@ So layers of one shape share one C function, and what a product reads lies in me
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
@@ -14,8 +14,13 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor, nn
 
+from tsc_lib.models.fakequant import FakeQuantLinear
+
 OPSET = 17
 IR_VERSION = 8
+
+TYPES = {"float32": "float", "int8": "int8", "uint8": "uint8"}
+"""What ONNX's text calls NumPy's types of weights."""
 
 
 @dataclass
@@ -31,16 +36,18 @@ class Graph:
     lines : list of str
         Operators in ONNX's own text.
     weights : list of ndarray
-        Its weights, in the order of the inputs that they become.
-    linear_layers : int
-        Linear layers that it executes.
+        Its weights, in the order of the inputs that they become; of a type in `TYPES`.
+    fp32_layers, int8_layers : int
+        Linear layers that it executes, by what they are multiplied in.
     """
 
     inputs: Mapping[str, Sequence[int]]
     outputs: Mapping[str, Sequence[int]]
     lines: list[str] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
-    linear_layers: int = 0
+    fp32_layers: int = 0
+    int8_layers: int = 0
+    _known: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def add(self, call: str, name: str = "") -> str:
         """Append an operator such as ``Add(x, y)``; returns the name of its result."""
@@ -48,25 +55,82 @@ class Graph:
         self.lines.append(f"{name} = {call}")
         return name
 
-    def weigh(self, weight: Tensor) -> str:
-        """Append a weight; returns its name."""
-        self.weights.append(np.ascontiguousarray(weight.detach().numpy(), dtype=np.float32))
+    def weigh(self, weight: Tensor | np.ndarray) -> str:
+        """Append a weight, in fp32 unless it is an array of integers; returns its name."""
+        if isinstance(weight, Tensor):
+            weight = weight.detach().numpy().astype(np.float32)
+        self.weights.append(np.array(weight, order="C"))
         return f"w{len(self.weights) - 1}"
 
-    def multiply(self, x: str, linear: nn.Module, name: str = "", *, scale: float = 1.0, columns: bool = False) -> str:
+    def multiply(
+        self,
+        x: str,
+        linear: nn.Module,
+        name: str = "",
+        *,
+        scale: float = 1.0,
+        columns: bool = False,
+        rectify: bool = False,
+        addend: str = "",
+    ) -> str:
         """A linear layer, whole or factorised, times a number.
 
-        Its input and its result are rows (any, width), or columns (width, any).
+        Its input is rows (any, width), and its result, too, unless `columns` (width, any) are asked for. With `rectify`
+        negative inputs count as 0. The `addend`, rows, takes the place of the bias.
         """
         if isinstance(linear, nn.Sequential):
-            x, linear = self.multiply(x, linear[0], columns=columns), linear[1]
+            x, linear = self.multiply(x, linear[0], rectify=rectify), linear[1]
+            rectify = False
         layer = cast(nn.Linear, linear)
-        self.linear_layers += 1
+        if isinstance(layer, FakeQuantLinear):
+            found = self._multiply_int8(x, layer, "" if columns else name, scale, rectify, addend)
+            return self.transpose(found, name) if columns else found
+        self.fp32_layers += 1
+        x = self.add(f"Relu({x})") if rectify else x
         weight = self.weigh((layer.weight if columns else layer.weight.T) * scale)
-        given = [weight, x] if columns else [x, weight]
-        if layer.bias is not None:
+        given = [weight, self.transpose(x)] if columns else [x, weight]
+        if addend:
+            given.append(addend)
+        elif layer.bias is not None:
             given.append(self.weigh(layer.bias.reshape(-1, 1) * scale if columns else layer.bias * scale))
         return self.add(f"Gemm({', '.join(given)})", name)
+
+    def _multiply_int8(
+        self, x: str, layer: FakeQuantLinear, name: str, scale: float, rectify: bool, addend: str
+    ) -> str:
+        """Rows in whole numbers: inputs of 0 ... 255 times int8 weights, added in int32."""
+        self.int8_layers += 1
+        (step, zero), weight_steps = layer.get_input_grid(), layer.get_weight_steps()
+        if rectify and zero > 0:  # else rounding cuts what is negative
+            x = self.add(f"Relu({x})")
+        weight = (layer.weight.detach() / weight_steps[:, None]).round()
+        steps = step * weight_steps * scale
+        bias = -zero * weight.sum(dim=1) * steps
+        if layer.bias is not None and not addend:
+            bias += layer.bias.detach() * scale
+        rounded = self._round(x, step, zero)
+        product = self.add(f"MatMulInteger({rounded}, {self.weigh(weight.T.numpy().astype(np.int8))})")
+        product = self.add(f"DequantizeLinear <axis = 1> ({product}, {self.weigh(steps)})")
+        product = self.add(f"Add({product}, {addend})") if addend else product
+        return self.add(f"Add({product}, {self.weigh(bias)})", name)
+
+    def _round(self, x: str, step: Tensor, zero: Tensor) -> str:
+        """The nearest of 256 steps (uint8)."""
+        return self._once(
+            ("round", x, step.item(), zero.item()),
+            lambda: f"QuantizeLinear({x}, {self.weigh(step)}, {self.weigh(zero.numpy().astype(np.uint8))})",
+        )
+
+    def transpose(self, x: str, name: str = "") -> str:
+        """Columns of rows, or rows of columns."""
+        call = f"Transpose <perm = [1, 0]> ({x})"
+        return self.add(call, name) if name else self._once(("transpose", x), lambda: call)
+
+    def _once(self, key: tuple[object, ...], write: Callable[[], str]) -> str:
+        """What several products read is computed once; returns its name."""
+        if key not in self._known:
+            self._known[key] = self.add(write())
+        return self._known[key]
 
     def normalise(self, x: str, norm: nn.LayerNorm, name: str = "") -> str:
         """A layer norm of rows `x`."""
@@ -76,14 +140,17 @@ class Graph:
     @property
     def text(self) -> str:
         """The graph in ONNX's text, without values of weights."""
-        weights = {f"w{number}": weight.shape for number, weight in enumerate(self.weights)}
         given, found = (
-            ", ".join(f"float[{', '.join(map(str, sizes))}] {name}" for name, sizes in values.items())
-            for values in ({**self.inputs, **weights}, self.outputs)
+            [_declare("float", sizes, name) for name, sizes in values.items()] for values in (self.inputs, self.outputs)
         )
+        given += [_declare(TYPES[w.dtype.name], w.shape, f"w{number}") for number, w in enumerate(self.weights)]
         body = "\n".join(f"  {line}" for line in self.lines)
         head = f'<ir_version: {IR_VERSION}, opset_import: ["": {OPSET}]>'
-        return f"{head}\nstage ({given}) => ({found})\n{{\n{body}\n}}\n"
+        return f"{head}\nstage ({', '.join(given)}) => ({', '.join(found)})\n{{\n{body}\n}}\n"
+
+
+def _declare(kind: str, sizes: Sequence[int], name: str) -> str:
+    return f"{kind}[{', '.join(map(str, sizes))}] {name}" if sizes else f"{kind} {name}"
 
 
 def write_c(compiler: Any, text: str, name: str) -> list[str]:

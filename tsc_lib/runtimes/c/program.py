@@ -32,15 +32,16 @@ class Program:
         What it computes in, one scaled series included, as it is and in little memory.
     weight_bytes : int
         Weights; the table of positions is none.
-    linear_layers : int
-        Linear layers.
+    fp32_layers, int8_layers : int
+        Linear layers, by what they are multiplied in.
     """
 
     text: str
     workspace_bytes: int
     small_bytes: int
     weight_bytes: int
-    linear_layers: int
+    fp32_layers: int
+    int8_layers: int
 
 
 def write_program(network: Transformer, length: int, *, equal_length: bool) -> Program:
@@ -49,7 +50,7 @@ def write_program(network: Transformer, length: int, *, equal_length: bool) -> P
     Parameters
     ----------
     network : Transformer
-        Whose logits to compute.
+        Whose logits to compute; those of its linear layers that are a `FakeQuantLinear` are computed in int8.
     length : int
         Time steps of the longest series.
     equal_length : bool
@@ -59,7 +60,8 @@ def write_program(network: Transformer, length: int, *, equal_length: bool) -> P
         _write_code(network, length, rows, equal_length) for rows in (ROWS, SMALL_ROWS)
     )
     text = [HEAD.rstrip(), *source.arrays, "#ifdef MODEL_SMALL", small_code, "#else", code, "#endif\n"]
-    return Program("\n\n".join(text), size, small_size, source.weight_bytes, source.linear_layers)
+    counts = (source.weight_bytes, source.fp32_layers, source.int8_layers)
+    return Program("\n\n".join(text), size, small_size, *counts)
 
 
 def _write_code(network: Transformer, length: int, rows: int, equal_length: bool) -> tuple[Source, str, int]:

@@ -9,6 +9,9 @@ import numpy as np
 
 from tsc_lib.runtimes.c.graph import Graph, make_compiler, write_c
 
+TYPES = {"float32": "float", "int8": "int8_t", "uint8": "uint8_t"}
+"""What C calls NumPy's types of weights."""
+
 HELPER = re.compile(r"static inline \w+ (\w+)\(")
 
 
@@ -26,7 +29,7 @@ class Source:
         Functions that call those of several stages.
     stages : dict of str to str
         Names of the functions of the stages, by their graph.
-    weight_bytes, linear_layers : int
+    weight_bytes, fp32_layers, int8_layers : int
         Of all calls so far.
     """
 
@@ -35,7 +38,8 @@ class Source:
     functions: list[str] = field(default_factory=list)
     stages: dict[str, str] = field(default_factory=dict)
     weight_bytes: int = 0
-    linear_layers: int = 0
+    fp32_layers: int = 0
+    int8_layers: int = 0
 
     def __post_init__(self) -> None:
         self._compiler = make_compiler()
@@ -52,7 +56,8 @@ class Source:
         """The statement that calls a graph's function with pointers to what it is given and to what it gives."""
         weights = [self.array(weight) for weight in graph.weights]
         self.weight_bytes += sum(weight.nbytes for weight in graph.weights)
-        self.linear_layers += graph.linear_layers
+        self.fp32_layers += graph.fp32_layers
+        self.int8_layers += graph.int8_layers
         pointers = [f"(void *)({pointer})" for pointer in given]
         results = [f"(void *)({pointer})" for pointer in found]
         return f"{self.function(graph, kind)}({', '.join([*pointers, *weights, *results])});"
@@ -66,8 +71,9 @@ class Source:
     def array(self, values: np.ndarray) -> str:
         """The name of a constant array with these values."""
         name = f"model_weights{len(self.arrays)}"
+        values = np.atleast_1d(values)
         sizes = "".join(f"[{size}]" for size in values.shape)
-        self.arrays.append(f"static const float {name}{sizes} = {write_values(values)};")
+        self.arrays.append(f"static const {TYPES[values.dtype.name]} {name}{sizes} = {write_values(values)};")
         return name
 
 
@@ -75,4 +81,5 @@ def write_values(values: np.ndarray) -> str:
     """Numbers as an initializer of C, exact to the last digit."""
     if values.ndim > 1:
         return "{\n" + ",\n".join(map(write_values, values)) + "}"
-    return "{" + ", ".join(f"{value}f" for value in values.astype(np.float32)) + "}"
+    suffix = "f" if values.dtype == np.float32 else ""
+    return "{" + ", ".join(f"{value}{suffix}" for value in values) + "}"

@@ -49,8 +49,7 @@ def embed_strengths(embedding: ConvolutionEmbedding, rows: int) -> Graph:
     given = {"strengths": (rows, filters), "positions": (rows, width)}
     graph = Graph(given, {"x": (rows, width)})
     normed = graph.normalise("strengths", embedding.norm)
-    graph.add(f"Gemm({normed}, {graph.weigh(embedding.project.weight.T)}, positions)", "x")
-    graph.linear_layers += 1
+    graph.multiply(normed, embedding.project, "x", addend="positions")
     return graph
 
 
@@ -68,7 +67,6 @@ def project_keys(layer: EncoderLayer, width: int, rows: int) -> Graph:
     inner = attention.heads * attention.head_dim
     graph = Graph({"x": (rows, width)}, {"k": (inner, rows), "v": (inner, rows)})
     x = graph.normalise("x", layer.attention_norm) if layer.pre_norm else "x"
-    x = graph.add(f"Transpose <perm = [1, 0]> ({x})")
     graph.multiply(x, attention.key, "k", columns=True)
     graph.multiply(x, attention.value, "v", columns=True)
     return graph
@@ -79,7 +77,6 @@ def project_queries(layer: EncoderLayer, width: int, rows: int) -> Graph:
     attention = layer.attention
     graph = Graph({"x": (rows, width)}, {"q": (attention.heads * attention.head_dim, rows)})
     x = graph.normalise("x", layer.attention_norm) if layer.pre_norm else "x"
-    x = graph.add(f"Transpose <perm = [1, 0]> ({x})")
     graph.multiply(x, attention.query, "q", scale=attention.head_dim**-0.5, columns=True)
     return graph
 
@@ -121,9 +118,9 @@ def finish_layer(layer: EncoderLayer, width: int, rows: int) -> Graph:
     graph = Graph({"values": (inner, rows), "x": (rows, width)}, {"z": (rows, width)})
 
     def feed(x: str) -> str:
-        return graph.multiply(graph.add(f"Relu({graph.multiply(x, forward.expand)})"), forward.contract)
+        return graph.multiply(graph.multiply(x, forward.expand), forward.contract, rectify=True)
 
-    added = graph.multiply(graph.add("Transpose <perm = [1, 0]> (values)"), out)
+    added = graph.multiply(graph.transpose("values"), out)
     x = graph.add(f"Add(x, {added})")
     if layer.pre_norm:
         graph.add(f"Add({x}, {feed(graph.normalise(x, layer.feed_forward_norm))})", "z")
@@ -138,6 +135,5 @@ def classify_token(network: Transformer) -> Graph:
     width, classes = network.hidden.in_features, network.classify.out_features
     graph = Graph({"x": (1, width)}, {"logits": (1, classes)})
     x = graph.normalise("x", network.norm) if isinstance(network.norm, nn.LayerNorm) else "x"
-    hidden = graph.add(f"Relu({graph.multiply(x, network.hidden)})")
-    graph.multiply(hidden, network.classify, "logits")
+    graph.multiply(graph.multiply(x, network.hidden), network.classify, "logits", rectify=True)
     return graph

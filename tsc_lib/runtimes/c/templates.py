@@ -7,6 +7,7 @@ HEAD = """\
 #include "model.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 """
 

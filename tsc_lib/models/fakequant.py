@@ -57,13 +57,20 @@ class FakeQuantLinear(nn.Linear):
                 self.high.lerp_(x.max().clamp(min=0.0), AVERAGING)
         return F.linear(self._input(x), self._weight(), self.bias)
 
-    def _input(self, x: Tensor) -> Tensor:
+    def get_input_grid(self) -> tuple[Tensor, Tensor]:
+        """The step between two inputs, and which of 0 ... 255 stands for 0."""
         scale = ((self.high - self.low) / 255).clamp(min=SMALLEST)
-        zero = (-self.low / scale).round().clamp(0, 255).to(torch.int32)
-        return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)
+        return scale, (-self.low / scale).round().clamp(0, 255).to(torch.int32)
+
+    def get_weight_steps(self) -> Tensor:
+        """The step between two weights of each output (out_features,)."""
+        return (self.weight.detach().abs().amax(dim=1) / INT8_WEIGHT).clamp(min=torch.finfo(torch.float32).eps)
+
+    def _input(self, x: Tensor) -> Tensor:
+        return torch.fake_quantize_per_tensor_affine(x, *self.get_input_grid(), 0, 255)
 
     def _weight(self) -> Tensor:
-        scale = (self.weight.detach().abs().amax(dim=1) / INT8_WEIGHT).clamp(min=torch.finfo(torch.float32).eps)
+        scale = self.get_weight_steps()
         zero = torch.zeros(len(scale), dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(self.weight, scale, zero, 0, -INT8_WEIGHT, INT8_WEIGHT)
 
