@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ import pytest
 from tsc_lib import cli, runtimes
 from tsc_lib.arguments import parser
 from tsc_lib.benchmark.host import describe_machine
-from tsc_lib.compress import REFERENCE, Recipe
+from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.figures import search_plane
@@ -118,6 +119,34 @@ def test_limits_of_memory_hold_before_training(outputs: Path, tmp_path: Path) ->
     roomy = Search(dataclasses.replace(asked, max_flash=10**6, max_ram=10**6)).benchmark
     _, shape = stages.compress_model(Search(asked).runs[0], Recipe.parse("student(1, 2, 8, 8, 4)"))
     assert roomy.find_cheapest(shape)[0] == "c"
+
+
+@pytest.mark.compiles
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_what_is_too_large_in_fp32_is_tried_in_int8(outputs: Path, tmp_path: Path) -> None:
+    search = Search(request(write(tmp_path / "waves"), runtime="c", epochs=1, max_flash=100_000))
+    stages.train(search.runs[0])
+    large = {"student.layers": 1, "student.heads": 2, "student.d_ff": 256, "student.d_model": 48, "student.patch": 4}
+    study = optuna.create_study()
+    study.enqueue_trial({"family": "student", "epochs": 1, **large})
+    study.enqueue_trial({"family": "student", "epochs": 1, **large | {"student.d_ff": 32, "student.d_model": 16}})
+    study.optimize(lambda trial: search.run(trial, time.time() + 600), n_trials=2)
+    first, second = study.get_trials()
+    assert first.user_attrs["recipe"].endswith("> int8(static)"), first.user_attrs
+    assert first.user_attrs["runtime"] == "c"
+    assert "int8" not in second.user_attrs["recipe"]
+    variant = Variant.parse(first.user_attrs["recipe"], "c")
+    evaluation = stages.evaluate(search.runs[0], variant)
+    assert evaluation.conversion.flash_bytes is not None and evaluation.conversion.flash_bytes < 100_000
+    assert first.user_attrs["valid_accuracy"] == search.correct(search.runs[0], variant).mean()
+
+
+def test_c_is_tried_where_one_series_is_to_be_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick_benchmark, "has_compiler", lambda: True)
+    assert quick_benchmark.list_tried("latency") == (*quick_benchmark.COMPILED, "c")
+    assert "c" not in quick_benchmark.list_tried("energy")
+    monkeypatch.setattr(quick_benchmark, "has_compiler", lambda: False)
+    assert "c" not in quick_benchmark.list_tried("latency")
 
 
 def test_limits_are_those_of_programs_in_c(capsys: pytest.CaptureFixture[str]) -> None:

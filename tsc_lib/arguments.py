@@ -246,7 +246,8 @@ def parser() -> argparse.ArgumentParser:
     optimize.add_argument(
         "--folds", type=_whole, default=3, metavar="N", help="of train, for the promise; 0 for none (default: 3)"
     )
-    optimize.add_argument("--runtime", help="what is to execute the model (default: whatever is cheapest)")
+    chosen = "what is to execute the model (default: whatever is cheapest; c is tried for latency alone)"
+    optimize.add_argument("--runtime", help=chosen)
     optimize.add_argument(
         "--max-ram", type=_bytes, metavar="BYTES", help="workspace and stack of a program in C at most, such as 64k"
     )

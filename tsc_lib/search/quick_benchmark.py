@@ -25,6 +25,7 @@ from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes import convert
+from tsc_lib.runtimes.c.compiler import has_compiler
 from tsc_lib.search.space import FORMATS
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
@@ -43,6 +44,20 @@ WORTH = 1.1
 
 TOO_LARGE = "the program takes"
 """How the reason begins why a shape is not trained that is too large."""
+
+
+class TooLarge(StageFailed):
+    """The program would take more memory than is allowed."""
+
+
+def list_tried(objective: str) -> tuple[str, ...]:
+    """The runtimes that a search for an objective tries, if none is named.
+
+    C is among them where one series is to be fast, and can be compiled; in large batches it gains nothing.
+    """
+    tried = COMPILED or ("eager",)
+    can_write = importlib.util.find_spec("emx_onnx_cgen") is not None and has_compiler()
+    return (*tried, "c") if objective == "latency" and can_write else tried
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,8 @@ class QuickBenchmark:
 
         Raises
         ------
+        TooLarge
+            If its program takes more memory than is allowed.
         StageFailed
             If no runtime can execute the model.
         """
@@ -128,8 +145,10 @@ class QuickBenchmark:
         ------
         UserError
             If the runtime does not execute the model's number format.
+        TooLarge
+            If its program takes more memory than is allowed.
         StageFailed
-            If it fails, is not installed, or takes more memory than is allowed.
+            If it fails, or is not installed.
         """
         convert.check(runtime, model.number_format)
         run, config = self.run, model.network.config
@@ -154,7 +173,7 @@ class QuickBenchmark:
         measured = run_or_load("shape", version("shape", runtime), run.label, job, work)[1]
         for kind, limit in zip(("RAM", "flash"), self.limits, strict=True):
             if limit is not None and measured[kind] > limit:
-                raise StageFailed(f"{TOO_LARGE} {measured[kind]:,.0f} bytes of {kind}, where {limit:,} are allowed")
+                raise TooLarge(f"{TOO_LARGE} {measured[kind]:,.0f} bytes of {kind}, where {limit:,} are allowed")
         return measured[self.ratio]
 
     def _compare(self, predict: Predict, reference: Predict) -> float:

@@ -97,8 +97,8 @@ class SearchRequest:
         spec = find_train_spec(self.model).change(changes)
         runs = tuple(TrainingRun(found, self.model, spec, seed) for seed in self.seeds)
         size = self.batch_size or large_batch(data.load(found))
-        runtimes_tried = [self.runtime] if self.runtime else quick_benchmark.COMPILED
-        versions, machine = version("search", *runtimes_tried), describe_machine()
+        tried = [self.runtime] if self.runtime else quick_benchmark.list_tried(self.objective)
+        versions, machine = version("search", *tried), describe_machine()
         asked = (self.runtime, self.max_ram, self.max_flash)
         return SearchSpec(runs, self.objective, size, self.max_drop, self.folds, versions, machine, *asked)
 
@@ -121,7 +121,7 @@ class SearchSpec(Spec):
     @property
     def runtimes(self) -> tuple[str, ...]:
         """What may execute the model."""
-        return (self.runtime,) if self.runtime else quick_benchmark.COMPILED or ("eager",)
+        return (self.runtime,) if self.runtime else quick_benchmark.list_tried(self.objective)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

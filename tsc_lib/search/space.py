@@ -25,6 +25,9 @@ TIMES = (1, 2, 4)
 FORMATS = ("int8(dynamic)", "int8(static)", "bf16")
 """Steps that may follow a trained recipe."""
 
+NARROW = Recipe.parse("int8(static)")
+"""What follows a recipe whose program is too large in fp32."""
+
 Parameters = dict[str, str | int | float]
 """What Optuna chose for a trial, by name."""
 

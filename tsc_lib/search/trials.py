@@ -23,10 +23,10 @@ from tsc_lib.compress import BASELINE, REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.store import StageFailed
 from tsc_lib.models.compressed import CompressedModel, measure_size
-from tsc_lib.search.quick_benchmark import TOO_LARGE, QuickBenchmark
+from tsc_lib.search.quick_benchmark import TOO_LARGE, QuickBenchmark, TooLarge
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.selection import paired_drop
-from tsc_lib.search.space import Bounds, Parameters, Proposal, get_longest_training, suggest
+from tsc_lib.search.space import NARROW, Bounds, Parameters, Proposal, get_longest_training, suggest
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
 
@@ -153,11 +153,11 @@ class Search:
             If the deadline passed.
         """
         proposal = suggest(trial, self.bounds)
-        recipe = str(proposal.recipe)
-        trial.set_user_attr("recipe", recipe)
+        trial.set_user_attr("recipe", str(proposal.recipe))
+        same = [str(proposal.recipe), str(proposal.recipe + NARROW)]
         try:
             earlier = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
-            if any(other.number < trial.number and other.user_attrs.get("recipe") == recipe for other in earlier):
+            if any(other.number < trial.number and other.user_attrs.get("recipe") in same for other in earlier):
                 raise Pruned("it was tried before, or another process is at it")
             return self._try(trial, proposal, deadline)
         except OutOfTime:
@@ -175,7 +175,13 @@ class Search:
         safe = self._find_safe(trial.study)
         if safe and self.spec.objective != "size" and macs > HOPELESS_MACS * safe.macs:
             raise Pruned("more multiply-accumulates than a recipe that keeps the accuracy")
-        runtime, cost = self.benchmark.find_cheapest(shape)
+        recipe = proposal.recipe
+        try:
+            runtime, cost = self.benchmark.find_cheapest(shape)
+        except TooLarge:
+            recipe += NARROW
+            runtime, cost = self.benchmark.find_cheapest(stages.compress_model(run, proposal.structure + NARROW)[1])
+        note("recipe", str(recipe))
         note("runtime", runtime)
         note("cost", cost)
         if safe and cost > HOPELESS_COST * safe.cost:
@@ -183,10 +189,13 @@ class Search:
         before = self.reference_correct(run)
         watch = self._watch(trial, cost, before.mean(), proposal.epochs, deadline)
         _, model = stages.compress_model(run, proposal.recipe, watch=watch)
-        logits = training.classify(
-            training.make_predictor(model.network), self.dataset.valid, self.dataset.equal_length
-        )
-        after = logits.argmax(axis=1) == self.dataset.valid.y
+        if recipe == proposal.recipe:
+            logits = training.classify(
+                training.make_predictor(model.network), self.dataset.valid, self.dataset.equal_length
+            )
+            after = logits.argmax(axis=1) == self.dataset.valid.y
+        else:
+            after = self.correct(run, Variant(recipe, runtime))
         drop, error = paired_drop([before], [after])
         for name, value in (("valid_accuracy", float(after.mean())), ("drop", drop), ("error", error)):
             note(name, value)

@@ -65,6 +65,14 @@ def find_compiler() -> str:
     raise RuntimeUnavailable(f"c needs {what}, which is not there; install gcc or clang, or name another in CC")
 
 
+def has_compiler() -> bool:
+    """Whether there is one."""
+    try:
+        return bool(find_compiler())
+    except RuntimeUnavailable:
+        return False
+
+
 def name_library() -> str:
     """The name of the library for this kind of processor."""
     try:
