@@ -15,7 +15,8 @@ from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs
-from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
+from tsc_lib.models.convolution_embedding import ConvolutionEmbedding, ConvolutionEmbeddingConfig
+from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.models.zoo import build
 from tsc_lib.runtimes import convert
 from tsc_lib.study.operations import operations
@@ -71,6 +72,33 @@ def test_a_token_for_each_time_step(name: str, runtime: str, tmp_path: Path) -> 
         np.testing.assert_allclose(predict(batch.x, batch.lengths), exact, atol=1e-4)
 
 
+def test_filters_see_near_and_far_steps() -> None:
+    torch.manual_seed(0)
+    embedding = build("ConvTransformer(patch=8, filters=8)", 1, 3).embedding
+    assert isinstance(embedding, ConvolutionEmbedding) and embedding.config.dilation_of == (1, 1, 2, 2, 4, 4, 8, 8)
+    x = torch.zeros(1, 1, 101)
+    x[0, 0, 50] = 1.0
+    with torch.inference_mode():
+        answers = embedding.convolution(x) - embedding.convolution(0 * x)
+    assert answers.shape == (1, 8, 101)
+    for answer, dilation in zip(answers[0], embedding.config.dilation_of, strict=True):
+        assert torch.nonzero(answer)[:, 0].tolist() == list(range(50 - 4 * dilation, 51 + 4 * dilation, dilation))
+
+
+def test_a_stored_configuration_has_its_dilations_again() -> None:
+    config = build("ConvTransformer", 1, 3).config
+    assert TransformerConfig.from_json(config.to_json()) == config
+    old = config.to_json()
+    del old["embedding"]["dilations"]  # written before there were any
+    assert set(TransformerConfig.from_json(old).embedding.dilation_of) == {1}
+
+
+@pytest.mark.parametrize("dilations", [(), (0,), (1, -2)])
+def test_impossible_dilations_are_refused(dilations: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="at least 1 apart"):
+        ConvolutionEmbeddingConfig(4, dilations=dilations)
+
+
 def test_its_multiply_adds_are_counted(model: CompressedModel) -> None:
     counted = sum(operation.macs for operation in operations(model.network.config, 44))
     assert counted == count_macs(model.network, 44)
@@ -88,7 +116,8 @@ def test_the_filters_that_matter_stay(model: CompressedModel, criterion: str) ->
             weights[:4] = 0.0
     made = apply(model, f"filters({criterion}, 12)", context)
     kept = made.evidence[-1].details["filters"]
-    assert made.network.embedding.config == dataclasses.replace(embedding.config, filters=12) and len(kept) == 12
+    dilations = tuple(embedding.config.dilation_of[i] for i in kept)
+    assert made.network.embedding.config == dataclasses.replace(embedding.config, filters=12, dilations=dilations)
     assert criterion == "random" or kept == list(range(4, 16))
     assert made.evidence[-1].macs_after < made.evidence[-1].macs_before
     torch.testing.assert_close(made.network.embedding.project.weight, embedding.project.weight[:, kept])

@@ -1,7 +1,7 @@
 """Tokens that say which shapes a stretch of a series has and how strong they are, wherever in the stretch they lie.
 
-A convolution with a few filters, a ReLU, and the mean over each patch: what MiniROCKET [1]_ counts over a whole
-series, with kernels that are learned, for every patch by itself.
+Convolutions with a few filters, near and far ones, a ReLU, and the mean over each patch: what MiniROCKET [1]_ counts
+over a whole series, with kernels that are learned, for every patch by itself.
 
 References
 ----------
@@ -13,12 +13,14 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsc_lib.core.spec import ADDED
 from tsc_lib.models.embedding import Embedding, PatchEmbeddingConfig
 
 ROUNDING = 1e-6
@@ -38,16 +40,43 @@ class ConvolutionEmbeddingConfig(PatchEmbeddingConfig):
         Filters of the convolution, 1 or more.
     kernel : int
         Time steps that a filter sees, odd.
+    dilations : tuple of int
+        Distances between the time steps that a filter sees; equal shares of the filters have one each, in this order.
     """
 
     kind: str = "convolution"
     filters: int = 64
     kernel: int = 9
+    dilations: tuple[int, ...] = field(default=(1,), metadata=ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "dilations", tuple(self.dilations))  # JSON gives a list back
         if self.filters < 1 or self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"an embedding needs a filter, and kernels of an odd number of time steps: {self}")
+        if not self.dilations or min(self.dilations) < 1:
+            raise ValueError(f"a kernel's time steps are at least 1 apart: {self}")
+
+    @property
+    def dilation_of(self) -> tuple[int, ...]:
+        """The dilation of each filter.
+
+        Examples
+        --------
+        >>> ConvolutionEmbeddingConfig(4, filters=4, dilations=(1, 8)).dilation_of
+        (1, 1, 8, 8)
+        """
+        return tuple(self.dilations[i * len(self.dilations) // self.filters] for i in range(self.filters))
+
+    @property
+    def groups(self) -> list[tuple[int, slice]]:
+        """Neighbouring filters of one dilation: the dilation, and which filters."""
+        found, first = [], 0
+        for dilation, same in groupby(self.dilation_of):
+            last = first + len(list(same))
+            found.append((dilation, slice(first, last)))
+            first = last
+        return found
 
     def count_products(self, length: int, channels: int, d_model: int) -> list[tuple[int, int, int]]:
         """See `PatchEmbeddingConfig`."""
@@ -63,6 +92,24 @@ class ConvolutionEmbeddingConfig(PatchEmbeddingConfig):
         return ConvolutionEmbedding(self, channels, d_model)
 
 
+class Filters(nn.Conv1d):
+    """Filters over series (n, channels, length), some with dilated kernels; the length stays."""
+
+    def __init__(self, config: ConvolutionEmbeddingConfig, channels: int) -> None:
+        super().__init__(channels, config.filters, config.kernel)
+        self.by_dilation = config.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """How strongly each filter answers at each time step (n, filters, length)."""
+        assert self.bias is not None
+        margin = self.kernel_size[0] // 2
+        answers = [
+            F.conv1d(x, self.weight[own], self.bias[own], padding=margin * dilation, dilation=dilation)
+            for dilation, own in self.by_dilation
+        ]
+        return torch.cat(answers, dim=1) if len(answers) > 1 else answers[0]
+
+
 class ConvolutionEmbedding(Embedding):
     """Each patch as the mean strength of every filter in it; the class token knows the level and scale of the series.
 
@@ -74,7 +121,7 @@ class ConvolutionEmbedding(Embedding):
     def build_layers(self, channels: int, d_model: int) -> None:
         """See `Embedding`."""
         config = self.config
-        self.convolution = nn.Conv1d(channels, config.filters, config.kernel, padding=config.kernel // 2)
+        self.convolution = Filters(config, channels)
         self.norm = nn.LayerNorm(config.filters)
         self.project = nn.Linear(config.filters, d_model)
         self.level = nn.Linear(2 * channels, d_model)
@@ -100,7 +147,10 @@ class ConvolutionEmbedding(Embedding):
         weights = {"project.weight": self.project.weight.detach()[:, filters]}
         for name, module in (("convolution", self.convolution), ("norm", self.norm)):
             weights |= {f"{name}.{kind}": value[filters] for kind, value in module.state_dict().items()}
-        return replace(self.config, filters=len(filters)), weights
+        dilations = tuple(self.config.dilation_of[i] for i in filters.tolist())
+        if len(set(dilations)) == 1:
+            dilations = dilations[:1]
+        return replace(self.config, filters=len(filters), dilations=dilations), weights
 
     @property
     def writers(self) -> dict[str, nn.Linear | nn.Conv1d]:

@@ -17,6 +17,9 @@ from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConf
 TOKENS = 24
 """Tokens of the longest series, about, where an architecture leaves the patch open."""
 
+DILATIONS = (1, 2, 4, 8)
+"""Of the filters before the tokens of `ConvTransformer`: of nine time steps, they see 9 to 65 steps of a series."""
+
 
 LIMITS: Limits = {
     "layers": (1, 64),
@@ -123,7 +126,9 @@ class ConvTransformer(T1):
     def configure(self, channels: int, classes: int, longest: int) -> TransformerConfig:
         """See `T1`."""
         config = super().configure(channels, classes, longest)
-        embedding = ConvolutionEmbeddingConfig(config.embedding.patch, filters=self.filters, kernel=self.kernel)
+        embedding = ConvolutionEmbeddingConfig(
+            config.embedding.patch, filters=self.filters, kernel=self.kernel, dilations=DILATIONS
+        )
         return replace(config, embedding=embedding, dropout=self.dropout, pre_norm=self.norm == "pre")
 
 

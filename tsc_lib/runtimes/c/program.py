@@ -14,7 +14,7 @@ from tsc_lib.models.transformer import EncoderLayer, Transformer
 from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, largest_score
 from tsc_lib.runtimes.c import stages
 from tsc_lib.runtimes.c.source import Source
-from tsc_lib.runtimes.c.templates import ATTENTION, CONVOLUTION, HEAD, HEADER, LAYER, LOGITS, MEAN, PATCHES
+from tsc_lib.runtimes.c.templates import ATTENTION, CONVOLUTION, HEAD, HEADER, LAYER, LOGITS, MEAN, MEASURE, PATCHES
 
 ROWS, SMALL_ROWS = 16, 4
 """Tokens in a block: as many numbers as the widest vectors hold, or few where memory is short."""
@@ -146,17 +146,20 @@ def _embed(source: Source, network: Transformer, rows: int, longest: int) -> tup
     kernel, filters, seen = embedding.config.kernel, embedding.config.filters, channels * embedding.config.kernel
     whole = longest * patch
     sizes = {"normal": channels * whole, "level": 2 * channels, "seen": seen * patch, "strengths": rows * filters}
-    measured = stages.measure_filters(embedding, patch)
     source.functions.append(MEAN.format(patch=patch))
+    window = {"seen": seen, "patch": patch, "kernel": kernel, "margin": kernel // 2, "whole": whole}
+    measured = [
+        MEASURE.format(dilation=dilation, measure=source.call(graph, "measure", ["seen"], [answers]), **window)
+        for dilation, own in embedding.config.groups
+        for graph in [stages.measure_filters(embedding, own, patch)]
+        for answers in [f"strengths + t % {rows} * {filters} + {own.start}"]
+    ]
     text = CONVOLUTION.format(
         rounding=ROUNDING,
         smallest=SMALLEST,
         whole=whole,
-        kernel=kernel,
-        margin=kernel // 2,
-        seen=seen,
         size=rows * filters,
-        measure=source.call(measured, "measure", ["seen"], [f"strengths + t % {rows} * {filters}"]),
+        measure="\n".join(measured),
         embed=source.call(
             stages.embed_strengths(embedding, rows), "embed", ["strengths", f"{positions} + b * {rows}"], [place]
         ),

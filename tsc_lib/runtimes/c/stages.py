@@ -31,13 +31,14 @@ def embed_patches(embedding: PatchEmbedding, rows: int) -> Graph:
     return graph
 
 
-def measure_filters(embedding: ConvolutionEmbedding, patch: int) -> Graph:
-    """The mean strength of each filter in a patch, of what its kernel sees (channels * kernel, patch)."""
+def measure_filters(embedding: ConvolutionEmbedding, own: slice, patch: int) -> Graph:
+    """The mean strength of some filters in a patch, of what their kernels see (channels * kernel, patch)."""
     convolution = embedding.convolution
     assert convolution.bias is not None
-    inputs, filters = convolution.weight[0].numel(), convolution.out_channels
+    kernels, biases = convolution.weight[own], convolution.bias[own]
+    inputs, filters = kernels[0].numel(), len(kernels)
     graph = Graph({"seen": (inputs, patch)}, {"strengths": (1, filters)})
-    weight, bias = graph.weigh(convolution.weight.flatten(1).T), graph.weigh(convolution.bias)
+    weight, bias = graph.weigh(kernels.flatten(1).T), graph.weigh(biases)
     answers = graph.add(f"Relu({graph.add(f'Gemm <transA = 1> (seen, {weight}, {bias})')})")
     graph.add(f"ReduceMean <axes = [0], keepdims = 1> ({answers})", "strengths")
     return graph

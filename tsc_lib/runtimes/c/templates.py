@@ -107,6 +107,12 @@ static float model_mean(const float *values, int tokens, int squared)
     return sum / (float)(tokens * {patch});
 }}"""
 
+MEASURE = """\
+                for (int j = 0; j < {seen}; ++j)
+                    for (int i = 0, s = (t - 1) * {patch} + (j % {kernel} - {margin}) * {dilation}; i < {patch}; ++i, ++s)
+                        seen[j * {patch} + i] = s >= 0 && s < {whole} ? normal[j / {kernel} * {whole} + s] : 0.0f;
+                {measure}"""
+
 CONVOLUTION = """\
         for (int c = 0; c < {channels}; ++c) {{
             float *const own = normal + c * {whole};
@@ -124,10 +130,7 @@ CONVOLUTION = """\
         for (int b = 0; b < blocks; ++b) {{
             memset(strengths, 0, {size} * sizeof(float));
             for (int t = b == 0 ? 1 : b * {rows}; t < (b + 1) * {rows} && t <= tokens; ++t) {{
-                for (int j = 0; j < {seen}; ++j)
-                    for (int i = 0, s = (t - 1) * {patch} + j % {kernel} - {margin}; i < {patch}; ++i, ++s)
-                        seen[j * {patch} + i] = s >= 0 && s < {whole} ? normal[j / {kernel} * {whole} + s] : 0.0f;
-                {measure}
+{measure}
             }}
             {embed}
         }}
