@@ -108,9 +108,11 @@ static float model_mean(const float *values, int tokens, int squared)
 }}"""
 
 MEASURE = """\
-                for (int j = 0; j < {seen}; ++j)
-                    for (int i = 0, s = (t - 1) * {patch} + (j % {kernel} - {margin}) * {dilation}; i < {patch}; ++i, ++s)
+                for (int j = 0; j < {seen}; ++j) {{
+                    const int first = (t - 1) * {patch} + (j % {kernel} - {margin}) * {dilation};
+                    for (int i = 0, s = first; i < {patch}; ++i, ++s)
                         seen[j * {patch} + i] = s >= 0 && s < {whole} ? normal[j / {kernel} * {whole} + s] : 0.0f;
+                }}
                 {measure}"""
 
 CONVOLUTION = """\
