@@ -1,4 +1,4 @@
-"""One series in the runtime `c` beside ONNX Runtime and T1 in eager PyTorch: CPU time, with untrained weights.
+"""One series in the runtime `c`, fp32 and int8, beside ONNX Runtime and T1 in eager PyTorch, with untrained weights.
 
     python benchmarks/plain_c.py --output plain_c.csv
 
@@ -20,12 +20,14 @@ import torch
 
 from tsc_lib import data
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
+from tsc_lib.compress import TrainingContext, apply
 from tsc_lib.core.errors import run_command
 from tsc_lib.core.files import write_text
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import configure
 from tsc_lib.runtimes.convert import convert
+from tsc_lib.training.defaults import find_train_spec
 
 MODELS = {"student": "T1(layers=2, heads=4, d_ff=64)", "ConvTransformer": "ConvTransformer"}
 """The sizes of the step `student(layers=2)`, and ours."""
@@ -54,17 +56,23 @@ def measure_all(chosen: argparse.Namespace) -> None:
 
 
 def measure(dataset: data.Dataset, settings: BenchmarkSettings) -> list[dict[str, Any]]:
-    """One session: for every model its CPU time in C, and ratios to it elsewhere, with 95 % intervals."""
-    names = {"T1 eager": ("T1", "eager")}
-    names |= {f"{name} {kind}": (model, kind) for name, model in MODELS.items() for kind in ("c", "onnxruntime")}
+    """One session: for every model its CPU time in C, and ratios to it elsewhere and in int8, with 95 % intervals."""
+    names = {"T1 eager": ("T1", "eager", "baseline")}
+    for name, model in MODELS.items():
+        names |= {f"{name} {kind}": (model, kind, "baseline") for kind in ("c", "onnxruntime")}
+        names |= {f"{name} int8": (model, "c", "int8(static)")}
     candidates = []
     with tempfile.TemporaryDirectory() as temporary:
-        for number, (name, (model, runtime)) in enumerate(names.items()):
+        for number, (name, (model, runtime, recipe)) in enumerate(names.items()):
             folder = Path(temporary) / str(number)
             folder.mkdir()
             torch.manual_seed(0)
             config = configure(model, dataset.channels, len(dataset.classes), dataset.longest)
             made = CompressedModel(Transformer(config).eval(), int(np.median(dataset.train.lengths)))
+            context = TrainingContext(
+                dataset.train, dataset.valid, dataset.equal_length, find_train_spec(model), seed=0, teacher=made
+            )
+            made = apply(made, recipe, context)
             convert(made, runtime, folder, equal_length=dataset.equal_length, longest=dataset.longest)
             options = {"folder": str(folder), "runtime": runtime, "threads": settings.threads}
             candidates.append(Candidate(name, "tsc_lib.runtimes:load", options))
@@ -79,10 +87,15 @@ def measure(dataset: data.Dataset, settings: BenchmarkSettings) -> list[dict[str
         if own.ok:
             row |= {"c_us": 1000 * (own.cpu_ms_per_sample or 0.0), "aa_ratio": own.aa_ratio, "blocks": own.blocks}
             for label, other in (("onnxruntime", f"{name} onnxruntime"), ("t1_eager", "T1 eager")):
-                ratio = own.cpu_ratio_to(found[other])
-                row |= zip((f"to_{label}", f"to_{label}_low", f"to_{label}_high"), ratio, strict=True)
+                row |= name_ratio(f"to_{label}", own.cpu_ratio_to(found[other]))
+            row |= name_ratio("int8_to_fp32", found[f"{name} int8"].cpu_ratio_to(own))
         rows.append(row)
     return rows
+
+
+def name_ratio(name: str, ratio: tuple[float, float, float]) -> dict[str, float]:
+    """A ratio with its interval, as columns of a row."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ratio, strict=True))
 
 
 if __name__ == "__main__":
