@@ -72,8 +72,9 @@ libnewlib-arm-none-eabi and qemu-system-arm. The code can read and write your fi
 OPTIMIZE = """\
 Search for a recipe and a runtime that cost little and lose at most --max-drop points of accuracy. Within --budget
 minutes, after the uncompressed model is trained, recipes are tried: first their size, then a short benchmark, then
-training, which stops early where it does not pay. Optuna proposes them. What did best is measured in a session of its
-own, and the Pareto front, the pick and the command that exports it are printed and kept in outputs/search/.
+training, which stops early where it does not pay. Optuna proposes them. After the budget, less a reserve
+of two minutes at most, the finalists, up to six recipes and number formats of the best, are measured in a session of
+their own. The Pareto front, the pick and the command that exports it are printed and kept in outputs/search/.
 
 Everything is decided on validation series. The pick is the cheapest recipe whose drop, corrected for the luck of being
 chosen, keeps to --max-drop with a standard error to spare; if none does, the cheapest that keeps to it at its expected
@@ -238,7 +239,13 @@ def parser() -> argparse.ArgumentParser:
     optimize.add_argument("--max-drop", type=_number, default=1.0, metavar="POINTS", help="of accuracy (default: 1.0)")
     optimize.add_argument("--objective", default="energy", help="energy, time, latency or size (default: energy)")
     optimize.add_argument("--batch-size", type=_whole, metavar="N", help="the large batch (default: by the length)")
-    optimize.add_argument("--budget", type=_number, default=15, metavar="MINUTES", help="(default: 15)")
+    optimize.add_argument(
+        "--budget",
+        type=_number,
+        default=15,
+        metavar="MINUTES",
+        help="for trials; finalists are measured, and the promise made, after it (default: 15)",
+    )
     optimize.add_argument("--trials", type=_whole, metavar="N", help="stop after so many (default: by the budget)")
     optimize.add_argument(
         "--seeds", type=_whole, nargs="+", default=[0], metavar="N", help="of the training; all judge the finalists"

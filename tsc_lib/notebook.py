@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import write_bytes, write_text
 from tsc_lib.core.limits import check_different, quote
+from tsc_lib.core.progress import duration
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.study import Study
 from tsc_lib.study.schema import COLUMNS
@@ -174,22 +175,6 @@ class StatusLine(logging.Handler):
             self._cell.line = display(line, display_id=True)
         else:
             self._cell.line.update(line)
-
-
-def duration(seconds: float) -> str:
-    """A time span in words.
-
-    Examples
-    --------
-    >>> duration(7.2), duration(75), duration(7300)
-    ('7 s', '1 min 15 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 STATUS = StatusLine()

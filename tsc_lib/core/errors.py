@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tsc_lib.core.processes import Stopped, stop_on_signals
+from tsc_lib.core.progress import ProgressFormatter
 
 INSTALL = "pip install 'tsc_lib[study]'"
 """What brings the packages that all but predictions need."""
@@ -130,6 +131,7 @@ def show_messages() -> Iterator[None]:
 
     logger, handler = logging.getLogger("tsc_lib"), logging.StreamHandler()
     handler.addFilter(matters)
+    handler.setFormatter(ProgressFormatter())
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False  # some libraries give the root logger a handler of their own

@@ -10,12 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tsc_lib import data, runtimes
 from tsc_lib.analysis.rows import select_variant
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
 from tsc_lib.core.errors import UserError, shorten
 from tsc_lib.core.files import read_json, replace_folder, write_bytes
+from tsc_lib.core.progress import track
+from tsc_lib.core.store import StageFailed
 from tsc_lib.data import Dataset
 from tsc_lib.export import bundle, c_source
 from tsc_lib.export.bundle import Bundle
@@ -26,6 +29,9 @@ from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.runtimes.predictor import ModelDescription
 from tsc_lib.study import Study, stages
 from tsc_lib.study.stages import TrainingRun
+
+STAGES = ("training", "compressing", "converting", "measuring", "writing")
+"""Of an export; what is in the store is over at once."""
 
 
 def export(
@@ -59,13 +65,27 @@ def export(
     """
     check_processor(variant.runtime, this_processor_only)
     check_target(target)
-    rows = study.run_results(run)
-    chosen = select_variant(rows, variant)
-    for status in sorted(set(chosen.status) - {"ok"}):
-        raise UserError(f"{variant} cannot be exported, because it {status}")
-    evaluation = stages.evaluate(run, variant)
-    source = evaluation.folder
-    dataset = data.load(run.data)
+    with track(run.label, STAGES) as begin:
+        begin("training")
+        with suppress(StageFailed):  # what failed is a row of the results, which has the reason
+            stages.train(run)
+            begin("compressing")
+            stages.compress_model(run, variant.recipe)
+        begin("converting")
+        study.working(run, study.variants_of(run))
+        begin("measuring")
+        rows = study.run_results(run)
+        chosen = select_variant(rows, variant)
+        for status in sorted(set(chosen.status) - {"ok"}):
+            raise UserError(f"{variant} cannot be exported, because it {status}")
+        begin("writing")
+        return _export(study, run, variant, target, rows)
+
+
+def _export(study: Study, run: TrainingRun, variant: Variant, target: Path, rows: pd.DataFrame) -> Bundle:
+    """Write a variant that was made and measured."""
+    chosen, evaluation = select_variant(rows, variant), stages.evaluate(run, variant)
+    source, dataset = evaluation.folder, data.load(run.data)
     described = describe(run, variant, source, dataset, evaluation.conversion, int(chosen.threads.iloc[0]))
     reference = select_variant(rows, REFERENCE)
     _, whole = stages.compress_model(run, BASELINE)

@@ -80,7 +80,8 @@ def measure_finalists(search: Search, candidates: pd.DataFrame) -> pd.DataFrame:
         logger.info(f"other runtimes and number formats of {variant.recipe}")
         variants += search.benchmark.find_alternatives(variant, cost)
     judged: dict[Variant, TrainedRecipe] = {}
-    for variant in variants:
+    for done, variant in enumerate(variants):
+        logger.info(f"finalist {done + 1} of {len(variants)}: {variant}", extra={"steps": (done, len(variants))})
         try:
             judged[variant] = _judge_on_validation(search, variant)
         except StageFailed as failure:

@@ -19,6 +19,7 @@ from tsc_lib.core.cpus import count_usable_cpus
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import read_json, write_bytes, write_json, write_text
 from tsc_lib.core.limits import check_number, check_whole
+from tsc_lib.core.progress import Begin, track
 from tsc_lib.core.spec import digest
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.search.finalists import make_for_all_seeds, measure_finalists, select_finalists, trained_table
@@ -36,6 +37,9 @@ RESERVE_S, RESERVE_SHARE = 120.0, 0.3
 
 MINUTES = (1e-6, 100_000)
 """The least and the most of a budget."""
+
+STAGES = ("the uncompressed model", "trials", "finalists, after the budget", "promise, after the budget")
+"""Of a search, as its progress is told."""
 
 SECONDS = "seconds"
 """Attribute of Optuna's study: how much of the budget is spent."""
@@ -85,8 +89,16 @@ def optimize(
 def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int | None) -> SearchResult:
     _claim(folder, search.spec)
     _mend(folder / "journal.log")
-    _make_references(search)
-    _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials)
+    with track(search.spec.label, STAGES) as begin:
+        begin("the uncompressed model")
+        _make_references(search)
+        begin("trials", seconds=_left_for_trials(folder / "journal.log", 60 * minutes))
+        _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials)
+        return _pick(search, folder, minutes, jobs, begin)
+
+
+def _pick(search: Search, folder: Path, minutes: float, jobs: int, begin: Begin) -> SearchResult:
+    """Measure the finalists, choose, and promise: all of it after the budget."""
     trained = trained_table(folder / "journal.log")
     if trained.empty and (too_large := count_too_large(open_study(folder / "journal.log"))):
         raise UserError(
@@ -99,6 +111,7 @@ def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int
             "the same command goes on"
         )
     selected = select_finalists(trained, search.spec.max_drop)
+    begin("finalists, after the budget")
     make_for_all_seeds(search, list(selected.recipe), jobs)
     table = _rank_all(search, folder, measure_finalists(search, selected), trained)
     best = table.iloc[0]
@@ -107,6 +120,7 @@ def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int
             f"nothing that was tried keeps within {search.spec.max_drop:g} points; the closest is {best.recipe!r} in "
             f"{best.runtime} with {best.expected_drop:.1f} expected points lost: raise --max-drop or --budget"
         )
+    begin("promise, after the budget")
     promise = find_promise(search, Variant.parse(best.recipe, best.runtime), jobs)
     result = SearchResult(search, table, promise, read_test_scores(search, best), folder)
     write_json(folder / "pick.json", result.to_json())
@@ -156,6 +170,12 @@ def _make_references(search: Search) -> None:
             )
 
 
+def _left_for_trials(journal: Path, budget_s: float) -> float:
+    """Seconds of the budget that trials may still take."""
+    spent = open_study(journal).user_attrs.get(SECONDS, 0.0)
+    return float(max(0.0, budget_s - min(RESERVE_S, RESERVE_SHARE * budget_s) - spent))
+
+
 def _run_trials(search: Search, journal: Path, budget_s: float, jobs: int, trials: int | None) -> None:
     study = open_study(journal, search.runs[0].seed)
     # Nobody else is at work, so what the journal calls running was killed.
@@ -165,7 +185,7 @@ def _run_trials(search: Search, journal: Path, budget_s: float, jobs: int, trial
     for parameters in list_unfinished(known) if known else list_starts(search.bounds):
         study.enqueue_trial(parameters)
     spent = study.user_attrs.get(SECONDS, 0.0)
-    left = budget_s - min(RESERVE_S, RESERVE_SHARE * budget_s) - spent
+    left = _left_for_trials(journal, budget_s)
     if left <= 0:
         return
     began = time.time()
