@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-logger = logging.getLogger(__name__)
-
 Begin = Callable[..., None]
 """Begins a stage: its name, and where known the seconds that it will take."""
 
@@ -35,9 +33,8 @@ class Progress:
     _seconds: float | None = None
 
     def begin(self, stage: str, seconds: float | None = None) -> None:
-        """Go over to a stage and say so; `seconds` are what it will take, where that is known."""
+        """Go over to a stage, which lines name once it does something; `seconds` are what it will take, if known."""
         self._stage, self._since, self._seconds = stage, time.monotonic(), seconds
-        logger.info(stage)
 
     def describe(self, message: str, steps: tuple[int, int] = (0, 0)) -> str:
         """A message as the line of this moment.
