@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -130,6 +131,17 @@ def test_layers_are_drawn_where_a_data_set_lacks_a_model_or_a_runtime_tells_noth
 def test_a_figure_says_that_there_is_nothing_to_draw(results, name):
     figure = of_results(results[results.recipe == "baseline"])[name]()
     assert "this profile" in figure.texts[0].get_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pareto", r"^\d+ of \d+ variants are beaten by no other; "),
+        ("control", r"off by at most \d+\.\d %, and \d+ % of"),
+    ],
+)
+def test_a_title_says_what_its_numbers_show(results, name, said):
+    assert re.search(said, of_results(results)[name]().get_suptitle())
 
 
 def test_axes_carry_units(results):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tsc_lib.analysis.ablation import CRITERIA, TRAININGS
+from tsc_lib.analysis.quantities import average
 from tsc_lib.analysis.rows import select_batch, select_variant
 from tsc_lib.compress import Variant
 from tsc_lib.figures import draw
@@ -138,7 +139,24 @@ def importance_criteria(table: pd.DataFrame) -> Figure:
     handles = [draw.handle(color=TRAINING_COLOURS[t], marker=TRAINING_MARKERS[t], label=t) for t in present]
     interval = draw.handle(color=QUIET, marker="|", markersize=10, label="95 % interval over seeds")
     draw.legend_below(fig, [*handles, interval])
+    draw.say(fig, _say_criteria(table))
     return fig
+
+
+def _say_criteria(table: pd.DataFrame) -> str:
+    """What the best criterion is worth beside removal at random, as pruned and after the longest training."""
+    keys = ["dataset", "model", "training"]
+    random = table[table.criterion == "random"].set_index(keys).points_lost
+    others = table[table.criterion != "random"].set_index(keys)
+    gains = others.assign(gain=random.reindex(others.index) - others.points_lost).dropna(subset="gain").reset_index()
+    if gains.empty:
+        return f"{table.criterion.nunique()} criteria of importance, and none at random beside them"
+    said = []
+    for training in [name for name in TRAININGS if name in set(gains.training)]:
+        means = {name: average(part, "gain") for name, part in gains[gains.training == training].groupby("criterion")}
+        best = max(means, key=lambda name: means[name])
+        said.append(f"{training} {means[best]:+.1f} ({best})".replace("-", "\N{MINUS SIGN}"))
+    return f"Points that the best criterion keeps beyond random removal: {', '.join(said)}"
 
 
 @draw.with_style

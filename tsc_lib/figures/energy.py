@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tsc_lib.analysis.quantities import control_deviations
 from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_failures, name_batches, select_batch
 from tsc_lib.analysis.tables import representatives
 from tsc_lib.compress import Family
@@ -156,6 +157,14 @@ def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
     limit = max(0.05, *np.abs(windows.ratio.quantile([0.01, 0.99]) - 1))
     axes[0, 0].set_xlim(1 - limit, 1 + limit)
     draw.name_rows(axes[0, 0], [f"{dataset}, {model}" for dataset, model in cases])
+    off = pd.concat([control_deviations(results, which) for which in kinds])
+    draw.say(
+        fig,
+        f"A model against itself is off by at most {off.percent.max():.1f} %, and "
+        f"{100 * off.holds.mean():.0f} % of the intervals hold 1"
+        if len(off)
+        else "No session has a control",
+    )
     beyond = (np.abs(windows.ratio - 1) > limit).mean()
     handles = [
         draw.handle(color="k", marker="o", markersize=4, label="a session's estimate, 95 % interval"),

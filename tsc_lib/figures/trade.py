@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from tsc_lib.analysis.quantities import TARGETS
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS
 from tsc_lib.analysis.references import STUDY_SAVINGS
 from tsc_lib.analysis.rows import annotate, drop_collapsed
 from tsc_lib.analysis.tables import strategy_table
+from tsc_lib.analysis.wording import format_range
 from tsc_lib.compress import Family
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.figures import draw
@@ -125,9 +126,23 @@ def pareto(results: pd.DataFrame) -> Figure:
         ax.set_title(dataset, loc="left")
         ax.set_ylabel("accuracy, %")
     axes[-1, 0].set_xlabel("CPU time, ms per series")
+    draw.say(fig, _say_front(table))
     kinds = [draw.handle(color="k", marker="o", label=model, **faces[model]) for model in models]
     draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), *kinds, draw.interval_handle()])
     return fig
+
+
+def _say_front(table: pd.DataFrame) -> str:
+    """How many variants stand on the fronts of a `strategy_table`, and whether fp32 in eager is one of them."""
+    fronts = [
+        part[pareto_front(part.cpu_ms_per_sample, part.accuracy)] for _, part in table.groupby("dataset", sort=False)
+    ]
+    members = pd.concat(fronts)
+    plain = members[members.family == Family.BASELINE].dataset.nunique()
+    where = (
+        f"on {plain or 'none'} of {len(fronts)} fronts" if len(fronts) > 1 else f"{'' if plain else 'not '}among them"
+    )
+    return f"{len(members)} of {len(table)} variants are beaten by no other; fp32 in eager is {where}"
 
 
 def _name_front(ax: Axes, key: Axes, front: pd.DataFrame) -> None:
@@ -188,6 +203,13 @@ def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
         draw.handle(**INTERVALS),
     ]
     draw.legend_below(fig, handles)
+    kept = table[(table.points_lost <= PERMITTED_LOSS) & (table.family != Family.BASELINE)]
+    times = (1 / kept.groupby(["dataset", "model"]).cpu_ratio.min()).dropna()
+    if len(times):
+        least = f"{format_range(times, 1 if times.max() < 10 else 0)} times less CPU time"
+        draw.say(fig, f"Within {PERMITTED_LOSS:g} point of accuracy the front reaches {least}")
+    else:
+        draw.say(fig, f"Nothing keeps within {PERMITTED_LOSS:g} point of accuracy")
     return fig
 
 
@@ -225,6 +247,9 @@ def search_plane(trials: pd.DataFrame) -> Figure:
         ax.plot(front.cost, front.expected_drop, color=QUIET, linewidth=0.9, zorder=1, drawstyle="steps-post")
         draw.plain_log(ax)
         ax.invert_yaxis()
+    cheapest = table.loc[table.cost.idxmin()]
+    said = f"{1 / cheapest.cost:.0f} times less at {cheapest['drop']:+.1f} points lost".replace("-", "\N{MINUS SIGN}")
+    draw.say(fig, f"The cheapest of {len(table)} trained recipes costs {said} on validation")
     line = draw.handle(color=QUIET, linestyle="-", label="front, expected")
     draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), line])
     return fig
