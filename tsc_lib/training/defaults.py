@@ -8,7 +8,7 @@ from tsc_lib.training.settings import TrainSpec
 OWN = {
     # No epoch is chosen, so no training series has to be set aside for the choice.
     "ConvTransformer": TrainSpec(
-        steps=1500,
+        steps=2500,
         learning_rate=0.003,
         warmup_steps=50,
         optimizer="adamw",
