@@ -30,6 +30,13 @@ def test_every_neighbour_differs_from_the_default_in_one_option() -> None:
     assert str(options["warp"][1].augment) == "shift > noise(0.1) > warp"
 
 
+def test_what_leaves_series_of_one_length_alone_is_no_option_for_them() -> None:
+    spec = TrainSpec(augment="window(0.5) > shift")
+    assert "without window" in list_options(spec) and "without window" not in list_options(spec, equal_length=True)
+    assert "window" in list_options(SPEC) and "window" not in list_options(SPEC, equal_length=True)
+    assert list_options(spec, equal_length=True)[DEFAULT][1].augment == spec.augment
+
+
 def test_a_refit_is_no_part_of_it() -> None:
     assert not any(spec.refit for _, spec in list_options(TrainSpec(refit=True)).values())
 

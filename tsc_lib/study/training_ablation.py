@@ -9,7 +9,7 @@ import pandas as pd
 
 from tsc_lib.core.stats import crossed_mean_interval, geometric_mean_interval
 from tsc_lib.core.store import StageFailed
-from tsc_lib.data import DataSpec
+from tsc_lib.data import DataSpec, load
 from tsc_lib.study import stages
 from tsc_lib.study.stages import TrainingRun
 from tsc_lib.study.study import Study
@@ -33,10 +33,11 @@ TRIED: Mapping[str, Sequence[object]] = {
 COLUMNS = ["option", "switched", "dataset", "model", "seed", "valid_accuracy", "cpu_seconds", "status"]
 
 
-def list_options(default: TrainSpec) -> dict[str, tuple[str, TrainSpec]]:
+def list_options(default: TrainSpec, equal_length: bool = False) -> dict[str, tuple[str, TrainSpec]]:
     """The default and its neighbours by name: how each is switched, ``default``, ``off`` or ``on``, and its settings.
 
-    Which epoch is kept is no option here: the series that would judge it are those that choose it.
+    Which epoch is kept is no option here: the series that would judge it are those that choose it. Nor is what leaves
+    series of `equal_length` as they are, if all are.
 
     Examples
     --------
@@ -53,10 +54,11 @@ def list_options(default: TrainSpec) -> dict[str, tuple[str, TrainSpec]]:
         elif own == off or name == "optimizer":
             found |= {f"{name}={value}": ("on", default.change({name: value})) for value in values if value != own}
     methods = default.augment
-    for each in methods:
+    idle = {each.name for each in (*methods, *AUGMENTATIONS.values()) if equal_length and each.needs_lengths}
+    for each in (one for one in methods if one.name not in idle):
         found[f"without {each}"] = ("off", default.change({"augment": (one for one in methods if one != each)}))
     present = {each.name for each in methods}
-    for name in sorted(set(AUGMENTATIONS) - present):
+    for name in sorted(set(AUGMENTATIONS) - present - idle):
         found[name] = ("on", default.change({"augment": Augmentations((*methods, *Augmentations.parse(name)))}))
     # Without a decay AdamW is Adam, so that such a neighbour would be the default once more.
     return {name: each for name, each in found.items() if name == DEFAULT or each[1] != default}
@@ -100,12 +102,12 @@ def ablate_study(study: Study) -> pd.DataFrame:
 def _rows(
     datasets: Sequence[DataSpec], model: str, seeds: Sequence[int], default: TrainSpec
 ) -> Iterator[dict[str, object]]:
-    options = list_options(default)
-    total = len(seeds) * len(datasets) * len(options)
+    options = {spec: list_options(default, load(spec).equal_length) for spec in datasets}
+    total = len(seeds) * sum(map(len, options.values()))
     done = 0
     for seed in seeds:
         for spec in datasets:
-            for option, (switched, settings) in options.items():
+            for option, (switched, settings) in options[spec].items():
                 run = TrainingRun(spec, model, settings, seed)
                 logger.info("%s, %s", run.label, option, extra={"runs": (done, total)})
                 done += 1

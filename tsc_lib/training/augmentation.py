@@ -45,6 +45,8 @@ class Augmentation:
         What it does, in a few words that follow "it".
     limits : dict of str to pair
         The least and the most of parameters.
+    needs_lengths : bool
+        Whether series that all have one length stay as they are.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class Augmentation:
     name: ClassVar[str]
     summary: ClassVar[str]
     limits: ClassVar[Limits] = {}
+    needs_lengths: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -211,6 +214,29 @@ class Crop(Augmentation):
             return _read(x, begin + place * ((left - 1) / (x.shape[2] - 1 or 1)).unsqueeze(1)), None
         longest = int(left.max())
         return _take(x, (begin + place[:longest]).clamp(max=x.shape[2] - 1)), left
+
+
+@dataclass(frozen=True)
+class Window(Crop):
+    """Cut a window out of a series [2]_ where lengths differ: there a recording may have begun and ended anywhere.
+
+    Series that all have one length stay as they are. Of others a window has at least 32 time steps.
+
+    Attributes
+    ----------
+    share : float
+        Of the length that is left at least.
+    """
+
+    name: ClassVar[str] = "window"
+    summary: ClassVar[str] = "cuts a window of at least `share` of the length, only where series have several lengths"
+    needs_lengths: ClassVar[bool] = True
+
+    share: float = 0.5
+
+    def apply(self, x: Tensor, lengths: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """See `Augmentation`."""
+        return (x, None) if lengths is None else super().apply(x, lengths, rng)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ OWN = {
         schedule="cosine",
         clip=1.0,
         average=0.99,
-        augment=Augmentations.parse("shift(0.1) > scale(0.1) > noise(0.03)"),
+        augment=Augmentations.parse("window(0.5) > shift(0.1) > scale(0.1) > noise(0.03)"),
         keep="last",
         refit=True,
     )
