@@ -30,7 +30,7 @@ from tsc_lib.models.transformer import Transformer
 from tsc_lib.models.zoo import find_architecture
 from tsc_lib.runtimes.convert import WITH_EXPERTS, convert
 from tsc_lib.study import Study
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 
 def main() -> int:

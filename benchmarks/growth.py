@@ -36,7 +36,7 @@ from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.plan import make_plan
 from tsc_lib.study.profiles import Profile
 from tsc_lib.study.sections import DataChoice
-from tsc_lib.study.stages import BenchmarkJob, EvaluationJob, TrainingRun
+from tsc_lib.study.specs import BenchmarkJob, EvaluationJob, TrainingRun
 from tsc_lib.study.versions import version
 
 SEEDS, TEST, BLOCKS = 5, 200, 20

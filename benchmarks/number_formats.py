@@ -28,7 +28,7 @@ from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.zoo import build
 from tsc_lib.runtimes.convert import convert
 from tsc_lib.study import Study
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 RUNTIME = "inductor"
 RECIPES = {"fp32": "baseline", "bf16": "bf16", "int8": "int8(static)"}

@@ -35,6 +35,7 @@ from tsc_lib.data import Split, batches
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.transformer import EncoderLayer, LayerConfig, Transformer
 from tsc_lib.study import stages
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainSpec, classify, make_predictor
 
 OURS = ("l1", "l2", "taylor", "activation")
@@ -124,7 +125,7 @@ def accuracy(network: Transformer, split: Split, equal_length: bool) -> float:
     return float(np.mean(classify(make_predictor(network), split, equal_length).argmax(axis=1) == split.y))
 
 
-def compare(run: stages.TrainingRun, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:
+def compare(run: TrainingRun, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:
     """A row for the uncompressed model, and one for each method before and after fine-tuning."""
     dataset = data.load(run.data)
     _, whole = stages.compress_model(run, BASELINE)
@@ -171,7 +172,7 @@ def _run(chosen: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     for seed in chosen.seeds:
         for ratio in chosen.ratios:
-            run = stages.TrainingRun(dataset, chosen.model, TrainSpec(), seed)
+            run = TrainingRun(dataset, chosen.model, TrainSpec(), seed)
             for row in compare(run, ratio, chosen.epochs, chosen.series):
                 rows.append(row)
                 write_text(chosen.output, pd.DataFrame(rows).to_csv(index=False))

@@ -23,7 +23,7 @@ from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import run_command
 from tsc_lib.core.files import write_text
 from tsc_lib.study import Study, stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 RECIPES = {"fp32": "baseline", "int8": "int8(static)"}
 

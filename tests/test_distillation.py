@@ -19,7 +19,7 @@ from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.transformer import LayerConfig
 from tsc_lib.models.zoo import build
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainingBatch, TrainSpec, classify, make_loss, make_predictor
 
 

@@ -26,7 +26,7 @@ from tsc_lib.runtimes.conversion import Conversion, ProductChoice
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.sections import DataChoice
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainSpec
 
 pytestmark = pytest.mark.sessions

@@ -23,7 +23,7 @@ from tsc_lib.export import bundle
 from tsc_lib.export.card import unmeasured_card
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.zoo import build
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainSpec
 
 

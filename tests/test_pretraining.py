@@ -14,7 +14,7 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.data import Dataset, Split
 from tsc_lib.models.zoo import configure
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainSpec
 from tsc_lib.training.pretraining import find_sources, pretrain
 

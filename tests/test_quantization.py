@@ -41,7 +41,7 @@ from tsc_lib.runtimes.inductor.predict import PROGRAM, PROGRAM_ONE
 from tsc_lib.runtimes.onnxruntime.layer_error import measure_layer_errors
 from tsc_lib.study.layer_sensitivity import ERROR_COLUMNS, SENSITIVITY_COLUMNS, _placed
 from tsc_lib.study.operations import operations
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainSpec, classify, make_predictor
 
 needs_compiler = pytest.mark.skipif(

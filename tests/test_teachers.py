@@ -20,7 +20,7 @@ from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConf
 from tsc_lib.study import Study, stages
 from tsc_lib.study.profiles import Profile
 from tsc_lib.study.sections import DataChoice
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.teaching import compare_teachers, tabulate_costs
 from tsc_lib.training import Epoch, Pool, TrainingBatch, TrainSpec, fit, make_loss, make_pool, read_labels, teachers
 from tsc_lib.training.matching import LABELS

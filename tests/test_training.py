@@ -14,7 +14,7 @@ from tsc_lib.models.compressed import load_model
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainSpec, find_best_epoch, fit
 
 SPEC = TrainSpec(epochs=4, batch_size=8)

@@ -15,7 +15,7 @@ from tsc_lib.data import Dataset, Split
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import AUGMENTATIONS, Augmentations, TrainingBatch, TrainSpec, fit, train
 from tsc_lib.training.augmentation import augment, mix
 

@@ -29,7 +29,7 @@ from tsc_lib.models.transformer import TransformerConfig, check_length
 from tsc_lib.runtimes import Predictor, convert
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.series.formats import series_of
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import TrainSpec
 
 EMPTY = Split([], np.zeros(0, dtype=np.int64))

@@ -23,7 +23,7 @@ from tsc_lib.models.zoo import ConvTransformer, find_architecture
 from tsc_lib.runtimes import NATIVE
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study.evaluation import Evaluation, Exits
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 VALIDATION = {"blocks": "neighbours in it, class by class", "random": "drawn at random, class by class"}
 

@@ -28,7 +28,7 @@ from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.runtimes.predictor import ModelDescription
 from tsc_lib.study import Study, stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 STAGES = ("training", "compressing", "converting", "measuring", "writing")
 """Of an export; what is in the store is over at once."""

@@ -22,7 +22,7 @@ from tsc_lib.compress import Variant
 from tsc_lib.core.store import StageFailed
 from tsc_lib.search.trials import Search
 from tsc_lib.search.worker import make_side_by_side
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 CONFIDENCE = 0.9
 """How often the bound of a promise is to hold."""

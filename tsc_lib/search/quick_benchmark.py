@@ -28,7 +28,7 @@ from tsc_lib.runtimes import convert
 from tsc_lib.runtimes.c.compiler import has_compiler
 from tsc_lib.search.space import FORMATS
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.versions import version
 
 COMPILED = tuple(name for name in ("openvino", "onnxruntime") if importlib.util.find_spec(name))

@@ -13,7 +13,7 @@ from tsc_lib.core.limits import BATCH_SIZES, EPOCHS, SEEDS, check_fields, check_
 from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.models import zoo
 from tsc_lib.search import quick_benchmark
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.versions import version
 from tsc_lib.training import find_train_spec
 

@@ -28,7 +28,7 @@ from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.selection import paired_drop
 from tsc_lib.search.space import NARROW, Bounds, Parameters, Proposal, get_longest_training, suggest
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 HOPELESS_MACS, HOPELESS_COST = 4.0, 1.25
 """How many times the multiply-accumulates, or the cost, of a recipe that surely keeps the accuracy end a trial."""

@@ -27,7 +27,7 @@ from tsc_lib.core.store import StageFailed
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.trials import OutOfTime, Search
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 

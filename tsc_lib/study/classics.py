@@ -21,7 +21,7 @@ from tsc_lib.data import Dataset, DataSpec
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.models.classic import CLASSICS, check_work, fit_classic
 from tsc_lib.runtimes.aeon.convert import write_classic
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.versions import version
 
 logger = logging.getLogger(__name__)

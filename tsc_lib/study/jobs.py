@@ -22,7 +22,7 @@ from tsc_lib.study.model_comparison import Entry, ModelComparison
 from tsc_lib.study.plan import STAGES, find_run, record_seconds
 from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.runtime_comparison import RuntimeComparison
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 logger = logging.getLogger(__name__)
 

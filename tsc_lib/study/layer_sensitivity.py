@@ -20,7 +20,7 @@ from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.onnxruntime.layer_error import REASONS, LayerError, measure_layer_errors
 from tsc_lib.study import Study, stages
 from tsc_lib.study.runtime_comparison import RuntimeComparison
-from tsc_lib.study.stages import EvaluationJob, TrainingRun
+from tsc_lib.study.specs import EvaluationJob, TrainingRun
 from tsc_lib.study.versions import version
 
 SERIES = 64

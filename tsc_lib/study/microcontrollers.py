@@ -22,7 +22,7 @@ from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.schema import accuracies
 from tsc_lib.study.sections import IN_C
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.study import Study
 from tsc_lib.study.versions import version
 

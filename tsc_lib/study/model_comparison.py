@@ -29,7 +29,7 @@ from tsc_lib.study.classics import ClassicEvaluation, evaluate_classic
 from tsc_lib.study.evaluation import Evaluation, Failure
 from tsc_lib.study.schema import MODELS, TRAINING_COSTS, accuracies, costs, unseen
 from tsc_lib.study.sections import parse_variants
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.versions import version
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from tsc_lib.core.stats import ratio_interval
 from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.study import stages
 from tsc_lib.study.runtime_comparison import RuntimeComparison
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.versions import version
 
 RUNTIME = "onnxruntime"

@@ -17,7 +17,7 @@ from tsc_lib.data import DataSpec
 from tsc_lib.models.classic import CLASSICS
 from tsc_lib.models.zoo import find_architecture
 from tsc_lib.runtimes import RUNTIMES
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.study import Study
 from tsc_lib.study.versions import version
 

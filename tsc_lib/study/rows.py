@@ -22,7 +22,7 @@ from tsc_lib.core.store import NotStored, StageFailed, only_loading, run_or_load
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.schema import COLUMNS, costs, qualities
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.versions import version
 
 if TYPE_CHECKING:

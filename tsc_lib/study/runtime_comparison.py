@@ -19,7 +19,7 @@ from tsc_lib.study import Study, stages
 from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.schema import COSTS, costs, qualities
 from tsc_lib.study.sections import parse_variants
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from tsc_lib.data import DataSpec
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.model_comparison import Entry, measure_models, read_costs
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.study import Study
 
 logger = logging.getLogger(__name__)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 import shutil
 import time
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -26,14 +24,12 @@ from tsc_lib.benchmark import (
     run_session,
     save_inputs,
 )
-from tsc_lib.benchmark.host import Machine, describe_machine
+from tsc_lib.benchmark.host import describe_machine
 from tsc_lib.benchmark.peak import Peak
 from tsc_lib.benchmark.place import find_place
 from tsc_lib.compress import BASELINE, REFERENCE, Recipe, TrainingContext, Variant, apply
 from tsc_lib.core.files import Json, read_json, write_bytes
-from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import run_or_load
-from tsc_lib.data import DataSpec
 from tsc_lib.energy import EnergyMeter, Reading
 from tsc_lib.energy.opcount import model_energy
 from tsc_lib.models import zoo
@@ -45,98 +41,21 @@ from tsc_lib.runtimes.cascade import CascadePredictor
 from tsc_lib.runtimes.graph import find_sources
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.operations import operations
+from tsc_lib.study.specs import (
+    BenchmarkJob,
+    CompressJob,
+    EvaluationJob,
+    PeakJob,
+    PretrainJob,
+    TeachJob,
+    TrainingRun,
+)
 from tsc_lib.study.versions import version
-from tsc_lib.training import TrainSpec, pretraining
+from tsc_lib.training import pretraining
 
 logger = logging.getLogger(__name__)
 
 PEAK_LOADER = "tsc_lib.benchmark.peak:load"
-
-
-@dataclass(frozen=True)
-class TrainingRun(Spec):
-    """One trained model: a data set, an architecture, the settings and a seed."""
-
-    data: DataSpec
-    model: str
-    train: TrainSpec
-    seed: int
-
-    @property
-    def label(self) -> str:
-        """Readable name, e.g. ``PLAID-T1-s0``."""
-        return f"{self.data.name}-{self.model}-s{self.seed}"
-
-    @property
-    def file_name(self) -> str:
-        """A name for a file about it, with letters, digits and ``_.-`` alone, whatever its data set is called."""
-        return f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', self.label)}-{self.key()}"
-
-    @property
-    def names(self) -> dict[str, str | int]:
-        """What tables call it: columns `dataset`, `model` and `seed`."""
-        return {"dataset": self.data.name, "model": self.model, "seed": self.seed}
-
-
-@dataclass(frozen=True)
-class PretrainJob(Spec):
-    """An encoder, pre-trained on the training series of some data sets."""
-
-    model: TransformerConfig
-    data: tuple[DataSpec, ...]
-    seed: int
-
-
-@dataclass(frozen=True)
-class TeachJob(Spec):
-    """Labels of augmented training series by a teacher; of a run, where its networks take part."""
-
-    data: DataSpec
-    teacher: str
-    augment: training.Augmentations
-    mixing: float
-    versions: int
-    seed: int
-    series: int
-    networks_of: TrainingRun | None
-
-
-@dataclass(frozen=True)
-class CompressJob(Spec):
-    """A run's model after a recipe."""
-
-    run: TrainingRun
-    recipe: Recipe
-
-
-@dataclass(frozen=True)
-class EvaluationJob(Spec):
-    """A compressed model in a runtime, made on a machine: converters and compilers ask what its processor can do."""
-
-    run: TrainingRun
-    recipe: Recipe
-    runtime: str
-    machine: Machine
-
-
-@dataclass(frozen=True)
-class BenchmarkJob(Spec):
-    """Variants of one run, measured side by side on a machine, its energy by a source."""
-
-    run: TrainingRun
-    variants: tuple[Variant, ...]
-    settings: BenchmarkSettings
-    machine: Machine
-    energy: dict[str, object]
-    beside_peak: bool = False
-
-
-@dataclass(frozen=True)
-class PeakJob(Spec):
-    """The peak of a processor, as a version of torch reaches it."""
-
-    cpu_model: str
-    torch_version: str
 
 
 def train(run: TrainingRun) -> tuple[Path, list[training.Epoch]]:

@@ -32,7 +32,7 @@ from tsc_lib.study.evaluation import Evaluation, Failure
 from tsc_lib.study.profiles import Profile, load_profile
 from tsc_lib.study.schema import COLUMNS, EVIDENCE
 from tsc_lib.study.sections import DataChoice, parse_variants
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.summaries import DataSummary, summarize_data
 from tsc_lib.training import Epoch
 

@@ -20,7 +20,7 @@ from tsc_lib.compress import BASELINE
 from tsc_lib.core.errors import run_command
 from tsc_lib.core.files import read_json
 from tsc_lib.study import Study, stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import Augmentations, Epoch, TrainSpec
 
 SETTINGS = TrainSpec(

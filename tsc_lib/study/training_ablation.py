@@ -11,7 +11,7 @@ from tsc_lib.core.stats import crossed_mean_interval, geometric_mean_interval
 from tsc_lib.core.store import StageFailed
 from tsc_lib.data import DataSpec, load
 from tsc_lib.study import stages
-from tsc_lib.study.stages import TrainingRun
+from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.study import Study
 from tsc_lib.training import AUGMENTATIONS, Augmentations, TrainSpec
 
