@@ -277,6 +277,7 @@ def test_a_killed_gradual_removal_goes_on(model: CompressedModel, tmp_path, monk
         return train(split, *arguments, **options)
 
     monkeypatch.setattr("tsc_lib.training.loop.batches", counted)
+    monkeypatch.setattr("tsc_lib.training.accuracy.batches", counted)
     made = apply(model, "gradual(l2, 0.5, 3, 1)", context)
     assert epochs == []  # both trainings were finished
     assert all(torch.equal(v, whole.network.state_dict()[k]) for k, v in made.network.state_dict().items())

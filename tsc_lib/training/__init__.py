@@ -1,5 +1,6 @@
 """Training of a network: deterministic, resumable, the best epoch chosen by validation."""
 
+from tsc_lib.training.accuracy import classify, make_predictor, measure_accuracy
 from tsc_lib.training.augmentation import AUGMENTATIONS, Augmentations
 from tsc_lib.training.batch import TrainingBatch, cross_entropy
 from tsc_lib.training.defaults import find_train_spec
@@ -8,12 +9,9 @@ from tsc_lib.training.loop import (
     Loss,
     Watch,
     check_lengths,
-    classify,
     find_best_epoch,
     fit,
     list_taught,
-    make_predictor,
-    measure_accuracy,
     train,
 )
 from tsc_lib.training.matching import Pool, Teaching, make_loss, make_pool, read_labels

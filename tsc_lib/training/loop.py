@@ -14,11 +14,11 @@ from typing import NotRequired, TypedDict
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsc_lib.data import Batch, Dataset, Split, batches, load
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.transformer import Transformer, TransformerConfig, check_length
+from tsc_lib.training.accuracy import judge
 from tsc_lib.training.batch import TrainingBatch, cross_entropy
 from tsc_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from tsc_lib.training.matching import Pool, make_loss, make_pool, read_labels
@@ -48,39 +48,6 @@ logger = logging.getLogger(__name__)
 
 Watch = Callable[[list[Epoch]], None]
 Loss = Callable[[Tensor, TrainingBatch], Tensor]
-
-
-def _as_tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
-    return torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)
-
-
-def classify(
-    predict: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
-    split: Split,
-    equal_length: bool,
-    batch_size: int = 64,
-) -> np.ndarray:
-    """Logits (n, classes) of every series of a split, in its order, from any `tsc_lib.runtimes.Predictor`."""
-    logits: dict[int, np.ndarray] = {}
-    for batch in batches(split, batch_size, equal_length=equal_length):
-        logits |= dict(zip(batch.index.tolist(), predict(batch.x, batch.lengths), strict=True))
-    return np.stack([logits[i] for i in range(len(split))])
-
-
-def make_predictor(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray]:
-    """What `classify` takes, from a network that may still be in training: without dropout and gradients."""
-    model.eval()
-
-    def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        with torch.inference_mode():
-            return model(*_as_tensors(x, lengths)).numpy()
-
-    return predict
-
-
-def measure_accuracy(network: nn.Module, split: Split, equal_length: bool) -> float:
-    """The share of a split's series that a network, in fp32, gives their own class."""
-    return float((classify(make_predictor(network), split, equal_length).argmax(axis=1) == split.y).mean())
 
 
 def train(
@@ -256,7 +223,7 @@ def fit(
         started, cpu_started = time.perf_counter(), time.process_time()
         first = epoch * per_epoch
         train_loss = trainer.train_epoch(epoch, range(first + 1, min(first + per_epoch, steps) + 1), plan)
-        valid_loss, valid_accuracy = _judge(trainer.judged, valid, equal_length)
+        valid_loss, valid_accuracy = judge(trainer.judged, valid, equal_length)
         entry: Epoch = {
             "epoch": epoch + 1,
             "train_loss": train_loss,
@@ -369,12 +336,3 @@ def find_best_epoch(history: list[Epoch]) -> int:
         return (0.0, 0.0, entry["epoch"]) if accuracy is None or loss is None else (accuracy, -loss, 0)
 
     return max(history, key=judge)["epoch"]
-
-
-def _judge(model: nn.Module, valid: Split, equal_length: bool) -> tuple[float | None, float | None]:
-    """Cross-entropy and accuracy of the validation series, if there are any."""
-    if not len(valid):
-        return None, None
-    logits = torch.from_numpy(classify(make_predictor(model), valid, equal_length))
-    target = torch.from_numpy(valid.y)
-    return F.cross_entropy(logits, target).item(), (logits.argmax(1) == target).double().mean().item()
