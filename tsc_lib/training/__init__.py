@@ -1,7 +1,8 @@
 """Training of a network: deterministic, resumable, the best epoch chosen by validation."""
 
 from tsc_lib.training.accuracy import classify, make_predictor, measure_accuracy
-from tsc_lib.training.augmentation import AUGMENTATIONS, Augmentations
+from tsc_lib.training.augmentation import Augmentations
+from tsc_lib.training.augmentation_methods import AUGMENTATIONS
 from tsc_lib.training.batch import TrainingBatch, cross_entropy
 from tsc_lib.training.defaults import find_train_spec
 from tsc_lib.training.loop import (

@@ -23,7 +23,8 @@ from tsc_lib.core.limits import (
     quote,
 )
 from tsc_lib.core.spec import ADDED, Spec
-from tsc_lib.training.augmentation import AUGMENTATIONS, NO_AUGMENTATION, Augmentations, augment, mix
+from tsc_lib.training.augmentation import NO_AUGMENTATION, Augmentations, augment, mix
+from tsc_lib.training.augmentation_methods import AUGMENTATIONS
 from tsc_lib.training.batch import TrainingBatch
 from tsc_lib.training.optimizers import OPTIMIZERS, SCHEDULES
 from tsc_lib.training.teachers import SELF, parse_teacher
