@@ -17,10 +17,10 @@ from tsc_lib.compress import Recipe
 from tsc_lib.data import Dataset
 from tsc_lib.energy import MEANING
 from tsc_lib.export.bundle import CARD, SUMS, Bundle
+from tsc_lib.export.card_limits import list_limits, list_limits_of_measurement
 from tsc_lib.models.compressed import CompressedModel, Evidence
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.models.zoo import ConvTransformer, find_architecture
-from tsc_lib.runtimes import NATIVE
 from tsc_lib.runtimes.conversion import Conversion
 from tsc_lib.study.evaluation import Evaluation, Exits
 from tsc_lib.study.specs import TrainingRun
@@ -77,7 +77,7 @@ def model_card(
             "## What it costs",
             _cost(bundle, rows, host, evaluation),
         ],
-        _limits(bundle) + remarks(dataset) + _limits_of_measurement(bundle, rows.iloc[0], host),
+        list_limits(bundle) + remarks(dataset) + list_limits_of_measurement(bundle, rows.iloc[0], host),
     )
 
 
@@ -91,7 +91,7 @@ def unmeasured_card(bundle: Bundle, run: TrainingRun, model: CompressedModel, va
         "test set."
     )
     results = ["## How good it is, and what it costs", unknown]
-    return _card(bundle, bullet_list(_training(bundle, run, validated)), model.evidence, results, _limits(bundle))
+    return _card(bundle, bullet_list(_training(bundle, run, validated)), model.evidence, results, list_limits(bundle))
 
 
 def _card(bundle: Bundle, made: str, evidence: Sequence[Evidence], results: list[str], limits: list[str]) -> str:
@@ -296,65 +296,6 @@ def _energy(row: Any) -> str:
         return "unknown"
     low, high = row.energy_low_mj_per_sample, row.energy_high_mj_per_sample
     return f"{row.energy_mj_per_sample:.4g} [{low:.4g}, {high:.4g}]"
-
-
-def _limits(bundle: Bundle) -> list[str]:
-    limits = [
-        f"For series recorded like those of {bundle.dataset}: the same quantity, run, sampling rate and order of "
-        "channels. Every series gets one of the labels above, even one that belongs to none of them.",
-        "The probabilities are a softmax of the logits; whether they are calibrated was not examined.",
-        f"Series must have {bundle.lengths} time steps"
-        + (", without missing values." if bundle.gaps == "refuse" else "; how many may be missing was not examined.")
-        + ("" if bundle.equal_length else " Lengths far from those of the training data were not examined."),
-    ]
-    if bundle.number_format == "int8 dynamic":
-        limits.append("Ranges of int8 are taken from every batch, so a probability may depend on the series beside it.")
-    return [*limits, _where(bundle)]
-
-
-def _where(bundle: Bundle) -> str:
-    """What processors execute it, and what its checksums do not tell."""
-    signature = f"`{SUMS}` tells whether a file was changed, not who made it: it is no signature."
-    if bundle.runtime in NATIVE:
-        return (
-            f"Its `*.pt2` files are native code for processors with {join_items(bundle.instructions)}; on others it is "
-            "refused. Native code may do anything as soon as it is loaded, so load it only if you trust who made it: "
-            f"`predict` wants `--trust-native-code`. {signature}"
-        )
-    if bundle.runtime == "c":
-        rounding = ""
-        if bundle.number_format.arithmetic == "int8":
-            rounding = (
-                "Where an input of a product lies between two of its 256 steps, another compiler may round it to the "
-                "other one, and a logit then differs by a little. "
-            )
-        return (
-            "Its `*.c` files compile for every processor with a C compiler (C99, 32-bit floats); `make test` in the "
-            f"folder tries them on ten series. {rounding}`predict` compiles and loads them. Code may do anything as "
-            "soon as it is loaded, so do that only if you trust who made it: `predict` wants `--trust-native-code`. "
-            f"{signature}"
-        )
-    arithmetic = {
-        "int8": " Its int8 weights have seven bits, so that no sum of products overflows on a processor without VNNI.",
-        "bf16": " Those without instructions for bf16 round otherwise and are slow, so a label may differ there.",
-    }.get(bundle.number_format.arithmetic, "")
-    return (
-        f"It holds no native code and runs on every processor that {bundle.runtime} works on, where logits may differ "
-        f"in their last digits.{arithmetic} {signature}"
-    )
-
-
-def _limits_of_measurement(bundle: Bundle, row: pd.Series, host: Host) -> list[str]:
-    limits = [
-        "Validated on that data set's test file alone, for one training; not on shifted data, not on other devices or "
-        "people, not against noise or gaps.",
-        f"Time and energy hold for {host.cpu_model} and the batch sizes above; measure again elsewhere.",
-    ]
-    if row.classes_predicted < len(bundle.labels):
-        limits.append(
-            f"On the test file it never gives {len(bundle.labels) - int(row.classes_predicted)} of its labels."
-        )
-    return limits
 
 
 def _run(bundle: Bundle) -> str:
