@@ -20,8 +20,9 @@ from tsc_lib.compress import Family, Variant
 from tsc_lib.data import Dataset, Split
 from tsc_lib.data.facts import Facts
 from tsc_lib.energy import SourceMismatchError
-from tsc_lib.figures.draw import format_change, plain_log
+from tsc_lib.figures.draw import format_change
 from tsc_lib.figures.palette import LOOKS, WIDTH
+from tsc_lib.figures.scales import plain_log
 
 RECIPE = "prune(l1, 0.5)"
 

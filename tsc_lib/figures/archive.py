@@ -13,6 +13,7 @@ from tsc_lib.analysis.archive import TRAITS, summarize_savings
 from tsc_lib.analysis.quantities import PERMITTED_LOSS
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, INTERVAL, KIND_COLOURS, QUIET, SEQUENCE
+from tsc_lib.figures.scales import plain_log
 
 POINT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4, "alpha": 0.7, "markeredgewidth": 0}
 
@@ -53,7 +54,7 @@ def savings_over_datasets(savings: pd.DataFrame) -> Figure:
     parts = [savings[savings.strategy == name] for name in names]
     for ax, value, factor in zip(axes[0], ("cpu_ratio", "points_lost"), (100, 1), strict=True):
         _scatter_rows(ax, [(factor * part[value].to_numpy(float), COLOURS[part.family.iloc[0]]) for part in parts])
-    draw.plain_log(axes[0][0])
+    plain_log(axes[0][0])
     draw.guide(axes[0][0], x=100)
     draw.guide(axes[0][1], x=0)
     draw.guide(axes[0][1], x=PERMITTED_LOSS, linestyle=":")
@@ -126,7 +127,7 @@ def rank_against_energy(table: pd.DataFrame) -> Figure:
         ends = {"low": 100 * row.energy_ratio_low, "high": 100 * row.energy_ratio_high}
         draw.mark(ax, 100 * row.energy_ratio, row.rank, across=True, **ends, marker="o", color=KIND_COLOURS[row.kind])
         draw.note(ax, row.name, (100 * row.energy_ratio, row.rank), (6, 5), fontsize=8.5)
-    draw.plain_log(ax)
+    plain_log(ax)
     ax.margins(x=0.2, y=0.15)
     ax.invert_yaxis()
     ax.set_xlabel("energy of a series, % of the first network's in eager (ratios within sessions)")
@@ -158,7 +159,7 @@ def traits_of_wins(table: pd.DataFrame) -> Figure:
         for ax, trait in zip(row, TRAITS, strict=True):
             draw.guide(ax, y=0)
             ax.plot(part[trait], part.points, color=KIND_COLOURS[part.kind.iloc[0]], **POINT)
-            draw.plain_log(ax)
+            plain_log(ax)
         row[0].set_ylabel(f"points above\n{classic}")
     for ax, (trait, _) in zip(axes[-1], TRAITS.items(), strict=True):
         ax.set_xlabel({"longest": "time steps", "train": "training series"}.get(trait, trait))

@@ -14,6 +14,7 @@ from tsc_lib.analysis.rows import select_batch, select_variant
 from tsc_lib.compress import Variant
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import INTERVAL, QUIET, SEQUENCE
+from tsc_lib.figures.scales import plain_log
 
 TRAINING_MARKERS = dict(zip(TRAININGS, ("x", "o", "D"), strict=True))
 TRAINING_COLOURS = dict(zip(TRAININGS, (QUIET, SEQUENCE[0], SEQUENCE[2]), strict=True))
@@ -56,7 +57,7 @@ def savings_by_step(ways: pd.DataFrame) -> Figure:
         for part, face in ((draw.select_case(small, dataset, model), "white"), (large, SEQUENCE[0])):
             looks: dict[str, Any] = {"marker": "o", "color": SEQUENCE[0], "markerfacecolor": face, "markersize": 4}
             draw.mark_means(ax, part, "cpu_ratio", part.step.map(names[model].index), across=True, **looks)
-        draw.plain_log(ax)
+        plain_log(ax)
     left = way[way.position == way.groupby(["dataset", "model"]).position.transform("max")].cpu_ratio
     draw.say(fig, f"Together the steps leave 1/{1 / left.max():.0f} to 1/{1 / left.min():.0f} of the CPU time")
     looks = {"color": SEQUENCE[0], "linestyle": "-"}

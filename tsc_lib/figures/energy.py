@@ -14,6 +14,7 @@ from tsc_lib.compress import Family
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import LOOKS, QUIET
+from tsc_lib.figures.scales import plain_log
 
 
 @draw.with_style
@@ -63,7 +64,7 @@ def _energy_panel(ax: Axes, table: pd.DataFrame, labels: list[str]) -> None:
             ax.plot(line.energy_net_mj_per_sample, y, markerfacecolor="w", markersize=4.5, zorder=2, **looks)
         if line.family != Family.BASELINE:
             draw.note(ax, draw.format_change(line.energy_ratio), (mean, y), (0, 4), ha="center")
-    draw.plain_log(ax)
+    plain_log(ax)
 
 
 @draw.with_style
@@ -101,7 +102,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     ends.append(1.25 / min(table.energy_ratio.min(), table.modelled_ratio.min()))
     ax.plot(ends, ends, color=QUIET, linewidth=0.9, zorder=1)
     for which in "xy":
-        draw.plain_log(ax, which)
+        plain_log(ax, which)
     ax.set_xlim(*ends)
     ax.set_ylim(*ends)
     ax.set_xlabel(f"times less energy than eager fp32, {source}")

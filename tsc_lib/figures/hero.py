@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import LOOKS, QUIET
+from tsc_lib.figures.scales import plain_log
 
 CLASSIC_LINES = ("--", ":", "-.")
 """Of models of which only the accuracy is known."""
@@ -64,7 +65,7 @@ def accuracy_against_saving(
         ax.set_ylim(low - 0.12 * (high - low), high + 0.06 * (high - low))
         for model in models:
             _points(ax, rows[rows.model == model], labels if model == models[0] else {}, hollow=model != models[0])
-        draw.plain_log(ax)
+        plain_log(ax)
         ax.set_xlim(0.7, 250)
         ax.set_title(dataset)
     axes[0, 0].set_ylabel("accuracy on test, %")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from tsc_lib.analysis.microcontrollers import SMALL_KB
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import QUIET, SEQUENCE
+from tsc_lib.figures.scales import plain_log
 from tsc_lib.microcontroller import PROCESSORS
 
 MARKERS = ("o", "s", "D", "^", "v", "P")
@@ -63,7 +64,7 @@ def accuracy_against_memory(summary: pd.DataFrame, published: pd.DataFrame) -> F
     for column, label in zip(axes.T, COSTS.values(), strict=True):
         for ax in column[1:]:
             ax.sharex(column[0])
-        draw.plain_log(column[0])
+        plain_log(column[0])
         column[0].margins(x=0.2)
         column[len(datasets) - 1].set_xlabel(label)
     draw.say(fig, _say(rows, processor))

@@ -18,6 +18,7 @@ from tsc_lib.analysis.rows import name_batches
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import KIND_COLOURS, QUIET
+from tsc_lib.figures.scales import plain_log
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p", "*")
 """Of the models, in the order in which a table has them."""
@@ -65,7 +66,7 @@ def accuracy_against_energy(table: pd.DataFrame) -> Figure:
             ax.step(front.energy_mj_per_sample, front.accuracy, where="post", color=FRONT, linewidth=4, zorder=1)
             for model, forms in part.groupby("model", sort=False):
                 _forms(ax, forms, looks[model])
-            draw.plain_log(ax)
+            plain_log(ax)
             ax.margins(y=0.1)
             ax.set_title(f"{dataset}, {name_batches(part)}" if len(part) else dataset, fontweight="normal")
         row[0].set_ylabel("accuracy, %")

@@ -18,6 +18,7 @@ from tsc_lib.analysis.runtime_tables import (
 )
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import QUIET, SEQUENCE
+from tsc_lib.figures.scales import plain_log
 
 RUNTIME_COLOURS = {
     "eager": "#222222",
@@ -136,7 +137,7 @@ def latency_distribution(latencies: pd.DataFrame, formats: pd.DataFrame) -> Figu
     for ax, lines in panels:
         for y, runtime, part in lines:
             _distribution(ax, y, part.set_index("percentile").latency_ms, RUNTIME_COLOURS[runtime])
-        draw.plain_log(ax)
+        plain_log(ax)
     texts = {"o": "median (thick: 25 to 75 %)", "|": "95th and 99th percentile (thin: from the 1st)"}
     draw.legend_below(fig, [draw.handle(color=QUIET, marker=marker, label=text) for marker, text in texts.items()])
     return fig
@@ -191,7 +192,7 @@ def effective_rate(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
             ax.plot(part.gflops, [y] * len(part), "o", color=RUNTIME_COLOURS[runtime], markersize=6)
         for peak in known.itertuples():
             draw.guide(ax, x=peak.gflops, linestyle=PEAK_LINES[peak.number_format], linewidth=1.2)
-        draw.plain_log(ax)
+        plain_log(ax)
     entries = [
         draw.handle(color=QUIET, marker="", linestyle=PEAK_LINES[p.number_format], label=f"peak, {p.number_format}")
         for p in known.itertuples()

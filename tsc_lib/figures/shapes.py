@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import QUIET, SEQUENCE
+from tsc_lib.figures.scales import plain_log
 
 
 @draw.with_style
@@ -38,7 +39,7 @@ def shapes_beside_cost(summary: pd.DataFrame) -> Figure:
                     ax.step(ordered.cpu_us_per_sample, ordered.accuracy_valid, where="post", color=colour, linewidth=1)
             for shape in part[part.on_front].itertuples():
                 draw.note(ax, shape.sizes, (shape.cpu_us_per_sample, shape.accuracy_valid), (5, 5))
-            draw.plain_log(ax)
+            plain_log(ax)
             ax.margins(x=0.25, y=0.15)
             ax.set_title(f"{dataset}, batches of {size:g}", fontweight="normal")
         row[0].set_ylabel("validation accuracy, %")

@@ -12,6 +12,7 @@ from tsc_lib.compress import Family
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, QUIET
+from tsc_lib.figures.scales import plain_log
 
 VERDICT_COLOURS = {"reproduced": "#0072B2", "same direction": "#56B4E9", "not reproduced": "#D55E00"}
 
@@ -49,7 +50,7 @@ def main_differences(results: pd.DataFrame) -> Figure:
                 rows = table.assign(**values)
                 _difference_marks(ax, draw.select_case(rows, dataset, model), labels, number)
             if neutral:
-                draw.plain_log(ax)
+                plain_log(ax)
             ax.grid(axis="y", visible=False)
         line[len(datasets) // 2].set_xlabel(title)
     for ax, dataset in zip(axes[0], datasets, strict=True):

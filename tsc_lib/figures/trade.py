@@ -18,6 +18,7 @@ from tsc_lib.compress import Family
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
+from tsc_lib.figures.scales import plain_log
 
 NUMBER_PLACES: tuple[tuple[tuple[int, int], str], ...] = (
     ((4, -11), "left"),
@@ -61,7 +62,7 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
             draw.explain_empty(ax, "not run" if unrun else "collapsed to one class")
         draw.crosses(ax, part, "points_lost", "factor", 0.6, 0.6)
         _variants(ax, part, "points_lost", "factor", markersize=5.5)
-        draw.plain_log(ax, "y")
+        plain_log(ax, "y")
         if len(lost := table.loc[table.dataset == dataset, "points_lost"]):
             ax.set_xlim(*_around(lost))
     if len(table):
@@ -121,7 +122,7 @@ def pareto(results: pd.DataFrame) -> Figure:
             looks = {**LOOKS[row.family], **faces[row.model]}
             ax.plot(row.cpu_ms_per_sample, row.accuracy, linestyle="none", markersize=5.5, **looks)
         _name_front(ax, key, front)
-        draw.plain_log(ax)
+        plain_log(ax)
         ax.margins(y=0.12)
         ax.set_title(dataset, loc="left")
         ax.set_ylabel("accuracy, %")
@@ -194,7 +195,7 @@ def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
             ax.set_ylim(*limits)
             _variants(ax, part, "cpu_ratio", "points_lost", edges=True, markersize=5)
         draw.guide(ax, x=1 / TARGETS[which], color="k")
-        draw.plain_log(ax)
+        plain_log(ax)
     handles = [
         *draw.family_handles(draw.families_in(table)),
         draw.handle(color=QUIET, linestyle=":", label="the study, energy"),
@@ -245,7 +246,7 @@ def search_plane(trials: pd.DataFrame) -> Figure:
             draw.mark(ax, rows.cost, rows["drop"], **LOOKS[family], markerfacecolor=face)
         front = part[part.front].sort_values("cost")
         ax.plot(front.cost, front.expected_drop, color=QUIET, linewidth=0.9, zorder=1, drawstyle="steps-post")
-        draw.plain_log(ax)
+        plain_log(ax)
         ax.invert_yaxis()
     cheapest = table.loc[table.cost.idxmin()]
     said = f"{1 / cheapest.cost:.0f} times less at {cheapest['drop']:+.1f} points lost".replace("-", "\N{MINUS SIGN}")
@@ -278,7 +279,7 @@ def costs_of_pick(costs: pd.DataFrame, pick: str) -> Figure:
         ends = [1 / row.share_high, 1 / row.share_low]
         draw.mark(ax, 1 / row.share, y, across=True, low=ends[0], high=ends[1], marker="o", color=SEQUENCE[0])
         draw.note(ax, f"{1 / row.share:.3g}", (1 / row.share, y), (0, 6), ha="center")
-    draw.plain_log(ax)
+    plain_log(ax)
     low, high = (1 / costs.share).min(), (1 / costs.share).max()
     ax.set_xlim(min(0.7, 0.7 * low), max(2.0, 1.5 * high))
     draw.name_rows(ax, [f"{row.cost} ({row.source})" for row in costs.itertuples()])
