@@ -10,37 +10,38 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import LOOKS, QUIET
+from tsc_lib.figures.palette import LOOKS
 from tsc_lib.figures.scales import plain_log
 
-CLASSIC_LINES = ("--", ":", "-.")
-"""Of models of which only the accuracy is known."""
+CONTENDERS: dict[str, Any] = {"color": "k", "markersize": 6.5, "markeredgewidth": 0, "zorder": 8}
+MARKERS = ("D", "^", "v", "P", "X")
+"""Looks of classics and of our own model, in the order of the table."""
 
 FAR = 10.0
 """Points of accuracy lost beyond which a point does not stretch the axis, and stands at its edge."""
 
-ABOVE, BELOW = (6, 12), (-4, -22)
-"""Where words stand beside their points, in turn, in points."""
+ABOVE, BELOW = (10, 9), (-4, -22)
+"""Where words stand beside the points of contenders and of strategies, in points."""
 
 LABEL: dict[str, Any] = {"fontsize": 8.5, "fontweight": "bold", "zorder": 9}
 
 
 @draw.with_style
 def accuracy_against_saving(
-    table: pd.DataFrame, accuracies: pd.DataFrame, labels: dict[str, str], title: str
+    table: pd.DataFrame, contenders: pd.DataFrame, labels: dict[str, str], title: str
 ) -> Figure:
     """Accuracy against how many times less energy an inference takes than the same model as trained, in one session.
 
-    Energies of two sessions are on no axis together: each point is a ratio to the uncompressed model of its session.
+    Energies of two sessions are on no axis together: each point is a ratio to an uncompressed model of its session.
 
     Parameters
     ----------
     table : DataFrame
         Rows of `tsc_lib.analysis.tables.strategy_table`, all of one source of energy.
-    accuracies : DataFrame
-        Columns `dataset`, `model` and `accuracy` (%): models that were not measured in these sessions, drawn as lines.
+    contenders : DataFrame
+        Columns `dataset`, `model`, `accuracy` (%), and `energy_ratio` to T1 as trained, with its ends: other models.
     labels : dict of str to str
-        Words for the first model's points, by their label in the table.
+        Words for the first model's points, by their label in the table, and for contenders by their model.
     title : str
         What is to be seen.
 
@@ -51,36 +52,36 @@ def accuracy_against_saving(
         value.
     """
     datasets, models = draw.unique(table.dataset), draw.unique(table.model)
-    others = draw.unique(accuracies.model)
+    others = dict(zip(draw.unique(contenders.model), MARKERS, strict=False))
     fig, axes = draw.panels(1, len(datasets), 2.9)
     for ax, dataset in zip(axes[0], datasets, strict=True):
-        rows, lines = table[table.dataset == dataset], accuracies[accuracies.dataset == dataset]
-        for line in lines.itertuples():
-            draw.guide(ax, y=line.accuracy, linestyle=CLASSIC_LINES[others.index(line.model)], linewidth=1.4)
+        rows, beside = table[table.dataset == dataset], contenders[contenders.dataset == dataset]
         kept = rows[rows.points_lost < FAR]
         low, high = (
-            min(kept.accuracy_low.min(), lines.accuracy.min()),
-            max(kept.accuracy_high.max(), lines.accuracy.max()),
+            min(kept.accuracy_low.min(), beside.accuracy.min()),
+            max(kept.accuracy_high.max(), beside.accuracy.max()),
         )
         ax.set_ylim(low - 0.12 * (high - low), high + 0.06 * (high - low))
+        for row in beside.itertuples():
+            ax.hlines(row.accuracy, 1 / row.energy_ratio_high, 1 / row.energy_ratio_low, color="k", linewidth=1)
+            draw.mark(ax, 1 / row.energy_ratio, row.accuracy, marker=others[row.model], **CONTENDERS)
+            if row.model in labels:
+                _name(ax, labels[row.model], (1 / row.energy_ratio, row.accuracy), ABOVE, ha="right")
         for model in models:
             _points(ax, rows[rows.model == model], labels if model == models[0] else {}, hollow=model != models[0])
         plain_log(ax)
-        ax.set_xlim(0.7, 250)
+        ax.set_xlim(0.5, 400)
         ax.set_title(dataset)
     axes[0, 0].set_ylabel("accuracy on test, %")
     axes[0, len(datasets) // 2].set_xlabel(
-        f"times less energy per inference than as trained ({table.energy_source.iloc[0]})"
+        f"times less energy per inference than T1 or T2 as trained ({table.energy_source.iloc[0]})"
     )
     draw.say(fig, title)
     handles = [*draw.family_handles(draw.families_in(table))]
     for model in models:
         face = "k" if model == models[0] else "w"
         handles.append(draw.handle(color="k", marker="o", markerfacecolor=face, label=model))
-    handles += [
-        draw.handle(color=QUIET, linestyle=CLASSIC_LINES[place], linewidth=1.4, label=f"{name}, accuracy alone")
-        for place, name in enumerate(others)
-    ]
+    handles += [draw.handle(**CONTENDERS, marker=marker, label=f"{name}, beside T1") for name, marker in others.items()]
     draw.legend_below(fig, handles, columns=4)
     return fig
 
@@ -102,6 +103,8 @@ def _points(ax: Axes, rows: pd.DataFrame, labels: dict[str, str], *, hollow: boo
         )
         draw.mark(ax, x, row["accuracy"], low=row["accuracy_low"], high=row["accuracy_high"], elinewidth=0.8, **looks)
         if row["label"] in labels:
-            halo = [withStroke(linewidth=2.5, foreground="w")]
-            shift = ABOVE if list(labels).index(row["label"]) % 2 == 0 else BELOW
-            draw.note(ax, labels[row["label"]], (x, row["accuracy"]), shift, path_effects=halo, **LABEL)
+            _name(ax, labels[row["label"]], (x, row["accuracy"]), BELOW)
+
+
+def _name(ax: Axes, words: str, at: tuple[float, float], shift: tuple[float, float], **options: Any) -> None:
+    draw.note(ax, words, at, shift, path_effects=[withStroke(linewidth=2.5, foreground="w")], **{**LABEL, **options})

@@ -93,12 +93,18 @@ class Published:
         return {which: strategy_table(self.results, which) for which in ("large", "small")}
 
     @cached_property
-    def accuracies(self) -> pd.DataFrame:
-        """Accuracy (%) of classics and of ConvTransformer, means over their seeds; their costs were not measured."""
+    def contenders(self) -> pd.DataFrame:
+        """Classics and ConvTransformer: accuracy (%), and energy in a large batch ÷ that of T1 as trained in eager.
+
+        Accuracies are means over seeds, costs of a session with the first seed, of a network those in C.
+        """
         table = pd.read_csv(self.folder / "classics" / "accuracies.csv")
         others = table[~table.model.isin(self.results.model)]
         found = 100 * others.groupby(["dataset", "model"], sort=False).accuracy.mean()
-        return found.reset_index()
+        costs = select_batch(pd.read_csv(self.folder / "classics" / "costs.csv"))
+        costs = costs[costs.runtime.isin(["c", "aeon"])]
+        columns = ["energy_ratio", "energy_ratio_low", "energy_ratio_high"]
+        return found.reset_index().merge(costs[["dataset", "model", *columns]], how="left")
 
     @cached_property
     def claims(self) -> pd.DataFrame:
