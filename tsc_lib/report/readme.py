@@ -36,6 +36,7 @@ BLOCKS: dict[str, Callable[[Published], str]] = {
     "models": tables.models,
     "savings": tables.savings,
     "student": tables.student,
+    "contenders": tables.contenders,
     "seeds": tables.seeds,
     "claims": tables.claims,
     "processors": tables.processors,
