@@ -369,6 +369,10 @@ def test_the_first_page_says_what_the_tables_say():
     published = readme.Published()
     found = study_page.find_results(published)
     assert study_page.points_ahead(published).min() > 0, "the classic is ahead everywhere"
+    ours = published.contenders.query("model == 'ConvTransformer'")
+    assert len(ours) == 3 and len(published.contenders) == 9 and published.contenders.notna().all(axis=None)
+    least, most = map(int, re.findall(r"needs (\d+) to (\d+) times less than T1", found["the student"])[0])
+    assert least == round(1 / ours.energy_ratio.max()) and most == round(1 / ours.energy_ratio.min())
     saved = re.findall(r"(?:another|save) (\S+) %", found["the study's strategies"])
     assert len(saved) == 2 and all(abs(float(text.replace("\u2212", "-"))) < 15 for text in saved), "hardly anything"
     figure, shown = study_page.draw_hero(published)
