@@ -92,8 +92,7 @@ def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int
     with track(search.spec.label, STAGES) as begin:
         begin("the uncompressed model")
         _make_references(search)
-        begin("trials", seconds=_left_for_trials(folder / "journal.log", 60 * minutes))
-        _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials)
+        _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials, begin)
         return _pick(search, folder, minutes, jobs, begin)
 
 
@@ -170,13 +169,7 @@ def _make_references(search: Search) -> None:
             )
 
 
-def _left_for_trials(journal: Path, budget_s: float) -> float:
-    """Seconds of the budget that trials may still take."""
-    spent = open_study(journal).user_attrs.get(SECONDS, 0.0)
-    return float(max(0.0, budget_s - min(RESERVE_S, RESERVE_SHARE * budget_s) - spent))
-
-
-def _run_trials(search: Search, journal: Path, budget_s: float, jobs: int, trials: int | None) -> None:
+def _run_trials(search: Search, journal: Path, budget_s: float, jobs: int, trials: int | None, begin: Begin) -> None:
     study = open_study(journal, search.runs[0].seed)
     # Nobody else is at work, so what the journal calls running was killed.
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -185,7 +178,8 @@ def _run_trials(search: Search, journal: Path, budget_s: float, jobs: int, trial
     for parameters in list_unfinished(known) if known else list_starts(search.bounds):
         study.enqueue_trial(parameters)
     spent = study.user_attrs.get(SECONDS, 0.0)
-    left = _left_for_trials(journal, budget_s)
+    left = budget_s - min(RESERVE_S, RESERVE_SHARE * budget_s) - spent
+    begin("trials", seconds=max(0.0, left))
     if left <= 0:
         return
     began = time.time()
