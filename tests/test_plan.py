@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -61,12 +62,26 @@ def test_progress_is_told_while_jobs_are_done(study: Study, tmp_path: Path, capl
         (tmp_path / stage).mkdir()
     (tmp_path / "prepare" / "of another profile").touch()
     assert find_done(jobs, tmp_path) == set()
-    with caplog.at_level(logging.INFO, "tsc_lib"), tell_progress(jobs, tmp_path, every_s=0.05):
-        (tmp_path / "prepare" / jobs[0].name).touch()
+    (log := tmp_path / "log").write_text("Building DAG of jobs...\n")
+
+    def wait_for(lines: int) -> None:
         end = time.monotonic() + 10
-        while not caplog.messages and time.monotonic() < end:
+        while len(caplog.messages) < lines and time.monotonic() < end:
             time.sleep(0.02)
-    assert caplog.messages[0].startswith("1 of 20 jobs are done; about ")
+
+    with caplog.at_level(logging.INFO, "tsc_lib"), tell_progress(jobs, tmp_path, log, look_s=0.05, silent_s=0.1):
+        (tmp_path / "prepare" / jobs[0].name).touch()
+        wait_for(1)
+        with log.open("a") as file:
+            file.write("Finished jobid: 3\ntsc_lib: A-T1-s0 · baseline, 1 of 2 · 3 s\nerror: no room\nhalf a li")
+        wait_for(3)
+        with log.open("a") as file:
+            file.write("ne\ntsc_lib: the last")
+            file.write(" word\n")
+    first, line, error, last = caplog.messages
+    assert re.fullmatch(r"1 of 20 jobs, about \d+ min left", first)
+    assert line == f"{first} · A-T1-s0 · baseline, 1 of 2 · 3 s" and error == "error: no room"
+    assert last.endswith(" · the last word")
 
 
 def test_results_are_loaded_from_where_they_were_measured(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

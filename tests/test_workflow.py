@@ -60,7 +60,7 @@ def aeon_folder(name: str) -> Path:
     return Path(aeon.datasets.__file__).parent / "data" / name
 
 
-def dry_run(command: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...]) -> int:
+def dry_run(command: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **_: object) -> int:
     """Let the engine say what it would run."""
     env |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     loud = [part for part in command if part not in ("--quiet", "rules", "host")]

@@ -39,7 +39,7 @@ def _report(options: argparse.Namespace) -> None:
     from tsc_lib.report.engine import run_report
 
     check_whole(options.cores, "--cores", *THREADS)
-    run_report(options.profile, options.cores, options.engine)
+    print(run_report(options.profile, options.cores, options.engine))
 
 
 def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Variant]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+
+IN_BATCH = "TSC_IN_BATCH"
+"""Environment variable that is set in what a batch starts, whose lines go to its log."""
+
+MARK = "tsc_lib: "
+"""How a line of ours begins in a batch's log, where others write, too."""
 
 Begin = Callable[..., None]
 """Begins a stage: its name, and where known the seconds that it will take."""
@@ -57,7 +64,7 @@ class Progress:
         place = f"{self._stage}, {self.stages.index(self._stage) + 1} of {len(self.stages)}" if self._stage else ""
         own = message.removeprefix(f"{self.unit}: ")
         times = [duration(now - self._started), self._left(now, steps)]
-        parts = [self.unit, place, "" if own == self._stage else own, *times]
+        parts = [self.unit, place, "" if own and own in self._stage else own, *times]
         return " · ".join(filter(None, parts))
 
     def _left(self, now: float, steps: tuple[int, int]) -> str:
@@ -83,14 +90,17 @@ def track(unit: str, stages: Sequence[str]) -> Iterator[Begin]:
 
 
 class ProgressFormatter(logging.Formatter):
-    """Messages as lines of the progress that is tracked; warnings, and all where nothing is tracked, as they are."""
+    """Messages as lines of the progress that is tracked; warnings, and all where nothing is tracked, as they are.
+
+    In a batch they begin with `MARK`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """A record as it is shown."""
         text, progress = super().format(record), _current.get()
-        if progress is None or record.levelno > logging.INFO:
-            return text
-        return progress.describe(text, getattr(record, "steps", (0, 0)))
+        if progress is not None and record.levelno <= logging.INFO:
+            text = progress.describe(text, getattr(record, "steps", (0, 0)))
+        return MARK + text if IN_BATCH in os.environ else text
 
 
 def duration(seconds: float) -> str:

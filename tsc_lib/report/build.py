@@ -13,6 +13,7 @@ and ``make published`` builds the site of the published study alone, which runs 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -26,6 +27,8 @@ from tsc_lib.core.store import OUTPUTS
 from tsc_lib.report.published import Published
 from tsc_lib.report.site import Run, build_site, write_index
 from tsc_lib.study.profiles import load_profile
+
+logger = logging.getLogger("tsc_lib.report.build")  # also where this module is the program
 
 NOTEBOOKS = shipped("notebooks")
 
@@ -134,11 +137,13 @@ def _place(profile: str) -> tuple[str, str]:
 def _notebook(chosen: argparse.Namespace) -> None:
     profile, name = _place(chosen.profile)
     notebook = NOTEBOOKS / f"{chosen.name}.ipynb"
+    logger.info("notebook %s", chosen.name)
     run_notebook(notebook, OUTPUTS / "notebooks" / name / notebook.name, {"profile": profile})
 
 
 def _site(chosen: argparse.Namespace) -> None:
     _, name = _place(chosen.profile)
+    logger.info("the report's pages")
     executed, tables = OUTPUTS / "notebooks" / name, OUTPUTS / "tables" / name
     done = [path for notebook in sorted(NOTEBOOKS.glob("*.ipynb")) if (path := executed / notebook.name).is_file()]
     results, claims = _table(tables / "results.csv"), _table(tables / "claims.csv")

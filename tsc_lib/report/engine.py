@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -16,12 +18,15 @@ from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import PACKAGE, shipped, write_bytes, write_json, write_text
 from tsc_lib.core.processes import provide_home, run_engine
+from tsc_lib.core.progress import IN_BATCH
 from tsc_lib.core.spec import digest
 from tsc_lib.report import slurm
 from tsc_lib.report.build import NOTEBOOKS
 from tsc_lib.report.progress import tell_progress
 from tsc_lib.study import Study
 from tsc_lib.study.plan import Job, make_plan, write_plan
+
+logger = logging.getLogger(__name__)
 
 LOCAL = "local"
 """The engine that runs jobs on this machine."""
@@ -30,8 +35,10 @@ DONE = Path("store") / "jobs"
 """Where files say what is done, in the outputs."""
 
 
-def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[..., int] = run_engine) -> None:
-    """Run a profile and build its report; what was done before is not done again, but for what failed.
+def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[..., int] = run_engine) -> Path:
+    """Run a profile and build its report, whose path is returned; what was done before is not done again.
+
+    What failed is done again. What Snakemake, kernels and jobs say goes to a log; of that, what is ours is logged here.
 
     Parameters
     ----------
@@ -72,7 +79,7 @@ def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[...,
             # Not on the command line, which has a grammar of its own; where every node can read it.
             write_json(config := plan.with_suffix(".config.json"), {"plan": str(plan), "ends_with_input": True})
             command += ["--configfile", str(config)]
-            environment = os.environ | provide_home(scratch) | {"TSC_OUTPUTS": str(store.OUTPUTS)}
+            environment = os.environ | provide_home(scratch) | {"TSC_OUTPUTS": str(store.OUTPUTS), IN_BATCH: "1"}
             if settings is None:
                 # The engine may be killed, so its own temporary files lie apart from those of its jobs.
                 command += ["--cores", str(cores), "--runtime-source-cache-path", scratch]
@@ -83,14 +90,16 @@ def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[...,
             try:
                 if cluster:
                     slurm.cancel_jobs(store.OUTPUTS)
-                with tell_progress(jobs, store.OUTPUTS / DONE):
+                logger.info("everything that is said goes to %s", log := plan.with_suffix(".log"))
+                with log.open("wb") as said, tell_progress(jobs, store.OUTPUTS / DONE, log):
                     # The engine holds the lock too, in case this process is killed before it.
-                    code = run(command, pass_fds=(lock,), env=environment)
+                    code = run(command, pass_fds=(lock,), env=environment, stdout=said, stderr=subprocess.STDOUT)
             finally:
                 if cluster:
                     slurm.cancel_jobs(store.OUTPUTS)
     if code:
-        raise UserError("the report was not finished; the messages above say why, and the same command goes on")
+        raise UserError(f"the report was not finished; {log} says why, and the same command goes on")
+    return store.OUTPUTS / "report" / study.profile.name / "index.html"
 
 
 def find_settings(engine: str) -> Path | None:

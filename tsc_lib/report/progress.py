@@ -1,4 +1,4 @@
-"""How far a batch is, and how long it may still take."""
+"""How far a batch is, and how long it may still take: its log, of which each line of ours is shown."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tsc_lib.core.progress import MARK
 from tsc_lib.study.plan import Job
 
 logger = logging.getLogger(__name__)
 
-EVERY_S = 60.0
-"""Seconds between two looks at what is done."""
+LOOK_S = 0.5
+"""Seconds between two looks into the log."""
+
+SILENT_S = 60.0
+"""Seconds without a line after which one tells how far the batch is, if that has changed."""
+
+ERROR = "error: "
+"""How the one sentence begins by which a command of ours fails."""
 
 
 @contextmanager
-def tell_progress(jobs: Sequence[Job], done: Path, every_s: float = EVERY_S) -> Iterator[None]:
-    """Within it, a line tells now and then how many jobs are done and about how long the others may take.
+def tell_progress(
+    jobs: Sequence[Job], done: Path, log: Path, look_s: float = LOOK_S, silent_s: float = SILENT_S
+) -> Iterator[None]:
+    """Within it, what jobs write to the log is told with how many of them are done and how long the others may take.
 
     Parameters
     ----------
@@ -27,18 +36,19 @@ def tell_progress(jobs: Sequence[Job], done: Path, every_s: float = EVERY_S) -> 
         Of the plan.
     done : Path
         Folder in which a file ``<stage>/<name>`` says that a job is done.
-    every_s : float
-        Seconds between two looks; nothing is said where nothing has changed.
+    log : Path
+        File that the batch writes to; of its lines, those of ours are told. On a cluster jobs have logs of their own.
+    look_s : float
+        Seconds between two looks.
+    silent_s : float
+        Seconds without a line after which one tells how many jobs are done, if there are more.
     """
-    ended, started, before = threading.Event(), time.monotonic(), find_done(jobs, done)
+    ended, teller = threading.Event(), _Teller(jobs, done, log)
 
     def watch() -> None:
-        said = before
-        while not ended.wait(every_s):
-            now = find_done(jobs, done)
-            if now != said:
-                said = now
-                logger.info(describe_progress(jobs, before, now, time.monotonic() - started))
+        while not ended.wait(look_s):
+            teller.tell_new_lines()
+            teller.tell_change(silent_s)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -47,6 +57,34 @@ def tell_progress(jobs: Sequence[Job], done: Path, every_s: float = EVERY_S) -> 
     finally:
         ended.set()
         thread.join()
+        teller.tell_new_lines()
+
+
+class _Teller:
+    def __init__(self, jobs: Sequence[Job], done: Path, log: Path) -> None:
+        self.jobs, self.done, self.log = jobs, done, log
+        self.before, self.started = find_done(jobs, done), time.monotonic()
+        self.said, self.said_at, self.read, self.last = self.before, self.started, 0, ""
+
+    def tell_new_lines(self) -> None:
+        with self.log.open("rb") as file:
+            file.seek(self.read)
+            whole, end, _ = file.read().rpartition(b"\n")
+        self.read += len(whole + end)
+        for line in whole.decode(errors="replace").splitlines():
+            if line.startswith(ERROR):
+                logger.error(line)
+            elif line.startswith(MARK) and line != self.last:
+                logger.info("%s · %s", self._describe(), line.removeprefix(MARK))
+            self.last = line
+
+    def tell_change(self, silent_s: float) -> None:
+        if time.monotonic() - self.said_at > silent_s and find_done(self.jobs, self.done) != self.said:
+            logger.info(self._describe())
+
+    def _describe(self) -> str:
+        self.said, self.said_at = find_done(self.jobs, self.done), time.monotonic()
+        return describe_progress(self.jobs, self.before, self.said, self.said_at - self.started)
 
 
 def find_done(jobs: Sequence[Job], done: Path) -> set[str]:
@@ -65,14 +103,14 @@ def describe_progress(jobs: Sequence[Job], before: set[str], now: set[str], elap
     --------
     >>> jobs = [Job(f"j{i}", "prepare", "A", "T1", i, seconds=600.0) for i in range(4)]
     >>> describe_progress(jobs, {"prepare/j0"}, {"prepare/j0", "prepare/j1"}, 300.0)
-    '2 of 4 jobs are done; about 10 min left'
+    '2 of 4 jobs, about 10 min left'
     """
     known = [job.seconds for job in jobs if job.seconds]
     usual = sum(known) / len(known) if known else 1.0
     expected = {f"{job.stage}/{job.name}": job.seconds or usual for job in jobs}
     spent, left = (sum(expected[name] for name in names) for names in (now - before, expected.keys() - now))
-    text = f"{len(now)} of {len(jobs)} jobs are done"
+    text = f"{len(now)} of {len(jobs)} jobs"
     if not spent or not left:
         return text
     hours, minutes = divmod(max(1, round(left * elapsed_s / spent / 60)), 60)
-    return f"{text}; about {f'{hours} h ' if hours else ''}{minutes} min left"
+    return f"{text}, about {f'{hours} h ' if hours else ''}{minutes} min left"

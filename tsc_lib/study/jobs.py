@@ -16,6 +16,7 @@ import time
 from tsc_lib.benchmark.place import record_place
 from tsc_lib.compress import Variant
 from tsc_lib.core.errors import UserError, run_command
+from tsc_lib.core.progress import track
 from tsc_lib.core.store import StageFailed
 from tsc_lib.study import Study, operator_shares
 from tsc_lib.study.model_comparison import Entry, ModelComparison
@@ -24,25 +25,30 @@ from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.runtime_comparison import RuntimeComparison
 from tsc_lib.study.specs import TrainingRun
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tsc_lib.study.jobs")  # also where this module is the program
+
+SESSIONS = ("measuring variants", "measuring runtimes", "measuring all models")
+"""What is measured side by side, in this order; not every run has each."""
 
 
 def prepare(study: Study, run: TrainingRun) -> None:
     """Train a run's model, make every variant of it and classify the test set with each; failures are recorded."""
-    models = ModelComparison(study)
-    for variant in models.variants_of(run):
-        _tell(run, variant, models.evaluate(Entry(run, variant)).status)
-    if not study.is_network(run):
-        return
-    comparison = RuntimeComparison(study)
-    compared = comparison.variants if run in comparison.runs else []
-    for variant in dict.fromkeys([*study.variants_of(run), *compared]):
-        _tell(run, variant, study.evaluate(run, variant).status)
+    models, variants = ModelComparison(study), list_variants(study, run)
+    with track(run.label, [str(variant) for variant in variants]) as begin:
+        for variant in variants:
+            begin(str(variant))
+            found = models.evaluate(Entry(run, variant))
+            if found.status != "ok":
+                logger.warning("%s: %s %s", run.label, variant, found.status)
 
 
-def _tell(run: TrainingRun, variant: Variant, status: str) -> None:
-    if status != "ok":
-        logger.warning("%s: %s %s", run.label, variant, status)
+def list_variants(study: Study, run: TrainingRun) -> list[Variant]:
+    """All variants of a run that a profile asks for, whichever of its sections does."""
+    found = ModelComparison(study).variants_of(run)
+    if study.is_network(run):
+        comparison = RuntimeComparison(study)
+        found += [*study.variants_of(run), *(comparison.variants if run in comparison.runs else [])]
+    return list(dict.fromkeys(found))
 
 
 def benchmark(study: Study, run: TrainingRun) -> None:
@@ -50,21 +56,25 @@ def benchmark(study: Study, run: TrainingRun) -> None:
 
     With the first network of a data set, of the first seed, all models are measured side by side, too.
     """
-    try:
-        study.benchmark(run)
-    except StageFailed as failure:
-        if not study.is_optional(run.data):
-            raise UserError(f"{run.label} could not be measured: {failure}") from None
-        logger.warning("%s is not measured: %s", run.label, failure)
-        return
-    study.run_results(run)  # kept, so that tables need not make these rows again
-    comparison = RuntimeComparison(study)
-    if run in comparison.runs:
-        comparison.measure(run)
-        operator_shares.tabulate_run(comparison, run)
-    models = ModelComparison(study)
-    if run.seed == study.profile.seeds[0] and models.entries[run.data, run.seed][0].run == run:
-        models.measure(run.data, run.seed)
+    with track(run.label, SESSIONS) as begin:
+        begin("measuring variants")
+        try:
+            study.benchmark(run)
+        except StageFailed as failure:
+            if not study.is_optional(run.data):
+                raise UserError(f"{run.label} could not be measured: {failure}") from None
+            logger.warning("%s is not measured: %s", run.label, failure)
+            return
+        study.run_results(run)  # kept, so that tables need not make these rows again
+        comparison = RuntimeComparison(study)
+        if run in comparison.runs:
+            begin("measuring runtimes")
+            comparison.measure(run)
+            operator_shares.tabulate_run(comparison, run)
+        models = ModelComparison(study)
+        if run.seed == study.profile.seeds[0] and models.entries[run.data, run.seed][0].run == run:
+            begin("measuring all models")
+            models.measure(run.data, run.seed)
 
 
 def main(arguments: list[str] | None = None) -> int:
