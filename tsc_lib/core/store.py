@@ -31,6 +31,9 @@ LEASE_S = 60.0
 POLL_S = 0.2
 """Between two looks at a lock that another process holds."""
 
+ENDING_S = 3.0
+"""What a process that lost its parent may take to end."""
+
 
 class StageFailed(RuntimeError):
     """A unit of work that was tried and failed; its record says why."""
@@ -62,12 +65,12 @@ def hold_lock(path: Path, refusal: str) -> Iterator[int]:
     Raises
     ------
     UserError
-        With the text `refusal`, if another process holds it.
+        With the text `refusal`, if another process holds it for longer than what was killed takes to end.
     """
     held: list[int] = []
     lock = FileLock(path, fallback_to_soft=False, on_acquired=held.append)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=ENDING_S)
     except Timeout:
         raise UserError(refusal) from None
     try:
