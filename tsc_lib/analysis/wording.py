@@ -46,6 +46,19 @@ def format_range(values: pd.Series, digits: int = 1) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def format_gain(points: pd.Series) -> str:
+    """How much more accurate something is, in points.
+
+    Examples
+    --------
+    >>> format_gain(pd.Series([2.2, 17.4])), format_gain(pd.Series([-3.0, -1.2])), format_gain(pd.Series([-1.0, 2.0]))
+    ('2 to 17 points more accurate', '1 to 3 points less accurate', '−1 to +2 points more accurate')
+    """
+    if points.min() < 0 < points.max():
+        return f"−{format_number(-points.min(), 0)} to +{format_number(points.max(), 0)} points more accurate"
+    return f"{format_range(points.abs(), 0)} points {'more' if points.min() >= 0 else 'less'} accurate"
+
+
 def format_interval(mean: float, low: float, high: float, digits: int = 1) -> str:
     """A mean with its interval, if it has one: "63.2 [61.0, 65.4]"."""
     if np.isnan(low):

@@ -20,7 +20,7 @@ MARKERS = ("D", "^", "v", "P", "X")
 FAR = 10.0
 """Points of accuracy lost beyond which a point does not stretch the axis, and stands at its edge."""
 
-ABOVE, BELOW = (10, 9), (-4, -22)
+ABOVE, BELOW = (22, 9), (-4, -22)
 """Where words stand beside the points of contenders and of strategies, in points."""
 
 LABEL: dict[str, Any] = {"fontsize": 8.5, "fontweight": "bold", "zorder": 9}
