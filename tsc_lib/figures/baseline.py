@@ -39,11 +39,18 @@ def learning_curves(histories: pd.DataFrame) -> Figure:
     Returns
     -------
     Figure
-        One column of panels per data set; for every model a row of losses and a row of accuracies.
+        One column of panels per data set; for every model a row of losses and, if validation series were kept, a row
+        of accuracies.
     """
     shown = {"loss": "cross-entropy", "accuracy": "valid accuracy, %"}
     models = draw.unique(histories.model)
-    lines = {(model, what): f"{model}\n{title}" for model in models for what, title in shown.items()}
+    judged = set(histories.dropna(subset="valid_accuracy").model)
+    lines = {
+        (model, what): f"{model}\n{title}"
+        for model in models
+        for what, title in shown.items()
+        if what == "loss" or model in judged
+    }
     fig, cells = draw.grid(draw.unique(histories.dataset), lines, 1.55, xlabel="epoch", sharex="col")
     for ax, dataset, (model, what) in cells:
         for _, run in draw.select_case(histories, dataset, model).groupby("seed"):
@@ -133,18 +140,24 @@ def confusion_matrices(predictions: pd.DataFrame, dataset: str) -> Figure:
     size, widest = len(classes), max(map(len, names))
     fig = draw.new_figure(0.9 + 0.26 * max(size, 4) + 0.07 * widest)
     axes = fig.subplots(1, len(models), squeeze=False, sharey=True)[0]
+    worst, said = 0.0, "no class is taken for another"
     for ax, model in zip(axes, models, strict=True):
         of_model = part[part.model == model]
         counts = pd.crosstab(of_model.true, of_model.predicted).reindex(index=classes, columns=classes, fill_value=0)
         share = (100 * counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)).to_numpy()
+        wrong = np.nan_to_num(share) * (1 - np.eye(size))
+        if wrong.max() > worst:
+            worst, (true, other) = wrong.max(), np.unravel_index(wrong.argmax(), wrong.shape)
+            said = f"{model} takes {names[true]} for {names[other]} most often, in {worst:.0f} % of the cases"
         seaborn.heatmap(share, ax=ax, cmap="Blues", vmin=0, vmax=100, cbar=False, xticklabels=names, yticklabels=names,
                         annot=np.where(share >= 0.5, np.char.mod("%.0f", share), ""), fmt="",
                         annot_kws={"fontsize": 7.5})  # fmt: skip
         ax.tick_params(axis="x", labelrotation=0 if widest < 4 else 90)
         ax.tick_params(axis="y", labelrotation=0)
-        ax.set_title(f"{dataset}, {model}")
+        ax.set_title(model)
         ax.set_xlabel("predicted class")
     axes[0].set_ylabel("true class")
+    draw.say(fig, f"{dataset}: {said}")
     fig.colorbar(axes[0].collections[0], ax=list(axes), label="% of the true class", shrink=0.8, pad=0.02)
     return fig
 

@@ -52,7 +52,11 @@ def savings_by_step(ways: pd.DataFrame) -> Figure:
             if line.position:
                 ax.barh(y, before - line.cpu_ratio, 0.55, left=line.cpu_ratio, color=SEQUENCE[4])
                 ax.plot([before, before], [y - 1, y + 0.3], color=QUIET, linewidth=0.7)
-                draw.note(ax, f"\N{DIVISION SIGN}{1 / line.factor:.2g}", (before, y), (4, 0), va="center")
+                less, at = line.factor < 1, max(before, line.cpu_ratio)
+                factor = (
+                    f"\N{DIVISION SIGN}{1 / line.factor:.2g}" if less else f"\N{MULTIPLICATION SIGN}{line.factor:.2g}"
+                )
+                draw.note(ax, factor, (at, y), (4 if less else 12, 0), va="center")
             before = line.cpu_ratio
         for part, face in ((draw.select_case(small, dataset, model), "white"), (large, SEQUENCE[0])):
             looks: dict[str, Any] = {"marker": "o", "color": SEQUENCE[0], "markerfacecolor": face, "markersize": 4}
@@ -99,7 +103,8 @@ def ablation(table: pd.DataFrame) -> Figure:
         draw.mark_means(ax, part, "points_lost", y, across=True, marker="o", color=SEQUENCE[0])
         for line in part.itertuples():
             at = (line.points_lost, names[model].index(line.left_out))
-            draw.note(ax, f"1/{1 / line.cpu_ratio:.0f}", at, (0, 5), ha="center")
+            share = f"1/{1 / line.cpu_ratio:.2g}" if line.cpu_ratio < 1 else f"{line.cpu_ratio:.2g}"
+            draw.note(ax, share, at, (0, 5), ha="center")
     handles = [
         draw.handle(color=SEQUENCE[0], marker="o", linestyle="-", label="mean, 95 % interval over seeds"),
         draw.handle(color="k", marker="$1/n$", markersize=16, label="share of the CPU time of eager fp32"),

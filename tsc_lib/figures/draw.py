@@ -294,15 +294,22 @@ def interval_handle() -> Line2D:
 
 
 def legend_below(fig: Figure, handles: Sequence[Any], columns: int | None = None) -> None:
-    """A legend under the whole figure, in rows of at most five and about equal length unless told the columns."""
+    """A legend under the whole figure, in rows of at most five and about equal length unless told the columns.
+
+    It has fewer columns where they would be wider than the figure.
+    """
     rows = -(-len(handles) // 5)
-    fig.legend(
-        handles=list(handles),
-        loc="outside lower center",
-        ncols=columns or -(-len(handles) // rows),
-        handletextpad=0.5,
-        columnspacing=1.4,
-    )
+    for count in range(columns or -(-len(handles) // rows), 0, -1):
+        legend = fig.legend(
+            handles=list(handles),
+            loc="outside lower center",
+            ncols=count,
+            handletextpad=0.5,
+            columnspacing=1.4,
+        )
+        if count == 1 or legend.get_window_extent().width <= fig.bbox.width:
+            return
+        legend.remove()
 
 
 def guide(ax: Axes, *, x: float | None = None, y: float = 0, **options: Any) -> None:
