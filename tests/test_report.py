@@ -379,6 +379,14 @@ def test_the_first_page_says_what_the_tables_say():
     assert len(figure.axes) == 3 and not (shown.runtime == "inductor").any()
 
 
+def test_a_notebook_of_a_profile_with_a_folder_of_its_own_is_the_one_that_is_shown(tmp_path):
+    for place in ("notebooks/01_a.ipynb", "notebooks/10_b.ipynb", "archive/notebooks/10_b.ipynb"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    shown = [path.relative_to(tmp_path).as_posix() for path in readme.Published(tmp_path).notebooks]
+    assert shown == ["notebooks/01_a.ipynb", "archive/notebooks/10_b.ipynb"]
+
+
 def test_a_run_says_what_its_numbers_are_worth_and_what_it_leaves_untested():
     claims = pd.DataFrame(
         {"claim": ["a", "b"], "verdict": ["not run by this profile", "cannot be tested on this machine"]}

@@ -36,8 +36,8 @@ MAIN = "paper"
 RESULTS, CLAIMS = "results.csv", "claims.csv"
 
 WHOLE = """
-`figures/` has every figure as SVG and PNG with the numbers that it shows, `notebooks/` the executed notebooks, and
-`claims.csv`, where there is one, the verdicts.
+`figures/` has every figure as SVG and PNG with the numbers that it shows, `notebooks/` the executed notebooks, which
+made the other tables; `claims.csv`, where there is one, has the verdicts.
 """
 
 
@@ -67,7 +67,7 @@ def publish(profile: str, target: Path, results_only: bool = False) -> None:
     if not results_only:
         own = study.profile.notebooks  # some alone check no claims
         wanted += [notebooks / f"{name}.ipynb" for name in own or (path.stem for path in NOTEBOOKS.glob("*.ipynb"))]
-        wanted += [] if own else [tables / CLAIMS]
+        wanted += sorted(set(tables.glob("*.csv")) - set(wanted)) if own else [tables / CLAIMS]
     for path in wanted:
         if not path.is_file():
             raise UserError(f"{path} is missing; finish the report first: make report PROFILE={profile}")
@@ -119,7 +119,7 @@ def provenance(study: Study, asked: str, results_only: bool = False, others: Seq
         **host.versions,
         "first session": host.date,
         "seeds": ", ".join(map(str, profile.seeds)),
-        "data sets": ", ".join(choice.name for choice in profile.datasets),
+        "data sets": ", ".join(study.data_specs),
     }
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     option = " --results-only" if results_only else ""

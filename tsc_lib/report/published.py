@@ -70,8 +70,10 @@ class Published:
 
     @property
     def notebooks(self) -> list[Path]:
-        """The executed notebooks."""
-        return sorted((self.folder / "notebooks").glob("*.ipynb"))
+        """The executed notebooks, by name; those of a profile that has a folder of its own stand for the main one's."""
+        own, others = (sorted(self.folder.glob(f"{place}notebooks/*.ipynb")) for place in ("", "*/"))
+        found = {path.name: path for path in [*own, *others]}
+        return [found[name] for name in sorted(found)]
 
     def read(self, name: str) -> pd.DataFrame:
         """The results of one of the published runs, "" for the whole study."""
