@@ -93,6 +93,10 @@ def test_savings_over_data_sets(results: pd.DataFrame) -> None:
     assert summary.cpu_ratio.iloc[0] == pytest.approx(part.cpu_ratio.median())
     assert summary.within.iloc[0] == (part.points_lost <= 1).sum()
     assert summary.index[0] in findings.savings_over_datasets(savings)
+    least = savings.assign(cpu_ratio=savings.cpu_ratio.where(savings.index % 2 == 0, 0.04), points_lost=0.5)
+    both = archive.summarize_savings(least).set_index("strategy").small_too
+    assert both.sum() == (least.cpu_ratio <= 0.05).sum() > 0
+    assert f"at most 1/20 of the CPU time left, too, on {both.max()}." in findings.savings_over_datasets(least)
     alone = pd.concat([savings, savings.iloc[:1].assign(strategy="of one data set")])
     figure = figures.savings_over_datasets(alone)
     assert len(figure.axes[0].get_yticks()) == savings.strategy.nunique()

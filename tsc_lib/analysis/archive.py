@@ -12,7 +12,7 @@ import pandas as pd
 import scipy  # loads `scipy.stats`, which takes a second, when it is used
 
 from tsc_lib.analysis.contenders import TRANSFORMERS, name_contenders
-from tsc_lib.analysis.quantities import PERMITTED_LOSS
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS
 from tsc_lib.analysis.ranking import Ranking, correct_by_holm, rank
 from tsc_lib.analysis.rows import drop_failures, select_batch
 from tsc_lib.analysis.tables import strategy_table
@@ -60,14 +60,17 @@ def summarize_savings(savings: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns `strategy`, `family`, `datasets`, `cpu_ratio` and `points_lost` (medians) with quartiles (`..._low`,
-        `..._high`), and `within` (how many data sets lose at most `PERMITTED_LOSS` points).
+        `..._high`), `within` (how many data sets lose at most `PERMITTED_LOSS` points) and `small_too` (how many of these
+        need at most one part in `TARGETS` of the CPU time).
     """
     rows = []
     for strategy, part in savings.groupby("strategy", sort=False):
         row: dict[str, object] = {"strategy": strategy, "family": part.family.iloc[0], "datasets": len(part)}
         for value in ("cpu_ratio", "points_lost"):
             row |= zip((f"{value}_low", value, f"{value}_high"), part[value].quantile([0.25, 0.5, 0.75]), strict=True)
-        rows.append(row | {"within": int((part.points_lost <= PERMITTED_LOSS).sum())})
+        within = part.points_lost <= PERMITTED_LOSS
+        small = part.cpu_ratio <= 1 / TARGETS["large"]
+        rows.append(row | {"within": int(within.sum()), "small_too": int((within & small).sum())})
     return pd.DataFrame(rows)
 
 

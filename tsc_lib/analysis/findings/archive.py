@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from tsc_lib.analysis.archive import FEWEST, TRAITS, summarize_savings
-from tsc_lib.analysis.quantities import PERMITTED_LOSS
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS
 from tsc_lib.analysis.ranking import LEVEL, Ranking, fewest_datasets
 from tsc_lib.analysis.wording import bullet_list, format_number, join_items, pluralize
 
@@ -49,6 +49,8 @@ def savings_over_datasets(savings: pd.DataFrame) -> str:
         text += pluralize(row.datasets, "data set")
         if len(more := part.dataset[part.points_lost > PERMITTED_LOSS].unique()):
             text += f", more on {_name(more)}"
+        if row.small_too:
+            text += f"; with at most 1/{TARGETS['large']} of the CPU time left, too, on {row.small_too}"
         lines.append(f"{text}.")
     return bullet_list(lines) or "No strategy was measured."
 
