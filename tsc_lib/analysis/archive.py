@@ -60,8 +60,8 @@ def summarize_savings(savings: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns `strategy`, `family`, `datasets`, `cpu_ratio` and `points_lost` (medians) with quartiles (`..._low`,
-        `..._high`), `within` (how many data sets lose at most `PERMITTED_LOSS` points) and `small_too` (how many of these
-        need at most one part in `TARGETS` of the CPU time).
+        `..._high`), `within` (how many data sets lose at most `PERMITTED_LOSS` points) and `small_too` (how many of
+        these need at most one part in `TARGETS` of the CPU time).
     """
     rows = []
     for strategy, part in savings.groupby("strategy", sort=False):

@@ -23,6 +23,7 @@ from tsc_lib.core.files import write_bytes, write_text
 from tsc_lib.models.zoo import architectures_table
 from tsc_lib.report import published as tables
 from tsc_lib.report import study_page
+from tsc_lib.report.archive_page import render_archive
 from tsc_lib.report.published import ROOT, Published
 from tsc_lib.report.selection import render_folds, render_promises
 from tsc_lib.training import augmentations_table, options_table
@@ -42,6 +43,7 @@ BLOCKS: dict[str, Callable[[Published], str]] = {
     "processors": tables.processors,
     "other_runs": tables.other_runs,
     "number_formats": tables.number_formats,
+    "archive": render_archive,
     "threats": lambda published: threats(published.results),
     "folds": lambda published: render_folds(published.read("selection")),
     "promises": lambda published: render_promises(published.read("promises")),

@@ -1,0 +1,37 @@
+"""What the published run over an archive found, in words."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pandas as pd
+
+from tsc_lib.analysis import archive, findings
+from tsc_lib.analysis.wording import pluralize
+from tsc_lib.compress import Family
+from tsc_lib.report.published import Published, signed
+
+FOLDER = "archive"
+"""Its folder among the published ones."""
+
+
+def render_archive(published: Published) -> str:
+    """What students save over the data sets, and our model beside each classic, from the tables of notebook 10."""
+    savings, standings = (read(published, name) for name in ("savings", "standings"))
+    pairs = archive.beside_classics(standings, archive.choose_ours(standings))
+    beside = findings.beside_classics(pairs, archive.rank_standings(standings))
+    head = (
+        f"Over {pluralize(standings.dataset.nunique(), 'data set')} of the archive, one seed each, in a large batch. "
+        "CPU time is set against the same model as trained in eager PyTorch, or against the classic, in one session:"
+    )
+    where = (
+        "`outputs/published/archive` has the tables. Notebook `10_archive` shows each data set as a point, the other "
+        "strategies, ranks with their test, and where a transformer is the wrong choice."
+    )
+    saved = signed(findings.savings_over_datasets(savings[savings.family == Family.STUDENT]))
+    return f"{textwrap.fill(head, 120)}\n\n{saved}\n{beside}\n\n{textwrap.fill(where, 120)}"
+
+
+def read(published: Published, name: str) -> pd.DataFrame:
+    """One of the archive's tables."""
+    return pd.read_csv(published.folder / FOLDER / f"{name}.csv")
