@@ -46,7 +46,7 @@ def format_range(values: pd.Series, digits: int = 1) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def format_gain(points: pd.Series) -> str:
+def format_gain(points: pd.Series, digits: int = 0) -> str:
     """How much more accurate something is, in points.
 
     Examples
@@ -55,8 +55,8 @@ def format_gain(points: pd.Series) -> str:
     ('2 to 17 points more accurate', '1 to 3 points less accurate', '−1 to +2 points more accurate')
     """
     if points.min() < 0 < points.max():
-        return f"−{format_number(-points.min(), 0)} to +{format_number(points.max(), 0)} points more accurate"
-    return f"{format_range(points.abs(), 0)} points {'more' if points.min() >= 0 else 'less'} accurate"
+        return f"−{format_number(-points.min(), digits)} to +{format_number(points.max(), digits)} points more accurate"
+    return f"{format_range(points.abs(), digits)} points {'more' if points.min() >= 0 else 'less'} accurate"
 
 
 def format_interval(mean: float, low: float, high: float, digits: int = 1) -> str:

@@ -7,12 +7,15 @@ import textwrap
 import pandas as pd
 
 from tsc_lib.analysis import archive, findings
-from tsc_lib.analysis.wording import pluralize
+from tsc_lib.analysis.wording import format_gain, format_number, pluralize
 from tsc_lib.compress import Family
 from tsc_lib.report.published import Published, signed
 
 FOLDER = "archive"
 """Its folder among the published ones."""
+
+COMPARED = "MiniROCKET"
+"""The classic that the first page sets beside our model."""
 
 
 def render_archive(published: Published) -> str:
@@ -30,6 +33,18 @@ def render_archive(published: Published) -> str:
     )
     saved = signed(findings.savings_over_datasets(savings[savings.family == Family.STUDENT]))
     return f"{textwrap.fill(head, 120)}\n\n{saved}\n{beside}\n\n{textwrap.fill(where, 120)}"
+
+
+def summarize_archive(published: Published) -> str:
+    """Our model beside `COMPARED` over the data sets, in half a sentence."""
+    standings = read(published, "standings")
+    pairs = archive.beside_classics(standings, ours := archive.choose_ours(standings))
+    pairs = pairs[pairs.classic == COMPARED]
+    return (
+        f"over {pluralize(len(pairs), 'data set')} of the archive, one seed, {ours} needs "
+        f"{format_number(1 / pairs.cpu_ratio.median(), 0)} times less CPU time than {COMPARED} in the median, and is "
+        f"{format_gain(pd.Series([pairs.points.mean()]), 1)} on average"
+    )
 
 
 def read(published: Published, name: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from tsc_lib.analysis.quantities import average_ratio, control_deviations, perce
 from tsc_lib.analysis.rows import annotate, select_variant
 from tsc_lib.analysis.wording import bullet_list, format_gain, format_range, join_items
 from tsc_lib.compress import Family, Variant
+from tsc_lib.report.archive_page import summarize_archive
 from tsc_lib.report.published import STUDENT, TREATMENTS, Published, share, signed
 
 REMOVED, ZEROED = Variant.parse("prune(l1, 0.5) > finetune(4)", "eager"), Variant.parse("mask(l1, 0.5)", "eager")
@@ -62,16 +63,17 @@ def find_results(published: Published) -> dict[str, str]:
         ),
         "the student": (
             f"A student of two layers in ONNX Runtime needs {format_range(1 / student.energy_ratio, 0)} times less "
-            f"energy than the model that taught it, at {worst} to {best} points of accuracy; {OURS}, this project's "
+            f"energy than the model that taught it, at {worst} to {best} points of accuracy. {OURS}, this project's "
             f"own model, as C code needs {format_range(1 / ours.energy_ratio, 0)} times less than T1, and is "
-            f"{format_gain(points_ahead(published, OURS, 'T1'))}."
+            f"{format_gain(points_ahead(published, OURS, 'T1'))}. {CLASSIC}, a classic classifier, is "
+            f"{format_gain(points_ahead(published, CLASSIC, OURS))} still, at "
+            f"{format_range(classic.energy_ratio / ours.energy_ratio, 0)} times its energy; "
+            f"{summarize_archive(published)}."
         ),
         "trust": (
             f"Trust the ratios (paired, {published.results.seed.nunique()} seeds, a model against itself differs by at "
             f"most {noise:.1f} %), not the joules: energy is *{table.energy_source.iloc[0]}* from CPU time on a shared "
-            f"virtual machine, so {untested} claims on energy stay untested; and {CLASSIC}, a classic classifier, is "
-            f"{format_gain(points_ahead(published, CLASSIC, OURS))} than {OURS}, at "
-            f"{format_range(classic.energy_ratio / ours.energy_ratio, 0)} times its energy."
+            f"virtual machine, so {untested} claims on energy stay untested."
         ),
     }
 
