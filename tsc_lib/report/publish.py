@@ -119,7 +119,7 @@ def provenance(study: Study, asked: str, results_only: bool = False, others: Seq
         **host.versions,
         "first session": host.date,
         "seeds": ", ".join(map(str, profile.seeds)),
-        "data sets": ", ".join(study.data_specs),
+        "data sets": ", ".join(choice.name for choice in profile.datasets),
     }
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     option = " --results-only" if results_only else ""
