@@ -71,6 +71,7 @@ def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[...,
             shutil.rmtree(store.OUTPUTS / DONE, ignore_errors=True)
         jobs = make_plan(study)
         plan = write_jobs(study, jobs, profile, cores, on_cluster=settings is not None)
+        log = plan.with_suffix(".log")
         with tempfile.TemporaryDirectory(prefix="tsc_lib-") as scratch:
             command = [sys.executable, "-m", "snakemake", "--snakefile", str(shipped("workflow") / "Snakefile")]
             command += ["--directory", str(store.OUTPUTS), "--scheduler", "greedy"]
@@ -90,7 +91,7 @@ def run_report(profile: str, cores: int, engine: str = LOCAL, run: Callable[...,
             try:
                 if cluster:
                     slurm.cancel_jobs(store.OUTPUTS)
-                logger.info("everything that is said goes to %s", log := plan.with_suffix(".log"))
+                logger.info("everything that is said goes to %s", log)
                 with log.open("wb") as said, tell_progress(jobs, store.OUTPUTS / DONE, log):
                     # The engine holds the lock too, in case this process is killed before it.
                     code = run(command, pass_fds=(lock,), env=environment, stdout=said, stderr=subprocess.STDOUT)

@@ -48,7 +48,8 @@ def tell_progress(
     def watch() -> None:
         while not ended.wait(look_s):
             teller.tell_new_lines()
-            teller.tell_change(silent_s)
+            if time.monotonic() - teller.said_at > silent_s:
+                teller.tell_change()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -78,9 +79,10 @@ class _Teller:
                 logger.info("%s · %s", self._describe(), line.removeprefix(MARK))
             self.last = line
 
-    def tell_change(self, silent_s: float) -> None:
-        if time.monotonic() - self.said_at > silent_s and find_done(self.jobs, self.done) != self.said:
-            logger.info(self._describe())
+    def tell_change(self) -> None:
+        before, text = self.said, self._describe()
+        if self.said != before:
+            logger.info(text)
 
     def _describe(self) -> str:
         self.said, self.said_at = find_done(self.jobs, self.done), time.monotonic()

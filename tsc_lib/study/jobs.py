@@ -33,7 +33,8 @@ SESSIONS = ("measuring variants", "measuring runtimes", "measuring all models")
 
 def prepare(study: Study, run: TrainingRun) -> None:
     """Train a run's model, make every variant of it and classify the test set with each; failures are recorded."""
-    models, variants = ModelComparison(study), list_variants(study, run)
+    models = ModelComparison(study)
+    variants = list_variants(study, run, models)
     with track(run.label, [str(variant) for variant in variants]) as begin:
         for variant in variants:
             begin(str(variant))
@@ -42,9 +43,9 @@ def prepare(study: Study, run: TrainingRun) -> None:
                 logger.warning("%s: %s %s", run.label, variant, found.status)
 
 
-def list_variants(study: Study, run: TrainingRun) -> list[Variant]:
+def list_variants(study: Study, run: TrainingRun, models: ModelComparison) -> list[Variant]:
     """All variants of a run that a profile asks for, whichever of its sections does."""
-    found = ModelComparison(study).variants_of(run)
+    found = models.variants_of(run)
     if study.is_network(run):
         comparison = RuntimeComparison(study)
         found += [*study.variants_of(run), *(comparison.variants if run in comparison.runs else [])]
