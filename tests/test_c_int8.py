@@ -42,7 +42,9 @@ ROUNDED = 0.02
 """How far a logit may be off where one of a series' thousands of inputs was rounded to the other of two steps."""
 
 STUDENT = configure("T1(layers=2, heads=4, d_ff=64)", 1, len(LABELS), LONGEST)
-OURS = configure("ConvTransformer(layers=2, filters=16, d_model=32, heads=2, d_ff=64)", 2, len(LABELS), LONGEST)
+OURS = configure(
+    "ConvTransformer(layers=2, filters=16, pointwise=24, d_model=32, heads=2, d_ff=64)", 2, len(LABELS), LONGEST
+)
 THIN = dataclasses.replace(
     STUDENT, layers=(LayerConfig(4, 64, Ranks(query=4, value=6, expand=8, contract=9)), LayerConfig(4, 64))
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ from tsc_lib.compress import NoEffect, TrainingContext, apply
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Split
 from tsc_lib.models.compressed import CompressedModel, count_macs
-from tsc_lib.models.convolution_embedding import ConvolutionEmbedding, ConvolutionEmbeddingConfig
+from tsc_lib.models.convolution_embedding import (
+    ConvolutionEmbedding,
+    ConvolutionEmbeddingConfig,
+    measure_strengths,
+)
 from tsc_lib.models.transformer import TransformerConfig
 from tsc_lib.models.zoo import build
 from tsc_lib.runtimes import convert
@@ -35,22 +40,26 @@ def make_split(lengths: list[int]) -> Split:
     return Split(x, np.arange(len(x)) % 3)
 
 
-@pytest.fixture
-def model() -> CompressedModel:
+@pytest.fixture(params=[0, 12], ids=["filters", "pointwise"])
+def model(request: pytest.FixtureRequest) -> CompressedModel:
+    """With and without a pointwise convolution of the filters."""
     torch.manual_seed(0)
-    return CompressedModel(build("ConvTransformer(patch=8, filters=16)", 2, 3).eval(), 44)
+    return CompressedModel(build(f"ConvTransformer(patch=8, filters=16, pointwise={request.param})", 2, 3).eval(), 44)
 
 
 def test_a_series_is_seen_normalised_and_the_class_token_has_its_level(model: CompressedModel) -> None:
     embedding = model.network.embedding
     assert isinstance(embedding, ConvolutionEmbedding)
+    measure = partial(
+        measure_strengths, patches=None, patch=8, convolution=embedding.convolution, pointwise=embedding.pointwise
+    )
     x = torch.randn(4, 2, 96)
     with torch.inference_mode():
-        plain, plain_level = embedding.measure(x, None)
-        other, other_level = embedding.measure(3 * x + 5, None)
-        flat, _ = embedding.measure(torch.full((1, 2, 96), 7.0), None)
-        zero, _ = embedding.measure(torch.zeros(1, 2, 96), None)
-        tiny, _ = embedding.measure(1e-6 * x, None)
+        plain, plain_level = measure(x)
+        other, other_level = measure(3 * x + 5)
+        flat, _ = measure(torch.full((1, 2, 96), 7.0))
+        zero, _ = measure(torch.zeros(1, 2, 96))
+        tiny, _ = measure(1e-6 * x)
     torch.testing.assert_close(plain, other, rtol=1e-3, atol=1e-4)
     assert (plain_level - other_level).abs().min() > 0.1
     torch.testing.assert_close(flat, zero)
@@ -111,7 +120,7 @@ def test_the_filters_that_matter_stay(model: CompressedModel, criterion: str) ->
     embedding = model.network.embedding
     assert isinstance(embedding, ConvolutionEmbedding)
     with torch.no_grad():  # filters that give nothing, and that nothing reads
-        for weights in (embedding.convolution.weight, embedding.convolution.bias, embedding.project.weight.T):
+        for weights in (embedding.convolution.weight, embedding.convolution.bias, embedding.filter_reader.weight.T):
             assert weights is not None
             weights[:4] = 0.0
     made = apply(model, f"filters({criterion}, 12)", context)
@@ -120,7 +129,9 @@ def test_the_filters_that_matter_stay(model: CompressedModel, criterion: str) ->
     assert made.network.embedding.config == dataclasses.replace(embedding.config, filters=12, dilations=dilations)
     assert criterion == "random" or kept == list(range(4, 16))
     assert made.evidence[-1].macs_after < made.evidence[-1].macs_before
-    torch.testing.assert_close(made.network.embedding.project.weight, embedding.project.weight[:, kept])
+    torch.testing.assert_close(made.network.embedding.filter_reader.weight, embedding.filter_reader.weight[:, kept])
+    left_alone = made.network.embedding.project.weight.shape == embedding.project.weight.shape
+    assert left_alone is (embedding.pointwise is not None)
 
 
 def test_filters_that_are_not_there_are_said(model: CompressedModel) -> None:

@@ -116,7 +116,7 @@ def test_every_step_takes_a_convolution_before_the_tokens(tmp_path: Path) -> Non
         torch.testing.assert_close(again(x, lengths)[:1], again(x[:1, :, :32]))
     student = apply(CompressedModel(Transformer(config).eval(), 40), "student(1, 2, 32, 16, filters=8)", context)
     assert student.network.config.pre_norm and student.network.config.embedding == ConvolutionEmbeddingConfig(
-        8, filters=8, dilations=(1, 2, 4, 8)
+        8, filters=8, dilations=(1, 2, 4, 8), pointwise=32
     )
 
 

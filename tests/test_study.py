@@ -20,7 +20,7 @@ from tsc_lib.study import Study, stages
 from tsc_lib.study.plan import find_run, name_job
 from tsc_lib.study.profiles import load_profile
 from tsc_lib.study.schema import COLUMNS, COSTS, EVIDENCE, QUALITIES, qualities
-from tsc_lib.study.sections import Ablation, Exclusion
+from tsc_lib.study.sections import Ablation, DataChoice, Exclusion
 from tsc_lib.study.versions import STAGES, version
 
 pytestmark = pytest.mark.sessions
@@ -183,6 +183,19 @@ def test_notebook_parameters_narrow_the_study() -> None:
     study = open_study("smoke", [], ["T2"], [7])
     assert (study.profile.models, study.profile.seeds) == (("T2",), (7,))
     assert [choice.name for choice in study.profile.datasets] == ["ItalyPowerDemand"]
+
+
+def test_a_data_set_may_have_seeds_of_its_own(study: Study) -> None:
+    [choice] = study.profile.datasets
+    profile = replace(study.profile, seeds=(3,), datasets=(replace(choice, seeds=(4, 3)), DataChoice("GunPoint")))
+    seeded = [(spec.name, seed) for spec, _, seed in Study(profile).list_seeded()]
+    assert seeded == [(choice.name, 3), ("GunPoint", 3), (choice.name, 4)]
+    assert profile.all_seeds == (3, 4)
+    assert {(run.data.name, run.seed) for run in Study(profile).all_runs} == set(seeded)
+    with pytest.raises(UserError, match=f"'seeds' of {choice.name} lack 5, the profile's first"):
+        replace(profile, seeds=(5,))
+    with pytest.raises(UserError, match="every entry of 'seeds' of GunPoint must be a whole number from 0 to"):
+        replace(profile, datasets=(DataChoice("GunPoint", seeds=(-1,)),))
 
 
 def test_what_is_excluded_is_left_out() -> None:

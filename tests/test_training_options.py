@@ -12,6 +12,7 @@ import torch
 from tsc_lib import data
 from tsc_lib.core.errors import UserError
 from tsc_lib.data import Dataset, Split
+from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.study import stages
@@ -22,12 +23,14 @@ from tsc_lib.training.augmentation import augment, mix
 BASE = TrainSpec(epochs=3, batch_size=8)
 ALL = TrainSpec(
     epochs=3, batch_size=8, optimizer="adamw", weight_decay=0.05, schedule="cosine", clip=1.0, average=0.9,
-    label_smoothing=0.1, augment="scale > noise > warp > shift > crop > cutout", mixing=0.3,
+    filter_norm=True, label_smoothing=0.1, augment="scale > noise > warp > shift > crop > cutout", mixing=0.3,
 )  # fmt: skip
 CHANGES = {
     "optimizer": ["adamw", "schedulefree", "fame"], "weight_decay": [0.05], "schedule": ["cosine"], "clip": [0.01],
-    "average": [0.9], "label_smoothing": [0.1], "augment": sorted(AUGMENTATIONS), "mixing": [0.3],
+    "average": [0.9], "filter_norm": [True], "label_smoothing": [0.1], "mixing": [0.3],
+    "augment": sorted(AUGMENTATIONS),
 }  # fmt: skip
+FILTERS = ConvolutionEmbeddingConfig(8, filters=4, kernel=5, dilations=(1, 2))
 CONFIG = TransformerConfig(2, 2, PatchEmbeddingConfig(8), 8, 4, (LayerConfig(2, 8),), 8)
 
 
@@ -42,7 +45,7 @@ def made(seed: int, shortest: int, count: int = 30) -> Split:
 def run(spec: TrainSpec, checkpoint: Path | None = None, stop_after: int | None = None, shortest: int = 40):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = Transformer(CONFIG)
+    model = Transformer(dataclasses.replace(CONFIG, embedding=FILTERS))
 
     def stop(history: list[dict]) -> None:
         if len(history) == stop_after:
@@ -200,7 +203,7 @@ def test_the_stage_stores_a_refit_without_its_checkpoints(tmp_path: Path, monkey
 def test_options_at_their_default_are_no_part_of_the_key() -> None:
     assert TrainSpec().to_json() == {"epochs": 20, "batch_size": 64, "learning_rate": 1e-3, "warmup_steps": 20}
     assert TrainSpec.from_json(ALL.to_json()) == ALL
-    assert len({dataclasses.replace(BASE, **{k: v}).key() for k, values in CHANGES.items() for v in values}) == 16
+    assert len({dataclasses.replace(BASE, **{k: v}).key() for k, values in CHANGES.items() for v in values}) == 17
     assert str(ALL).startswith("3 epochs of adamw at a learning rate of 0.001, batches of 8, weight_decay 0.05, ")
 
 

@@ -160,7 +160,9 @@ class Student(Step):
             old.embedding, patch=self.patch, position_stride=1, position_width=None, position_channels=None
         )
         if isinstance(embedding, ConvolutionEmbeddingConfig):
-            embedding = dataclasses.replace(embedding, filters=self.filters or embedding.filters)
+            filters = self.filters or embedding.filters
+            pointwise = embedding.pointwise * filters // embedding.filters
+            embedding = dataclasses.replace(embedding, filters=filters, pointwise=pointwise)
         elif self.filters:
             raise UserError("a student has filters where its model has a convolution before the tokens; leave them out")
         return dataclasses.replace(

@@ -68,7 +68,12 @@ class TrainingStep(Step):
         # Trained weights need no warm-up, and a few epochs of a small data set have no steps to spare for one.
         warmup_steps = 0 if model.trained else context.settings.warmup_steps
         settings = dataclasses.replace(
-            context.settings, epochs=self.epochs, steps=0, learning_rate=self.learning_rate, warmup_steps=warmup_steps
+            context.settings,
+            epochs=self.epochs,
+            steps=0,
+            learning_rate=self.learning_rate,
+            warmup_steps=warmup_steps,
+            filter_norm=context.settings.filter_norm and not model.trained,
         )
         history = fit(
             network,

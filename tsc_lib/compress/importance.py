@@ -122,7 +122,8 @@ def measure_activation(network: Transformer, context: TrainingContext) -> Import
         filters = torch.zeros(count_filters(network))
         if isinstance(embedding := network.embedding, ConvolutionEmbedding):
             [given] = flow.filters
-            filters = given[flow.valid[:, 1:]].square().sum(0) * _weight(embedding.project).square().sum(0)
+            valid = flow.valid[:, 1:].repeat_interleave(given.shape[1] // (flow.valid.shape[1] - 1), dim=1)
+            filters = given[valid].square().sum(0) * _weight(embedding.filter_reader).square().sum(0)
         found.append(Importance(heads, neurons, channels, filters))
         tokens += int(flow.valid.sum())
     return _add_up(found, lambda total: (total / tokens).sqrt())
@@ -192,9 +193,8 @@ def measure_filters(network: Transformer, p: int) -> Tensor:
     embedding = network.embedding
     if not isinstance(embedding, ConvolutionEmbedding):
         return torch.empty(0)
-    return torch.cat([embedding.convolution.weight.detach().flatten(1), _weight(embedding.project).T], dim=1).norm(
-        p, dim=1
-    )
+    parts = [embedding.convolution.weight.detach().flatten(1), _weight(embedding.filter_reader).T]
+    return torch.cat(parts, dim=1).norm(p, dim=1)
 
 
 def count_filters(network: Transformer) -> int:
@@ -218,7 +218,8 @@ class _Flow:
     """What flows through a network for one batch, each (n, tokens, width).
 
     `heads` and `neurons` are what each layer's last linear layers read, `filters` is what the filters of a convolution
-    before the tokens (n, tokens - 1, filters) give, where there is one, `stream` is the residual stream before every
+    before the tokens give, where there is one, for each patch, or for each time step of it if a pointwise convolution
+    reads them (n, patches or time steps, filters), `stream` is the residual stream before every
     layer and after the last, `between` the same between attention and feed-forward. `valid` (n, tokens) says which
     tokens are no padding, and `loss` is summed over the series.
     """
@@ -259,7 +260,7 @@ def _observe(network: Transformer, context: TrainingContext, gradients: bool = F
             if isinstance(feed_forward, FeedForward):
                 watched.append((feed_forward.contract, flow.neurons))
         if isinstance(network.embedding, ConvolutionEmbedding):
-            watched.append((network.embedding.norm, flow.filters))
+            watched.append((network.embedding.pointwise or network.embedding.norm, flow.filters))
         hooks = [
             module.register_forward_pre_hook(lambda _, given, into=into: into.append(given[0]))
             for module, into in watched

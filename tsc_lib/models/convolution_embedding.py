@@ -1,7 +1,8 @@
 """Tokens that say which shapes a stretch of a series has and how strong they are, wherever in the stretch they lie.
 
 Convolutions with a few filters, near and far ones, a ReLU, and the mean over each patch: what MiniROCKET [1]_ counts
-over a whole series, with kernels that are learned, for every patch by itself.
+over a whole series, with kernels that are learned, for every patch by itself. A pointwise convolution may come between,
+whose outputs answer where several filters do at the same time step.
 
 References
 ----------
@@ -13,8 +14,10 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +41,8 @@ class ConvolutionEmbeddingConfig(PatchEmbeddingConfig):
     ----------
     filters : int
         Filters of the convolution, 1 or more.
+    pointwise : int
+        Outputs of a pointwise convolution of the filters; 0 for none.
     kernel : int
         Time steps that a filter sees, odd.
     dilations : tuple of int
@@ -48,14 +53,20 @@ class ConvolutionEmbeddingConfig(PatchEmbeddingConfig):
     filters: int = 64
     kernel: int = 9
     dilations: tuple[int, ...] = field(default=(1,), metadata=ADDED)
+    pointwise: int = field(default=0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "dilations", tuple(self.dilations))  # JSON gives a list back
-        if self.filters < 1 or self.kernel < 1 or self.kernel % 2 == 0:
+        if self.filters < 1 or self.pointwise < 0 or self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"an embedding needs a filter, and kernels of an odd number of time steps: {self}")
         if not self.dilations or min(self.dilations) < 1:
             raise ValueError(f"a kernel's time steps are at least 1 apart: {self}")
+
+    @property
+    def features(self) -> int:
+        """How many strengths each patch has."""
+        return self.pointwise or self.filters
 
     @property
     def dilation_of(self) -> tuple[int, ...]:
@@ -81,9 +92,11 @@ class ConvolutionEmbeddingConfig(PatchEmbeddingConfig):
     def count_products(self, length: int, channels: int, d_model: int) -> list[tuple[int, int, int]]:
         """See `PatchEmbeddingConfig`."""
         tokens = self.count_tokens(length)
+        mixed = [(tokens * self.patch, self.filters, self.pointwise)] if self.pointwise else []
         return [
             (tokens * self.patch, channels * self.kernel, self.filters),
-            (tokens, self.filters, d_model),
+            *mixed,
+            (tokens, self.features, d_model),
             (1, 2 * channels, d_model),
         ]
 
@@ -100,7 +113,7 @@ class Filters(nn.Conv1d):
         self.by_dilation = config.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """How strongly each filter answers at each time step (n, filters, length)."""
+        """What each filter answers at each time step (n, filters, length)."""
         assert self.bias is not None
         margin = self.kernel_size[0] // 2
         answers = [
@@ -114,43 +127,51 @@ class ConvolutionEmbedding(Embedding):
     """Each patch as the mean strength of every filter in it; the class token knows the level and scale of the series.
 
     Every series is normalised first [2]_, channel by channel, over its whole patches.
+
+    Attributes
+    ----------
+    norms : ModuleDict
+        In training there may be a module for ``convolution`` and one for ``pointwise`` that normalises their answers
+        (n, length, features), given which time steps (n, length) are no padding. They are folded into the weights
+        before anything else is done with those; see `tsc_lib.training.filter_norm`.
     """
 
     config: ConvolutionEmbeddingConfig
+    pointwise: nn.Linear | None
 
     def build_layers(self, channels: int, d_model: int) -> None:
         """See `Embedding`."""
         config = self.config
         self.convolution = Filters(config, channels)
-        self.norm = nn.LayerNorm(config.filters)
-        self.project = nn.Linear(config.filters, d_model)
+        self.pointwise = nn.Linear(config.filters, config.pointwise) if config.pointwise else None
+        self.norm = nn.LayerNorm(config.features)
+        self.project = nn.Linear(config.features, d_model)
         self.level = nn.Linear(2 * channels, d_model)
+        self.norms = nn.ModuleDict()
 
     def embed(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Embedding`."""
-        features, level = self.measure(x, patches)
+        features, level = measure_strengths(
+            x, patches, self.config.patch, self.convolution, self.pointwise, dict(self.norms.items())
+        )
         return self.project(self.norm(features)), self.level(level)
-
-    def measure(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The strength of each filter in each patch (n, tokens, filters), and level and scale (n, 1, 2 * channels)."""
-        patch = self.config.patch
-        x = x[..., : x.shape[2] // patch * patch]
-        valid = None
-        if patches is not None:
-            valid = (torch.arange(x.shape[2], device=x.device) < patch * patches.unsqueeze(1)).unsqueeze(1).to(x.dtype)
-        x, level = normalise(x, valid)
-        features = F.relu(self.convolution(x))  # (n, filters, length)
-        return F.avg_pool1d(features, patch).transpose(1, 2), level.transpose(1, 2)
 
     def select_filters(self, filters: Tensor) -> tuple[ConvolutionEmbeddingConfig, dict[str, Tensor]]:
         """Configuration of this embedding with some of its filters, and the weights that change."""
-        weights = {"project.weight": self.project.weight.detach()[:, filters]}
+        reader = "project" if self.pointwise is None else "pointwise"
+        weights = {f"{reader}.weight": self.filter_reader.weight.detach()[:, filters]}
         for name, module in (("convolution", self.convolution), ("norm", self.norm)):
-            weights |= {f"{name}.{kind}": value[filters] for kind, value in module.state_dict().items()}
+            if module is not self.norm or self.pointwise is None:
+                weights |= {f"{name}.{kind}": value[filters] for kind, value in module.state_dict().items()}
         dilations = tuple(self.config.dilation_of[i] for i in filters.tolist())
         if len(set(dilations)) == 1:
             dilations = dilations[:1]
         return replace(self.config, filters=len(filters), dilations=dilations), weights
+
+    @property
+    def filter_reader(self) -> nn.Linear:
+        """The linear layer that reads the strengths of the filters."""
+        return self.project if self.pointwise is None else self.pointwise
 
     @property
     def writers(self) -> dict[str, nn.Linear | nn.Conv1d]:
@@ -161,6 +182,48 @@ class ConvolutionEmbedding(Embedding):
     def readers(self) -> dict[str, nn.Linear | nn.Conv1d]:
         """See `Embedding`."""
         return {"convolution": self.convolution, "level": self.level}
+
+
+def measure_strengths(
+    x: Tensor,
+    patches: Tensor | None,
+    patch: int,
+    convolution: nn.Module,
+    pointwise: nn.Module | None,
+    norms: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> tuple[Tensor, Tensor]:
+    """What an embedding's filters find in each patch.
+
+    Parameters
+    ----------
+    x : Tensor
+        Series (n, channels, length), at least one patch long.
+    patches : Tensor, optional
+        Patches (n,) of each series that are no padding, where that differs.
+    patch : int
+        Time steps of a patch.
+    convolution, pointwise, norms
+        See `ConvolutionEmbedding`.
+
+    Returns
+    -------
+    features : Tensor
+        Mean strength of every feature in each patch (n, tokens, features).
+    level : Tensor
+        Level and scale of each series (n, 1, 2 * channels).
+    """
+
+    def rectify(name: str, answers: Tensor) -> Tensor:
+        return F.relu(norms[name](answers, valid) if name in norms else answers)
+
+    x, valid = x[..., : x.shape[2] // patch * patch], None
+    if patches is not None:
+        valid = torch.arange(x.shape[2], device=x.device) < patch * patches.unsqueeze(1)
+    x, level = normalise(x, None if valid is None else valid.unsqueeze(1).to(x.dtype))
+    strengths = rectify("convolution", convolution(x).transpose(1, 2))  # (n, length, filters)
+    if pointwise is not None:
+        strengths = rectify("pointwise", pointwise(strengths))
+    return strengths.unflatten(1, (-1, patch)).mean(2), level.transpose(1, 2)
 
 
 def normalise(x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,7 @@ LIMITS: Limits = {
     "experts": (1, 64),
     "active": (1, 64),
     "filters": (1, 4096),
+    "pointwise": (0, 4096),
     "kernel": (1, 1023),
     "dropout": (0, 0.999),
 }
@@ -96,12 +97,14 @@ class T2(T1):
 
 @dataclass(frozen=True)
 class ConvTransformer(T1):
-    """Two layers on the mean strength of convolution filters in each patch.
+    """Two layers on the mean strength, in each patch, of what convolution filters find.
 
     Attributes
     ----------
     filters, kernel : int
         Filters of the convolution before the tokens, and the time steps that each sees.
+    pointwise : int
+        Outputs of a pointwise convolution of the filters; 0 for none.
     dropout : float
         In training.
     norm : {"pre", "post"}
@@ -113,7 +116,8 @@ class ConvTransformer(T1):
     d_model: int = 48
     d_ff: int = 96
     patch: int = 0
-    filters: int = 64
+    filters: int = 32
+    pointwise: int = 64
     kernel: int = 9
     dropout: float = 0.1
     norm: str = "pre"
@@ -127,7 +131,11 @@ class ConvTransformer(T1):
         """See `T1`."""
         config = super().configure(channels, classes, longest)
         embedding = ConvolutionEmbeddingConfig(
-            config.embedding.patch, filters=self.filters, kernel=self.kernel, dilations=DILATIONS
+            config.embedding.patch,
+            filters=self.filters,
+            kernel=self.kernel,
+            dilations=DILATIONS,
+            pointwise=self.pointwise,
         )
         return replace(config, embedding=embedding, dropout=self.dropout, pre_norm=self.norm == "pre")
 

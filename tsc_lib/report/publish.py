@@ -118,7 +118,7 @@ def provenance(study: Study, asked: str, results_only: bool = False, others: Seq
         "Python": host.python,
         **host.versions,
         "first session": host.date,
-        "seeds": ", ".join(map(str, profile.seeds)),
+        "seeds": ", ".join(map(str, profile.all_seeds)),
         "data sets": ", ".join(choice.name for choice in profile.datasets),
     }
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())

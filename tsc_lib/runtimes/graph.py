@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.models.convolution_embedding import ConvolutionEmbedding
+from tsc_lib.models.convolution_embedding import ConvolutionEmbedding, measure_strengths
 from tsc_lib.models.embedding import Embedding, PatchEmbedding, count_patches, fill_patch
 from tsc_lib.models.token_reduction import reduce_tokens
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
@@ -184,16 +184,16 @@ class ConvolutionTokens(nn.Module):
 
     def __init__(self, embedding: ConvolutionEmbedding) -> None:
         super().__init__()
-        self.measure, self.level = embedding.measure, embedding.level
-        self.filters = embedding.config.filters
-        self.project = nn.Linear(self.filters, embedding.project.out_features, bias=False)
+        self.patch, self.features = embedding.config.patch, embedding.config.features
+        self.convolution, self.pointwise, self.level = embedding.convolution, embedding.pointwise, embedding.level
+        self.project = nn.Linear(self.features, embedding.project.out_features, bias=False)
         self.project.weight.copy_(embedding.project.weight * embedding.norm.weight)
         self.eps = embedding.norm.eps
 
     def forward(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor]:
         """Tokens (n, tokens, d_model) of series (n, channels, length), and the level for their class tokens."""
-        features, level = self.measure(x, patches)
-        return self.project(F.layer_norm(features, (self.filters,), eps=self.eps)), self.level(level)
+        features, level = measure_strengths(x, patches, self.patch, self.convolution, self.pointwise)
+        return self.project(F.layer_norm(features, (self.features,), eps=self.eps)), self.level(level)
 
 
 def make_inference_tokens(embedding: Embedding) -> tuple[nn.Module, Tensor]:

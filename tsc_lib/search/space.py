@@ -131,7 +131,7 @@ def _suggest_student(trial: Trial, bounds: Bounds) -> str:
     patch = trial.suggest_categorical("student.patch", bounds.patches)
     filters = ""
     if isinstance(bounds.config.embedding, ConvolutionEmbeddingConfig):
-        filters = f", {trial.suggest_categorical('student.filters', [16, 32, 64])}"
+        filters = f", {trial.suggest_categorical('student.filters', [8, 16, 32])}"
     return f"student({layers}, {heads}, {d_ff}, {d_model}, {patch}{filters})"
 
 

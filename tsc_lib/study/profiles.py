@@ -52,7 +52,7 @@ class Profile(Spec):
     models : tuple of str
         Names from `tsc_lib.models.zoo`, at least one, and from `tsc_lib.models.classic`.
     seeds : tuple of int
-        One training per seed.
+        One training per seed, on the data sets that say nothing else.
     variants : dict of str to tuple of str
         Recipe to the runtimes that execute it.
     train : dict
@@ -122,6 +122,9 @@ class Profile(Spec):
         for choice in self.datasets:
             for model in self.models:
                 self.train_of(choice, model)
+            check_list(self.seeds_of(choice), f"'seeds' of {choice.name}", *SEEDS)
+            if self.seeds[0] not in self.seeds_of(choice):
+                raise UserError(f"'seeds' of {choice.name} lack {self.seeds[0]}, the profile's first")
             self.benchmark_of(choice)
 
     @property
@@ -132,6 +135,15 @@ class Profile(Spec):
     def excludes(self, **names: str) -> bool:
         """Whether the study leaves out what has these names: ``dataset``, ``model``, ``recipe`` and ``runtime``."""
         return any(exclusion.holds(**names) for exclusion in self.exclude)
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of any of the data sets, the profile's own first."""
+        return tuple(dict.fromkeys([*self.seeds, *(seed for choice in self.datasets for seed in choice.seeds)]))
+
+    def seeds_of(self, choice: DataChoice) -> tuple[int, ...]:
+        """One training per seed on one of the data sets."""
+        return choice.seeds or self.seeds
 
     def train_of(self, choice: DataChoice, model: str) -> TrainSpec:
         """The training settings of a model on one of the data sets; what is said of the model alone comes last."""

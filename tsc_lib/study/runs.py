@@ -59,9 +59,10 @@ class Runs:
         """The study of a named profile; narrowed to some data sets, models or seeds, it has a name of its own."""
         whole = load_profile(profile)
         known = {choice.name: choice for choice in whole.datasets}
+        kept = tuple(known.get(name, DataChoice(name)) for name in datasets) or whole.datasets
         chosen = replace(
             whole,
-            datasets=tuple(known.get(name, DataChoice(name)) for name in datasets) or whole.datasets,
+            datasets=tuple(replace(choice, seeds=()) for choice in kept) if seeds else kept,
             models=tuple(models) or whole.models,
             seeds=tuple(seeds) or whole.seeds,
             # Models asked for by name are wanted on every data set.
@@ -161,10 +162,18 @@ class Runs:
         """The same with the classics, which `tsc_lib.study.model_comparison` sets beside the networks."""
         return [
             TrainingRun(spec, model, self.profile.train_of(choice, model), seed)
-            for seed in self.profile.seeds
-            for spec, choice in self.choices.items()
+            for spec, choice, seed in self.list_seeded()
             for model in self.profile.models
             if not self.profile.excludes(dataset=spec.name, model=model)
+        ]
+
+    def list_seeded(self) -> list[tuple[DataSpec, DataChoice, int]]:
+        """Every data set with each of its seeds; a seed is complete before the next one begins."""
+        return [
+            (spec, choice, seed)
+            for seed in self.profile.all_seeds
+            for spec, choice in self.choices.items()
+            if seed in self.profile.seeds_of(choice)
         ]
 
     def variants_of(self, run: TrainingRun) -> list[Variant]:

@@ -37,6 +37,8 @@ class DataChoice(Spec):
     optional : bool
         Whether what the data set cannot have is a row with its reason, and no error, and it is left out where it is not
         on this machine; always so of one that a pattern found.
+    seeds : tuple of int
+        One training per seed, the profile's first seed among them; the profile's seeds if none are given.
     train, benchmark : dict
         Settings that differ from the profile's: a handful of series takes other batches and epochs than thousands, and
         what is a large batch in a benchmark depends on how long the series are.
@@ -47,6 +49,7 @@ class DataChoice(Spec):
     gaps: str = "refuse"
     validation: str = "blocks"
     optional: bool = field(default=False, metadata=ADDED)
+    seeds: tuple[int, ...] = field(default=(), metadata=ADDED)
     train: dict[str, object] = field(default_factory=dict)
     benchmark: dict[str, object] = field(default_factory=dict)
 

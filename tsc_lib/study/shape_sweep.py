@@ -54,12 +54,7 @@ def sweep_shapes(study: Study) -> pd.DataFrame:
 def _rows(study: Study) -> Iterator[dict[str, object]]:
     grid = study.profile.shapes
     variant = Variant(BASELINE, grid.runtime)
-    chosen = [
-        (spec, choice, seed)
-        for seed in study.profile.seeds
-        for spec, choice in study.choices.items()
-        if grid.takes(spec.name)
-    ]
+    chosen = [each for each in study.list_seeded() if grid.takes(each[0].name)]
     for spec, choice, seed in chosen:
         settings = dataclasses.replace(
             study.profile.benchmark_of(choice),

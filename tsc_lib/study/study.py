@@ -50,7 +50,7 @@ class Study(Runs):
         rows = [
             ("data sets", ", ".join(choice.name for choice in self.profile.datasets)),
             ("models", ", ".join(self.profile.models)),
-            ("seeds", ", ".join(map(str, self.profile.seeds))),
+            ("seeds", ", ".join(map(str, self.profile.all_seeds))),
             ("trained models", len(self.runs)),
             ("variants of each", len(self.variants)),
             ("measured with all variants", len(self.runs) - len(missing)),

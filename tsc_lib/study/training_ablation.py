@@ -25,6 +25,7 @@ TRIED: Mapping[str, Sequence[object]] = {
     "schedule": ("cosine",),
     "clip": (1.0,),
     "average": (0.99,),
+    "filter_norm": (),
     "label_smoothing": (0.1,),
     "mixing": (0.2,),
 }
@@ -90,11 +91,11 @@ def ablate_training(datasets: Sequence[DataSpec], model: str, seeds: Sequence[in
 
 def ablate_study(study: Study) -> pd.DataFrame:
     """`ablate_training` as a profile's section `shapes` asks for it, on each data set with its own settings."""
-    grid = study.profile.shapes
+    grid, model = study.profile.shapes, study.profile.shapes.training_of
     tables = [
-        ablate_training([spec], grid.training_of, study.profile.seeds, study.profile.train_of(choice, grid.training_of))
+        ablate_training([spec], model, study.profile.seeds_of(choice), study.profile.train_of(choice, model))
         for spec, choice in study.choices.items()
-        if grid.training_of and grid.takes(spec.name)
+        if model and grid.takes(spec.name)
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 

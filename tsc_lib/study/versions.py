@@ -67,7 +67,7 @@ STAGES = {
     "sensitivity": Stage(1, ("compress.sensitivity", "study.layer_sensitivity:load_sensitivity"), ("compress",)),
     "shape": Stage(1, ("search.quick_benchmark",), ("predict",)),
     "microcontroller": Stage(2, ("microcontroller", "study.microcontrollers:emulate_variant"), ("evaluate",)),
-    "search": Stage(3, ("search",), ("benchmark",)),
+    "search": Stage(4, ("search",), ("benchmark",)),
 }
 
 NOT_STORED = (

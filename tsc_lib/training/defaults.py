@@ -8,7 +8,7 @@ from tsc_lib.training.settings import TrainSpec
 OWN = {
     # No epoch is chosen, so no training series has to be set aside for the choice.
     "ConvTransformer": TrainSpec(
-        steps=2500,
+        steps=3000,
         learning_rate=0.003,
         warmup_steps=50,
         optimizer="adamw",
@@ -16,6 +16,7 @@ OWN = {
         schedule="cosine",
         clip=1.0,
         average=0.99,
+        filter_norm=True,
         augment=Augmentations.parse("window(0.5) > shift(0.1) > scale(0.1) > noise(0.03)"),
         keep="last",
         refit=True,

@@ -21,6 +21,7 @@ from tsc_lib.models.transformer import Transformer, TransformerConfig, check_len
 from tsc_lib.training.accuracy import judge
 from tsc_lib.training.batch import TrainingBatch, cross_entropy
 from tsc_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from tsc_lib.training.filter_norm import add_filter_norm, fold_filter_norm
 from tsc_lib.training.matching import Pool, make_loss, make_pool, read_labels
 from tsc_lib.training.optimizers import make_average, make_optimizer, share_of_rate, switch_weights
 from tsc_lib.training.pretraining import find_sources, pretrain
@@ -210,7 +211,11 @@ def fit(
     ------
     RuntimeError
         If the loss is no longer finite.
+    UserError
+        If `spec` normalises filters, and the model has none.
     """
+    if spec.filter_norm:
+        add_filter_norm(model)
     trainer = _Trainer(model, train, spec, seed, equal_length, after_step, loss, pool)
     plan = spec.plan(len(train))
     steps = max(1, round(share * plan.steps))
@@ -245,6 +250,8 @@ def fit(
         if watch is not None:
             watch(history)
     model.load_state_dict(best)
+    if spec.filter_norm:
+        fold_filter_norm(model)
     model.eval()
     chosen = _find_kept(history, spec)
     return [{**entry, "best": entry["epoch"] == chosen} for entry in history]

@@ -109,13 +109,13 @@ def share_of_rate(step: int, steps: int, warmup_steps: int, schedule: str) -> fl
 
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a model's weights, which soon forgets the first ones."""
+    """An exponential moving average of a model's weights, and of what its norms observe; it soon forgets the first."""
 
     def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         now = min(decay, (1 + int(count)) / (10 + int(count)))
         get_ema_multi_avg_fn(now)(averaged, current, count)
 
-    return AveragedModel(model, multi_avg_fn=update)
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 def switch_weights(optimizer: torch.optim.Optimizer, training: bool) -> None:

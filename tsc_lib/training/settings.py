@@ -86,6 +86,7 @@ class TrainSpec(Spec):
     schedule: str = field(default="constant", metadata=ADDED)
     clip: float = field(default=0.0, metadata=ADDED)
     average: float = field(default=0.0, metadata=ADDED)
+    filter_norm: bool = field(default=False, metadata=ADDED)
     label_smoothing: float = field(default=0.0, metadata=ADDED)
     augment: Augmentations = field(default=NO_AUGMENTATION, metadata=ADDED)
     mixing: float = field(default=0.0, metadata=ADDED)
@@ -181,6 +182,8 @@ SUMMARIES = {
     "schedule": "; ".join(f"`{name}`: {text}" for name, text in SCHEDULES.items()),
     "clip": "the gradient's norm at most; 0 for any",
     "average": "decay of an exponential moving average of the weights, which is kept in their place; 0 for none",
+    "filter_norm": "batch normalisation of the filters before the tokens in the training of new weights; "
+    "it is folded into them at the end",
     "label_smoothing": "share of the target that is spread over all classes",
     "augment": "methods of the second table, such as `warp(0.2) > noise(0.05)`, for every batch anew",
     "mixing": "mixup: every series is mixed with another, in shares from Beta(mixing, mixing); 0 for none",

@@ -132,6 +132,10 @@ class Graph:
             self._known[key] = self.add(write())
         return self._known[key]
 
+    def average(self, x: str, name: str) -> str:
+        """The mean (1, width) over rows `x`, of which what is negative counts as 0."""
+        return self.add(f"ReduceMean <axes = [0], keepdims = 1> ({self.add(f'Relu({x})')})", name)
+
     def normalise(self, x: str, norm: nn.LayerNorm, name: str = "") -> str:
         """A layer norm of rows `x`."""
         given = f"{x}, {self.weigh(norm.weight)}, {self.weigh(norm.bias)}"

@@ -143,22 +143,29 @@ def _embed(source: Source, network: Transformer, rows: int, longest: int) -> tup
     assert isinstance(embedding, ConvolutionEmbedding)
     table[1:] += embedding.project.bias.detach()
     positions = source.array(table.numpy())
-    kernel, filters, seen = embedding.config.kernel, embedding.config.filters, channels * embedding.config.kernel
+    kernel, features, seen = embedding.config.kernel, embedding.config.features, channels * embedding.config.kernel
     whole = longest * patch
-    sizes = {"normal": channels * whole, "level": 2 * channels, "seen": seen * patch, "strengths": rows * filters}
+    sizes = {"normal": channels * whole, "level": 2 * channels, "seen": seen * patch, "strengths": rows * features}
+    strengths = f"strengths + t % {rows} * {features}"
     source.functions.append(MEAN.format(patch=patch))
     window = {"seen": seen, "patch": patch, "kernel": kernel, "margin": kernel // 2, "whole": whole}
+    places = {own.start: f"{strengths} + {own.start}" for _, own in embedding.config.groups}
+    if embedding.pointwise is not None:
+        sizes["answers"] = patch * embedding.config.filters
+        places = {start: f"answers + {patch * start}" for start in places}
     measured = [
         MEASURE.format(dilation=dilation, measure=source.call(graph, "measure", ["seen"], [answers]), **window)
-        for dilation, own in embedding.config.groups
+        for (dilation, own), answers in zip(embedding.config.groups, places.values(), strict=True)
         for graph in [stages.measure_filters(embedding, own, patch)]
-        for answers in [f"strengths + t % {rows} * {filters} + {own.start}"]
     ]
+    if embedding.pointwise is not None:
+        mix = source.call(stages.mix_filters(embedding, patch), "mix", list(places.values()), [strengths])
+        measured.append(f"                {mix}")
     text = CONVOLUTION.format(
         rounding=ROUNDING,
         smallest=SMALLEST,
         whole=whole,
-        size=rows * filters,
+        size=rows * features,
         measure="\n".join(measured),
         embed=source.call(
             stages.embed_strengths(embedding, rows), "embed", ["strengths", f"{positions} + b * {rows}"], [place]

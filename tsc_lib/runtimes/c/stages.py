@@ -32,15 +32,31 @@ def embed_patches(embedding: PatchEmbedding, rows: int) -> Graph:
 
 
 def measure_filters(embedding: ConvolutionEmbedding, own: slice, patch: int) -> Graph:
-    """The mean strength of some filters in a patch, of what their kernels see (channels * kernel, patch)."""
-    convolution = embedding.convolution
+    """The mean strength of some filters in a patch, of what their kernels see (channels * kernel, patch).
+
+    Where a pointwise convolution is to read them, what they answer at each time step (patch, filters) instead.
+    """
+    convolution, result = embedding.convolution, "strengths" if embedding.pointwise is None else "answers"
     assert convolution.bias is not None
     kernels, biases = convolution.weight[own], convolution.bias[own]
     inputs, filters = kernels[0].numel(), len(kernels)
-    graph = Graph({"seen": (inputs, patch)}, {"strengths": (1, filters)})
-    weight, bias = graph.weigh(kernels.flatten(1).T), graph.weigh(biases)
-    answers = graph.add(f"Relu({graph.add(f'Gemm <transA = 1> (seen, {weight}, {bias})')})")
-    graph.add(f"ReduceMean <axes = [0], keepdims = 1> ({answers})", "strengths")
+    rows = 1 if embedding.pointwise is None else patch
+    graph = Graph({"seen": (inputs, patch)}, {result: (rows, filters)})
+    call = f"Gemm <transA = 1> (seen, {graph.weigh(kernels.flatten(1).T)}, {graph.weigh(biases)})"
+    if embedding.pointwise is None:
+        graph.average(graph.add(call), result)
+    else:
+        graph.add(call, result)
+    return graph
+
+
+def mix_filters(embedding: ConvolutionEmbedding, patch: int) -> Graph:
+    """The mean strength in a patch of a pointwise convolution, of the answers (patch, filters) of each dilation."""
+    assert embedding.pointwise is not None
+    given = {f"answers{own.start}": (patch, own.stop - own.start) for _, own in embedding.config.groups}
+    graph = Graph(given, {"strengths": (1, embedding.config.features)})
+    answers = graph.add(f"Concat <axis = 1> ({', '.join(given)})")
+    graph.average(graph.multiply(answers, embedding.pointwise, rectify=True), "strengths")
     return graph
 
 
