@@ -1,117 +1,22 @@
-"""Notebooks run headless, the answer in words, and the site."""
+"""Notebooks run headless, and the site."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
 import pandas as pd
 import pytest
-from PIL import Image
+from reports import RESULTS, write_notebook
 
-from tsc_lib.analysis.summary import summarise
 from tsc_lib.core.errors import UserError
-from tsc_lib.energy import SourceMismatchError
-from tsc_lib.report import assets, publish, readme, site, study_page
+from tsc_lib.report import assets, readme, site
 from tsc_lib.report import build as report
 from tsc_lib.report.explore import LIBRARY
 from tsc_lib.report.pages import describe_picture
 from tsc_lib.report.run_page import describe_run
-from tsc_lib.study import Study
-
-PARAMETERS = 'profile: str = "smoke"  # which profile'
-
-
-def write_notebook(path, *cells):
-    """A notebook with a title, a parameters cell and the given code cells."""
-    parameters = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-    prose = nbformat.v4.new_markdown_cell(f"# {path.stem} title\n\nSome maths: $x^2$.")
-    notebook = nbformat.v4.new_notebook(cells=[prose, parameters, *map(nbformat.v4.new_code_cell, cells)])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, path)
-    return path
-
-
-def row(ratio=1.0, **values):
-    """One row of a results table: the reference, which costs 2 mJ, unless told otherwise."""
-    usual = {"dataset": "A", "model": "T1", "recipe": "baseline", "runtime": "eager", "seed": 0, "batch_size": 64}
-    usual |= {"accuracy": 0.9, "classes_predicted": 2, "accuracy_drop": 0.0, "aa_ratio": 1.01, "status": "ok"}
-    usual |= {"cpu_ratio": ratio, "cpu_ratio_low": ratio - 0.02, "cpu_ratio_high": ratio + 0.02}
-    usual |= {"energy_ratio": ratio, "energy_ratio_low": ratio - 0.02, "energy_ratio_high": ratio + 0.02}
-    usual |= {"energy_mj_per_sample": 2 * ratio, "energy_source": "estimated"}
-    usual |= {
-        "energy_low_mj_per_sample": ratio,
-        "energy_high_mj_per_sample": 4 * ratio,
-        "energy_net_mj_per_sample": None,
-    }
-    usual |= {"accuracy_drop_low": float("nan"), "accuracy_drop_high": float("nan"), "params": 1000}
-    usual |= {"aa_ratio_low": 0.99, "aa_ratio_high": 1.02, "cpu_ms_per_sample": ratio, "f1_macro": 0.9}
-    usual |= {"energy_modelled_mj_per_sample": 0.1, "model_bytes": 4000, "macs": 1000, "int8_ops": 0, "fp32_ops": 9}
-    return usual | values
-
-
-RESULTS = pd.DataFrame(
-    [
-        row(),
-        row(batch_size=1, ratio=1.0, aa_ratio=1.5),
-        row(recipe="prune(l1, 0.5)", ratio=0.3, accuracy_drop=9.0),
-        row(recipe="prune(l1, 0.5) > finetune(4)", ratio=0.4, accuracy_drop=0.4),
-        row(recipe="mask(l1, 0.5)", ratio=1.0, accuracy_drop=0.2),
-        row(recipe="int8(dynamic)", ratio=1.25),
-        row(recipe="int8(static)", runtime="inductor", status="failed: no compiler", ratio=float("nan")),
-    ]
-)
-
-
-def test_summary_names_the_cheapest_strategy_that_keeps_accuracy():
-    text = summarise(RESULTS).replace("\u00a0", " ")
-    assert "**2 mJ** (T1 on A)" in text and "from 1 mJ to 4 mJ" in text and "*estimated*" in text
-    assert (
-        "**60 %** of it can be saved with T1 on A, by Remove L1 50 %, tuned (`prune(l1, 0.5) > finetune(4)` in eager)"
-        in text
-    )
-    assert "| A | T1 | 1 | 90.0 | 2 | Remove L1 50 %, tuned | 60.0 [58.0, 62.0] | 0.4 |" in text
-    assert "dynamic int8 25 % more" in text and "masks no change" in text
-    assert "at most 1.0 %" in text, "the A/A control of the large batch only"
-    assert "1 of 7 rows" in text
-
-
-def test_summary_averages_over_seeds():
-    two = pd.concat([RESULTS, RESULTS.assign(seed=1, accuracy_drop=RESULTS.accuracy_drop * 4)])
-    assert "No strategy surely saved energy" not in summarise(two)
-    three_points_lost = two[two.recipe.isin(["baseline", "prune(l1, 0.5)"])]
-    assert "No strategy surely saved energy while losing at most 1 point" in summarise(three_points_lost)
-
-
-def test_summary_names_a_model_that_collapsed_and_leaves_it_out():
-    collapsed = pd.DataFrame(
-        [
-            row(model="T2", seed=1, accuracy=0.25, classes_predicted=1),
-            row(model="T2", seed=1, recipe="prune(l1, 0.5)", ratio=0.1, accuracy=0.25, classes_predicted=1),
-        ]
-    )
-    text = summarise(pd.concat([RESULTS, collapsed]))
-    assert "T2 on A (seed 1) gives every test series the same class" in text and "90\u00a0%" not in text
-    assert "No model learned" in summarise(collapsed)
-
-
-def test_summary_without_results():
-    assert "no results yet" in summarise(pd.DataFrame())
-    assert "1 of 1 rows" in summarise(pd.DataFrame([row(status="failed: killed")]))
-
-
-def test_summary_counts_the_verdicts():
-    claims = pd.DataFrame({"claim": ["a", "b", "c"], "verdict": ["reproduced", "not reproduced", "reproduced"]})
-    assert "3 claims" in summarise(RESULTS, claims) and "reproduced: 2, not reproduced: 1" in summarise(RESULTS, claims)
-
-
-def test_summary_refuses_two_energy_sources():
-    mixed = RESULTS.assign(energy_source=["measured"] + ["estimated"] * (len(RESULTS) - 1))
-    with pytest.raises(SourceMismatchError):
-        summarise(mixed)
 
 
 def test_notebook_runs_with_its_parameters(tmp_path):
@@ -309,82 +214,6 @@ def test_site_needs_no_network(pages):
     assert assets.external_assets(pages, LIBRARY) == []
     assert (pages / "_static" / "tex-svg.js").is_file() and (pages / "searchindex.js").is_file()
     assert "_static/tex-svg.js" in (pages / "notebooks" / "01_first.html").read_text()
-
-
-def finished(outputs, name, notebooks, mark):
-    """What a profile's report leaves, as far as it is published."""
-    for kind in ("tables", "figures", "notebooks"):
-        (outputs / kind / name).mkdir(parents=True, exist_ok=True)
-    for table in ("results", "claims"):
-        (outputs / "tables" / name / f"{table}.csv").write_text(mark)
-    Image.effect_noise((60, 40), 90).save(outputs / "figures" / name / "figure.png")
-    for notebook in notebooks.glob("*.ipynb"):
-        nbformat.write(nbformat.read(notebook, as_version=4), outputs / "notebooks" / name / notebook.name)
-
-
-def test_a_profile_is_published_whole_and_others_within_it_stay(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(publish, "OUTPUTS", tmp_path)
-    notebooks = tmp_path / "source"
-    notebooks.mkdir()
-    write_notebook(notebooks / "01_data_loading.ipynb")
-    monkeypatch.setattr(publish, "NOTEBOOKS", notebooks)
-    facts = {"cpu_model": "a processor", "cpus": 2, "threads": 1, "system": "Linux", "python": "3.11", "date": "today"}
-    host = SimpleNamespace(**facts, versions={"torch": "2"})
-    monkeypatch.setattr(Study, "host", lambda study: host)
-    monkeypatch.setattr(publish, "MAIN", "smoke")
-    assert publish.main(["--profile", "quick"]) == 1
-    assert "finish the report first" in capsys.readouterr().err
-    published = tmp_path / "published"
-    for name, mark in (("smoke", "old"), ("quick", "beside"), ("smoke", "new")):
-        finished(tmp_path, name, notebooks, mark)
-        if mark == "new":
-            (published / "figures" / "stale.png").touch()
-        assert publish.main(["--profile", name]) == 0
-    assert publish.main(["--profile", "paper", "--results-only"]) == 1, "it has no results"
-    finished(tmp_path, "seeds", notebooks, "alone")
-    assert publish.main(["--profile", "seeds", "--results-only"]) == 0
-    assert sorted(path.name for path in (published / "seeds").iterdir()) == ["README.md", "results.csv"]
-    assert (published / "results.csv").read_text() == "new"
-    assert (published / "quick" / "results.csv").read_text() == "beside"
-    assert "a processor" in (published / "quick" / "README.md").read_text()
-    for folder in (published, published / "quick"):
-        assert [path.name for path in (folder / "figures").iterdir()] == ["figure.png"]
-        assert (folder / "notebooks" / "01_data_loading.ipynb").is_file()
-
-
-@pytest.mark.parametrize("page", readme.PAGES)
-def test_pages_say_what_the_published_tables_say(page):
-    text = (readme.ROOT / page).read_text()
-    assert readme.render(text, readme.Published()) == text, "python -m tsc_lib.report.readme --write"
-
-
-def test_a_block_of_a_page_needs_a_known_name_and_an_end():
-    with pytest.raises(UserError, match="unknown block 'nothing'; the blocks are found"):
-        readme.render("<!-- table: nothing -->\n<!-- end -->", readme.Published())
-    with pytest.raises(UserError, match="block 'steps' has no <!-- end -->"):
-        readme.render("<!-- table: steps -->\n<!-- table: models -->\n<!-- end -->", readme.Published())
-
-
-def test_the_first_page_says_what_the_tables_say():
-    published = readme.Published()
-    found = study_page.find_results(published)
-    assert study_page.points_ahead(published, "QUANT", "ConvTransformer").min() > 0, "the classic is ahead everywhere"
-    ours = published.contenders.query("model == 'ConvTransformer'")
-    assert len(ours) == 3 and len(published.contenders) == 9 and published.contenders.notna().all(axis=None)
-    least, most = map(int, re.findall(r"needs (\d+) to (\d+) times less than T1", found["the student"])[0])
-    assert least == round(1 / ours.energy_ratio.max()) and most == round(1 / ours.energy_ratio.min())
-    saved = re.findall(r"(?:another|save) (\S+) %", found["the study's strategies"])
-    assert len(saved) == 2 and all(abs(float(text.replace("\u2212", "-"))) < 15 for text in saved), "hardly anything"
-    figure, shown = study_page.draw_hero(published)
-    assert len(figure.axes) == 3 and not (shown.runtime == "inductor").any()
-
-
-def test_a_notebook_of_a_profile_with_a_folder_of_its_own_is_the_one_that_is_shown(tmp_path):
-    for place in ("notebooks/01_a.ipynb", "notebooks/10_b.ipynb", "archive/notebooks/10_b.ipynb"):
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).touch()
-    shown = [path.relative_to(tmp_path).as_posix() for path in readme.Published(tmp_path).notebooks]
-    assert shown == ["notebooks/01_a.ipynb", "archive/notebooks/10_b.ipynb"]
 
 
 def test_a_run_says_what_its_numbers_are_worth_and_what_it_leaves_untested():

@@ -24,8 +24,9 @@ def render_archive(published: Published) -> str:
     pairs = archive.beside_classics(standings, archive.choose_ours(standings))
     beside = findings.beside_classics(pairs, archive.rank_standings(standings))
     head = (
-        f"Over {pluralize(standings.dataset.nunique(), 'data set')} of the archive, one seed each, in a large batch. "
-        "CPU time is set against the same model as trained in eager PyTorch, or against the classic, in one session:"
+        f"Over {pluralize(standings.dataset.nunique(), 'data set')} of the archive, {tell_seeds(published)} each, in a "
+        "large batch. CPU time is set against the same model as trained in eager PyTorch, or against the classic, in "
+        "one session:"
     )
     where = (
         "`outputs/published/archive` has the tables. Notebook `10_archive` shows each data set as a point, the other "
@@ -41,10 +42,17 @@ def summarize_archive(published: Published) -> str:
     pairs = archive.beside_classics(standings, ours := archive.choose_ours(standings))
     pairs = pairs[pairs.classic == COMPARED]
     return (
-        f"over {pluralize(len(pairs), 'data set')} of the archive, one seed, {ours} needs "
+        f"over {pluralize(len(pairs), 'data set')} of the archive, {tell_seeds(published)} each, {ours} needs "
         f"{format_number(1 / pairs.cpu_ratio.median(), 0)} times less CPU time than {COMPARED} in the median, and is "
         f"{format_gain(pd.Series([pairs.points.mean()]), 1)} on average"
     )
+
+
+def tell_seeds(published: Published) -> str:
+    """Over how many seeds the accuracies of a data set are means: "one seed", or "1 to 3 seeds" where that differs."""
+    counts = read(published, "results").groupby("dataset").seed.nunique()
+    least, most = counts.min(), counts.max()
+    return f"{least} to {most} seeds" if least < most else "one seed" if most == 1 else pluralize(most, "seed")
 
 
 def read(published: Published, name: str) -> pd.DataFrame:
