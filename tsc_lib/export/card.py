@@ -134,7 +134,8 @@ def _data_and_model(run: TrainingRun, dataset: Dataset, config: TransformerConfi
     longer = "" if patch == size.patch or not size.patch else f", where {size.patch} fit shorter series"
     filters = ""
     if isinstance(size, ConvTransformer):
-        filters = f", {size.filters} convolution filters of {size.kernel} time steps"
+        mixed = f", {size.pointwise} weighted sums of them" if size.pointwise else ""
+        filters = f", {size.filters} convolution filters of {size.kernel} time steps{mixed}"
     trained, chose = len(dataset.train), len(dataset.valid)
     held_out = f"{chose or 'none'} of the training file were held out for validation"
     held_out += f" ({VALIDATION[run.data.validation]})"
