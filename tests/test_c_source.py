@@ -38,7 +38,14 @@ LONGEST = 70
 
 PLAIN = TransformerConfig(1, 5, PatchEmbeddingConfig(8), 16, 4, (LayerConfig(2, 24), LayerConfig(4, 24)), 32)
 CONVOLVED = TransformerConfig(
-    2, 3, ConvolutionEmbeddingConfig(3, filters=6, kernel=5), 12, 4, (LayerConfig(3, 8),) * 2, 8, pre_norm=True
+    2,
+    3,
+    ConvolutionEmbeddingConfig(3, filters=6, kernel=5, dilations=(1, 2), pointwise=7),
+    12,
+    4,
+    (LayerConfig(3, 8),) * 2,
+    8,
+    pre_norm=True,
 )
 ODD = TransformerConfig(
     3, 2, PatchEmbeddingConfig(5), 10, 5,
