@@ -155,7 +155,7 @@ def test_filters_that_are_not_there_are_said(model: CompressedModel) -> None:
     [
         *[(12, runtime, lengths) for runtime in RUNTIMES for lengths in (EQUAL, UNEQUAL)],
         *[(0, runtime, UNEQUAL) for runtime in ("onnxruntime", "c")],
-        pytest.param(12, "inductor", UNEQUAL, marks=[needs_compiler, pytest.mark.compiles]),
+        pytest.param(12, "inductor", UNEQUAL[:5], marks=[needs_compiler, pytest.mark.compiles]),
     ],
     indirect=["model"],
 )
