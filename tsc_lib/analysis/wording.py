@@ -52,10 +52,11 @@ def format_gain(points: pd.Series, digits: int = 0) -> str:
     Examples
     --------
     >>> format_gain(pd.Series([2.2, 17.4])), format_gain(pd.Series([-3.0, -1.2])), format_gain(pd.Series([-1.0, 2.0]))
-    ('2 to 17 points more accurate', '1 to 3 points less accurate', '−1 to +2 points more accurate')
+    ('2 to 17 points more accurate', '1 to 3 points less accurate', 'between 1 point less and 2 points more accurate')
     """
     if points.min() < 0 < points.max():
-        return f"−{format_number(-points.min(), digits)} to +{format_number(points.max(), digits)} points more accurate"
+        less, more = format_number(-points.min(), digits), format_number(points.max(), digits)
+        return f"between {less} point{'s' * (less != '1')} less and {more} point{'s' * (more != '1')} more accurate"
     return f"{format_range(points.abs(), digits)} points {'more' if points.min() >= 0 else 'less'} accurate"
 
 

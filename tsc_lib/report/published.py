@@ -185,7 +185,7 @@ def contenders(published: Published) -> str:
     return f"{markdown_table(head, rows)}\n\n" + _prose(
         "Accuracies are means over the seeds in `outputs/published/classics`. Costs are of one session a data set, one "
         "thread: CPU time of a series, and its ratio to that of T1 as trained, in eager, with 95 % intervals. "
-        "ConvTransformer is measured as C code, which was its cheapest form in batches, too."
+        "ConvTransformer is measured as C code; in batches ONNX Runtime may be cheaper."
     )
 
 
