@@ -20,8 +20,8 @@ MARKERS = ("D", "^", "v", "P", "X")
 FAR = 10.0
 """Points of accuracy lost beyond which a point does not stretch the axis, and stands at its edge."""
 
-ABOVE, BELOW = (22, 9), (-4, -22)
-"""Where words stand beside the points of contenders and of strategies, in points."""
+ABOVE, UNDER, BELOW = (0, 13), (0, -16), (-4, -22)
+"""Where words stand: of contenders among the strategies, of those above them, and of strategies; in points."""
 
 LABEL: dict[str, Any] = {"fontsize": 8.5, "fontweight": "bold", "zorder": 9}
 
@@ -66,11 +66,12 @@ def accuracy_against_saving(
             ax.hlines(row.accuracy, 1 / row.energy_ratio_high, 1 / row.energy_ratio_low, color="k", linewidth=1)
             draw.mark(ax, 1 / row.energy_ratio, row.accuracy, marker=others[row.model], **CONTENDERS)
             if row.model in labels:
-                _name(ax, labels[row.model], (1 / row.energy_ratio, row.accuracy), ABOVE, ha="right")
+                shift = UNDER if row.accuracy > kept.accuracy.max() else ABOVE
+                _name(ax, labels[row.model], (1 / row.energy_ratio, row.accuracy), shift, ha="center")
         for model in models:
             _points(ax, rows[rows.model == model], labels if model == models[0] else {}, hollow=model != models[0])
         plain_log(ax)
-        ax.set_xlim(0.5, 400)
+        ax.set_xlim(0.2, 400)
         ax.set_title(dataset)
     axes[0, 0].set_ylabel("accuracy on test, %")
     axes[0, len(datasets) // 2].set_xlabel(
