@@ -32,6 +32,12 @@ def test_padding_does_not_count() -> None:
     assert not found[~valid].any()
 
 
+def test_a_single_time_step_is_normalised_as_in_use() -> None:
+    norm, answers = FilterNorm(4), torch.randn(1, 1, 4)
+    torch.testing.assert_close(norm(answers), answers / (1 + norm.eps) ** 0.5)
+    assert not norm.running_mean.any()
+
+
 @pytest.mark.parametrize("lengths", [None, torch.tensor([40, 96])])
 def test_a_folded_network_answers_alike(lengths: torch.Tensor | None) -> None:
     network = build("ConvTransformer", 2, 3, 96)

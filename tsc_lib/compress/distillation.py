@@ -8,6 +8,7 @@ References
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -161,7 +162,7 @@ class Student(Step):
         )
         if isinstance(embedding, ConvolutionEmbeddingConfig):
             filters = self.filters or embedding.filters
-            pointwise = embedding.pointwise * filters // embedding.filters
+            pointwise = math.ceil(embedding.pointwise * filters / embedding.filters)  # none only where there was none
             embedding = dataclasses.replace(embedding, filters=filters, pointwise=pointwise)
         elif self.filters:
             raise UserError("a student has filters where its model has a convolution before the tokens; leave them out")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from tsc_lib.core.errors import UserError
@@ -25,10 +26,17 @@ class FilterNorm(nn.BatchNorm1d):
     def forward(self, answers: Tensor, valid: Tensor | None = None) -> Tensor:
         """The answers normalised; those in the padding, where `valid` (n, length) is False, are 0."""
         if valid is None:
-            return super().forward(answers.flatten(0, 1)).view_as(answers)
+            return self._normalise(answers.flatten(0, 1)).view_as(answers)
         normalised = torch.zeros_like(answers)
-        normalised[valid] = super().forward(answers[valid])
+        normalised[valid] = self._normalise(answers[valid])
         return normalised
+
+    def _normalise(self, steps: Tensor) -> Tensor:
+        from_batch = self.training and len(steps) > 1  # a single time step has no deviation
+        momentum = self.momentum or 0.0
+        return F.batch_norm(
+            steps, self.running_mean, self.running_var, self.weight, self.bias, from_batch, momentum, self.eps
+        )
 
 
 def add_filter_norm(network: Transformer) -> None:
