@@ -158,11 +158,13 @@ class ConvolutionEmbedding(Embedding):
 
     def select_filters(self, filters: Tensor) -> tuple[ConvolutionEmbeddingConfig, dict[str, Tensor]]:
         """Configuration of this embedding with some of its filters, and the weights that change."""
-        reader = "project" if self.pointwise is None else "pointwise"
+        reader, over_filters = "project", ["convolution", "norm"]
+        if self.pointwise is not None:  # the norm is over its outputs then
+            reader, over_filters = "pointwise", ["convolution"]
         weights = {f"{reader}.weight": self.filter_reader.weight.detach()[:, filters]}
-        for name, module in (("convolution", self.convolution), ("norm", self.norm)):
-            if module is not self.norm or self.pointwise is None:
-                weights |= {f"{name}.{kind}": value[filters] for kind, value in module.state_dict().items()}
+        for name in over_filters:
+            module = self.get_submodule(name)
+            weights |= {f"{name}.{kind}": value[filters] for kind, value in module.state_dict().items()}
         dilations = tuple(self.config.dilation_of[i] for i in filters.tolist())
         if len(set(dilations)) == 1:
             dilations = dilations[:1]
