@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,14 +15,17 @@ import pandas as pd
 
 from tsc_lib.analysis import findings
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.files import PACKAGE, replace_folder, shipped, write_text
+from tsc_lib.core.files import replace_folder, shipped, write_text
 from tsc_lib.report import study_page
 from tsc_lib.report.assets import external_assets
 from tsc_lib.report.explore import LIBRARY, explore, ship_library
+from tsc_lib.report.module_pages import FOLDER as MODULE_PAGES
+from tsc_lib.report.module_pages import build_module_pages, link_modules, list_modules
 from tsc_lib.report.pages import write_page
 from tsc_lib.report.published import Published
 from tsc_lib.report.results_page import render_results
 from tsc_lib.report.run_page import describe_run
+from tsc_lib.report.sphinx_run import run_sphinx
 
 INDEX = """<!DOCTYPE html>
 <html lang="en">
@@ -55,9 +55,6 @@ REFERENCE = ("models", "training", "compression", "optimize", "runtimes", "files
 """Hand-written pages, in reading order."""
 
 CARRY_ON = ("architecture", "decisions/index")
-
-OPTIONS = ["-q", "-b", "html"]
-"""Of Sphinx; the tests add that warnings are errors."""
 
 NO_STUDY = "The published study comes with a checkout of the repository."
 NO_RUN = "Nothing was run for this site. `make report` runs every notebook on two small data sets and adds them here."
@@ -122,11 +119,11 @@ def build_site(site: Path, run: Run | None, published: Published) -> Path:
         _write(source, "claims", claims or "No claims were checked.")
         _write(source, "contents", contents + _toctree("Carry on", CARRY_ON))
         ship_library(source / "_static")
-        command = [sys.executable, "-m", "sphinx", *OPTIONS, "-d", f"{temporary}/doctrees"]
-        if subprocess.run([*command, str(source), str(html)], check=False).returncode:
-            raise UserError("Sphinx could not build the report; its own message stands above")
+        run_sphinx(source, html, Path(temporary) / "doctrees")
         if found := external_assets(html, LIBRARY):
             raise UserError(f"the report would need a network: {found[0]}")
+        if run is not None:
+            shutil.copytree(build_module_pages(list_modules()), html / MODULE_PAGES)
         replace_folder(site, html, Path(temporary))
     return site / "index.html"
 
@@ -146,7 +143,7 @@ def _add_published(source: Path, published: Published) -> str:
 
 
 def _add_run(source: Path, run: Run | None) -> str:
-    """Write what the pages show of a run, and of the modules, which take most of a site's time; returns its sidebar."""
+    """Write what the pages show of a run, and the list of the modules; returns its part of the sidebar."""
     if run is None:
         _write(source, "run", NO_RUN)
         for name in ("explore_run", "results", "api"):
@@ -157,7 +154,7 @@ def _add_run(source: Path, run: Run | None) -> str:
     _write(source, "explore_run", explore(run.results, "run"))
     _write(source, "results", render_results(run.results))
     run.results.to_csv(source / "generated" / "results.csv", index=False)
-    _write(source, "api", _document_modules(source / "api"))
+    _write(source, "api", link_modules(list_modules()))
     names = [f"notebooks/{path.stem}" for path in run.notebooks]
     return _toctree(f"This run: {run.profile}", [*names, "explore_run", "results"])
 
@@ -203,21 +200,3 @@ def write_index(reports: Path) -> Path:
     index = reports / "index.html"
     write_text(index, INDEX.format(rows=rows))
     return index
-
-
-def _document_modules(folder: Path) -> str:
-    """Write a page for every module, which Sphinx fills from its docstrings; returns the list of them, by room."""
-    folder.mkdir()
-    rooms: dict[str, list[str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        place = path.relative_to(PACKAGE.parent).with_suffix("")
-        name = ".".join(place.parent.parts if place.name == "__init__" else place.parts)
-        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-        if about is None or place.name == "__main__" or path.is_relative_to(SOURCES):  # Sphinx's settings are no module
-            continue
-        # Orphans: with every module in the sidebar each page would take as long to build as all of the others.
-        page = f"---\norphan: true\n---\n\n# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
-        (folder / f"{name}.md").write_text(page, encoding="utf-8")
-        room = ".".join(name.split(".")[:2]) if len(place.parts) > 2 else "tsc_lib"
-        rooms.setdefault(room, []).append(f"- [{name}](api/{name}.md): {about.splitlines()[0]}")
-    return "\n\n".join(f"## {room}\n\n" + "\n".join(lines) for room, lines in rooms.items())

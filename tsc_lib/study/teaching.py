@@ -3,7 +3,7 @@
 Seed `s` holds out the block `s` of each class, so that five seeds judge every series of the training file once. The
 weights of the last epoch are judged: the validation series choose nothing::
 
-    python -m tsc_lib.study.teaching ItalyPowerDemand PowerCons --teachers QUANT --seeds 0 1
+    python -m tsc_lib.study.teaching ItalyPowerDemand PowerCons --teachers QUANT --seeds 0 1 --train versions=32
 """
 
 from __future__ import annotations
@@ -21,17 +21,8 @@ from tsc_lib.core.errors import run_command
 from tsc_lib.core.files import read_json
 from tsc_lib.study import Study, stages
 from tsc_lib.study.specs import TrainingRun
-from tsc_lib.training import Augmentations, Epoch, TrainSpec
-
-SETTINGS = TrainSpec(
-    batch_size=32,
-    steps=1500,
-    optimizer="adamw",
-    weight_decay=0.05,
-    schedule="cosine",
-    augment=Augmentations.parse("scale > noise > shift"),
-)
-"""How the compared models are trained, their teacher aside."""
+from tsc_lib.training import Epoch, TrainSpec, find_train_spec
+from tsc_lib.training.settings import parse_settings
 
 
 def compare_teachers(
@@ -39,7 +30,7 @@ def compare_teachers(
     teachers: Sequence[str],
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     model: str = "ConvTransformer",
-    settings: TrainSpec = SETTINGS,
+    settings: TrainSpec | None = None,
 ) -> pd.DataFrame:
     """Train a model with each teacher, and with none.
 
@@ -51,28 +42,30 @@ def compare_teachers(
         Of the training and of the cut.
     model : str
         Name of an architecture.
-    settings : TrainSpec
-        Of all trainings.
+    settings : TrainSpec, optional
+        Of all trainings, by default the model's own. No epoch is chosen, and no validation series is trained on.
 
     Returns
     -------
     DataFrame
         A row for each data set, seed and teacher: columns `dataset`, `model`, `seed`, `teacher` ("none" for none),
-        `pretrained` on, `valid_accuracy` of the last epoch, `valid_series`, and CPU seconds: `train_cpu_seconds`,
-        `fit_cpu_seconds` of the teacher and `label_cpu_seconds` of the series.
+        `settings` (what differs from the model's own), `valid_accuracy` of the last epoch, `valid_series`, and CPU
+        seconds: `train_cpu_seconds`, `fit_cpu_seconds` of the teacher and `label_cpu_seconds` of the series.
     """
     rows = []
+    own = dataclasses.replace(find_train_spec(model), keep="last", refit=False)
+    settings = settings or own
     for name in datasets:
         for seed in seeds:
             for teacher in ("", *teachers):
-                spec = dataclasses.replace(settings, teacher=teacher, keep="last")
+                spec = dataclasses.replace(settings, teacher=teacher, keep="last", refit=False)
                 run = TrainingRun(data.resolve(name, split_seed=seed), model, spec, seed)
                 folder, history = stages.train(run)
                 rows.append(
                     {
                         **run.names,
                         "teacher": teacher or "none",
-                        "pretrained": spec.pretrain or "no",
+                        "settings": " ".join(spec.change({"teacher": ""}).write_changes(own)),
                         "valid_accuracy": history[-1]["valid_accuracy"],
                         "valid_series": len(data.load(run.data).valid),
                         **_sum_costs(history, read_json(folder / "record.json").get("teaching", [])),
@@ -119,11 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--teachers", nargs="*", default=["QUANT"], help="names, such as QUANT+MiniROCKET")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--model", default="ConvTransformer")
-    parser.add_argument("--pretrain", default="", help="data sets to pre-train on, such as ScreenType+PowerCons")
+    parser.add_argument("--train", nargs="*", default=[], help="settings of all trainings, such as versions=32")
     chosen = parser.parse_args(arguments)
-    settings = dataclasses.replace(SETTINGS, pretrain=chosen.pretrain)
 
     def work() -> None:
+        settings = find_train_spec(chosen.model).change(parse_settings(chosen.train))
         found = compare_teachers(chosen.datasets, chosen.teachers, chosen.seeds, chosen.model, settings)
         print(found.to_csv(index=False, float_format="%.4g"), end="")
 
