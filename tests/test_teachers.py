@@ -107,9 +107,12 @@ def test_a_label_depends_on_no_class_of_its_own_fold(train: Split) -> None:
     assert not np.array_equal(before(x[folds == 1], None, 0), after(x[folds == 1], None, 0))
 
 
-@pytest.mark.parametrize(("spec", "most", "fitted"), [(MIXED, 1000, 3), (MIXED, 130, 2), (TrainSpec(), 1000, 1)])
-def test_classics_are_fitted_on_augmented_series_too(
-    train: Split, monkeypatch: pytest.MonkeyPatch, spec: TrainSpec, most: int, fitted: int
+@pytest.mark.parametrize(
+    ("spec", "most", "versions", "fitted"),
+    [(MIXED, 1000, 3, 60), (MIXED, 130, 3, 43), (TrainSpec(), 1000, 1, 60), (TrainSpec(), 50, 1, 50)],
+)
+def test_classics_are_fitted_on_augmented_series_too_and_on_a_part_of_many(
+    train: Split, monkeypatch: pytest.MonkeyPatch, spec: TrainSpec, most: int, versions: int, fitted: int
 ) -> None:
     seen: list[np.ndarray] = []
 
@@ -120,8 +123,8 @@ def test_classics_are_fitted_on_augmented_series_too(
     monkeypatch.setattr(teachers, "fit_classic", fit)
     monkeypatch.setattr("tsc_lib.training.matching.MOST", most)
     pool_of(train, "QUANT", spec)
-    assert [len(x) for x in seen] == [48 * fitted] * FOLDS
-    others = seen[0].reshape(fitted, 48, 12) - seen[0][:48, 0]
+    assert len(seen) == FOLDS and sum(len(x) for x in seen) == (FOLDS - 1) * versions * fitted
+    others = seen[0].reshape(versions, -1, 12) - seen[0][: len(seen[0]) // versions, 0]
     assert np.abs(others).max() < 0.1  # noise, and no mixtures, whose class is not one
 
 
@@ -136,6 +139,8 @@ def test_series_of_a_class_that_no_other_fold_has_keep_their_class(memory: None,
     y[7] = 2
     folds = make_folds(train.x, y, FOLDS)
     assert np.flatnonzero(~find_taught(y, folds)).tolist() == [7]
+    assert not find_taught(y, folds, np.flatnonzero(y != 1))[y == 1].any(), "fitted on a part without that class"
+    assert not find_taught(y, folds, np.flatnonzero(folds != 2))[folds == 2].any(), "that fold has no member"
     pool = pool_of(Split(train.x, y), spec=TrainSpec())
     assert len(pool.versions) == 1 and pool.taught[0, 7].tolist() == [0, 0, 1]
     assert (pool.teaching.labelled, pool.teaching.left_out) == (len(y) - 1, 1)

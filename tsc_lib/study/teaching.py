@@ -54,11 +54,12 @@ def compare_teachers(
     """
     rows = []
     own = dataclasses.replace(find_train_spec(model), keep="last", refit=False)
-    settings = settings or own
+    settings = dataclasses.replace(settings or own, keep="last", refit=False)
+    alone = dataclasses.replace(settings, **{name: getattr(own, name) for name in ("teacher_weight", "versions")})
     for name in datasets:
         for seed in seeds:
             for teacher in ("", *teachers):
-                spec = dataclasses.replace(settings, teacher=teacher, keep="last", refit=False)
+                spec = dataclasses.replace(settings if teacher else alone, teacher=teacher)
                 run = TrainingRun(data.resolve(name, split_seed=seed), model, spec, seed)
                 folder, history = stages.train(run)
                 rows.append(

@@ -41,7 +41,7 @@ FITTED = 2
 """Augmented versions that classics are fitted on beside the series as they are: without, they label others badly."""
 
 MOST = 10_000
-"""Series that classics are fitted on at most, where that leaves room for augmented ones."""
+"""Series that classics are fitted on at most, augmented ones counted; of a larger data set, a part drawn at random."""
 
 BULK = 256
 """Series that are augmented and labelled together."""
@@ -173,21 +173,24 @@ def make_pool(
             return Pool(drawn, file.get_tensor("taught"), equal_length, teaching)
     begun = time.process_time()
     plain = dataclasses.replace(spec, mixing=0.0)
-    more = min(FITTED, MOST // len(train) - 1) if plain.changes_series and is_fitted(teacher) else 0
+    more = FITTED if plain.changes_series and is_fitted(teacher) else 0
     extra = [
         _draw_version(train, folds, equal_length, plain, np.random.default_rng([seed, number, FOLDS, FITTED]))
         for number in range(more)
     ]
+    asked = np.arange(len(train))  # of which series the teacher is fitted on all versions
+    if is_fitted(teacher) and len(train) * (more + 1) > MOST:
+        asked = np.sort(np.random.default_rng([seed, MOST]).permutation(len(train))[: MOST // (more + 1)])
     fitted = fit_teacher(
         teacher,
-        Split([*train.x, *(x for version in extra for x in version.x)], np.tile(train.y, len(extra) + 1)),
-        np.tile(folds, len(extra) + 1),
+        Split([x[i] for x in (train.x, *(each.x for each in extra)) for i in asked], np.tile(train.y[asked], more + 1)),
+        np.tile(folds[asked], more + 1),
         seed,
         classes=classes,
         equal_length=equal_length,
         networks=networks or {},
     )
-    known = find_taught(train.y, folds) if is_fitted(teacher) else np.ones(len(train), dtype=bool)
+    known = find_taught(train.y, folds, asked) if is_fitted(teacher) else np.ones(len(train), dtype=bool)
     between = time.process_time()
     taught = np.stack([_label(version, fitted, train.y, folds, known, classes, equal_length) for version in drawn])
     seconds = between - begun, time.process_time() - between

@@ -178,12 +178,27 @@ def fit_teacher(
     return teachers[0] if len(teachers) == 1 else Committee(teachers)
 
 
-def find_taught(y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Which series, bool (n,), can be labelled by what was fitted on the other folds: those whose class these have."""
+def find_taught(y: np.ndarray, folds: np.ndarray, fitted: np.ndarray | None = None) -> np.ndarray:
+    """Which series can be labelled by what was fitted on the other folds: those whose class these have.
+
+    Parameters
+    ----------
+    y, folds : ndarray of int, shape (n,)
+        Class and fold of each series.
+    fitted : ndarray of int, optional
+        Positions of those that were fitted on; by default all. A fold of which none was has no member.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    fitted = np.arange(len(y)) if fitted is None else fitted
     taught = np.zeros(len(y), dtype=bool)
-    for fold in np.unique(folds):
-        known = np.unique(y[folds != fold])
-        taught |= (folds == fold) & np.isin(y, known) & (len(known) > 1)
+    for fold in np.unique(folds[fitted]):
+        inside = folds[fitted] == fold
+        known = np.unique(y[fitted[~inside]])
+        if len(known) > 1 and np.isin(y[fitted[inside]], known).any():
+            taught |= (folds == fold) & np.isin(y, known)
     return taught
 
 
