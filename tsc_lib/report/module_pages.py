@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.files import PACKAGE, replace_folder, shipped
+from tsc_lib.core.files import PACKAGE, shipped
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.report.assets import external_assets
 from tsc_lib.report.sphinx_run import run_sphinx
@@ -41,7 +41,9 @@ def link_modules(modules: Mapping[str, str]) -> str:
     """The list of the modules, room by room, as Markdown; it leads to their pages."""
     rooms: dict[str, list[str]] = {}
     for name, about in modules.items():
-        room = ".".join(name.split(".")[:2]) if name.count(".") > 1 or (PACKAGE / name[8:]).is_dir() else PACKAGE.name
+        parts = name.split(".")
+        alone = len(parts) == 2 and (PACKAGE / f"{parts[1]}.py").is_file()
+        room = PACKAGE.name if alone else ".".join(parts[:2])
         rooms.setdefault(room, []).append(f'- <a href="{FOLDER}/{name}.html">{name}</a>: {about}')
     return "\n\n".join(f"## {room}\n\n" + "\n".join(lines) for room, lines in rooms.items())
 
@@ -71,7 +73,9 @@ def build_module_pages(modules: Mapping[str, str]) -> Path:
         run_sphinx(source, html, Path(temporary) / "doctrees")
         if found := external_assets(html):
             raise UserError(f"the module pages would need a network: {found[0]}")
-        replace_folder(folder, html, Path(temporary))
+        for old in folder.parent.glob("[!.]*"):
+            shutil.rmtree(old)
+        html.rename(folder)
     return folder
 
 
