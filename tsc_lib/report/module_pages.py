@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.files import PACKAGE, shipped
+from tsc_lib.core.spec import digest
 from tsc_lib.core.store import OUTPUTS
 from tsc_lib.report.assets import external_assets
 from tsc_lib.report.sphinx_run import run_sphinx
 
 FOLDER = "api"
 """Of the module pages within a report."""
+
+SETTINGS, STYLE = "conf.py", "_static/report.css"
+"""What the pages share with the report, in the folder of the documentation."""
 
 INDEX = '# Python interface\n\n<a href="../api.html">All modules</a>, <a href="../index.html">the report</a>\n'
 
@@ -37,10 +39,10 @@ def list_modules() -> dict[str, str]:
     return found
 
 
-def link_modules(modules: Mapping[str, str]) -> str:
+def link_modules() -> str:
     """The list of the modules, room by room, as Markdown; it leads to their pages."""
     rooms: dict[str, list[str]] = {}
-    for name, about in modules.items():
+    for name, about in list_modules().items():
         parts = name.split(".")
         alone = len(parts) == 2 and (PACKAGE / f"{parts[1]}.py").is_file()
         room = PACKAGE.name if alone else ".".join(parts[:2])
@@ -48,7 +50,7 @@ def link_modules(modules: Mapping[str, str]) -> str:
     return "\n\n".join(f"## {room}\n\n" + "\n".join(lines) for room, lines in rooms.items())
 
 
-def build_module_pages(modules: Mapping[str, str]) -> Path:
+def build_module_pages() -> Path:
     """Build the pages of the modules, or find those that were built from the same code; returns their folder.
 
     Raises
@@ -62,11 +64,11 @@ def build_module_pages(modules: Mapping[str, str]) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".api-", dir=folder.parent) as temporary:
         source, html = Path(temporary) / "source", Path(temporary) / "html"
-        source.mkdir()
-        shutil.copytree(docs / "_static", source / "_static")
-        (source / "conf.py").write_text((docs / "conf.py").read_text(encoding="utf-8") + BACK, encoding="utf-8")
+        (source / STYLE).parent.mkdir(parents=True)
+        shutil.copy(docs / STYLE, source / STYLE)
+        (source / SETTINGS).write_text((docs / SETTINGS).read_text(encoding="utf-8") + BACK, encoding="utf-8")
         (source / "index.md").write_text(INDEX, encoding="utf-8")
-        for name in modules:
+        for name in list_modules():
             # Orphans: with every module in the sidebar each page would take as long to build as all of the others.
             page = f"---\norphan: true\n---\n\n# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
             (source / f"{name}.md").write_text(page, encoding="utf-8")
@@ -80,8 +82,7 @@ def build_module_pages(modules: Mapping[str, str]) -> Path:
 
 
 def _digest_code() -> str:
-    """What the pages are made from: the package, the settings of Sphinx, and its version."""
-    content = hashlib.sha256(version("sphinx").encode())
-    for path in sorted([*PACKAGE.rglob("*.py"), shipped("docs") / "conf.py"]):
-        content.update(f"{path.relative_to(PACKAGE.parent)}\0".encode() + path.read_bytes())
-    return content.hexdigest()[:12]
+    """Digits for what the pages are made from: the package, what they share with the report, and Sphinx."""
+    paths = [*PACKAGE.rglob("*.py"), *(shipped("docs") / name for name in (SETTINGS, STYLE))]
+    texts = {str(path.relative_to(PACKAGE.parent)): path.read_text(encoding="utf-8") for path in paths}
+    return digest({**texts, "sphinx": version("sphinx")})

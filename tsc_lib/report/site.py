@@ -20,7 +20,7 @@ from tsc_lib.report import study_page
 from tsc_lib.report.assets import external_assets
 from tsc_lib.report.explore import LIBRARY, explore, ship_library
 from tsc_lib.report.module_pages import FOLDER as MODULE_PAGES
-from tsc_lib.report.module_pages import build_module_pages, link_modules, list_modules
+from tsc_lib.report.module_pages import build_module_pages, link_modules
 from tsc_lib.report.pages import write_page
 from tsc_lib.report.published import Published
 from tsc_lib.report.results_page import render_results
@@ -123,7 +123,7 @@ def build_site(site: Path, run: Run | None, published: Published) -> Path:
         if found := external_assets(html, LIBRARY):
             raise UserError(f"the report would need a network: {found[0]}")
         if run is not None:
-            shutil.copytree(build_module_pages(list_modules()), html / MODULE_PAGES)
+            shutil.copytree(build_module_pages(), html / MODULE_PAGES)
         replace_folder(site, html, Path(temporary))
     return site / "index.html"
 
@@ -154,7 +154,7 @@ def _add_run(source: Path, run: Run | None) -> str:
     _write(source, "explore_run", explore(run.results, "run"))
     _write(source, "results", render_results(run.results))
     run.results.to_csv(source / "generated" / "results.csv", index=False)
-    _write(source, "api", link_modules(list_modules()))
+    _write(source, "api", link_modules())
     names = [f"notebooks/{path.stem}" for path in run.notebooks]
     return _toctree(f"This run: {run.profile}", [*names, "explore_run", "results"])
 

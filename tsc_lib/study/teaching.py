@@ -54,19 +54,20 @@ def compare_teachers(
     """
     rows = []
     own = dataclasses.replace(find_train_spec(model), keep="last", refit=False)
-    settings = dataclasses.replace(settings or own, keep="last", refit=False)
+    settings = dataclasses.replace(settings or own, keep="last", refit=False, teacher="")
     alone = dataclasses.replace(settings, **{name: getattr(own, name) for name in ("teacher_weight", "versions")})
     for name in datasets:
         for seed in seeds:
             for teacher in ("", *teachers):
-                spec = dataclasses.replace(settings if teacher else alone, teacher=teacher)
+                shared = settings if teacher else alone
+                spec = dataclasses.replace(shared, teacher=teacher)
                 run = TrainingRun(data.resolve(name, split_seed=seed), model, spec, seed)
                 folder, history = stages.train(run)
                 rows.append(
                     {
                         **run.names,
                         "teacher": teacher or "none",
-                        "settings": " ".join(spec.change({"teacher": ""}).write_changes(own)),
+                        "settings": " ".join(shared.write_changes(own)),
                         "valid_accuracy": history[-1]["valid_accuracy"],
                         "valid_series": len(data.load(run.data).valid),
                         **_sum_costs(history, read_json(folder / "record.json").get("teaching", [])),

@@ -178,9 +178,8 @@ def make_pool(
         _draw_version(train, folds, equal_length, plain, np.random.default_rng([seed, number, FOLDS, FITTED]))
         for number in range(more)
     ]
-    asked = np.arange(len(train))  # of which series the teacher is fitted on all versions
-    if is_fitted(teacher) and len(train) * (more + 1) > MOST:
-        asked = np.sort(np.random.default_rng([seed, MOST]).permutation(len(train))[: MOST // (more + 1)])
+    # Of these series a teacher that is fitted sees all versions.
+    asked = np.sort(np.random.default_rng([seed, MOST]).permutation(len(train))[: MOST // (more + 1)])
     fitted = fit_teacher(
         teacher,
         Split([x[i] for x in (train.x, *(each.x for each in extra)) for i in asked], np.tile(train.y[asked], more + 1)),
