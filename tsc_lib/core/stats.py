@@ -1,7 +1,6 @@
-"""Intervals for what the study reports, and the Pareto front.
+"""Intervals for what the study reports, of 95 %, and the Pareto front.
 
-Every interval has a 95 % level unless told otherwise; everything random has a fixed seed, so a table made twice is the
-same table.
+Everything random has a fixed seed, so a table made twice is the same table.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy  # loads `scipy.stats`, which takes a second, when it is used
 from numpy.typing import ArrayLike, NDArray
+
+LEVEL = 0.95
 
 RESAMPLES = 4000
 
@@ -27,7 +28,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def ratio_interval(variant: ArrayLike, reference: ArrayLike, *, level: float = 0.95) -> Interval:
+def ratio_interval(variant: ArrayLike, reference: ArrayLike) -> Interval:
     """How many times as much the variant costs as the reference, from windows measured side by side.
 
     Each block gives one ratio: a block is what repeats independently, while its windows share the state of the machine,
@@ -44,8 +45,6 @@ def ratio_interval(variant: ArrayLike, reference: ArrayLike, *, level: float = 0
     ----------
     variant, reference : array_like of shape (blocks,)
         Cost per sample in each block, positive, any unit.
-    level : float
-        Confidence level.
 
     Raises
     ------
@@ -70,11 +69,11 @@ def ratio_interval(variant: ArrayLike, reference: ArrayLike, *, level: float = 0
     if h < 2:
         return Interval(float(np.exp(mean)), float("nan"), float("nan"))
     spread = scipy.stats.mstats.winsorize(logs, (TRIMMED, TRIMMED)).std(ddof=1)
-    half = scipy.special.stdtrit(h - 1, (1 + level) / 2) * spread * np.sqrt((n - 1) / (h * (h - 1)))
+    half = scipy.special.stdtrit(h - 1, (1 + LEVEL) / 2) * spread * np.sqrt((n - 1) / (h * (h - 1)))
     return Interval(*np.exp([mean, mean - half, mean + half]).tolist())
 
 
-def mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+def mean_interval(values: ArrayLike) -> Interval:
     """Mean of a few independent repeats, e.g. over seeds, with Student's t interval.
 
     With a single value the ends are NaN: one repeat says nothing about the spread.
@@ -83,11 +82,11 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     mean = float(x.mean())
     if x.size < 2:
         return Interval(mean, float("nan"), float("nan"))
-    half = float(scipy.special.stdtrit(x.size - 1, (1 + level) / 2) * x.std(ddof=1) / np.sqrt(x.size))
+    half = float(scipy.special.stdtrit(x.size - 1, (1 + LEVEL) / 2) * x.std(ddof=1) / np.sqrt(x.size))
     return Interval(mean, mean - half, mean + half)
 
 
-def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+def crossed_mean_interval(values: ArrayLike) -> Interval:
     """Mean of values that two kinds of repeats cross in, e.g. seeds and test series, with an interval for both.
 
     Every series was answered by the models of every seed, so neither are the values independent, nor would other series
@@ -114,19 +113,19 @@ def crossed_mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval
     if not variances.any():
         return Interval(mean, mean, mean)
     freedom = variances.sum() ** 2 / sum(v**2 / (m.size - 1) for v, m in zip(variances, means, strict=True))
-    half = float(scipy.special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variances.sum()))
+    half = float(scipy.special.stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(variances.sum()))
     return Interval(mean, mean - half, mean + half)
 
 
-def geometric_mean_interval(ratios: ArrayLike, *, level: float = 0.95) -> Interval:
+def geometric_mean_interval(ratios: ArrayLike) -> Interval:
     """Geometric mean of independent ratios, e.g. over seeds, with Student's t interval of their logarithms.
 
     Ratios average geometrically: twice and half the cost balance to 1. With a single ratio the ends are NaN.
     """
-    return Interval(*np.exp(mean_interval(np.log(np.asarray(ratios, float)), level=level)).tolist())
+    return Interval(*np.exp(mean_interval(np.log(np.asarray(ratios, float)))).tolist())
 
 
-def proportion_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
+def proportion_interval(successes: int, n: int) -> Interval:
     """A proportion, e.g. the accuracy on n test series, with Wilson's score interval.
 
     It stays within 0 and 1 and has a width even if nothing or everything succeeded.
@@ -138,15 +137,13 @@ def proportion_interval(successes: int, n: int, *, level: float = 0.95) -> Inter
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is not a proportion")
-    share, z = successes / n, float(scipy.special.ndtri((1 + level) / 2))
+    share, z = successes / n, float(scipy.special.ndtri((1 + LEVEL) / 2))
     middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
     return Interval(share, float(low) if successes else 0.0, float(high) if successes < n else 1.0)
 
 
-def paired_difference_interval(
-    correct_a: ArrayLike, correct_b: ArrayLike, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
+def paired_difference_interval(correct_a: ArrayLike, correct_b: ArrayLike) -> Interval:
     """Accuracy of a minus accuracy of b on the same test series, as a fraction.
 
     The percentile bootstrap draws test series with replacement and keeps each one's two answers together, because two
@@ -167,15 +164,15 @@ def paired_difference_interval(
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
         raise ValueError(f"one answer per test series is needed on both sides, not shapes {a.shape} and {b.shape}")
-    return _bootstrap_difference(a.size, int((a & ~b).sum()), int((b & ~a).sum()), level, resamples, seed)
+    return _bootstrap_difference(a.size, int((a & ~b).sum()), int((b & ~a).sum()))
 
 
 @lru_cache(maxsize=10_000)
-def _bootstrap_difference(n: int, only_a: int, only_b: int, level: float, resamples: int, seed: int) -> Interval:
+def _bootstrap_difference(n: int, only_a: int, only_b: int) -> Interval:
     """The interval of `paired_difference_interval` from how many of n series one of the two alone was right about."""
     chances = np.array([only_a, only_b, n - only_a - only_b]) / n
-    drawn = np.random.default_rng(seed).multinomial(n, chances, size=resamples)
-    tail = (1 - level) / 2
+    drawn = np.random.default_rng(0).multinomial(n, chances, size=RESAMPLES)
+    tail = (1 - LEVEL) / 2
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, [tail, 1 - tail])
     return Interval((only_a - only_b) / n, float(low), float(high))
 
