@@ -9,17 +9,10 @@ from typing import Any
 import pytest
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.energy import (
-    Energy,
-    EnergyMeter,
-    InvalidWindowError,
-    Reading,
-    SourceMismatchError,
-    require_same_source,
-    sum_joules,
-)
+from tsc_lib.energy import EnergyMeter, Reading, SourceMismatchError, require_same_source
 from tsc_lib.energy.cputime import CpuTime, watts_per_core
 from tsc_lib.energy.opcount import Operation, model_energy
+from tsc_lib.energy.source import Energy, InvalidWindowError
 from tsc_lib.models.compressed import count_macs
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
@@ -190,18 +183,12 @@ def test_a_source_that_fails_never_ends_the_work(when, why):
 
 
 @pytest.mark.measures
-def test_devices_are_read_side_by_side_and_add_up_only_within_a_class():
+def test_devices_are_read_side_by_side():
     meter = EnergyMeter.auto(("cpu", "gpu"), [Gpu, Counter, CpuTime])
     with meter.measure("a") as window:
         pass
     assert window.reading is window.readings["cpu"]
     assert window.readings["gpu"].backend == "gpu-counter"
-    assert sum_joules(window.readings.values()) == 20
-    mixed = EnergyMeter.auto(("cpu", "gpu"), [Gpu, CpuTime])
-    with mixed.measure("a") as window:
-        pass
-    with pytest.raises(SourceMismatchError, match="cpu is estimated, gpu is measured"):
-        sum_joules(window.readings.values())
     with pytest.raises(UserError, match="energy of the gpu cannot be measured"):
         EnergyMeter.auto(("gpu",), [CpuTime])
     with pytest.raises(ValueError, match="one source for each device"):
@@ -224,8 +211,8 @@ def test_idle_power_needs_a_counter_of_the_same_source():
     with pytest.raises(SourceMismatchError):
         reading().above_idle(reading(backend="rapl"))
     busy = reading(joules=10.0, seconds=2.0)
-    net = busy.above_idle(reading(joules=2.0, seconds=1.0), reading(joules=2.1, seconds=1.0))
-    assert net.joules_net == pytest.approx(10 - 2 * 2.05) and net.warnings == ()
+    net = busy.above_idle(reading(joules=2.0, seconds=1.0))
+    assert net.joules_net == pytest.approx(10 - 2 * 2.0) and net.warnings == ()
     assert busy.joules_net is None
     unknown = busy.above_idle(reading(joules=math.nan, invalid="it stopped"))
     assert unknown.joules_net is None and "it stopped" in unknown.warnings[-1]

@@ -16,7 +16,7 @@ import torch
 from fake_sysfs import BASE, RANGE_UJ, advancing, build, socket, zone
 
 from tsc_lib.benchmark import BenchmarkSettings, Candidate, run_session, save_inputs
-from tsc_lib.energy import EnergyMeter, Reading
+from tsc_lib.energy import EnergyMeter, Reading, describe_idle_drift
 from tsc_lib.energy.powercap import Powercap
 from tsc_lib.energy.source import UnusableError
 from tsc_lib.energy.zones import find_zones
@@ -129,10 +129,9 @@ def test_idle_power_is_taken_off_and_its_drift_said(tree: Path):
     with meter.measure("work") as window:
         time.sleep(0.3)
     assert window.reading.joules_net == pytest.approx(0, abs=0.05 * window.reading.joules)
-    louder = Reading.from_json({**before.to_json(), "joules": 1.5 * before.joules})
-    drifted = window.reading.above_idle(before, louder)
-    assert "idle power drifted" in drifted.warnings[-1]
-    assert drifted.idle_watts == pytest.approx(1.25 * before.watts)
+    assert window.reading.idle_watts == before.watts
+    assert describe_idle_drift([before.watts, 1.05 * before.watts]) == ""
+    assert "idle power drifted" in describe_idle_drift([before.watts, 1.5 * before.watts])
 
 
 def test_the_environment_names_tree_and_source(tree: Path, monkeypatch: pytest.MonkeyPatch):

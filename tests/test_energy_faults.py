@@ -17,9 +17,9 @@ import pytest
 from fake_sysfs import BASE, advancing, build, disturb, socket, zone
 
 from tsc_lib.benchmark import doctor
-from tsc_lib.energy import EnergyMeter, InvalidWindowError, Reading, powercap
+from tsc_lib.energy import EnergyMeter, Reading, powercap
 from tsc_lib.energy.powercap import Powercap, find_mirrors
-from tsc_lib.energy.source import UnusableError
+from tsc_lib.energy.source import InvalidWindowError, UnusableError
 from tsc_lib.energy.zones import Zone
 
 pytestmark = pytest.mark.measures

@@ -14,9 +14,10 @@ from unittest.mock import create_autospec
 import pynvml
 import pytest
 
-from tsc_lib.energy import EnergyMeter, InvalidWindowError
+from tsc_lib.energy import EnergyMeter
 from tsc_lib.energy.cuda_devices import select_visible
 from tsc_lib.energy.nvml import NvmlCounter, NvmlPower
+from tsc_lib.energy.source import InvalidWindowError
 
 pytestmark = pytest.mark.measures
 

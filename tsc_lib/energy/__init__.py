@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from tsc_lib.energy.meter import EnergyMeter, Window
-from tsc_lib.energy.reading import (
-    MEANING,
-    Meaning,
-    Reading,
-    SourceMismatchError,
-    describe_idle_drift,
-    require_same_source,
-    sum_joules,
-)
-from tsc_lib.energy.source import Energy, InvalidWindowError, Source
+from tsc_lib.energy.meter import EnergyMeter
+from tsc_lib.energy.reading import MEANING, Reading, SourceMismatchError, describe_idle_drift, require_same_source
+from tsc_lib.energy.source import Source
 
 __all__ = [
     "MEANING",
-    "Energy",
     "EnergyMeter",
-    "InvalidWindowError",
-    "Meaning",
     "Reading",
     "Source",
     "SourceMismatchError",
-    "Window",
     "describe_idle_drift",
     "require_same_source",
-    "sum_joules",
 ]

@@ -122,23 +122,18 @@ class Reading:
         """Gross energy of one inference in joules."""
         return self.joules / self.inferences
 
-    def above_idle(self, before: Reading, after: Reading | None = None) -> Reading:
-        """This reading with idle power: the mean of that before and that after, with a warning if it drifted.
+    def above_idle(self, idle: Reading) -> Reading:
+        """This reading with the power of the idle machine, or a warning if that is unknown.
 
         Raises
         ------
         SourceMismatchError
             If the idle power is another source's.
         """
-        idle = [before] if after is None else [before, after]
-        require_same_source([self, *idle])
-        for reading in idle:
-            if not reading.valid:
-                unknown = f"idle power is unknown: {reading.invalid}"
-                return dataclasses.replace(self, warnings=(*self.warnings, unknown))
-        watts = [reading.watts for reading in idle]
-        warnings = (*self.warnings, *filter(None, [describe_idle_drift(watts)]))
-        return dataclasses.replace(self, idle_watts=sum(watts) / len(watts), warnings=warnings)
+        require_same_source([self, idle])
+        if not idle.valid:
+            return dataclasses.replace(self, warnings=(*self.warnings, f"idle power is unknown: {idle.invalid}"))
+        return dataclasses.replace(self, idle_watts=idle.watts)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values, from which `from_json` makes an equal reading; JSON has no NaN."""
@@ -157,22 +152,6 @@ def describe_idle_drift(watts: Sequence[float]) -> str:
     if not watts or max(watts) - min(watts) <= IDLE_DRIFT * sum(watts) / len(watts):
         return ""
     return f"idle power drifted from {watts[0]:.1f} W to {watts[-1]:.1f} W"
-
-
-def sum_joules(readings: Iterable[Reading]) -> float:
-    """Joules of several devices over one window, e.g. of the CPU and the GPU.
-
-    Raises
-    ------
-    SourceMismatchError
-        If some were measured and others estimated or modelled.
-    """
-    readings = list(readings)
-    classes = {reading.source for reading in readings}
-    if len(classes) > 1:
-        parts = ", ".join(f"{reading.device} is {reading.source}" for reading in readings)
-        raise SourceMismatchError(f"energies of different sources do not add up: {parts}")
-    return sum(reading.joules for reading in readings)
 
 
 def require_same_source(energies: Iterable[Reading | str | None]) -> str | None:
