@@ -13,12 +13,11 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from tsc_lib.core.cpus import read_cpuinfo
 from tsc_lib.energy.source import Energy, InvalidWindowError, Source, sum_domains
-from tsc_lib.energy.zones import ONE_ENERGY_REGISTER, VARIABLE, list_packages
+from tsc_lib.energy.zones import ONE_ENERGY_REGISTER, find_sysfs, list_packages
 
 EVENTS = {"power/energy-pkg/": "package", "power/energy-ram/": "dram"}
 COMMAND = ("perf", "stat", "-a", "-x", ";", "-e")
@@ -126,7 +125,7 @@ def _environment() -> dict[str, str]:
 
 def sums_mirrors() -> bool:
     """Whether perf reads more counters than there are packages, on a processor that has one for each package."""
-    root = Path(os.environ.get(VARIABLE) or "/sys")
+    root = find_sysfs()
     try:
         mask = (root / "bus" / "event_source" / "devices" / "power" / "cpumask").read_text()
     except OSError:

@@ -25,7 +25,7 @@ from tsc_lib.core.cpus import read_cpuinfo
 from tsc_lib.energy import follow
 from tsc_lib.energy.follow import CounterFile
 from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, sum_domains
-from tsc_lib.energy.zones import ONE_ENERGY_REGISTER, Zone, find_zones
+from tsc_lib.energy.zones import ONE_ENERGY_REGISTER, Zone, find_sysfs, find_zones
 
 UPDATE_S = 0.001
 """How often the hardware updates its counters (Intel SDM, volume 3, section 15.10); some systems do so more seldom."""
@@ -70,7 +70,7 @@ class Powercap(Source):
     Parameters
     ----------
     root : Path, optional
-        Where sysfs is mounted; by default the folder that ``TSC_SYSFS_ROOT`` names, else ``/sys``.
+        Where sysfs is mounted; see `find_sysfs` for the default.
     """
 
     backend = "powercap"
@@ -78,7 +78,7 @@ class Powercap(Source):
 
     def __init__(self, root: Path | None = None) -> None:
         super().__init__()
-        self._root = root
+        self._root = root or find_sysfs()
         self._zones: list[Zone] = []
         self._update_s = UPDATE_S
         self._follower: subprocess.Popen[bytes] | None = None
@@ -151,7 +151,7 @@ class Powercap(Source):
                     "host's tree but not its energy"
                 )
         intervals = [median(b - a for a, b in pairwise(times)) for times in changes]
-        mirrors = find_mirrors(zones, rows)
+        mirrors = find_mirrors(zones, rows, read_cpuinfo().get("vendor_id", "an unknown maker"))
         self.warnings = tuple(
             f"{mirror} shows the counter of {first} again and was left out" for mirror, first in mirrors.items()
         )
@@ -253,7 +253,7 @@ def watch(zones: Sequence[Zone]) -> tuple[list[list[int]], list[list[float]]]:
     return rows, changes
 
 
-def find_mirrors(zones: Sequence[Zone], rows: Sequence[Sequence[int]], vendor: str | None = None) -> dict[str, str]:
+def find_mirrors(zones: Sequence[Zone], rows: Sequence[Sequence[int]], vendor: str) -> dict[str, str]:
     """Dies that show the counter of another die of their package once more, and that die.
 
     Parameters
@@ -261,15 +261,14 @@ def find_mirrors(zones: Sequence[Zone], rows: Sequence[Sequence[int]], vendor: s
     zones : sequence of Zone
     rows : sequence of sequence of int
         Readings of all zones at one time each, in microjoules.
-    vendor : str, optional
-        Who made the processor, as Linux calls it; by default this machine's.
+    vendor : str
+        Who made the processor, as Linux calls it.
 
     Raises
     ------
     UnusableError
         If dies of another maker do so: whether that is one counter or two is not known.
     """
-    vendor = vendor or read_cpuinfo().get("vendor_id", "an unknown maker")
     columns = {zone.domain: [row[i] for row in rows] for i, zone in enumerate(zones)}
     dies = [zone for zone in zones if "-die-" in zone.domain and "/" not in zone.domain]
     mirrors: dict[str, str] = {}

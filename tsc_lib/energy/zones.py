@@ -63,20 +63,19 @@ class Zone:
         return CounterFile(str(self.path / "energy_uj"), self.range_uj)
 
 
-def find_zones(root: Path | None = None) -> list[Zone]:
-    """Every zone that counts towards the machine's energy.
+def find_sysfs() -> Path:
+    """Where sysfs is mounted: the folder that ``TSC_SYSFS_ROOT`` names, else ``/sys``."""
+    return Path(os.environ.get(VARIABLE) or "/sys")
 
-    Parameters
-    ----------
-    root : Path, optional
-        Where sysfs is mounted; by default the folder that ``TSC_SYSFS_ROOT`` names, else ``/sys``.
+
+def find_zones(root: Path) -> list[Zone]:
+    """Every zone that counts towards the machine's energy, below where sysfs is mounted.
 
     Raises
     ------
     UnusableError
         If there is none, or one of them cannot be read: an energy that lacks a part would be wrong without a sign.
     """
-    root = root or Path(os.environ.get(VARIABLE) or "/sys")
     powercap = root / "class" / "powercap"
     if not powercap.is_dir():
         raise UnusableError(
