@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from tsc_lib.energy.cuda_devices import decode, find_gpus
 from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, change_interval, sum_domains
@@ -25,8 +26,6 @@ POLL_S = 0.02
 COUNTER_UPDATE_S = 0.1
 """At least so often drivers update the counter (20 to 100 ms have been seen, by generation)."""
 
-COUNTER_POLL_S = 0.1
-
 STALL_S = 0.5
 """A counter that rests for so long has stopped: even an idle GPU draws power."""
 
@@ -37,14 +36,15 @@ TIMEOUT_S = 1.0
 
 
 class _Nvml(Source):
-    """What both ways share: finding the GPUs."""
+    """What both ways share: finding the GPUs, and following them."""
 
     device = "gpu"
+    poll_s: ClassVar[float]
+    _nvml: ModuleType
 
     def __init__(self) -> None:
         super().__init__()
-        self._nvml: ModuleType | None = None
-        self._gpus: dict[str, Any] = {}  # domain -> handle
+        self._gpus: dict[str, Any] = {}  # domain -> handle; none before they are found
 
     def unavailable(self) -> str | None:
         """Why the GPU's energy cannot be told."""
@@ -70,19 +70,24 @@ class _Nvml(Source):
         gpus = list(self._found().values())
         return change_interval(lambda: self._read(gpus[0]), TIMEOUT_S)
 
-    def _read(self, gpu: Any) -> int:
-        """Read once what windows read."""
-        raise NotImplementedError
+    def start(self) -> Polling:
+        """Begin to read all GPUs again and again."""
+        gpus = self._found()
+        self._require_alone()
+        return Polling(lambda: {name: self._read(gpu) for name, gpu in gpus.items()}, self.poll_s)
+
+    @abstractmethod
+    def _read(self, gpu: Any) -> float:
+        """What windows read of a GPU, once: millijoules so far, or watts."""
 
     def _found(self) -> dict[str, Any]:
-        if self._nvml is None and (reason := self.unavailable()):
+        if not self._gpus and (reason := self.unavailable()):
             raise InvalidWindowError(reason)
         return self._gpus
 
     def _require_alone(self) -> None:
         """Raise an `InvalidWindowError` if a program that is not of this job computes on one of the GPUs."""
         for name, gpu in self._found().items():
-            assert self._nvml is not None
             with suppress(self._nvml.NVMLError):  # where the driver does not tell, it is not known
                 for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(gpu):
                     if is_foreign(process.pid):
@@ -96,16 +101,10 @@ class NvmlCounter(_Nvml):
 
     backend = "nvml"
     shortest_window_s = 10 * COUNTER_UPDATE_S
+    poll_s = 0.1
 
-    def _read(self, gpu: Any) -> int:
-        assert self._nvml is not None
+    def _read(self, gpu: Any) -> float:
         return self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
-
-    def start(self) -> Polling:
-        """Begin to follow the counters."""
-        gpus = self._found()
-        self._require_alone()
-        return Polling(lambda: {name: self._read(gpu) for name, gpu in gpus.items()}, COUNTER_POLL_S)
 
     def stop(self, mark: Polling, seconds: float, cpu_seconds: float) -> Energy:
         """What the counters gained.
@@ -140,16 +139,10 @@ class NvmlPower(_Nvml):
 
     backend = "nvml-power"
     shortest_window_s = 25 * POLL_S
+    poll_s = POLL_S
 
-    def _read(self, gpu: Any) -> int:
-        assert self._nvml is not None
-        return self._nvml.nvmlDeviceGetPowerUsage(gpu)
-
-    def start(self) -> Polling:
-        """Begin to poll."""
-        gpus = self._found()
-        self._require_alone()
-        return Polling(lambda: {name: self._read(gpu) / 1000 for name, gpu in gpus.items()}, POLL_S)
+    def _read(self, gpu: Any) -> float:
+        return self._nvml.nvmlDeviceGetPowerUsage(gpu) / 1000
 
     def stop(self, mark: Polling, seconds: float, cpu_seconds: float) -> Energy:
         """The integral of the power; its bounds are those of the lowest and the highest sum between polls.

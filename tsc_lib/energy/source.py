@@ -94,7 +94,7 @@ def sum_domains(domains: Mapping[str, float], seconds: float, uncertain_s: float
     return Energy(joules, joules - uncertain, joules + uncertain, domains=domains)
 
 
-def change_interval(read: Callable[[], int], timeout_s: float) -> float | None:
+def change_interval(read: Callable[[], float], timeout_s: float) -> float | None:
     """Median seconds between changes of what `read` returns; None if fewer than two are seen in the time given."""
     end, before, changes = time.monotonic() + timeout_s, read(), list[float]()
     while len(changes) < CHANGES and (now := time.monotonic()) < end:
