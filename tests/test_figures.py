@@ -23,6 +23,7 @@ from tsc_lib.energy import SourceMismatchError
 from tsc_lib.figures.draw import format_change
 from tsc_lib.figures.palette import LOOKS, WIDTH
 from tsc_lib.figures.scales import plain_log
+from tsc_lib.series.scaling import Scaler
 
 RECIPE = "prune(l1, 0.5)"
 
@@ -242,7 +243,8 @@ def a_dataset(name: str, channels: int, lengths: tuple[int, ...], classes: tuple
     x = [rng.normal(size=(channels, lengths[i % len(lengths)])).astype(np.float32) for i in range(len(y))]
     split = Split(x, y)
     facts = Facts(0, 0, np.zeros(len(y), dtype=bool), ())
-    return Dataset(name, classes, channels, len(lengths) == 1, split, split, split, facts)
+    kept = Split([], y[:0])
+    return Dataset(name, classes, channels, len(lengths) == 1, split, split, split, facts, Scaler("none"), kept)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -75,8 +75,8 @@ class Dataset:
     valid: Split = field(repr=False)
     test: Split = field(repr=False)
     facts: Facts = field(repr=False)
-    scaler: Scaler = field(default_factory=lambda: Scaler("none"))
-    kept: Split = field(default=Split([], np.zeros(0, dtype=np.int64)), repr=False)
+    scaler: Scaler
+    kept: Split = field(repr=False)
 
     @property
     def longest(self) -> int:
