@@ -36,20 +36,21 @@ def examine() -> pd.DataFrame:
     for backend, kind in BY_NAME.items():
         source = kind()
         reason = source.unavailable()
-        row: dict[str, object] = {"device": source.device, "source": source.kind, "backend": backend}
-        row |= {
+        row: dict[str, object] = {
+            "device": source.device,
+            "source": source.kind,
+            "backend": backend,
             "usable": reason is None,
+            "chosen": reason is None and kind in SOURCES and source.device not in chosen,
             "shortest_window_s": source.shortest_window_s,
             "why": reason or "; ".join(source.warnings),
         }
+        if row["chosen"]:
+            chosen.add(source.device)
         if reason is None:
-            row["chosen"] = source.device not in chosen and kind in SOURCES
-            if row["chosen"]:
-                chosen.add(source.device)
             row |= {"resolution_s": source.resolution_s(), "overhead_us": measure_overhead(source)}
         rows.append(row)
-    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    return table.assign(chosen=table.chosen.eq(True))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 COLUMNS = [
