@@ -93,7 +93,6 @@ def open_study(
                 raise UserError(f"every entry of parameter {name!r} must be {what}, not {quote(value)}")
         check_different(values, f"parameter {name!r}")
     study = NotebookStudy.open(profile, datasets=datasets, models=models, seeds=seeds)
-    assert isinstance(study, NotebookStudy)
     STATUS.install()
     return study
 

@@ -143,12 +143,12 @@ def adopt_orphans(wanted: bool) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 
 
-def end_children(patience_s: float = PATIENCE_S) -> None:
+def end_children() -> None:
     """Ask the processes that this one started to stop, and kill those that do not; orphans that it adopts too.
 
     Engines, and what ignores being asked, are killed at once. Where the system has no ``/proc``, nothing happens.
     """
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + PATIENCE_S
     asked: set[int] = set()
     while (children := list_children(os.getpid())) and time.monotonic() < deadline + PATIENCE_S:
         late = time.monotonic() > deadline

@@ -20,7 +20,8 @@ class Spec:
 
     def to_json(self) -> Json:
         """The content as plain values, without fields that only say where something is stored."""
-        return {f.name: _plain(getattr(self, f.name)) for f in _fields(self) if self._is_content(f)}
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every specification is a dataclass
+        return {f.name: _plain(getattr(self, f.name)) for f in fields if self._is_content(f)}
 
     def _is_content(self, field: dataclasses.Field[Any]) -> bool:
         unset = field.metadata.get("added", False) and getattr(self, field.name) == field.default
@@ -45,10 +46,6 @@ def digest(content: Any) -> str:
     """Twelve hexadecimal digits that identify JSON-able content, whatever the order of its keys."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def _fields(spec: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(spec)
 
 
 def _plain(value: Any) -> Any:

@@ -159,7 +159,7 @@ def _has_header(rows: list[_Row], layout: CsvLayout, labels: tuple[str, ...], pa
     if not numbers:
         if not any(first) or not all(cell == "" or _is_name(cell) for cell in first):
             return False
-        names = [cell for cell in first if cell.lower() not in {"", *INDEX_NAMES, *LABEL_NAMES}]
+        names = [cell for cell in first if cell.lower() not in INDEX_NAMES | LABEL_NAMES]
         if names and all(map(BEGINS_AS_NUMBER.match, names)):
             raise UserError(
                 f"{path}, line {rows[0].line} holds no numbers, though its cells begin so; mend the line, or say "
