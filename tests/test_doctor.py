@@ -11,8 +11,7 @@ from fake_sysfs import advancing, socket
 from tsc_lib.benchmark import doctor
 from tsc_lib.cli import main
 from tsc_lib.core.errors import UserError
-from tsc_lib.energy import EnergyMeter
-from tsc_lib.energy.crosscheck import measure_with_codecarbon
+from tsc_lib.energy import EnergyMeter, crosscheck
 
 pytestmark = pytest.mark.measures
 
@@ -57,18 +56,11 @@ def test_a_noise_floor_needs_valid_windows(tmp_path: Path) -> None:
             doctor.measure_noise_floor(EnergyMeter(source), lambda: time.sleep(0.15))
 
 
-def test_codecarbon_gives_a_second_opinion() -> None:
+def test_codecarbon_gives_a_second_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("codecarbon", reason="codecarbon is not installed")
-
-    def work() -> int:
-        end = time.monotonic() + 2.5
-        count = 0
-        while time.monotonic() < end:
-            count += 1
-        return count
-
+    monkeypatch.setattr(crosscheck, "WORK_S", 2.5)
     try:
-        ours, theirs = measure_with_codecarbon(EnergyMeter.named("cputime"), work)
+        ours, theirs = crosscheck.measure_with_codecarbon(EnergyMeter.named("cputime"))
     except UserError as reason:
         pytest.skip(str(reason))
     assert ours.valid and ours.seconds >= 2.5

@@ -236,6 +236,7 @@ def _doctor(options: argparse.Namespace) -> None:
     from tsc_lib.benchmark import doctor
     from tsc_lib.core.cpus import describe_cpu_quota
     from tsc_lib.energy import MEANING, EnergyMeter
+    from tsc_lib.energy.crosscheck import measure_with_codecarbon
 
     if quota := describe_cpu_quota():
         print(f"{quota[0].upper()}{quota[1:]}.\n")
@@ -251,7 +252,7 @@ def _doctor(options: argparse.Namespace) -> None:
     for name, floor in (("energy", energy), ("CPU time", cpu)):
         print(f"  {name:9} {floor.estimate:.4f}  [{floor.low:.4f}, {floor.high:.4f}]")
     if options.crosscheck:
-        ours, theirs = doctor.crosscheck(meter)
+        ours, theirs = measure_with_codecarbon(meter)
         print(f"\nTen seconds of work: {ours.joules:.1f} J by {ours.backend} ({ours.source}),", end=" ")
         print(f"{theirs:.1f} J by CodeCarbon.")
 

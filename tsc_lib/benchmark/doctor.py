@@ -12,14 +12,11 @@ import pandas as pd
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.stats import Interval, ratio_interval
 from tsc_lib.energy import EnergyMeter, Reading, Source
-from tsc_lib.energy.crosscheck import measure_with_codecarbon
 from tsc_lib.energy.meter import BY_NAME, SOURCES
 
 OVERHEAD_WINDOWS = 200
 OVERHEAD_S = 2.0
 """Time that the overhead of one source may take to find: perf starts a process for every window."""
-
-CROSSCHECK_S = 10.0
 
 AA_BLOCKS = 12
 AA_BLOCKS_LEAST = 5
@@ -110,26 +107,6 @@ def measure_noise_floor(meter: EnergyMeter, work: Callable[[], Any] | None = Non
         raise UserError(f"the noise floor cannot be told, for want of valid windows: {reason}")
     energy = ratio_interval([a.joules for a, _ in pairs], [b.joules for _, b in pairs])
     return energy, ratio_interval([a.cpu_seconds for a, _ in pairs], [b.cpu_seconds for _, b in pairs])
-
-
-def crosscheck(meter: EnergyMeter) -> tuple[Reading, float]:
-    """Keep a thread busy for ten seconds, and return our reading of that and CodeCarbon's joules.
-
-    Raises
-    ------
-    UserError
-        If CodeCarbon is not installed, or our window is invalid.
-    """
-
-    def busy() -> None:
-        end = time.monotonic() + CROSSCHECK_S
-        while time.monotonic() < end:
-            pass
-
-    reading, joules = measure_with_codecarbon(meter, busy)
-    if not reading.valid:
-        raise UserError(f"the crosscheck's window is invalid: {reading.invalid}")
-    return reading, joules
 
 
 def _calls(work: Callable[[], Any], seconds: float) -> int:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable
-from typing import Any
+import time
 
 from tsc_lib.core.errors import UserError
 from tsc_lib.energy.meter import EnergyMeter
@@ -17,26 +16,17 @@ from tsc_lib.energy.reading import Reading
 
 JOULES_PER_KWH = 3.6e6
 
+WORK_S = 10.0
+"""Long enough for CodeCarbon, which starts slowly."""
 
-def measure_with_codecarbon(meter: EnergyMeter, work: Callable[[], Any]) -> tuple[Reading, float]:
-    """Run some work once, watched by both.
 
-    Parameters
-    ----------
-    meter : EnergyMeter
-        Ours.
-    work : callable
-        What to measure; it should take several seconds, as CodeCarbon starts slowly.
-
-    Returns
-    -------
-    tuple
-        Our reading, and CodeCarbon's joules of the CPU.
+def measure_with_codecarbon(meter: EnergyMeter) -> tuple[Reading, float]:
+    """Keep a thread busy for `WORK_S`, watched by both; our reading, and CodeCarbon's joules of the CPU.
 
     Raises
     ------
     UserError
-        If CodeCarbon is not installed, or cannot measure here.
+        If CodeCarbon is not installed or cannot measure here, or our window is invalid.
     """
     try:
         from codecarbon import OfflineEmissionsTracker
@@ -53,9 +43,13 @@ def measure_with_codecarbon(meter: EnergyMeter, work: Callable[[], Any]) -> tupl
         )
         tracker.start()
         with meter.measure("crosscheck") as window:
-            work()
+            end = time.monotonic() + WORK_S
+            while time.monotonic() < end:
+                pass
         tracker.stop()
     result = getattr(tracker, "final_emissions_data", None)
     if result is None:
         raise UserError("CodeCarbon gave no result on this machine; codecarbon.OfflineEmissionsTracker says why")
+    if not window.reading.valid:
+        raise UserError(f"the crosscheck's window is invalid: {window.reading.invalid}")
     return window.reading, JOULES_PER_KWH * result.cpu_energy
