@@ -43,7 +43,6 @@ class _Nvml(Source):
     _nvml: ModuleType
 
     def __init__(self) -> None:
-        super().__init__()
         self._gpus: dict[str, Any] = {}  # domain -> handle; none before they are found
 
     def unavailable(self) -> str | None:

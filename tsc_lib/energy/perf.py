@@ -67,7 +67,6 @@ class Perf(Source):
     shortest_window_s = 1.0
 
     def __init__(self) -> None:
-        super().__init__()
         self._events: list[str] = []
 
     def unavailable(self) -> str | None:

@@ -77,7 +77,6 @@ class Powercap(Source):
     shortest_window_s = SHORTEST_S
 
     def __init__(self, root: Path | None = None) -> None:
-        super().__init__()
         self._root = root or find_sysfs()
         self._zones: list[Zone] = []
         self._update_s = UPDATE_S
@@ -226,10 +225,6 @@ def _end(follower: subprocess.Popen[bytes], owner: int) -> None:
 
 def watch(zones: Sequence[Zone]) -> tuple[list[list[int]], list[list[float]]]:
     """Read counters until each has changed several times, or patience ends.
-
-    Parameters
-    ----------
-    zones : sequence of Zone
 
     Returns
     -------

@@ -25,7 +25,6 @@ class PyRapl(Source):
     shortest_window_s = Powercap.shortest_window_s
 
     def __init__(self) -> None:
-        super().__init__()
         self._reader = Powercap(Path("/sys"))
         self._pyrapl: ModuleType | None = None
 

@@ -60,9 +60,7 @@ class Source(ABC):
     backend: ClassVar[str]
     shortest_window_s: float = 0.0
     warnings: tuple[str, ...] = ()
-
-    def __init__(self) -> None:
-        self.parameters: Mapping[str, object] = {}
+    parameters: Mapping[str, object] = {}
 
     @abstractmethod
     def unavailable(self) -> str | None:
