@@ -15,7 +15,7 @@ from tsc_lib import data, runtimes
 from tsc_lib.benchmark import BenchmarkSettings
 from tsc_lib.benchmark.child import Predict, Runner
 from tsc_lib.benchmark.host import Machine, describe_machine
-from tsc_lib.benchmark.inputs import choose_evenly, make_calls
+from tsc_lib.benchmark.inputs import draw_sample, make_calls
 from tsc_lib.compress import REFERENCE, Recipe, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.spec import Spec
@@ -178,7 +178,7 @@ class QuickBenchmark:
 
     def _compare(self, predict: Predict, reference: Predict) -> float:
         """CPU time of one predictor ÷ another's, turn by turn: the middle of a few rounds."""
-        series = choose_evenly(sorted(self.dataset.valid.x, key=lambda x: x.shape[1]), max(SERIES, self.batch_size))
+        series = draw_sample(self.dataset.valid.x, max(SERIES, self.batch_size))
         calls = make_calls(series, self.dataset.equal_length, self.batch_size)
         runners = [Runner(name, each, calls) for name, each in (("shape", predict), ("reference", reference))]
         for runner in runners:
