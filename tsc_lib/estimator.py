@@ -258,11 +258,11 @@ class TransformerClassifier(BaseClassifier):
         check_number(self.valid_fraction, "valid_fraction", 0, 1)
         if not isinstance(self.model, TransformerConfig):
             zoo.check_model(self.model)
-        given = self.random_state
-        if isinstance(given, int | np.integer):
-            check_whole(given, "random_state", *SEEDS)
-        drawn = given if isinstance(given, int | np.integer) else check_random_state(given).randint(2**31 - 1)
-        self._seed = int(drawn)
+        if isinstance(self.random_state, int | np.integer):
+            check_whole(self.random_state, "random_state", *SEEDS)
+            self._seed = int(self.random_state)
+        else:
+            self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.dataset_ = self._prepare(X, y)
         channels, classes = self.dataset_.channels, len(self.dataset_.classes)
         if isinstance(self.model, str):
