@@ -89,8 +89,7 @@ def make_session(names: Sequence[str], settings: BenchmarkSettings, rng: np.rand
         "host": {},
         "energy": {"source": "estimated", "backend": "cputime", "idle_watts": []},
         "batches": [
-            {"batch_size": size, "series": 64, "blocks": BLOCKS, "seconds": 1.0, "runners": runners}
-            for size in settings.batch_sizes
+            {"batch_size": size, "series": 64, "blocks": BLOCKS, "runners": runners} for size in settings.batch_sizes
         ],
     }
     measured: tuple[Measurement, ...] = summarise(raw)

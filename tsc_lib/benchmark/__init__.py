@@ -13,10 +13,9 @@ from __future__ import annotations
 from tsc_lib.benchmark.inputs import save_inputs
 from tsc_lib.benchmark.measurement import Measurement, Role, Session
 from tsc_lib.benchmark.session import check_threads, run_session
-from tsc_lib.benchmark.settings import CONTROL, PEAK, BenchmarkSettings, Candidate
+from tsc_lib.benchmark.settings import PEAK, BenchmarkSettings, Candidate
 
 __all__ = [
-    "CONTROL",
     "PEAK",
     "BenchmarkSettings",
     "Candidate",

@@ -213,7 +213,6 @@ def measure(size: int, runners: list[Runner], settings: BenchmarkSettings, meter
         "batch_size": size,
         "series": sum(len(call.x) for call in runners[0].calls),
         "blocks": blocks,
-        "seconds": round(time.monotonic() - start, 3),
         "runners": [
             {
                 "name": runner.name,

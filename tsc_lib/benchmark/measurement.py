@@ -47,7 +47,6 @@ class RawBatch(TypedDict):
     batch_size: int
     series: int
     blocks: int
-    seconds: float
     runners: list[RawCandidate]
 
 
