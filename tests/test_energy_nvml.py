@@ -34,7 +34,7 @@ class Driver:
         self.set("nvmlInit", lambda flags=0: None)
         self.set("nvmlDeviceGetCount", lambda: 2)
         self.set("nvmlDeviceGetHandleByIndex", lambda index: index)
-        self.set("nvmlDeviceGetName", lambda handle: b"Fake GPU" if handle else "Fake GPU")
+        self.set("nvmlDeviceGetName", lambda handle: "Fake GPU")
         self.set("nvmlDeviceGetUUID", lambda handle: f"GPU-{handle}{handle}-abc")
         self.set("nvmlDeviceGetTotalEnergyConsumption", self.energy)
         self.set("nvmlDeviceGetPowerUsage", lambda handle: int(1000 * WATTS[handle]))

@@ -42,12 +42,12 @@ def find_gpus(nvml: ModuleType) -> dict[str, Any]:
                 if uuid.startswith(first):
                     raise UnusableError(f"{uuid} is a part of gpu-{number} (MIG), and {WHOLE}")
         raise UnusableError(f"{VARIABLE} names {first}, which is a part of no GPU here")
-    visible = select_visible(names, [decode(nvml.nvmlDeviceGetUUID(gpu)) for gpu in gpus])
+    visible = select_visible(names, [nvml.nvmlDeviceGetUUID(gpu) for gpu in gpus])
     if not visible:
         why = "" if names is None else f": {VARIABLE} is {names!r}"
         raise UnusableError(f"NVML shows no GPU that this process may use{why}")
     by_number = names is not None and NUMBER.match(names) and len(visible) < len(gpus)
-    models = {decode(nvml.nvmlDeviceGetName(gpu)) for gpu in gpus}
+    models = {nvml.nvmlDeviceGetName(gpu) for gpu in gpus}
     if by_number and len(models) > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         raise UnusableError(
             f"which GPUs {VARIABLE}={names} means is not known: CUDA begins with the fastest, NVML with the first on "
@@ -71,13 +71,8 @@ def list_parts(gpu: Any, nvml: ModuleType) -> list[str] | None:
     uuids = []
     for i in range(most):
         with suppress(nvml.NVMLError):  # there are fewer than there could be
-            uuids.append(decode(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, i))))
+            uuids.append(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, i)))
     return uuids if divided else None
-
-
-def decode(text: str | bytes) -> str:
-    """A string of NVML, which older versions give as bytes."""
-    return text.decode() if isinstance(text, bytes) else text
 
 
 def select_visible(names: str | None, uuids: Sequence[str]) -> list[int]:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any, ClassVar
 
-from tsc_lib.energy.cuda_devices import decode, find_gpus
+from tsc_lib.energy.cuda_devices import find_gpus
 from tsc_lib.energy.source import Energy, InvalidWindowError, Source, UnusableError, change_interval, sum_domains
 
 MAX_WATTS = 3000.0
@@ -57,7 +57,7 @@ class _Nvml(Source):
             self._nvml = pynvml
             for gpu in self._gpus.values():
                 self._read(gpu)
-            self.parameters = {"gpus": [decode(pynvml.nvmlDeviceGetName(gpu)) for gpu in self._gpus.values()]}
+            self.parameters = {"gpus": [pynvml.nvmlDeviceGetName(gpu) for gpu in self._gpus.values()]}
         except UnusableError as reason:
             return str(reason)
         except pynvml.NVMLError as error:
