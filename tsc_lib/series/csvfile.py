@@ -129,17 +129,13 @@ def _split(lines: list[str], path: Path) -> tuple[list[_Row], str]:
         separator = max(
             SEPARATORS, key=lambda each: _share_of_numbers(next(csv.reader(filled[-1:], delimiter=each), []))
         )
-        rows = _cells(lines, separator)
+        reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+        rows = [_Row(reader.line_num, cells) for cells in reader if "".join(cells).strip() or len(cells) > 1]
     except csv.Error:  # what it says may quote a tab
         raise UserError(f"{path} is no CSV file: a quote stands within a cell, or is not closed; mend it") from None
     if not rows:
         raise UserError(f"{path} holds no series; {ADVICE}")
     return rows, separator
-
-
-def _cells(lines: list[str], separator: str) -> list[_Row]:
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    return [_Row(reader.line_num, cells) for cells in reader if "".join(cells).strip() or len(cells) > 1]
 
 
 def _share_of_numbers(cells: list[str]) -> float:
