@@ -17,11 +17,9 @@ from tsc_lib.data import Split, make_folds
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
-from tsc_lib.study import Study, stages
-from tsc_lib.study.profiles import Profile
-from tsc_lib.study.sections import DataChoice
+from tsc_lib.study import stages
 from tsc_lib.study.specs import TrainingRun
-from tsc_lib.study.teaching import compare_teachers, tabulate_costs
+from tsc_lib.study.teaching import compare_teachers
 from tsc_lib.training import Epoch, Pool, TrainingBatch, TrainSpec, fit, make_loss, make_pool, read_labels, teachers
 from tsc_lib.training.matching import LABELS
 from tsc_lib.training.teachers import FOLDS, Committee, Networks, find_taught, find_temperature, fit_out_of_fold
@@ -258,17 +256,12 @@ def test_runs_share_labels_and_tell_their_cost(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_tables_tell_what_teaching_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_tells_what_teaching_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path)
     spec = replace(NOISY, epochs=2)
     table = compare_teachers(["ItalyPowerDemand"], ["QUANT"], [1], "T1(layers=1)", spec)
     assert table.teacher.tolist() == ["none", "QUANT"] and table.valid_series.tolist() == [14, 14]
     assert (table.fit_cpu_seconds > 0).tolist() == (table.label_cpu_seconds > 0).tolist() == [False, True]
-    recipe, train = "distill(1, teacher=QUANT)", {"epochs": 2, "augment": "noise(0.01)", "versions": 3}
-    profile = Profile("taught", (DataChoice("ItalyPowerDemand"),), ("T1(layers=1)",), (0,), {recipe: ("eager",)}, train)
-    costs = tabulate_costs(Study(profile))
-    assert costs.recipe.tolist() == ["baseline", str(Recipe.parse(recipe))] and costs.teacher.tolist() == ["", "QUANT"]
-    assert (costs.label_cpu_seconds > 0).tolist() == [False, True] and (costs.train_cpu_seconds > 0).all()
 
 
 @pytest.mark.parametrize(

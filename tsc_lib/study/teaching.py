@@ -16,10 +16,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from tsc_lib import data
-from tsc_lib.compress import BASELINE
 from tsc_lib.core.errors import run_command
 from tsc_lib.core.files import read_json
-from tsc_lib.study import Study, stages
+from tsc_lib.study import stages
 from tsc_lib.study.specs import TrainingRun
 from tsc_lib.training import Epoch, TrainSpec, find_train_spec
 from tsc_lib.training.settings import parse_settings
@@ -74,31 +73,6 @@ def compare_teachers(
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def tabulate_costs(study: Study) -> pd.DataFrame:
-    """What the trainings of a study took, and their teaching.
-
-    Returns
-    -------
-    DataFrame
-        A row for each training of a model, and for each recipe that ends in a step that trains: columns `dataset`,
-        `model`, `seed`, `recipe`, `teacher` (empty without one, or with the uncompressed model, which is there already)
-        and CPU seconds: `train_cpu_seconds`, `fit_cpu_seconds` of the teacher, `label_cpu_seconds` of the series. What
-        several trainings share stands beside each of them.
-    """
-    rows: dict[tuple[TrainingRun, str], dict[str, object]] = {}
-    for run in study.runs:
-        folder, history = stages.train(run)
-        taught = read_json(folder / "record.json").get("teaching", [])
-        rows[run, str(BASELINE)] = {"teacher": run.train.teacher, **_sum_costs(history, taught)}
-        for variant, found in study.working(run, study.variants_of(run)).items():
-            for number, step in enumerate(found.evidence, start=1):
-                if "history" in step.details:
-                    taught = [step.details["teaching"]] if "teaching" in step.details else []
-                    about = {"teacher": taught[0]["teacher"] if taught else ""}
-                    rows[run, str(variant.recipe[:number])] = {**about, **_sum_costs(step.details["history"], taught)}
-    return pd.DataFrame([{**run.names, "recipe": recipe, **row} for (run, recipe), row in rows.items()])
 
 
 def _sum_costs(history: Sequence[Epoch], taught: Sequence[Mapping[str, float]]) -> dict[str, float]:
