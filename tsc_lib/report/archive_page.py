@@ -20,7 +20,7 @@ COMPARED = "MiniROCKET"
 
 def render_archive(published: Published) -> str:
     """What students save over the data sets, and our model beside each classic, from the tables of notebook 10."""
-    savings, standings = (read(published, name) for name in ("savings", "standings"))
+    savings, standings = (published.read(FOLDER, name) for name in ("savings", "standings"))
     pairs = archive.beside_classics(standings, archive.choose_ours(standings))
     beside = findings.beside_classics(pairs, archive.rank_standings(standings))
     head = (
@@ -38,7 +38,7 @@ def render_archive(published: Published) -> str:
 
 def summarize_archive(published: Published) -> str:
     """Our model beside `COMPARED` over the data sets, in half a sentence."""
-    standings = read(published, "standings")
+    standings = published.read(FOLDER, "standings")
     pairs = archive.beside_classics(standings, ours := archive.choose_ours(standings))
     pairs = pairs[pairs.classic == COMPARED]
     return (
@@ -50,11 +50,6 @@ def summarize_archive(published: Published) -> str:
 
 def tell_seeds(published: Published) -> str:
     """Over how many seeds the accuracies of a data set are means: "one seed", or "1 to 3 seeds" where that differs."""
-    counts = read(published, "results").groupby("dataset").seed.nunique()
+    counts = published.read(FOLDER).groupby("dataset").seed.nunique()
     least, most = counts.min(), counts.max()
     return f"{least} to {most} seeds" if least < most else "one seed" if most == 1 else pluralize(most, "seed")
-
-
-def read(published: Published, name: str) -> pd.DataFrame:
-    """One of the archive's tables."""
-    return pd.read_csv(published.folder / FOLDER / f"{name}.csv")

@@ -75,9 +75,9 @@ class Published:
         found = {path.name: path for path in [*own, *others]}
         return [found[name] for name in sorted(found)]
 
-    def read(self, name: str) -> pd.DataFrame:
-        """The results of one of the published runs, "" for the whole study."""
-        return pd.read_csv(self.folder / name / "results.csv")
+    def read(self, run: str, table: str = "results") -> pd.DataFrame:
+        """A table of one of the published runs, "" for the whole study."""
+        return pd.read_csv(self.folder / run / f"{table}.csv")
 
     @cached_property
     def results(self) -> pd.DataFrame:
@@ -97,13 +97,13 @@ class Published:
     @cached_property
     def contender_costs(self) -> pd.DataFrame:
         """Costs beside T1 as trained in eager, one session a data set: of ConvTransformer in C, and of classics."""
-        table = pd.read_csv(self.folder / "classics" / "costs.csv")
+        table = self.read("classics", "costs")
         return table[table.runtime.isin(["c", "aeon"]) & ~table.model.isin(self.results.model)]
 
     @cached_property
     def contenders(self) -> pd.DataFrame:
         """Those models with their accuracy (%), a mean over seeds, and their energy in a large batch ÷ that of T1."""
-        table = pd.read_csv(self.folder / "classics" / "accuracies.csv")
+        table = self.read("classics", "accuracies")
         found = 100 * table.groupby(["dataset", "model"], sort=False).accuracy.mean()
         columns = ["energy_ratio", "energy_ratio_low", "energy_ratio_high"]
         return select_batch(self.contender_costs)[["dataset", "model", *columns]].merge(found.reset_index())
