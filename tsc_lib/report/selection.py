@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from tsc_lib.analysis.wording import format_number, markdown_table
+from tsc_lib.report.published import signed
+from tsc_lib.study.fold_accuracy import RULES
 
 
 def render_folds(table: pd.DataFrame) -> str:
@@ -20,21 +22,16 @@ def render_folds(table: pd.DataFrame) -> str:
     wide = wide.sort_values(("error", methods[0], "random"), ascending=False)
     rows = []
     for name, row in wide.iterrows():
-        cells = [
-            text
-            for method in methods
-            for text in (
-                f"{row['test_accuracy', method, 'random']:.3f}",
-                *(_points(row["error", method, rule]) for rule in ("random", "blocks")),
-            )
-        ]
-        rows.append([str(name), *cells])
-    means = wide.error.abs().mean()
-    mean = [
-        text for method in methods for text in ("", *(f"{means[method, rule]:.1f}" for rule in ("random", "blocks")))
-    ]
+        cells = [str(name)]
+        for method in methods:
+            cells.append(f"{row['test_accuracy', method, 'random']:.3f}")
+            cells += [format_number(row["error", method, rule]) for rule in RULES]
+        rows.append(cells)
+    means, last = wide.error.abs().mean(), ["mean size of the error"]
+    for method in methods:
+        last += ["", *(f"{means[method, rule]:.1f}" for rule in RULES)]
     head = [f"{method}, test: | random: | blocks:" for method in methods]
-    return markdown_table(" | ".join(["", *head]), [*rows, ["mean size of the error", *mean]])
+    return signed(markdown_table(" | ".join(["", *head]), [*rows, last]))
 
 
 def render_promises(table: pd.DataFrame) -> str:
@@ -50,12 +47,8 @@ def render_promises(table: pd.DataFrame) -> str:
         if pd.isna(row["drop"]):
             rows.append([row["dataset"], "nothing within the drop on validation", *[""] * 5])
             continue
-        seen = f"{_points(row['valid_drop'])} ± {row['valid_error']:.1f}, {row['valid_verdict']}"
-        lost = [_points(row[name]) for name in ("drop", "bound", "test_drop")]
+        seen = f"{format_number(row['valid_drop'])} ± {row['valid_error']:.1f}, {row['valid_verdict']}"
+        lost = [format_number(row[name]) for name in ("drop", "bound", "test_drop")]
         rows.append([row["dataset"], f"`{row['recipe']}`", seen, *lost[:2], row["verdict"], lost[2]])
     head = " | pick | on validation: | chose nothing: | at most: | verdict | on test:"
-    return markdown_table(head, rows)
-
-
-def _points(value: float) -> str:
-    return format_number(value).replace("-", "\N{MINUS SIGN}")
+    return signed(markdown_table(head, rows))
