@@ -21,19 +21,24 @@ def render_results(results: pd.DataFrame) -> str:
         return _summary_of_many(results)
     parts = []
     for (dataset, model), rows in results.groupby(["dataset", "model"], sort=False):
-        table = readable_results(rows).to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
-        parts.append(f'## {model} on {dataset}\n\n<div class="wide-table">\n{table}\n</div>')
+        parts.append(_show(f"{model} on {dataset}", readable_results(rows)))
     return "\n\n".join(parts)
 
 
 def _summary_of_many(results: pd.DataFrame) -> str:
     """What a page can show of a whole archive's results: strategies over the data sets, and the models as trained."""
     over = summarize_savings(savings_by_dataset(results)).drop(columns="family", errors="ignore")
-    first = results[(results.recipe == str(BASELINE)) & (results.seed == results.seed.min())]
-    trained = readable_results(select_batch(first)).assign(Model=select_batch(first).model.to_numpy())
-    trained.insert(0, "Data set", select_batch(first).dataset.to_numpy())
-    texts = [f"There are {len(results):,} rows, too many for a page; the file above has them all."]
-    for title, table in (("Strategies over the data sets", over), ("Models as trained, first seed", trained)):
-        html = table.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
-        texts.append(f'## {title}\n\n<div class="wide-table">\n{html}\n</div>')
+    first = select_batch(results[(results.recipe == str(BASELINE)) & (results.seed == results.seed.min())])
+    trained = readable_results(first).assign(Model=first.model.to_numpy())
+    trained.insert(0, "Data set", first.dataset.to_numpy())
+    texts = [
+        f"There are {len(results):,} rows, too many for a page; the file above has them all.",
+        _show("Strategies over the data sets", over),
+        _show("Models as trained, first seed", trained),
+    ]
     return "\n\n".join(texts)
+
+
+def _show(title: str, table: pd.DataFrame) -> str:
+    html = table.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+    return f'## {title}\n\n<div class="wide-table">\n{html}\n</div>'
