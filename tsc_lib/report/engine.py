@@ -24,7 +24,7 @@ from tsc_lib.report import slurm
 from tsc_lib.report.build import NOTEBOOKS
 from tsc_lib.report.progress import tell_progress
 from tsc_lib.study import Study
-from tsc_lib.study.plan import Job, make_plan, write_plan
+from tsc_lib.study.plan import Job, make_plan
 
 logger = logging.getLogger(__name__)
 
@@ -120,22 +120,22 @@ def find_settings(engine: str) -> Path | None:
 
 
 def write_jobs(study: Study, jobs: list[Job], profile: str, cores: int, *, on_cluster: bool) -> Path:
-    """Write a study's plan, with what the notebooks ask for; returns its path."""
+    """Write a study's plan, all that Snakemake reads of the study, and what notebooks ask for; returns its path."""
     names: dict[int, list[str]] = {}
     for job in jobs:
         names.setdefault(job.seed, []).append(job.name)
     path = store.OUTPUTS / DONE / "plan" / f"{digest(profile)}.json"
-    write_plan(
-        jobs,
-        path,
-        profile=profile,
-        python=sys.executable,
-        temporary=tempfile.gettempdir(),
-        seeds={str(seed): f"{seed}-{digest(own)}" for seed, own in names.items()},
-        seeds_in_turn=not on_cluster,
-        measuring_cores=study.profile.benchmark.threads if on_cluster else cores,
-        notebooks=request_notebooks(study),
-    )
+    plan = {
+        "profile": profile,
+        "python": sys.executable,
+        "temporary": tempfile.gettempdir(),
+        "seeds": {str(seed): f"{seed}-{digest(own)}" for seed, own in names.items()},
+        "seeds_in_turn": not on_cluster,
+        "measuring_cores": study.profile.benchmark.threads if on_cluster else cores,
+        "notebooks": request_notebooks(study),
+        "jobs": [job.to_json() for job in jobs],
+    }
+    write_json(path, plan)
     return path
 
 

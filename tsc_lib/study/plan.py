@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from tsc_lib.compress import CLASSIC
 from tsc_lib.core import store
 from tsc_lib.core.errors import UserError
-from tsc_lib.core.files import Json, read_json, write_json
+from tsc_lib.core.files import read_json, write_json
 from tsc_lib.core.spec import Spec, digest
 from tsc_lib.data import DataSpec
 from tsc_lib.models.classic import CLASSICS
@@ -155,9 +154,3 @@ def _work(run: TrainingRun) -> float:
 @cache
 def _count_bytes(spec: DataSpec) -> int:
     return 1 + sum(path.stat().st_size for path in Path(spec.folder or ".").glob("*_T*.ts"))
-
-
-def write_plan(jobs: Iterable[Job], path: Path, **settings: object) -> None:
-    """Write jobs and settings for the engine, which reads no more of a study than that."""
-    content: Json = {**settings, "jobs": [job.to_json() for job in jobs]}
-    write_json(path, content)
