@@ -14,7 +14,8 @@ from tsc_lib.benchmark import place
 from tsc_lib.benchmark.host import Machine, describe_machine
 from tsc_lib.benchmark.place import Place, find_place
 from tsc_lib.core import store
-from tsc_lib.report.progress import find_done, tell_progress
+from tsc_lib.report import progress
+from tsc_lib.report.progress import find_done
 from tsc_lib.study import Study
 from tsc_lib.study.plan import make_plan, record_seconds
 from tsc_lib.study.profiles import load_profile
@@ -56,7 +57,11 @@ def test_the_longest_job_is_the_first_once_it_is_known_how_long_jobs_take(study:
     assert all(job.seconds is None for job in after if job.stage == "benchmark")
 
 
-def test_progress_is_told_while_jobs_are_done(study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_told_while_jobs_are_done(
+    study: Study, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LOOK_S", 0.05)
+    monkeypatch.setattr(progress, "SILENT_S", 0.1)
     jobs = make_plan(study)
     for stage in ("prepare", "benchmark"):
         (tmp_path / stage).mkdir()
@@ -69,7 +74,7 @@ def test_progress_is_told_while_jobs_are_done(study: Study, tmp_path: Path, capl
         while len(caplog.messages) < lines and time.monotonic() < end:
             time.sleep(0.02)
 
-    with caplog.at_level(logging.INFO, "tsc_lib"), tell_progress(jobs, tmp_path, log, look_s=0.05, silent_s=0.1):
+    with caplog.at_level(logging.INFO, "tsc_lib"), progress.tell_progress(jobs, tmp_path, log):
         (tmp_path / "prepare" / jobs[0].name).touch()
         wait_for(1)
         with log.open("a") as file:

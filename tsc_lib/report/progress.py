@@ -25,9 +25,7 @@ ERROR = "error: "
 
 
 @contextmanager
-def tell_progress(
-    jobs: Sequence[Job], done: Path, log: Path, look_s: float = LOOK_S, silent_s: float = SILENT_S
-) -> Iterator[None]:
+def tell_progress(jobs: Sequence[Job], done: Path, log: Path) -> Iterator[None]:
     """Within it, what jobs write to the log is told with how many of them are done and how long the others may take.
 
     Parameters
@@ -38,17 +36,13 @@ def tell_progress(
         Folder in which a file ``<stage>/<name>`` says that a job is done.
     log : Path
         File that the batch writes to; of its lines, those of ours are told. On a cluster jobs have logs of their own.
-    look_s : float
-        Seconds between two looks.
-    silent_s : float
-        Seconds without a line after which one tells how many jobs are done, if there are more.
     """
     ended, teller = threading.Event(), _Teller(jobs, done, log)
 
     def watch() -> None:
-        while not ended.wait(look_s):
+        while not ended.wait(LOOK_S):
             teller.tell_new_lines()
-            if time.monotonic() - teller.said_at > silent_s:
+            if time.monotonic() - teller.said_at > SILENT_S:
                 teller.tell_change()
 
     thread = threading.Thread(target=watch, daemon=True)
