@@ -58,7 +58,7 @@ def test_blocks_are_as_random_where_the_order_tells_nothing(nearest: None, tmp_p
 
 
 def test_the_command_goes_on_after_what_its_file_has(nearest: None, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(fold_accuracy.compare_folds, "__defaults__", (["nearest"], 5, 0))
+    monkeypatch.setattr(fold_accuracy.compare_folds, "__defaults__", (["nearest"],))
     one, other = (write_households(tmp_path / name, True) for name in ("one", "other"))
     csv = tmp_path / "folds.csv"
     assert main([one, "--csv", str(csv)]) == 0

@@ -25,6 +25,7 @@ from tsc_lib.data.ucr import read
 from tsc_lib.models.classic import CLASSICS
 
 FOLDS = 5
+"""As `tsc_lib.data.make_folds` takes them."""
 
 RULES = ("random", "blocks")
 
@@ -38,7 +39,7 @@ def _fit(method: str) -> Fit:
     return lambda x, y: CLASSICS[method].build(0).fit(x, y)
 
 
-def compare_folds(spec: DataSpec, methods: Sequence[str] = METHODS, folds: int = FOLDS, seed: int = 0) -> pd.DataFrame:
+def compare_folds(spec: DataSpec, methods: Sequence[str] = METHODS) -> pd.DataFrame:
     """Accuracy by random folds, by blocks and on test, of each method on the series of a data set as they were read.
 
     Parameters
@@ -47,10 +48,6 @@ def compare_folds(spec: DataSpec, methods: Sequence[str] = METHODS, folds: int =
         From `tsc_lib.data.resolve`; all series have one length.
     methods : sequence of str
         Names in `tsc_lib.models.classic.CLASSICS`.
-    folds : int
-        As `tsc_lib.data.make_folds` takes them.
-    seed : int
-        Of the order in which series are dealt to the random folds.
 
     Returns
     -------
@@ -67,10 +64,10 @@ def compare_folds(spec: DataSpec, methods: Sequence[str] = METHODS, folds: int =
     if len({x.shape for x in train.x + test.x}) > 1:
         raise UserError(f"the series of {spec.name} have several lengths, which the classics here do not take")
     x, y = np.stack(train.x), np.array(train.labels)
-    splits = {"blocks": make_folds(train.x, y, folds)}
-    order = np.random.default_rng(seed).permutation(len(y))
+    splits = {"blocks": make_folds(train.x, y, FOLDS)}
+    order = np.random.default_rng(0).permutation(len(y))
     splits["random"] = np.empty_like(splits["blocks"])
-    splits["random"][order] = make_folds([train.x[i] for i in order], y[order], folds)  # blocks of a shuffled file
+    splits["random"][order] = make_folds([train.x[i] for i in order], y[order], FOLDS)  # blocks of a shuffled file
     rows = []
     for method in methods:
         fit = _fit(method)
@@ -87,7 +84,7 @@ def compare_folds(spec: DataSpec, methods: Sequence[str] = METHODS, folds: int =
 def _judge_fold(fit: Fit, x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Which series of a fold are classified rightly by what is fitted on the others; a class it lacks never is."""
     if len(np.unique(y[~fold])) < 2:
-        raise UserError("the training series without one fold hold a single class; give fewer folds")
+        raise UserError("the training series without one fold hold a single class; name other data")
     return np.asarray(fit(x[~fold], y[~fold]).predict(x[fold]) == y[fold])
 
 
