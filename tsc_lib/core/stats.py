@@ -27,6 +27,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def columns(self, name: str) -> dict[str, float]:
+        """The estimate and the ends as tables have them: in columns `name`, ``<name>_low`` and ``<name>_high``."""
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 def ratio_interval(variant: ArrayLike, reference: ArrayLike) -> Interval:
     """How many times as much the variant costs as the reference, from windows measured side by side.

@@ -269,7 +269,5 @@ def read_costs(measured: Measurement) -> dict[str, object]:
             values = 1000 * measured.per_sweep(key) / measured.series_per_sweep
             values = values[np.isfinite(values)]
             if row[name] is not None:
-                row |= zip(
-                    (name, f"{name}_low", f"{name}_high"), ratio_interval(values, np.ones_like(values)), strict=True
-                )
+                row |= ratio_interval(values, np.ones_like(values)).columns(name)
     return row

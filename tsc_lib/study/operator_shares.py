@@ -15,7 +15,7 @@ from tsc_lib.benchmark.operator_times import OperatorTimes, measure_operators
 from tsc_lib.compress import BASELINE, Variant
 from tsc_lib.core.files import Json
 from tsc_lib.core.spec import Spec
-from tsc_lib.core.stats import ratio_interval
+from tsc_lib.core.stats import Interval, ratio_interval
 from tsc_lib.core.store import StageFailed, run_or_load
 from tsc_lib.study import stages
 from tsc_lib.study.runtime_comparison import RuntimeComparison
@@ -91,14 +91,14 @@ def compute_shares(series: int, kinds: list[OperatorTimes]) -> list[dict[str, ob
     rows: list[dict[str, object]] = []
     for kind in kinds:
         ms = float(np.median(kind.ms))
-        share = 100 * np.array(ratio_interval(kind.ms, total)) if ms else np.zeros(3)
+        share = ratio_interval(kind.ms, total) if ms else Interval(0.0, 0.0, 0.0)
         rows.append(
             {
                 "kind": kind.kind,
                 "operators": kind.operators,
                 "macs": kind.macs / series,
                 "ms": ms / series,
-                **dict(zip(("share", "share_low", "share_high"), share.tolist(), strict=True)),
+                **{name: 100 * part for name, part in share.columns("share").items()},
                 "gflops": 2 * kind.macs / ms / 1e6 if kind.macs and ms else None,
             }
         )

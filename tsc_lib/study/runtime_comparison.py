@@ -141,11 +141,11 @@ class RuntimeComparison:
             "series_per_second": 1000 * size / measured.latency_p50_ms,
         }
         if fp32 and fp32.ok:
-            columns |= zip(_with_ends("fp32_ratio"), measured.cpu_ratio_to(fp32), strict=True)
+            columns |= measured.cpu_ratio_to(fp32).columns("fp32_ratio")
         if peak and peak.ok and reference_macs:
             arithmetic = 2 * reference_macs * size / OPERATIONS  # in products of the peak's
-            share = (arithmetic * ratio for ratio in peak.cpu_ratio_to(measured))
-            columns |= zip(_with_ends("peak_share"), share, strict=True)
+            share = peak.cpu_ratio_to(measured).columns("peak_share")
+            columns |= {name: arithmetic * ratio for name, ratio in share.items()}
         return columns
 
     def latencies(self) -> pd.DataFrame:
@@ -173,8 +173,3 @@ class RuntimeComparison:
     def peaks(self) -> pd.DataFrame:
         """What one core computes at most, by number format: columns `number_format`, `gflops` and `status`."""
         return pd.DataFrame(stages.measure_peaks())
-
-
-def _with_ends(name: str) -> tuple[str, str, str]:
-    """The columns of a ratio and its interval."""
-    return name, f"{name}_low", f"{name}_high"

@@ -106,15 +106,13 @@ def accuracies(true: np.ndarray, predicted: np.ndarray, reference: np.ndarray | 
         Whether the reference was right; without it nothing is said of what was lost.
     """
     correct = predicted == true
-    accuracy = proportion_interval(int(correct.sum()), len(correct))
-    row: dict[str, float] = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), accuracy, strict=True))
+    row = proportion_interval(int(correct.sum()), len(correct)).columns("accuracy")
     row["f1_macro"] = _compute_f1(true, predicted)
     row["classes_predicted"] = len(np.unique(predicted))
     row["largest_class_share"] = float(np.unique(true, return_counts=True)[1].max() / len(true))
     if reference is not None:
         drop = paired_difference_interval(reference, correct)
-        names = ("accuracy_drop", "accuracy_drop_low", "accuracy_drop_high")
-        row |= {name: 100 * value for name, value in zip(names, drop, strict=True)}
+        row |= {name: 100 * value for name, value in drop.columns("accuracy_drop").items()}
     return row
 
 

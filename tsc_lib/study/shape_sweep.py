@@ -90,8 +90,7 @@ def _describe(entry: Entry, found: Evaluation | str, spec: DataSpec) -> dict[str
     row |= {"params": found.size.params, "macs": found.size.macs}
     if (accuracy := kept["valid_accuracy"]) is not None:
         series = len(data.load(spec).valid)
-        ends = proportion_interval(round(accuracy * series), series)
-        row |= dict(zip(("accuracy_valid", "accuracy_valid_low", "accuracy_valid_high"), ends, strict=True))
+        row |= proportion_interval(round(accuracy * series), series).columns("accuracy_valid")
     return row | {"tokens": model.network.config.count_tokens(model.reference_length)[0]}
 
 
