@@ -90,7 +90,7 @@ def _rows(study: Study) -> Iterator[dict[str, object]]:
             yield row | {"status": f"failed: {failure}"}
             continue
         row |= {"params": found.size.params, "macs": found.size.macs}
-        row |= {name: value for name, value in accuracies(found.true, found.predicted, None).items() if name in COLUMNS}
+        row |= accuracies(found.true, found.predicted, None)
         for processor in grid.processors:
             try:
                 record = emulate_variant(run, recipe, found, processor, grid.series)

@@ -261,9 +261,8 @@ def measure_models(folders: Mapping[Entry, Path], settings: BenchmarkSettings) -
 
 
 def read_costs(measured: Measurement) -> dict[str, object]:
-    """The columns of `MODELS` that a measurement fills."""
-    row: dict[str, object] = {name: value for name, value in costs(measured).items() if name in MODELS}
-    row["status"] = measured.status
+    """The columns of `MODELS` that a measurement fills, and other costs."""
+    row: dict[str, object] = {**costs(measured), "status": measured.status}
     if measured.ok:
         for name, key in (("cpu_ms_per_sample", "cpu_s"), ("energy_mj_per_sample", "joules")):
             values = 1000 * measured.per_sweep(key) / measured.series_per_sweep

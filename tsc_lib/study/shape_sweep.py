@@ -98,4 +98,4 @@ def _cost(session: Session | str, entry: Entry, size: int, found: Evaluation | s
     if isinstance(found, str) or isinstance(session, str):
         return {"status": found if isinstance(found, str) else session}
     [measured] = [m for m in session.measurements if (m.name, m.batch_size) == (entry.name, size)]
-    return {name: value for name, value in read_costs(measured).items() if name in COLUMNS}
+    return read_costs(measured)
