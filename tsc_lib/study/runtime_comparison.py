@@ -50,8 +50,7 @@ class RuntimeComparison:
 
     def __init__(self, study: Study) -> None:
         self.study, self.grid = study, study.profile.runtimes
-        self._sessions: dict[tuple[TrainingRun, int], Session | None] = {}
-        self._failures: dict[tuple[TrainingRun, int], str] = {}
+        self._sessions: dict[tuple[TrainingRun, int], Session | str] = {}
         self.variants = parse_variants(self.grid.variants)
 
     @cached_property
@@ -69,20 +68,19 @@ class RuntimeComparison:
         changes = {name: getattr(self.grid, name) for name in ("batch_sizes", "blocks", "max_seconds")}
         return dataclasses.replace(self.study.settings(run), threads=threads, **changes)
 
-    def session(self, run: TrainingRun, threads: int) -> Session | None:
-        """A run's benchmark session on so many threads; None if it failed."""
+    def session(self, run: TrainingRun, threads: int) -> Session | str:
+        """A run's benchmark session on so many threads, or why it failed."""
         if (run, threads) not in self._sessions:  # the table and the latencies both ask for it
             self._sessions[run, threads] = self._session(run, threads)
         return self._sessions[run, threads]
 
-    def _session(self, run: TrainingRun, threads: int) -> Session | None:
+    def _session(self, run: TrainingRun, threads: int) -> Session | str:
         working, settings = list(self.study.working(run, self.variants)), self.settings(run, threads)
         try:
             return stages.measure(run, working, settings, beside_peak=threads == 1)
         except (StageFailed, UserError) as failure:  # more threads than this machine has, say
-            self._failures[run, threads] = str(failure)
             logger.warning("%s on %d thread(s): %s", run.label, threads, failure)
-            return None
+            return str(failure)
 
     def measure(self, run: TrainingRun) -> None:
         """Measure a run on every number of threads, and what a core computes at most."""
@@ -123,10 +121,10 @@ class RuntimeComparison:
             for size in self.grid.batch_sizes:
                 row = {**known, "batch_size": size}
                 if isinstance(found, Evaluation):
-                    measured = session and session.of(variant, size)
-                    row["status"] = measured.status if measured else f"failed: {self._failures[run, threads]}"
-                    if session and measured:
-                        row |= {**costs(measured), **self._compared(session, measured, macs)}
+                    if isinstance(session, str):
+                        row["status"] = f"failed: {session}"
+                    elif measured := session.of(variant, size):
+                        row |= {**costs(measured), **self._compared(session, measured, macs), "status": measured.status}
                 yield row
 
     @staticmethod
@@ -158,8 +156,10 @@ class RuntimeComparison:
         for run in self.runs:
             for threads in self.grid.threads:
                 session = self.session(run, threads)
+                if isinstance(session, str):
+                    continue
                 for variant in self.variants:
-                    measured = session and session.of(variant, size)
+                    measured = session.of(variant, size)
                     if measured and measured.ok:
                         names = {"dataset": run.data.name, "model": run.model, "threads": threads}
                         names |= {**variant.names, "batch_size": size}
