@@ -77,8 +77,7 @@ def measure(run: TrainingRun, runtime: str, counts: list[int], settings: Benchma
             torch.manual_seed(0)
             model = CompressedModel(Transformer(config).eval(), length)
             convert(model, runtime, folder, equal_length=dataset.equal_length)
-            options = {"folder": str(folder), "runtime": runtime, "threads": settings.threads}
-            candidates.append(Candidate(name, "tsc_lib.runtimes:load", options))
+            candidates.append(Candidate.of_model(name, folder, runtime, settings.threads))
         inputs = Path(temporary) / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
         session = run_session(candidates[0], candidates[1:], inputs, settings)

@@ -73,8 +73,7 @@ def measure(run: TrainingRun, formats: list[str], settings: BenchmarkSettings) -
             compressed = apply(model, Recipe.parse(RECIPES[name]), context)
             made = convert(compressed, RUNTIME, folder, equal_length=dataset.equal_length)
             products[name] = made.products or ()
-            options = {"folder": str(folder), "runtime": RUNTIME, "threads": settings.threads}
-            candidates.append(Candidate(name, "tsc_lib.runtimes:load", options))
+            candidates.append(Candidate.of_model(name, folder, RUNTIME, settings.threads))
             print(run.data.name, name, f"{made.prepare_seconds:.0f} s", products[name], file=sys.stderr, flush=True)
         inputs = Path(temporary) / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)

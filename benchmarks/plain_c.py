@@ -74,8 +74,7 @@ def measure(dataset: data.Dataset, settings: BenchmarkSettings) -> list[dict[str
             )
             made = apply(made, recipe, context)
             convert(made, runtime, folder, equal_length=dataset.equal_length, longest=dataset.longest)
-            options = {"folder": str(folder), "runtime": runtime, "threads": settings.threads}
-            candidates.append(Candidate(name, "tsc_lib.runtimes:load", options))
+            candidates.append(Candidate.of_model(name, folder, runtime, settings.threads))
         inputs = Path(temporary) / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
         session = run_session(candidates[0], candidates[1:], inputs, dataclasses.replace(settings, seed=0))

@@ -59,20 +59,18 @@ def measure_all(chosen: argparse.Namespace) -> None:
 def measure(run: TrainingRun, ways: list[str], settings: BenchmarkSettings) -> list[dict[str, Any]]:
     """One session: for every way and batch size, ours ÷ plain and ours ÷ eager fp32, with 95 % intervals."""
     dataset = data.load(run.data)
-    common: dict[str, Any] = {"threads": settings.threads}
     candidates = []
     for way in ways:
         runtime, number_format = way.split()
         recipe = Recipe.parse(RECIPES[number_format])
         ours = stages.evaluate(run, Variant(recipe, runtime)).folder
         trained, _ = stages.compress_model(run, recipe)
-        plain = {"folder": str(trained), "way": way, "equal_length": dataset.equal_length}
+        plain: dict[str, Any] = {"folder": str(trained), "way": way, "threads": settings.threads}
         candidates += [
-            Candidate(f"ours, {way}", "tsc_lib.runtimes:load", {"folder": str(ours), "runtime": runtime, **common}),
-            Candidate(f"plain, {way}", "plain_runtimes:load", {**plain, **common}),
+            Candidate.of_model(f"ours, {way}", ours, runtime, settings.threads),
+            Candidate(f"plain, {way}", "plain_runtimes:load", {**plain, "equal_length": dataset.equal_length}),
         ]
-    folder = stages.evaluate(run, REFERENCE).folder
-    reference = Candidate("eager", "tsc_lib.runtimes:load", {"folder": str(folder), "runtime": "eager", **common})
+    reference = Candidate.of_model("eager", stages.evaluate(run, REFERENCE).folder, "eager", settings.threads)
     with tempfile.TemporaryDirectory() as temporary:
         inputs = Path(temporary) / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)

@@ -102,8 +102,7 @@ def compare(
         candidates = []
         for name, one in classifiers.items():
             folder = stack.enter_context(one.converted())
-            options = {"folder": str(folder), "runtime": one.variant_.runtime, "threads": settings.threads}
-            candidates.append(Candidate(name, "tsc_lib.runtimes:load", options))
+            candidates.append(Candidate.of_model(name, folder, one.variant_.runtime, settings.threads))
         session = run_session(candidates[0], candidates[1:], scratch / "inputs.npz", settings)
     reference = predicted[candidates[0].name] == true
     rows: list[dict[str, object]] = []

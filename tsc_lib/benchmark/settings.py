@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from tsc_lib.core.errors import UserError
@@ -102,6 +103,11 @@ class Candidate(Spec):
     name: str
     loader: str
     options: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of_model(cls, name: str, folder: Path, runtime: str, threads: int) -> Self:
+        """A model in a folder, as `tsc_lib.runtimes.load` loads it."""
+        return cls(name, "tsc_lib.runtimes:load", {"folder": str(folder), "runtime": runtime, "threads": threads})
 
 
 @dataclass(frozen=True)

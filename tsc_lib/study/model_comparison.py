@@ -243,12 +243,7 @@ def measure_models(folders: Mapping[Entry, Path], settings: BenchmarkSettings) -
         dataset, inputs = data.load(run.data), folder / "inputs.npz"
         save_inputs(inputs, dataset.test.x, equal_length=dataset.equal_length, settings=settings)
         reference, *candidates = [
-            Candidate(
-                entry.name,
-                "tsc_lib.runtimes:load",
-                {"folder": str(folders[entry]), "runtime": entry.variant.runtime, "threads": settings.threads},
-            )
-            for entry in entries
+            Candidate.of_model(entry.name, folders[entry], entry.variant.runtime, settings.threads) for entry in entries
         ]
         logger.info("%s: measuring %d models and variants side by side", run.data.name, len(entries))
         return {"session": run_session(reference, candidates, inputs, settings).to_json()}

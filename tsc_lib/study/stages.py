@@ -279,12 +279,7 @@ def measure(
     measured = tuple(v for v in variants if v != REFERENCE)
 
     def candidate(variant: Variant) -> Candidate:
-        options = {
-            "folder": str(evaluate(run, variant).folder),
-            "runtime": variant.runtime,
-            "threads": settings.threads,
-        }
-        return Candidate(str(variant), "tsc_lib.runtimes:load", options)
+        return Candidate.of_model(str(variant), evaluate(run, variant).folder, variant.runtime, settings.threads)
 
     def work(folder: Path) -> Json:
         dataset = data.load(run.data)
