@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +21,10 @@ from tsc_lib.core.spec import Spec
 from tsc_lib.core.store import NotStored, StageFailed, only_loading, run_or_load
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation
+from tsc_lib.study.runs import Runs
 from tsc_lib.study.schema import COLUMNS, costs, qualities
 from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.versions import version
-
-if TYPE_CHECKING:
-    from tsc_lib.study.study import Study
 
 Row = dict[str, Any]
 Columns = dict[str, list[Any]]
@@ -44,7 +42,7 @@ class RowsJob(Spec):
     energy: dict[str, object]
 
 
-def load_rows(study: Study, run: TrainingRun) -> Columns:
+def load_rows(study: Runs, run: TrainingRun) -> Columns:
     """All rows of a run, from the store if they are there; what failed is tried again the next time."""
     variants = tuple(study.variants_of(run))
     with study.where(run):
@@ -68,7 +66,7 @@ def load_rows(study: Study, run: TrainingRun) -> Columns:
         return keep(columns) if set(columns["status"]) == {"ok"} else columns
 
 
-def make_rows(study: Study, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[Row]:
+def make_rows(study: Runs, run: TrainingRun, wanted: Sequence[Variant] | None = None) -> Iterator[Row]:
     """The rows of some of a run's variants, by default all, at every batch size."""
     reference, session, failed = study.evaluate(run, REFERENCE), None, ""
     variants = [variant for variant in study.variants_of(run) if wanted is None or variant in wanted]
