@@ -81,19 +81,16 @@ def optimize(
         logger.warning(text)
     folder = (output or store.OUTPUTS / "search" / search.spec.label).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / "journal.log"
     running = f"the same search is running already, in {folder}; wait for it, or end it first"
     with store.hold_lock(folder / "search.lock", running):
-        return _search(search, folder, minutes, jobs, trials)
-
-
-def _search(search: Search, folder: Path, minutes: float, jobs: int, trials: int | None) -> SearchResult:
-    _claim(folder, search.spec)
-    _mend(folder / "journal.log")
-    with track(search.spec.label, STAGES) as begin:
-        begin("the uncompressed model")
-        _make_references(search)
-        _run_trials(search, folder / "journal.log", 60 * minutes, jobs, trials, begin)
-        return _pick(search, folder, minutes, jobs, begin)
+        _claim(folder, search.spec)
+        _mend(journal)
+        with track(search.spec.label, STAGES) as begin:
+            begin("the uncompressed model")
+            _make_references(search)
+            _run_trials(search, journal, 60 * minutes, jobs, trials, begin)
+            return _pick(search, folder, minutes, jobs, begin)
 
 
 def _pick(search: Search, folder: Path, minutes: float, jobs: int, begin: Begin) -> SearchResult:
