@@ -96,7 +96,7 @@ class QuickBenchmark:
         batch_size: int,
         objective: str,
         runtimes: tuple[str, ...],
-        limits: tuple[int | None, int | None] = (None, None),
+        limits: tuple[int | None, int | None],
     ) -> None:
         self.run, self.batch_size, self.runtimes, self.limits = run, batch_size, runtimes, limits
         self.ratio = "size_ratio" if objective == "size" else "cpu_ratio"

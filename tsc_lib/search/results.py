@@ -8,14 +8,13 @@ import shlex
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from tsc_lib import runtimes
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.core import store
-from tsc_lib.core.files import read_json
+from tsc_lib.core.files import Json, read_json
 from tsc_lib.search.finalists import settings_of_session
 from tsc_lib.search.promise import MEANINGS, Promise
 from tsc_lib.search.trials import Search
@@ -105,7 +104,7 @@ class SearchResult:
             command += ["--train", *changes]
         return shlex.join([*command, "--batch-sizes", *map(str, self.search.spec.batch_sizes)])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """As ``pick.json`` holds it."""
         return {
             "search": self.search.spec.to_json(),
@@ -172,7 +171,7 @@ def load_promises(datasets: Container[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def promise_row(pick: dict[str, Any]) -> dict[str, Any]:
+def promise_row(pick: Json) -> Json:
     """The row of `load_promises` for a search, from the content of its ``pick.json``."""
     lost = [score["accuracy_drop"] for score in pick["test_score"]]
     named = {name: pick["pick"][name] for name in PICKED}
