@@ -89,8 +89,6 @@ def _summarize_student(rows: pd.DataFrame) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for quantity, value, unit in ((STUDENT_LOST, "accuracy_drop", "points"), (STUDENT_TIME, "cpu_ratio", "ratio")):
         kind = "ratios" if unit == "ratio" else "means"
-        if rows.empty:
-            continue
         for case in over_seeds(rows, CASE_KEYS, **{kind: [value]}).to_dict("records"):
             numbers = {"value": case[value], "low": case[f"{value}_low"], "high": case[f"{value}_high"]}
             named = {"quantity": quantity, **{name: case[name] for name in (*CASE_KEYS, "seeds")}}
