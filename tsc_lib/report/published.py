@@ -34,12 +34,15 @@ INTEL = "Intel with AMX"
 OTHER_PROCESSORS = {"vnni": "AMD with VNNI, earlier code", "avx2": "AMD with AVX2 alone, earlier code"}
 """What pages call the processors of the published study and of other runs."""
 
+ZEROED = Variant.parse("mask(l1, 0.5)", "eager")
+REMOVED = Variant.parse("prune(l1, 0.5) > finetune(4)", "eager")
+EXECUTED = Variant.parse("baseline", "onnxruntime")
 STUDENT = Variant.parse("student(2, 2) > distill(80, 2.0, 0.5, 0.001)", "onnxruntime")
 TREATMENTS = {
-    "L1 masks on half of the heads and neurons (zeroed weights)": Variant.parse("mask(l1, 0.5)", "eager"),
-    "half of them removed (L1), four epochs of fine-tuning": Variant.parse("prune(l1, 0.5) > finetune(4)", "eager"),
+    "L1 masks on half of the heads and neurons (zeroed weights)": ZEROED,
+    "half of them removed (L1), four epochs of fine-tuning": REMOVED,
     "dynamic int8": Variant.parse("int8(dynamic)", "eager"),
-    "ONNX Runtime, fp32": Variant.parse("baseline", "onnxruntime"),
+    "ONNX Runtime, fp32": EXECUTED,
     "ONNX Runtime, static int8": Variant.parse("int8(static)", "onnxruntime"),
     "inductor, fp32": Variant.parse("baseline", "inductor"),
     "inductor, static int8": Variant.parse("int8(static)", "inductor"),

@@ -10,13 +10,10 @@ from tsc_lib.analysis.claims import UNTESTED
 from tsc_lib.analysis.quantities import average_ratio, control_deviations, percent_saved, pool, select_for_claim
 from tsc_lib.analysis.rows import annotate, select_variant
 from tsc_lib.analysis.wording import bullet_list, format_gain, format_range, join_items
-from tsc_lib.compress import Family, Variant
+from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.report.archive_page import summarize_archive
-from tsc_lib.report.published import STUDENT, TREATMENTS, Published, share, signed
+from tsc_lib.report.published import EXECUTED, REMOVED, STUDENT, TREATMENTS, ZEROED, Published, share, signed
 
-REMOVED, ZEROED = Variant.parse("prune(l1, 0.5) > finetune(4)", "eager"), Variant.parse("mask(l1, 0.5)", "eager")
-RUNTIME = Variant.parse("baseline", "onnxruntime")
-REFERENCE = Variant.parse("baseline", "eager")
 SHOWN = [variant for variant in TREATMENTS.values() if variant.runtime != "inductor"]
 """What the figure shows beside the models as trained. The published rows of inductor do not describe today's code."""
 
@@ -43,10 +40,10 @@ def find_results(published: Published) -> dict[str, str]:
     """What was found and whether to trust it: sentences by what they are about, every number from the tables."""
     table = published.strategies["large"]
     removed, masks, runtime, student = (
-        select_variant(table, variant) for variant in (REMOVED, ZEROED, RUNTIME, STUDENT)
+        select_variant(table, variant) for variant in (REMOVED, ZEROED, EXECUTED, STUDENT)
     )
     static = select_for_claim(published.results, [Family.STATIC], None)
-    static = pool(static[static.runtime == RUNTIME.runtime], "cpu_ratio_to_fp32", geometric=True).interval
+    static = pool(static[static.runtime == EXECUTED.runtime], "cpu_ratio_to_fp32", geometric=True).interval
     saved = percent_saved(average_ratio(masks, "energy_ratio"))
     ours, classic = (published.contenders.query("model == @name").set_index("dataset") for name in (OURS, CLASSIC))
     noise = control_deviations(published.results).percent.max()
