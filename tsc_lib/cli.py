@@ -48,8 +48,8 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
     from tsc_lib.compress import Recipe, Variant
     from tsc_lib.core import store
     from tsc_lib.runtimes.convert import list_supporting
+    from tsc_lib.study import Study
     from tsc_lib.study.sections import DataChoice
-    from tsc_lib.study.single import study_variant
 
     recipe = Recipe.parse(options.recipe)
     if runtime is None:
@@ -58,7 +58,8 @@ def _study(options: argparse.Namespace, runtime: str | None) -> tuple[Study, Var
     store.forget_failures()  # what was missing may be there by now
     choice = DataChoice(options.dataset, options.scaling, options.gaps)
     benchmark = BenchmarkSettings(batch_sizes=tuple(options.batch_sizes), threads=options.threads)
-    return study_variant(choice, options.model, options.seed, _training(options), variant, benchmark), variant
+    study = Study.of_variant(choice, options.model, options.seed, _training(options), variant, benchmark)
+    return study, variant
 
 
 def _training(options: argparse.Namespace) -> dict[str, object]:

@@ -21,7 +21,6 @@ from tsc_lib.search.trials import Search
 from tsc_lib.study import Study, stages
 from tsc_lib.study.schema import qualities
 from tsc_lib.study.sections import DataChoice
-from tsc_lib.study.single import study_variant
 from tsc_lib.training import find_train_spec
 from tsc_lib.training.settings import parse_settings
 
@@ -87,7 +86,7 @@ class SearchResult:
         choice = DataChoice(request.dataset, run.data.scaling, run.data.gaps)
         train = parse_settings(run.train.write_changes(find_train_spec(run.model)))
         settings = settings_of_session(self.search.spec.batch_sizes)
-        return study_variant(choice, run.model, run.seed, train, self.variant, settings)
+        return Study.of_variant(choice, run.model, run.seed, train, self.variant, settings)
 
     @property
     def export_command(self) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from tsc_lib.benchmark import Role
+from tsc_lib.benchmark import BenchmarkSettings, Role
 from tsc_lib.benchmark.place import find_place
 from tsc_lib.compress import REFERENCE, Variant
 from tsc_lib.compress.survivors import find_survivors
@@ -21,8 +22,10 @@ from tsc_lib.core.store import StageFailed
 from tsc_lib.models.zoo import find_architecture
 from tsc_lib.study import rows as result_rows
 from tsc_lib.study.evaluation import Evaluation
+from tsc_lib.study.profiles import Profile
 from tsc_lib.study.runs import Runs
 from tsc_lib.study.schema import COLUMNS, EVIDENCE
+from tsc_lib.study.sections import DataChoice
 from tsc_lib.study.specs import TrainingRun
 
 logger = logging.getLogger(__name__)
@@ -43,6 +46,31 @@ class Study(Runs):
     UserError
         If the profile names an unknown model, recipe or runtime, or a data set that cannot be found.
     """
+
+    @classmethod
+    def of_variant(
+        cls,
+        choice: DataChoice,
+        model: str,
+        seed: int,
+        train: Mapping[str, object],
+        variant: Variant,
+        benchmark: BenchmarkSettings,
+    ) -> Self:
+        """The study of a variant beside the uncompressed model, as the command line and a search's pick need it.
+
+        `train` has the settings of the training that are not the model's own.
+        """
+        profile = Profile(
+            name="run",
+            datasets=(choice,),
+            models=(model,),
+            seeds=(seed,),
+            train=dict(train),
+            variants={str(variant.recipe): (variant.runtime,)},
+            benchmark=benchmark,
+        )
+        return cls(profile)
 
     def _repr_html_(self) -> str:
         missing = [run.label for run in self.runs if not self.is_done(run)]
