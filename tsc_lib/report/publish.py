@@ -109,7 +109,7 @@ def _fewer_colours(png: bytes) -> bytes:
     return content.getvalue()
 
 
-def provenance(study: Study, asked: str, results_only: bool = False, others: Sequence[str] = ()) -> str:
+def provenance(study: Study, asked: str, results_only: bool, others: Sequence[str]) -> str:
     """What was run, by which command and on which machine, in Markdown; and which folders beside it hold other runs."""
     profile, host, asked = study.profile, study.host(), Path(asked).name  # without the folder of a file
     facts: dict[str, Any] = {
