@@ -52,7 +52,7 @@ def measure_all(chosen: argparse.Namespace) -> None:
     for run in study.runs:
         for runtime in WITH_EXPERTS:
             rows += measure(
-                run, runtime, chosen.experts, dataclasses.replace(study.settings(run), blocks=chosen.blocks)
+                run, runtime, chosen.experts, dataclasses.replace(study.settings(run.data), blocks=chosen.blocks)
             )
         table = pd.DataFrame(rows)
         if chosen.output:

@@ -112,7 +112,7 @@ class MadeUp:
         for run in self.study.runs:
             variants = self.study.variants_of(run)
             if (known := len(variants)) not in self._sessions:  # one for all: only its size matters here
-                settings, names = self.study.settings(run), [str(each) for each in variants]
+                settings, names = self.study.settings(run.data), [str(each) for each in variants]
                 self._sessions[known] = make_session(names, settings, self.rng).to_json()
             self._train(run)
             count += sum(self._evaluate(run, variant) for variant in variants)
@@ -134,7 +134,7 @@ class MadeUp:
         self._put("train", version("train"), run.label, run, {"history": [epoch], "cost": None})
 
     def _compare(self, models: ModelComparison, spec: DataSpec, seed: int) -> None:
-        entries, settings = tuple(models.entries[spec, seed]), models.settings(spec, seed)
+        entries, settings = tuple(models.entries[spec, seed]), models.settings(spec)
         session = make_session([entry.name for entry in entries], settings, self.rng).to_json()
         job = ModelsJob(entries, settings, describe_machine(), EnergyMeter.auto().describe())
         versions = version("side-by-side", *(entry.variant.runtime for entry in entries))
@@ -158,7 +158,7 @@ class MadeUp:
     def _measure(self, run: TrainingRun, session: Json) -> None:
         measured = tuple(variant for variant in self.study.variants_of(run) if variant != REFERENCE)
         energy = EnergyMeter.auto().describe()
-        job = BenchmarkJob(run, measured, self.study.settings(run), describe_machine(), energy)
+        job = BenchmarkJob(run, measured, self.study.settings(run.data), describe_machine(), energy)
         versions = version("benchmark", *(variant.runtime for variant in measured))
         self._put("benchmark", versions, run.label, job, {"session": session})
 

@@ -51,7 +51,7 @@ def measure_all(chosen: argparse.Namespace) -> None:
     study = Study.open(chosen.profile, datasets=chosen.dataset, models=[chosen.model], seeds=[0])
     rows: list[dict[str, Any]] = []
     for run in study.runs:
-        rows += measure(run, chosen.format, dataclasses.replace(study.settings(run), blocks=chosen.blocks))
+        rows += measure(run, chosen.format, dataclasses.replace(study.settings(run.data), blocks=chosen.blocks))
         table = pd.DataFrame(rows)
         if chosen.output:
             write_text(chosen.output, table.to_csv(index=False))

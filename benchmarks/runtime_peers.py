@@ -46,7 +46,7 @@ def measure_all(chosen: argparse.Namespace) -> None:
     study = Study.open(chosen.profile, datasets=chosen.dataset, models=[chosen.model], seeds=[0])
     rows = []
     for run in study.runs:
-        settings = dataclasses.replace(study.settings(run), blocks=chosen.blocks)
+        settings = dataclasses.replace(study.settings(run.data), blocks=chosen.blocks)
         if chosen.batch_sizes:
             settings = dataclasses.replace(settings, batch_sizes=chosen.batch_sizes)
         rows += measure(run, chosen.way, settings)

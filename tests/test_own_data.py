@@ -60,7 +60,7 @@ def test_a_pick_is_exported_from_the_model_that_was_searched(waves: str) -> None
     result = SearchResult(search, pd.DataFrame([PICK]), None, pd.DataFrame(), Path())
     study = result.study()
     assert study.runs == list(search.runs) and study.variants[1] == result.variant
-    assert study.settings(study.runs[0]).batch_sizes == search.spec.batch_sizes
+    assert study.settings(study.runs[0].data).batch_sizes == search.spec.batch_sizes
 
 
 def test_costs_have_intervals_where_they_were_measured() -> None:

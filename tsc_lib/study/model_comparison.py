@@ -106,9 +106,9 @@ class ModelComparison:
                 raise
             return Failure(entry.variant, f"failed: {failure}")
 
-    def settings(self, spec: DataSpec, seed: int) -> BenchmarkSettings:
+    def settings(self, spec: DataSpec) -> BenchmarkSettings:
         """How the models are measured on a data set."""
-        own = self.study.settings(self.entries[spec, seed][0].run)
+        own = self.study.settings(spec)
         return dataclasses.replace(own, blocks=self.grid.blocks, max_seconds=self.grid.max_seconds)
 
     def measure(self, spec: DataSpec, seed: int) -> Session | str:
@@ -119,7 +119,7 @@ class ModelComparison:
         return self._sessions[spec, seed]
 
     def _measure(self, spec: DataSpec, seed: int) -> Session | str:
-        settings, folders = self.settings(spec, seed), {}
+        settings, folders = self.settings(spec), {}
         for entry in self.entries[spec, seed]:
             found = self.evaluate(entry)
             if not isinstance(found, Failure) and not self._too_slow(found, settings):
@@ -153,7 +153,7 @@ class ModelComparison:
         return self._table.copy()
 
     def _rows(self, spec: DataSpec, seed: int) -> Iterator[dict[str, object]]:
-        settings, failed, measured = self.settings(spec, seed), "", {}
+        settings, failed, measured = self.settings(spec), "", {}
         if seed == self.study.profile.seeds[0]:
             session = self.measure(spec, seed)
             if isinstance(session, str):

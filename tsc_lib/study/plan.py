@@ -88,7 +88,7 @@ def name_job(study: Study, stage: str, run: TrainingRun) -> str:
     if stage == "benchmark":
         content["versions"] = version("side-by-side", *RUNTIMES, CLASSIC.runtime)
         content["models"] = study.profile.models
-        content |= {"settings": study.settings(run).to_json(), "energy": study.request["energy"]}
+        content |= {"settings": study.settings(run.data).to_json(), "energy": study.request["energy"]}
     return f"{run.file_name}-{digest(content)}"
 
 

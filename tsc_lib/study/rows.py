@@ -47,7 +47,7 @@ def load_rows(study: Runs, run: TrainingRun) -> Columns:
     variants = tuple(study.variants_of(run))
     with study.where(run):
         place = find_place()
-    job = RowsJob(run, variants, study.settings(run), place.machine, place.energy)
+    job = RowsJob(run, variants, study.settings(run.data), place.machine, place.energy)
     versions = version("rows", *(variant.runtime for variant in variants))
 
     def keep(columns: Columns) -> Columns:
@@ -70,7 +70,7 @@ def make_rows(study: Runs, run: TrainingRun, wanted: Sequence[Variant] | None = 
     """The rows of some of a run's variants, by default all, at every batch size."""
     reference, session, failed = study.evaluate(run, REFERENCE), None, ""
     variants = [variant for variant in study.variants_of(run) if wanted is None or variant in wanted]
-    settings, copies = study.settings(run), study.list_copies(run.data)
+    settings, copies = study.settings(run.data), study.list_copies(run.data)
     try:
         session = study.benchmark(run, None if wanted is None or study.is_done(run) else variants)
     except StageFailed as failure:

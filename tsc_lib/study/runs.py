@@ -41,7 +41,6 @@ class Runs:
         for choice in profile.datasets:
             check_threads(profile.benchmark_of(choice))  # before anything is trained
         self._only = only
-        self._settings: dict[DataSpec, BenchmarkSettings] = {}
         self._summaries: dict[DataSpec, DataSummary | str] = {}
         self._evaluated: dict[str, dict[tuple[TrainingRun, Variant], Evaluation]] = {}
         named = [variant for variant in parse_variants(profile.variants) if variant != CLASSIC]
@@ -141,11 +140,9 @@ class Runs:
         """Whether a run's model is trained, and no classic."""
         return run.model in self.profile.networks
 
-    def settings(self, run: TrainingRun) -> BenchmarkSettings:
-        """How a run's variants are measured."""
-        if run.data not in self._settings:
-            self._settings[run.data] = self.profile.benchmark_of(self.choices[run.data])
-        return self._settings[run.data]
+    def settings(self, spec: DataSpec) -> BenchmarkSettings:
+        """How variants are measured on a data set."""
+        return self.profile.benchmark_of(self.choices[spec])
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -245,7 +242,7 @@ class Runs:
         variants = list(self.working(run, wanted))
         if not variants and self.is_optional(run.data):
             raise StageFailed(self.evaluate(run, REFERENCE).status.removeprefix("failed: "))
-        return stages.measure(run, variants, self.settings(run))
+        return stages.measure(run, variants, self.settings(run.data))
 
     def host(self, run: TrainingRun | None = None) -> Host:
         """The machine on which a run, by default the first, was measured."""

@@ -66,7 +66,7 @@ class RuntimeComparison:
     def settings(self, run: TrainingRun, threads: int) -> BenchmarkSettings:
         """How a run is measured on so many threads."""
         changes = {name: getattr(self.grid, name) for name in ("batch_sizes", "blocks", "max_seconds")}
-        return dataclasses.replace(self.study.settings(run), threads=threads, **changes)
+        return dataclasses.replace(self.study.settings(run.data), threads=threads, **changes)
 
     def session(self, run: TrainingRun, threads: int) -> Session | str:
         """A run's benchmark session on so many threads, or why it failed."""

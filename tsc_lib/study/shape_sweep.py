@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator
 
@@ -17,7 +16,7 @@ from tsc_lib.core.store import StageFailed
 from tsc_lib.data import DataSpec
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation
-from tsc_lib.study.model_comparison import Entry, measure_models, read_costs
+from tsc_lib.study.model_comparison import Entry, ModelComparison, measure_models, read_costs
 from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.study import Study
 
@@ -56,11 +55,7 @@ def _rows(study: Study) -> Iterator[dict[str, object]]:
     variant = Variant(BASELINE, grid.runtime)
     chosen = [each for each in study.list_seeded() if grid.takes(each[0].name)]
     for spec, choice, seed in chosen:
-        settings = dataclasses.replace(
-            study.profile.benchmark_of(choice),
-            blocks=study.profile.side_by_side.blocks,
-            max_seconds=study.profile.side_by_side.max_seconds,
-        )
+        settings = ModelComparison(study).settings(spec)
         entries: dict[Entry, Evaluation | str] = {}
         for place, model in enumerate(grid.models):
             run = TrainingRun(spec, model, study.profile.train_of(choice, model).change({"refit": False}), seed)
