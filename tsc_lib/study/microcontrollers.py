@@ -76,8 +76,7 @@ def _rows(study: Study) -> Iterator[dict[str, object]]:
     grid = study.profile.microcontrollers
     chosen = [
         (TrainingRun(spec, model, study.profile.train_of(choice, model), seed), Recipe.parse(recipe))
-        for spec, choice, seed in study.list_seeded()
-        if grid.takes(spec.name)
+        for spec, choice, seed in study.list_seeded(grid.datasets)
         for model, recipes in grid.variants.items()
         for recipe in recipes
     ]

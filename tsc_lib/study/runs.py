@@ -164,13 +164,13 @@ class Runs:
             if not self.profile.excludes(dataset=spec.name, model=model)
         ]
 
-    def list_seeded(self) -> list[tuple[DataSpec, DataChoice, int]]:
-        """Every data set with each of its seeds; a seed is complete before the next one begins."""
+    def list_seeded(self, datasets: Sequence[str] = ()) -> list[tuple[DataSpec, DataChoice, int]]:
+        """The named data sets, or all, with each of their seeds; a seed is complete before the next one begins."""
         return [
             (spec, choice, seed)
             for seed in self.profile.all_seeds
             for spec, choice in self.choices.items()
-            if seed in self.profile.seeds_of(choice)
+            if seed in self.profile.seeds_of(choice) and spec.name in (datasets or self.data_specs)
         ]
 
     def variants_of(self, run: TrainingRun) -> list[Variant]:

@@ -162,10 +162,6 @@ class Shapes(Spec):
             check_model(model)
         parse_variants({str(BASELINE): (self.runtime,)})
 
-    def takes(self, dataset: str) -> bool:
-        """Whether they are trained on a data set of this name."""
-        return not self.datasets or dataset in self.datasets
-
 
 @dataclass(frozen=True)
 class Microcontrollers(Spec):
@@ -198,10 +194,6 @@ class Microcontrollers(Spec):
             parse_variants(dict.fromkeys(recipes, (IN_C,)))
         for name in self.processors:
             find_processor(name)
-
-    def takes(self, dataset: str) -> bool:
-        """Whether they are trained on a data set of this name."""
-        return not self.datasets or dataset in self.datasets
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,7 @@ def sweep_shapes(study: Study) -> pd.DataFrame:
 def _rows(study: Study) -> Iterator[dict[str, object]]:
     grid = study.profile.shapes
     variant = Variant(BASELINE, grid.runtime)
-    chosen = [each for each in study.list_seeded() if grid.takes(each[0].name)]
-    for spec, choice, seed in chosen:
+    for spec, choice, seed in study.list_seeded(grid.datasets):
         settings = ModelComparison(study).settings(spec)
         entries: dict[Entry, Evaluation | str] = {}
         for place, model in enumerate(grid.models):

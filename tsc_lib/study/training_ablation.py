@@ -95,7 +95,7 @@ def ablate_study(study: Study) -> pd.DataFrame:
     tables = [
         ablate_training([spec], model, study.profile.seeds_of(choice), study.profile.train_of(choice, model))
         for spec, choice in study.choices.items()
-        if model and grid.takes(spec.name)
+        if model and spec.name in (grid.datasets or study.data_specs)
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
