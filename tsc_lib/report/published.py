@@ -281,8 +281,7 @@ def number_formats(published: Published) -> str:
     large = table.groupby("dataset").batch_size.max()
     rows = []
     for which in ("1 series", "large batch"):
-        sizes = large if which == "large batch" else large * 0 + 1
-        part = table[table.batch_size == table.dataset.map(sizes)]
+        part = table[table.batch_size == (table.dataset.map(large) if which == "large batch" else 1)]
         for number_format, cells in part.groupby("format", sort=False):
             own = cells.set_index("dataset").loc[datasets].reset_index()
             rows.append([f"{which}, {number_format}", *(_format_cell(cell) for cell in own.itertuples())])

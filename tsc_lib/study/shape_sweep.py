@@ -13,7 +13,6 @@ from tsc_lib.compress import BASELINE, Variant
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.stats import proportion_interval
 from tsc_lib.core.store import StageFailed
-from tsc_lib.data import DataSpec
 from tsc_lib.study import stages
 from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.model_comparison import Entry, ModelComparison, measure_models, read_costs
@@ -69,21 +68,20 @@ def _rows(study: Study) -> Iterator[dict[str, object]]:
         except (StageFailed, UserError) as failure:
             session = f"failed: {failure}"
         for entry, found in entries.items():
-            row = _describe(entry, found, spec)
+            row = _describe(entry, found)
             for size in settings.batch_sizes:
                 yield row | {"batch_size": size} | _cost(session, entry, size, found)
 
 
-def _describe(entry: Entry, found: Evaluation | str, spec: DataSpec) -> dict[str, object]:
-    row: dict[str, object] = {**entry.run.names}
+def _describe(entry: Entry, found: Evaluation | str) -> dict[str, object]:
     if isinstance(found, str):
-        return row
+        return {**entry.run.names}
     folder, history = stages.train(entry.run)
     model = stages.load_model(folder)
     kept = next(epoch for epoch in history if epoch["best"])
-    row |= {"params": found.size.params, "macs": found.size.macs}
+    row: dict[str, object] = {**entry.run.names, "params": found.size.params, "macs": found.size.macs}
     if (accuracy := kept["valid_accuracy"]) is not None:
-        series = len(data.load(spec).valid)
+        series = len(data.load(entry.run.data).valid)
         row |= proportion_interval(round(accuracy * series), series).columns("accuracy_valid")
     return row | {"tokens": model.network.config.count_tokens(model.reference_length)[0]}
 
