@@ -146,8 +146,7 @@ def run_exits(network: Transformer, split: Split, equal_length: bool) -> tuple[l
                 state = tuple(rest)
                 logits[index, batch.index] = own.numpy()
                 if rest:
-                    x, mask = (*rest, None)[:2]
-                    tokens[index][batch.index] = network.pool(x, mask).numpy()
+                    tokens[index][batch.index] = network.pool(rest[0]).numpy()
     return tokens, logits
 
 

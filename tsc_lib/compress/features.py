@@ -29,8 +29,8 @@ def read_features(network: Transformer) -> Callable[[np.ndarray, np.ndarray | No
     def read(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         with torch.inference_mode():
             given = torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)
-            tokens, mask = network.embed(*given)
-            return network.pool(*network.encode(tokens, mask, 0, len(network.layers))).numpy()
+            tokens, _ = network.encode(*network.embed(*given), 0, len(network.layers))
+            return network.pool(tokens).numpy()
 
     return read
 
@@ -74,7 +74,7 @@ class FeatureLoss:
             network.add_module(MAP, self.map)
 
     def _keep(self, layer: nn.Module, given: Any, found: tuple[Tensor, Tensor | None]) -> None:
-        self.features = self.pool(*found)
+        self.features = self.pool(found[0])
 
     def __call__(self, logits: Tensor, batch: TrainingBatch) -> Tensor:
         """The loss of a batch with these logits (n, classes)."""

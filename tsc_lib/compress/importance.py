@@ -273,7 +273,7 @@ def _observe(network: Transformer, context: TrainingContext, gradients: bool = F
                 for layer in layers:
                     x, _ = layer(x, mask)
                     flow.stream.append(x)
-                logits = network.classify_tokens(x, mask)
+                logits = network.classify_tokens(x)
                 flow.loss = F.cross_entropy(logits, torch.from_numpy(sample.y[batch.index]), reduction="sum")
         finally:
             for hook in hooks:

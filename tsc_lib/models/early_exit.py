@@ -22,11 +22,11 @@ class Splittable(Protocol):
         """Tokens and their mask after some layers."""
         ...
 
-    def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def pool(self, x: Tensor) -> Tensor:
         """What classifiers read of tokens (n, d_model)."""
         ...
 
-    def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def classify_tokens(self, x: Tensor) -> Tensor:
         """Logits from the last tokens."""
         ...
 
@@ -59,8 +59,8 @@ class Stage(nn.Module):
         x, mask = self.network.embed(x, given) if self.index == 0 else (x, given)
         x, mask = self.network.encode(x, mask, self.first, self.last)
         if self.is_last:
-            return (self.network.classify_tokens(x, mask),)
-        logits = self.network.exits[self.index](self.network.pool(x, mask))
+            return (self.network.classify_tokens(x),)
+        logits = self.network.exits[self.index](self.network.pool(x))
         return (logits, x) if mask is None else (logits, x, mask)
 
 

@@ -1,9 +1,8 @@
 """How series become tokens: what is known of it from the sizes alone, and the module that does it.
 
 Whatever depends on the kind of embedding is here and in `tsc_lib.models.convolution_embedding`: how many tokens a
-series has, which lengths can be placed, which tokens are padding, and what classifiers read of the tokens after the
-encoder. A new kind is a configuration like `PatchEmbeddingConfig`, entered in `tsc_lib.models.transformer.EMBEDDINGS`,
-and a module like `PatchEmbedding`.
+series has, which lengths can be placed, and which tokens are padding. A new kind is a configuration like
+`PatchEmbeddingConfig`, entered in `tsc_lib.models.transformer.EMBEDDINGS`, and a module like `PatchEmbedding`.
 
 References
 ----------
@@ -165,11 +164,6 @@ class Embedding(nn.Module):
             Patches (n,) of each series that are no padding, where that differs.
         """
         raise NotImplementedError
-
-    @staticmethod
-    def pool(x: Tensor, mask: Tensor | None) -> Tensor:
-        """What classifiers read (n, d_model) of tokens and their mask: the class token, which is no padding."""
-        return x[:, 0]
 
     @property
     def channel_weights(self) -> Tensor:

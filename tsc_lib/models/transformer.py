@@ -311,8 +311,8 @@ class Transformer(nn.Module):
 
         No series leaves early: `tsc_lib.models.early_exit` has what runs up to an exit.
         """
-        x, mask = self.embed(x, lengths)
-        return self.classify_tokens(*self.encode(x, mask, 0, len(self.layers)))
+        x, _ = self.encode(*self.embed(x, lengths), 0, len(self.layers))
+        return self.classify_tokens(x)
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Tokens of series x (n, channels, length), and their mask."""
@@ -324,13 +324,13 @@ class Transformer(nn.Module):
             x, mask = layer(x, mask)
         return x, mask
 
-    def pool(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What classifiers read (n, d_model) of tokens and their mask."""
-        return self.norm(self.embedding.pool(x, mask))
+    def pool(self, x: Tensor) -> Tensor:
+        """What classifiers read (n, d_model) of tokens: the class token, which is no padding."""
+        return self.norm(x[:, 0])
 
-    def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Logits from the tokens after the last layer and their mask."""
-        return self.classify(F.relu(self.hidden(self.pool(x, mask))))
+    def classify_tokens(self, x: Tensor) -> Tensor:
+        """Logits from the tokens after the last layer."""
+        return self.classify(F.relu(self.hidden(self.pool(x))))
 
 
 def check_length(config: TransformerConfig, length: int, what: str = "the series") -> None:

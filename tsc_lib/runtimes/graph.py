@@ -243,8 +243,8 @@ class InferenceTransformer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""
-        x, mask = self.embed(x, lengths)
-        return self.classify_tokens(*self.encode(x, mask, 0, len(self.layers)))
+        x, _ = self.encode(*self.embed(x, lengths), 0, len(self.layers))
+        return self.classify_tokens(x)
 
     def embed(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Tokens of series x (n, channels, length), and what is added to their scores."""
@@ -261,7 +261,7 @@ class InferenceTransformer(nn.Module):
             x, tokens, mask = layer(x, tokens, mask)
         return x if last == len(self.layers) else separate(x, tokens), mask
 
-    def classify_tokens(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def classify_tokens(self, x: Tensor) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer, which alone is computed there."""
         return self.classify(F.relu(self.hidden(self.norm(x))))
 
