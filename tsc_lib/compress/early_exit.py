@@ -88,21 +88,21 @@ class Exits(Step):
         network = copy.deepcopy(model.network)
         _add_exit(network, index, self.layer, context)
         _, logits = run_exits(network, context.valid, context.equal_length)
-        thresholds = [each.threshold for each in network.config.exits]
-        truth = context.valid.y
+        exits, truth = list(network.config.exits), context.valid.y
+        thresholds = [each.threshold for each in exits]
         before, left = decide_exits(logits, thresholds)  # at a threshold of 1 none leaves at the new exit
         threshold = choose_threshold(logits[index], before, truth, left > index, self.tolerance)
         if threshold is None:
             raise NoEffect(
                 f"no validation series can leave after layer {self.layer} within {self.tolerance:g} points of accuracy"
             )
-        thresholds[index] = threshold
-        _set_exits(network, [each.layer for each in network.config.exits], thresholds)
+        thresholds[index], exits[index] = threshold, EarlyExit(self.layer, threshold)
+        network.config = dataclasses.replace(network.config, exits=tuple(exits))
         after, left = decide_exits(logits, thresholds)
         macs = count_macs_by_exit(network, model.reference_length)
         shares = (np.bincount(left, minlength=len(macs)) / len(left)).tolist()
         return dataclasses.replace(model, network=network), {
-            "layers": [each.layer for each in network.config.exits],
+            "layers": [each.layer for each in exits],
             "thresholds": thresholds,
             "valid_left": shares,
             "valid_macs": float(np.dot(shares, macs)),
@@ -217,15 +217,9 @@ def choose_threshold(
 def _add_exit(network: Transformer, index: int, layer: int, context: TrainingContext) -> None:
     """Give a network another exit, in place, with a classifier fitted to train and a threshold that none passes."""
     config, exits = network.config, network.config.exits
-    layers, thresholds = [each.layer for each in exits], [each.threshold for each in exits]
-    _set_exits(network, [*layers[:index], layer, *layers[index:]], [*thresholds[:index], 1.0, *thresholds[index:]])
+    network.config = dataclasses.replace(config, exits=(*exits[:index], EarlyExit(layer, 1.0), *exits[index:]))
     classifier = nn.Linear(config.d_model, config.classes, device="meta").to_empty(device="cpu")
     network.exits.insert(index, classifier)
     tokens, _ = run_exits(network, context.train, context.equal_length)
     weight, bias = fit_classifier(tokens[index], context.train.y, config.classes)
     classifier.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-
-
-def _set_exits(network: Transformer, layers: list[int], thresholds: list[float]) -> None:
-    """Change where series leave a network, in place."""
-    network.config = dataclasses.replace(network.config, exits=tuple(map(EarlyExit, layers, thresholds)))
