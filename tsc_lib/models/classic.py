@@ -177,7 +177,8 @@ def fit_classic(name: str, x: Sequence[np.ndarray], y: np.ndarray, seed: int, cl
     >>> fitted(np.stack(x[:3])).argmax(axis=1).tolist()
     [0, 1, 0]
     """
-    check_classic(name)
+    if name not in CLASSICS:
+        raise UserError(f"unknown classic {quote(name)}; the classics are {', '.join(CLASSICS)}")
     classic, lengths = CLASSICS[name], [one.shape[1] for one in x]
     if not classic.unequal or min(lengths) == max(lengths):
         length = math.ceil(np.quantile(lengths, COMMON_QUANTILE))
@@ -187,17 +188,6 @@ def fit_classic(name: str, x: Sequence[np.ndarray], y: np.ndarray, seed: int, cl
     if found < classic.shortest:
         raise UserError(f"{name} takes series of {classic.shortest} time steps or more, not of {found}; leave it out")
     return FittedClassic(name, classic.build(seed).fit(arrange(x, length), np.asarray(y)), classes, length)
-
-
-def check_classic(name: str) -> None:
-    """Refuse a name that no classic has.
-
-    Raises
-    ------
-    UserError
-    """
-    if name not in CLASSICS:
-        raise UserError(f"unknown classic {quote(name)}; the classics are {', '.join(CLASSICS)}")
 
 
 def check_work(name: str, train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> None:
