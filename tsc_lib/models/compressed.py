@@ -107,13 +107,10 @@ class CompressedModel:
 
     def _repr_html_(self) -> str:
         rows = [(e.step, e.params_after, e.nonzero_after, e.macs_after, e.bytes_after) for e in self.evidence]
-        size = measure_size(self)
-        first = self.evidence[0] if self.evidence else None
-        start = (
-            (first.params_before, first.nonzero_before, first.macs_before, first.bytes_before)
-            if first
-            else (size.params, size.nonzero, size.macs, size.bytes)
-        )
+        start = dataclasses.astuple(measure_size(self))
+        if self.evidence:
+            first = self.evidence[0]
+            start = first.params_before, first.nonzero_before, first.macs_before, first.bytes_before
         columns = ["", "parameters", "not zero", "multiply-adds a series", "bytes in fp32"]
         remark = f"to be executed in {self.number_format}; series of {self.reference_length} time steps"
         return self.network.config._repr_html_() + view("Its size", [("as trained", *start), *rows], columns, remark)
