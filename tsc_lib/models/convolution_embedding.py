@@ -14,10 +14,8 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -151,9 +149,7 @@ class ConvolutionEmbedding(Embedding):
 
     def embed(self, x: Tensor, patches: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Embedding`."""
-        features, level = measure_strengths(
-            x, patches, self.config.patch, self.convolution, self.pointwise, dict(self.norms.items())
-        )
+        features, level = measure_strengths(x, patches, self.config.patch, self.convolution, self.pointwise, self.norms)
         return self.project(self.norm(features)), self.level(level)
 
     def select_filters(self, filters: Tensor) -> tuple[ConvolutionEmbeddingConfig, dict[str, Tensor]]:
@@ -192,7 +188,7 @@ def measure_strengths(
     patch: int,
     convolution: nn.Module,
     pointwise: nn.Module | None,
-    norms: Mapping[str, nn.Module] = MappingProxyType({}),
+    norms: nn.ModuleDict | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What an embedding's filters find in each patch.
 
@@ -216,7 +212,7 @@ def measure_strengths(
     """
 
     def rectify(name: str, answers: Tensor) -> Tensor:
-        return F.relu(norms[name](answers, valid) if name in norms else answers)
+        return F.relu(norms[name](answers, valid) if norms and name in norms else answers)
 
     x, valid = x[..., : x.shape[2] // patch * patch], None
     if patches is not None:
