@@ -22,7 +22,7 @@ from tsc_lib.study.specs import TrainingRun
 from tsc_lib.study.teaching import compare_teachers
 from tsc_lib.training import Epoch, Pool, TrainingBatch, TrainSpec, fit, make_loss, make_pool, read_labels, teachers
 from tsc_lib.training.matching import LABELS
-from tsc_lib.training.teachers import FOLDS, Committee, Networks, find_taught, find_temperature, fit_out_of_fold
+from tsc_lib.training.teachers import FOLDS, Committee, Network, find_taught, find_temperature, fit_out_of_fold
 
 CLASSES = 3
 
@@ -155,11 +155,10 @@ def test_the_temperature_is_that_of_the_classes() -> None:
     assert find_temperature(10 * logits, y.argmax(1)) == pytest.approx(5, rel=0.05)
 
 
-def test_a_committee_and_several_networks_are_means_of_probabilities() -> None:
+def test_a_committee_gives_the_mean_of_its_members_probabilities() -> None:
     one, two = (lambda x, lengths, v=v: np.tile(np.log(np.array(v)), (len(x), 1)) for v in ([0.9, 0.1], [0.3, 0.7]))
     x = np.zeros((2, 1, 4), np.float32)
-    np.testing.assert_allclose(Networks([one, two])(x, None), [[0.6, 0.4]] * 2)
-    np.testing.assert_allclose(Committee([Networks([one]), Networks([two])])(x, None, 0), [[0.6, 0.4]] * 2)
+    np.testing.assert_allclose(Committee([Network(one), Network(two)])(x, None, 0), [[0.6, 0.4]] * 2)
 
 
 def test_classics_label_out_of_fold_and_the_same_each_time(train: Split, tmp_path: Path) -> None:

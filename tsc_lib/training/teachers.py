@@ -60,13 +60,13 @@ class Teacher(Protocol):
 
 
 @dataclass(frozen=True)
-class Networks:
-    """Networks as one teacher, by the mean of their probabilities."""
+class Network:
+    """A trained network as a teacher."""
 
-    networks: Sequence[Predict]
+    predict: Predict
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None, fold: int | None = None) -> np.ndarray:
-        return np.mean([softmax(predict(x, lengths), axis=1) for predict in self.networks], axis=0)
+        return softmax(self.predict(x, lengths), axis=1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class OutOfFold:
 
 @dataclass(frozen=True)
 class Committee:
-    """Several teachers as one, by the mean of their probabilities."""
+    """Teachers as one, by the mean of their probabilities."""
 
     teachers: Sequence[Teacher]
 
@@ -172,10 +172,10 @@ def fit_teacher(
             calibrate = member not in PROBABILISTIC
             teachers.append(fit_out_of_fold(fit, train, folds, equal_length=equal_length, calibrate=calibrate))
         elif member in networks:
-            teachers.append(Networks([networks[member]]))
+            teachers.append(Network(networks[member]))
         else:
             raise UserError(f"the teacher {member} is a trained network, and there is none here; take a classic")
-    return teachers[0] if len(teachers) == 1 else Committee(teachers)
+    return Committee(teachers)
 
 
 def find_taught(y: np.ndarray, folds: np.ndarray, fitted: np.ndarray | None = None) -> np.ndarray:
