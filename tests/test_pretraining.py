@@ -27,8 +27,13 @@ def italy() -> Dataset:
     return data.load(data.resolve("ItalyPowerDemand"))
 
 
-def weights_of(sources: list[Dataset], steps: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
-    return pretrain(configure(MODEL, 1, 2, 24), sources, seed, steps)
+@pytest.fixture(autouse=True)
+def ten_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsc_lib.training.pretraining.STEPS", 10)
+
+
+def weights_of(sources: list[Dataset], seed: int = 0) -> dict[str, torch.Tensor]:
+    return pretrain(configure(MODEL, 1, 2, 24), sources, seed)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -47,7 +52,7 @@ def test_series_of_other_lengths_take_part(italy: Dataset) -> None:
     rng = np.random.default_rng(0)
     series = [rng.normal(size=(1, length)).astype(np.float32) for length in (3, 9, 50, 2000)]
     ragged = replace(italy, name="Ragged", equal_length=False, train=Split(series, np.arange(4)))
-    found = weights_of([italy, ragged], steps=10)
+    found = weights_of([italy, ragged])
     assert all(torch.isfinite(value).all() for value in found.values())
 
 
@@ -65,7 +70,6 @@ def test_the_target_takes_part_as_it_is_cut() -> None:
 
 def test_a_training_starts_from_it_and_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsc_lib.core.store.OUTPUTS", tmp_path)
-    monkeypatch.setattr("tsc_lib.training.pretraining.STEPS", 3)
     spec = TrainSpec(epochs=1, learning_rate=1e-12, pretrain="ItalyPowerDemand")
     run = TrainingRun(data.resolve("ItalyPowerDemand"), MODEL, spec, 0)
     model = stages.load_model(stages.train(run)[0]).network.state_dict()

@@ -45,9 +45,7 @@ def find_sources(names: str, target: DataSpec | None = None) -> list[DataSpec]:
     return [target if target and name == target.name else resolve(name, gaps="interpolate") for name in found]
 
 
-def pretrain(
-    config: TransformerConfig, sources: Sequence[Dataset], seed: int, steps: int | None = None
-) -> dict[str, Tensor]:
+def pretrain(config: TransformerConfig, sources: Sequence[Dataset], seed: int) -> dict[str, Tensor]:
     """Weights of a network's embedding and encoder after masked pre-training; the same seed gives the same.
 
     Parameters
@@ -59,8 +57,6 @@ def pretrain(
         how many it has.
     seed : int
         Of the first weights, and of all that is drawn.
-    steps : int, optional
-        Of the optimiser; by default `STEPS`.
 
     Raises
     ------
@@ -73,7 +69,6 @@ def pretrain(
                 f"pretrain: {source.name} has {source.channels} channel(s), and the network reads {config.channels}; "
                 "leave it out"
             )
-    steps = steps or STEPS
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     network = Transformer(config).train()
@@ -81,7 +76,7 @@ def pretrain(
     optimizer = torch.optim.Adam([*network.parameters(), *fill.parameters()], lr=LEARNING_RATE, fused=True)
     shares = np.sqrt([len(source.train) for source in sources])
     streams: list[Iterator[Batch]] = [iter(()) for _ in sources]
-    for number in range(steps):
+    for number in range(STEPS):
         chosen = int(rng.choice(len(sources), p=shares / shares.sum()))
         if (batch := next(streams[chosen], None)) is None:
             source = sources[chosen]
@@ -91,7 +86,7 @@ def pretrain(
         x = torch.from_numpy(batch.x[:, :, :longest])
         lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths).clamp(max=longest)
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, 20 * (number + 1) / steps, 2 * (1 - number / steps))
+            group["lr"] = LEARNING_RATE * min(1.0, 20 * (number + 1) / STEPS, 2 * (1 - number / STEPS))
         optimizer.zero_grad()
         _miss(network, fill, x, lengths, rng).backward()
         optimizer.step()
