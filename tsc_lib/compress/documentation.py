@@ -20,17 +20,11 @@ def steps_table() -> str:
     return "\n".join(["| step | what it does |", "| --- | --- |", *rows])
 
 
-def help_text(width: int = 120) -> str:
-    """The examples of every step, each with its explanation beside it.
-
-    Parameters
-    ----------
-    width : int
-        Columns that no line exceeds.
-    """
+def help_text() -> str:
+    """The examples of every step, each with its explanation beside it, in lines of at most 120 columns."""
     examples = [example for name in sorted(STEPS) for example in STEPS[name].examples.items()]
     margin = 4 + max(len(recipe) for recipe, _ in examples)
     return "\n".join(
-        textwrap.fill(text, width, initial_indent=f"  {recipe:{margin - 2}}", subsequent_indent=" " * margin)
+        textwrap.fill(text, 120, initial_indent=f"  {recipe:{margin - 2}}", subsequent_indent=" " * margin)
         for recipe, text in examples
     )
