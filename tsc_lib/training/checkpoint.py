@@ -39,14 +39,12 @@ def load_checkpoint(
 ) -> tuple[list[Epoch], Weights] | None:
     """Bring modules and an optimiser to where a training was left; its history and best weights.
 
-    Returns None, and changes nothing, if there is no checkpoint, or one of an earlier version of the code.
+    Returns None, and changes nothing, if there is no checkpoint.
     """
     if not path.exists():
         return None
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
-        if "groups" not in metadata:
-            return None
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     for part, module in parts.items():
         module.load_state_dict(_part(tensors, part))
