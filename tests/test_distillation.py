@@ -111,8 +111,7 @@ def test_the_teacher_itself_has_no_loss_of_features_and_another_has_its_mean_squ
     apart = class_tokens(pruned, context)[index] - class_tokens(teacher, context)[index]
     for model, expected in ((teacher, 1.0), (pruned, 1 + 3 * np.square(apart).mean())):
         asked = context.ask(read_features(teacher.network))
-        loss = FeatureLoss(asked, 32, lambda logits, batch: torch.tensor(1.0), 3.0, seed=0)
-        loss.attach(model.network)
+        loss = FeatureLoss(model.network, asked, 32, lambda logits, batch: torch.tensor(1.0), 3.0, seed=0)
         with torch.no_grad():
             found = loss(model.network(x), TrainingBatch(x, None, index))
         loss.hook.remove()

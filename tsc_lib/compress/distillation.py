@@ -94,9 +94,7 @@ class Distill(TrainingStep):
         assert context.teacher is not None
         teacher = context.teacher.network
         asked = context.ask(read_features(teacher))
-        with_features = FeatureLoss(asked, teacher.config.d_model, loss, self.features, context.seed)
-        with_features.attach(network)
-        return with_features
+        return FeatureLoss(network, asked, teacher.config.d_model, loss, self.features, context.seed)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ class FeatureLoss:
 
     Parameters
     ----------
+    network : Transformer
+        About to be trained; it is watched, and given the map if it needs one.
     teacher : callable
         Gives the teacher's states (n, d_teacher) of a batch.
     width : int
@@ -56,21 +58,21 @@ class FeatureLoss:
     """
 
     def __init__(
-        self, teacher: Callable[[TrainingBatch], Tensor], width: int, loss: Loss, weight: float, seed: int
+        self,
+        network: Transformer,
+        teacher: Callable[[TrainingBatch], Tensor],
+        width: int,
+        loss: Loss,
+        weight: float,
+        seed: int,
     ) -> None:
-        self.teacher, self.width = teacher, width
-        self.loss, self.weight, self.seed = loss, weight, seed
-
-    def attach(self, network: Transformer) -> None:
-        """Watch a network that is about to be trained, and give it the map if it needs one."""
-        self.pool = network.pool
+        self.pool, self.teacher, self.width, self.loss, self.weight = network.pool, teacher, width, loss, weight
         self.hook = network.layers[-1].register_forward_hook(self._keep)
-        width = network.config.d_model
         self.map: nn.Module = nn.Identity()
-        if width != self.width:
+        if network.config.d_model != width:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                self.map = nn.Linear(width, self.width)
+                torch.manual_seed(seed)
+                self.map = nn.Linear(network.config.d_model, width)
             network.add_module(MAP, self.map)
 
     def _keep(self, layer: nn.Module, given: Any, found: tuple[Tensor, Tensor | None]) -> None:
