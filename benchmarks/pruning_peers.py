@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import torch_pruning as tp
@@ -31,12 +30,12 @@ from tsc_lib.compress.importance import BATCH, OBSERVED
 from tsc_lib.compress.surgery import rebuild
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import write_text
-from tsc_lib.data import Split, batches
+from tsc_lib.data import batches
 from tsc_lib.models.compressed import CompressedModel, count_macs
 from tsc_lib.models.transformer import EncoderLayer, LayerConfig, Transformer
 from tsc_lib.study import stages
 from tsc_lib.study.specs import TrainingRun
-from tsc_lib.training import TrainSpec, classify, make_predictor
+from tsc_lib.training import TrainSpec, measure_accuracy
 
 OURS = ("l1", "l2", "taylor", "activation")
 
@@ -120,11 +119,6 @@ def at_macs(prune: Callable[[float], Transformer], macs: int, ratio: float, leng
     return min(tried, key=lambda made: abs(made[0] - macs))[1]
 
 
-def accuracy(network: Transformer, split: Split, equal_length: bool) -> float:
-    """Share of a split that a network classifies right."""
-    return float(np.mean(classify(make_predictor(network), split, equal_length).argmax(axis=1) == split.y))
-
-
 def compare(run: TrainingRun, ratio: float, epochs: int, series: int | None) -> Iterator[dict[str, Any]]:
     """A row for the uncompressed model, and one for each method before and after fine-tuning."""
     dataset = data.load(run.data)
@@ -144,7 +138,7 @@ def compare(run: TrainingRun, ratio: float, epochs: int, series: int | None) -> 
             "macs": count_macs(model.network, length),
         }
         for name, split in (("valid", dataset.valid), ("test", dataset.test)):
-            found[f"{name}_accuracy"] = accuracy(model.network, split, dataset.equal_length)
+            found[f"{name}_accuracy"] = measure_accuracy(model.network, split, dataset.equal_length)
         return found
 
     def rows(package: str, method: str, model: CompressedModel) -> Iterator[dict[str, Any]]:
