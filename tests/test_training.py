@@ -15,7 +15,8 @@ from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
 from tsc_lib.study import stages
 from tsc_lib.study.specs import TrainingRun
-from tsc_lib.training import TrainSpec, find_best_epoch, fit
+from tsc_lib.training import TrainSpec, fit
+from tsc_lib.training.loop import find_best_epoch
 
 SPEC = TrainSpec(epochs=4, batch_size=8)
 
