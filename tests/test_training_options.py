@@ -142,8 +142,6 @@ def test_a_mixture_has_the_series_and_the_labels_of_both() -> None:
         expected = after.share[i] * before.x[i] + (1 - after.share[i]) * before.x[j]
         torch.testing.assert_close(after.x[i], expected)
         assert after.lengths[i] == max(lengths[i], lengths[j])
-    labels = torch.eye(12)
-    assert torch.allclose(after.mix(labels).sum(dim=1), torch.ones(6))
 
 
 @pytest.mark.parametrize("series", [5, 30, 700])

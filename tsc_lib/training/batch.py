@@ -43,14 +43,6 @@ class TrainingBatch(NamedTuple):
         lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
         return cls(torch.from_numpy(batch.x), lengths, torch.from_numpy(batch.index))
 
-    def mix(self, values: Tensor) -> Tensor:
-        """What is known of every training series (all, ...), mixed as the batch is: (n, ...)."""
-        own = values[self.index]
-        if self.partner is None or self.share is None:
-            return own
-        share = self.share.reshape(-1, *(1,) * (own.ndim - 1))
-        return share * own + (1 - share) * values[self.partner]
-
 
 def cross_entropy(logits: Tensor, batch: TrainingBatch, classes: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of a batch's logits (n, classes) with the classes (all,) of all training series.
