@@ -129,6 +129,7 @@ class Int4(Step):
     examples: ClassVar[Mapping[str, str]] = {
         "int4": "int4 weights, arithmetic in fp32, group=32 weights to a scale (onnxruntime, openvino)",
     }
+    number_format: ClassVar[NumberFormat] = NumberFormat.INT4_WEIGHTS
 
     group: int = 32
 
@@ -136,11 +137,6 @@ class Int4(Step):
         super().__post_init__()
         if self.group not in (16, 32, 64, 128):
             raise UserError(f"int4 takes a group of 16, 32, 64 or 128 weights, not {self.group}")
-
-    @property
-    def number_format(self) -> NumberFormat:
-        """The format that the model is executed in."""
-        return NumberFormat.INT4_WEIGHTS
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Choose the number format; the runtime converts the weights."""
@@ -158,11 +154,7 @@ class Bf16(Step):
     examples: ClassVar[Mapping[str, str]] = {
         "bf16": "bfloat16, where the processor has it (eager, inductor, openvino)",
     }
-
-    @property
-    def number_format(self) -> NumberFormat:
-        """The format that the model is executed in."""
-        return NumberFormat.BF16
+    number_format: ClassVar[NumberFormat] = NumberFormat.BF16
 
     def apply(self, model: CompressedModel, context: TrainingContext) -> tuple[CompressedModel, Details]:
         """Choose the number format; the runtime converts the weights."""

@@ -92,8 +92,8 @@ class Recipe:
     @property
     def number_format(self) -> NumberFormat:
         """The format that the model ends in."""
-        formats = (getattr(step, "number_format", None) for step in reversed(self.steps))
-        return next((found for found in formats if found is not None), NumberFormat.FP32)
+        found = (step.number_format for step in reversed(self.steps) if hasattr(step, "number_format"))
+        return next(found, NumberFormat.FP32)
 
     @property
     def observer(self) -> str:
