@@ -26,6 +26,7 @@ from tsc_lib.models.compressed import CompressedModel, Details
 from tsc_lib.models.convolution_embedding import ConvolutionEmbeddingConfig
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
+from tsc_lib.models.zoo import LIMITS
 from tsc_lib.training import SELF, Loss, Pool, make_loss, make_predictor, parse_teacher, read_labels
 
 
@@ -116,13 +117,7 @@ class Student(Step):
     examples: ClassVar[Mapping[str, str]] = {
         "student(layers=2)": "start anew with a small network; heads=4, d_ff=64, d_model=32, patch=8",
     }
-    limits: ClassVar[Limits] = {
-        "layers": (1, 64),
-        "heads": (1, 256),
-        "d_ff": (1, 4096),
-        "d_model": (1, 1024),
-        "filters": (0, 4096),
-    }
+    limits: ClassVar[Limits] = {**LIMITS, "patch": (1, 100_000), "filters": (0, 4096)}
 
     layers: int = 2
     heads: int = 4
