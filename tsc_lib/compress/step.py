@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tsc_lib.compress.context import TrainingContext
 from tsc_lib.core.calls import write_arguments, write_call
@@ -89,8 +89,7 @@ class Step:
     limits: ClassVar[Limits] = {}
     trains: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
+    def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
             STEPS[cls.name] = cls
 

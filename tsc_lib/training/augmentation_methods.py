@@ -12,7 +12,7 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -53,8 +53,7 @@ class Augmentation:
     limits: ClassVar[Limits] = {}
     needs_lengths: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
+    def __init_subclass__(cls) -> None:
         AUGMENTATIONS[cls.name] = cls
 
     def __post_init__(self) -> None:
