@@ -6,14 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from tsc_lib.data import Split, batches
-
-
-def _as_tensors(x: np.ndarray, lengths: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
-    return torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)
 
 
 def classify(
@@ -35,7 +31,7 @@ def make_predictor(model: nn.Module) -> Callable[[np.ndarray, np.ndarray | None]
 
     def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         with torch.inference_mode():
-            return model(*_as_tensors(x, lengths)).numpy()
+            return model(torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)).numpy()
 
     return predict
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import check_different
 from tsc_lib.data import Batch, Dataset, DataSpec, batches, resolve
+from tsc_lib.models.embedding import fill_patch
 from tsc_lib.models.transformer import Transformer, TransformerConfig
 
 STEPS = 2000
@@ -97,8 +98,7 @@ def _miss(network: Transformer, fill: nn.Module, x: Tensor, lengths: Tensor | No
     """Mean squared error of what was masked in series x (n, channels, length)."""
     embedding = network.config.embedding
     count, stride = embedding.count_tokens(x.shape[2]), embedding.stride
-    if x.shape[2] < count * stride:  # series shorter than a token
-        x = nn.functional.pad(x, (0, count * stride - x.shape[2]))
+    x = fill_patch(x, stride)
     masked = torch.from_numpy(rng.uniform(size=(len(x), count)) < MASKED)
     hidden = x.clone()
     hidden[:, :, : count * stride].masked_fill_(masked.repeat_interleave(stride, dim=1).unsqueeze(1), 0.0)
