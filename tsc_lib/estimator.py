@@ -257,7 +257,7 @@ class TransformerClassifier(BaseClassifier):
         check_whole(self._threads, "n_jobs", *THREADS)
         check_number(self.valid_fraction, "valid_fraction", 0, 1)
         if not isinstance(self.model, TransformerConfig):
-            zoo.check_model(self.model)
+            zoo.find_architecture(self.model)
         if isinstance(self.random_state, int | np.integer):
             check_whole(self.random_state, "random_state", *SEEDS)
             self._seed = int(self.random_state)

@@ -177,16 +177,6 @@ def find_architecture(name: object) -> T1:
     return parse_call(name, ARCHITECTURES, f"model {quote(name)}", "ConvTransformer(layers=1)")
 
 
-def check_model(name: object) -> None:
-    """Refuse a name that no architecture has.
-
-    Raises
-    ------
-    UserError
-    """
-    find_architecture(name)
-
-
 def configure(name: str, channels: int, classes: int, longest: int = 1) -> TransformerConfig:
     """Configuration of a named architecture for a data set's width, its number of classes and its longest series.
 

@@ -73,7 +73,7 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         check_fields(self, "search setting", LIMITS)
-        zoo.check_model(self.model)
+        zoo.find_architecture(self.model)
         if self.objective not in OBJECTIVES:
             known = f"{', '.join(OBJECTIVES[:-1])} or {OBJECTIVES[-1]}"
             raise UserError(f"unknown objective {self.objective!r}; use {known}")

@@ -19,7 +19,7 @@ from tsc_lib.core.limits import SEEDS, check_different, check_list, quote
 from tsc_lib.core.spec import ADDED, Spec, digest
 from tsc_lib.data import find_datasets, is_pattern, list_datasets
 from tsc_lib.models.classic import CLASSICS
-from tsc_lib.models.zoo import ARCHITECTURES, check_model, find_architecture
+from tsc_lib.models.zoo import ARCHITECTURES, find_architecture
 from tsc_lib.study.profile_file import read_yaml
 from tsc_lib.study.sections import (
     Ablation,
@@ -106,7 +106,7 @@ class Profile(Spec):
                 known = ", ".join([*ARCHITECTURES, *CLASSICS])
                 raise UserError(f"unknown model {quote(model)}; the models are {known}")
             if model not in CLASSICS:
-                check_model(model)
+                find_architecture(model)
         check_different(self.models, "'models'")
         called = [model if model in CLASSICS else repr(find_architecture(model)) for model in self.models]
         check_different(called, "'models'")  # a model may have several names

@@ -12,7 +12,7 @@ from tsc_lib.core.errors import UserError
 from tsc_lib.core.limits import check_different, check_fields
 from tsc_lib.core.spec import ADDED, Spec
 from tsc_lib.microcontroller import PROCESSORS, find_processor
-from tsc_lib.models.zoo import check_model
+from tsc_lib.models.zoo import find_architecture
 from tsc_lib.runtimes import convert
 
 IN_C = "c"
@@ -159,7 +159,7 @@ class Shapes(Spec):
         check_different(self.models, "'models' of shapes")
         check_different(self.datasets, "'datasets' of shapes")
         for model in filter(None, (*self.models, self.training_of)):
-            check_model(model)
+            find_architecture(model)
         parse_variants({str(BASELINE): (self.runtime,)})
 
 
@@ -189,7 +189,7 @@ class Microcontrollers(Spec):
         check_different(self.datasets, "'datasets' of microcontrollers")
         check_different(self.processors, "'processors' of microcontrollers")
         for model, recipes in self.variants.items():
-            check_model(model)
+            find_architecture(model)
             check_different(recipes, f"recipes of {model} in microcontrollers")
             parse_variants(dict.fromkeys(recipes, (IN_C,)))
         for name in self.processors:
