@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib.analysis.findings import collapse, remarks
-from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, join_items, pluralize
+from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, join_items, markdown_table, pluralize
 from tsc_lib.benchmark.host import Host
 from tsc_lib.compress import Recipe
 from tsc_lib.data import Dataset
@@ -34,8 +34,6 @@ SCALING = {
 }
 
 GAPS = {"refuse": "", "interpolate": "; before that, missing values are interpolated linearly in each channel"}
-
-SIZES = {"params": "parameters", "nonzero": "not zero", "macs": "MACs per series"}
 
 
 def model_card(
@@ -110,12 +108,6 @@ def _card(bundle: Bundle, made: str, evidence: Sequence[Evidence], results: list
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are numbers."""
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, rule, *rows])
-
-
 def _what(bundle: Bundle, evidence: Sequence[Evidence]) -> str:
     chosen = [step.details["input_channels"] for step in evidence if "input_channels" in step.details]
     width = pluralize(bundle.channels, "channel")
@@ -176,26 +168,27 @@ def _steps(evidence: Sequence[Evidence]) -> str:
     """What every step of the recipe does, and what it changed."""
     rows = []
     for step in evidence:
-        sizes = [(getattr(step, f"{size}_before"), getattr(step, f"{size}_after")) for size in SIZES]
+        sizes = [
+            (step.params_before, step.params_after),
+            (step.nonzero_before, step.nonzero_after),
+            (step.macs_before, step.macs_after),
+        ]
         summary = Recipe.parse(step.step).steps[0].summary
         rows.append([f"`{step.step}`: {summary}", *(f"{before:,} → {after:,}" for before, after in sizes)])
-    return table(["step", *SIZES.values()], rows) if rows else ""
+    return markdown_table("step | parameters: | not zero: | MACs per series:", rows) if rows else ""
 
 
 def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Series) -> str:
     def accuracy(of: pd.Series) -> str:
         return format_interval(of.accuracy, of.accuracy_low, of.accuracy_high, 4)
 
-    def accuracy_unseen(of: pd.Series) -> str:
-        return format_number(of.accuracy_unseen, 4)
-
     count, copies = len(bundle.labels), int(row.test_in_train)
-    unseen = ["accuracy without copies of training series", accuracy_unseen(row), accuracy_unseen(reference)]
-    text = table(
-        ["", "this model", "uncompressed, eager fp32"],
+    unseen = [format_number(of.accuracy_unseen, 4) for of in (row, reference)]
+    text = markdown_table(
+        "| this model: | uncompressed, eager fp32:",
         [
             ["accuracy", accuracy(row), accuracy(reference)],
-            *([unseen] if 0 < copies < len(dataset.test) else []),
+            *([["accuracy without copies of training series", *unseen]] if 0 < copies < len(dataset.test) else []),
             [
                 "points of accuracy lost",
                 format_interval(row.accuracy_drop, row.accuracy_drop_low, row.accuracy_drop_high, 2),
@@ -242,12 +235,14 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: Host, evaluation: Evaluation
         ]
         for row in rows.itertuples()
     ]
-    heads = ["batch size", "CPU ms per series", "÷ uncompressed eager fp32", "call p50 / p95, ms"]
-    heads += [f"energy per series, mJ ({first.energy_source})", "A/A control"]
+    head = (
+        "batch size | CPU ms per series: | ÷ uncompressed eager fp32: | call p50 / p95, ms: | "
+        f"energy per series, mJ ({first.energy_source}): | A/A control:"
+    )
     warnings = "".join(f" Warning: {text}." for text in sorted(set(rows.energy_warning.dropna()) - {""}))
     libraries = join_items(f"{name} {version}" for name, version in host.versions.items())
     return (
-        f"{sizes}\n\n{_exits(evaluation.exits)}{table(heads, cells)}\n\n"
+        f"{sizes}\n\n{_exits(evaluation.exits)}{markdown_table(head, cells)}\n\n"
         f"Measured on {host.date[:10]} on {host.cpu_model} ({host.system}), "
         f"{pluralize(bundle.threads, 'thread')}, with Python {host.python} and {libraries}. Ratios are paired, with "
         "95 % intervals over blocks, and below 1 where this model is cheaper. The A/A control is the uncompressed "
