@@ -56,7 +56,7 @@ def attend_elementwise(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bou
     mask : Tensor, optional
         What is added to the scores (n, 1, 1, tokens), in units of natural logarithms.
     bounded : bool
-        Whether no score can overflow: `largest_score` is at most `SAFE_SCORE`.
+        Whether no score can overflow; see `tsc_lib.runtimes.attention_matmul.is_bounded`.
 
     Returns
     -------

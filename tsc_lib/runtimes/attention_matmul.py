@@ -8,11 +8,13 @@ than tokens. A mask is then a factor of the values.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsc_lib.models.transformer import Attention
+from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
 from tsc_lib.runtimes.linear_ops import multiply_out
 
 SAFE_SCORE = 60.0
@@ -37,6 +39,19 @@ def largest_score(attention: Attention, norm: nn.LayerNorm) -> float:
     return float(product.max()) * attention.head_dim**-0.5
 
 
+def is_bounded(attention: Attention, norm: nn.LayerNorm | None) -> bool:
+    """Whether no score can overflow: `largest_score` is at most `SAFE_SCORE`; never without a norm."""
+    return norm is not None and largest_score(attention, norm) <= SAFE_SCORE
+
+
+def list_norms(network: Transformer) -> list[nn.LayerNorm | None]:
+    """The layer norm whose output attention reads, of each layer; None for embeddings, which nothing bounds."""
+    layers = cast("list[EncoderLayer]", list(network.layers))
+    if network.config.pre_norm:
+        return [layer.attention_norm for layer in layers]
+    return [None, *(layer.feed_forward_norm for layer in layers[:-1])]
+
+
 def attend_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bounded: bool) -> Tensor:
     """Attention of queries, keys and values with tokens last.
 
@@ -49,7 +64,7 @@ def attend_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bounded:
     mask : Tensor, optional
         What is added to the scores (n, 1, 1, tokens).
     bounded : bool
-        Whether no score can overflow: `largest_score` is at most `SAFE_SCORE`.
+        Whether no score can overflow; see `is_bounded`.
 
     Returns
     -------

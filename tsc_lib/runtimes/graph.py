@@ -23,7 +23,7 @@ from tsc_lib.models.embedding import Embedding, PatchEmbedding, count_patches, f
 from tsc_lib.models.token_reduction import reduce_tokens
 from tsc_lib.models.transformer import Attention, EncoderLayer, Transformer
 from tsc_lib.runtimes.attention_elementwise import WIDEST_HEAD, attend_elementwise
-from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, attend_matmul, largest_score
+from tsc_lib.runtimes.attention_matmul import attend_matmul, is_bounded, list_norms
 from tsc_lib.runtimes.linear_ops import concatenate_linears, scale_linear
 
 Form = Literal["operator", "matmul", "elementwise"]
@@ -56,8 +56,7 @@ class InferenceAttention(nn.Module):
         narrow = not first_only and self.head_dim <= WIDEST_HEAD
         self.form: Form = "operator" if form == "elementwise" and not narrow else form
         # One query has so few scores that fewer operators are worth more.
-        may_skip = self.form != "operator" and not first_only and norm is not None
-        self.bounded = may_skip and largest_score(attention, cast(nn.LayerNorm, norm)) <= SAFE_SCORE
+        self.bounded = self.form != "operator" and not first_only and is_bounded(attention, norm)
         # What a product of query and key is still to be multiplied by; "elementwise" takes powers of two.
         self.scale = {"operator": self.head_dim**-0.5, "matmul": 1.0, "elementwise": math.log(2)}[self.form]
         query = scale_linear(attention.query, self.head_dim**-0.5 / self.scale)
@@ -222,24 +221,16 @@ class InferenceTransformer(nn.Module):
 
     def __init__(self, network: Transformer, *, attention: Form, length: int | None = None) -> None:
         super().__init__()
-        self.pool, self.has_rows = network.pool, attention != "operator"
-        self.read = network.read
+        self.pool, self.read, self.has_rows = network.pool, network.read, attention != "operator"
         with torch.no_grad():
             self.embedding = InferenceEmbedding(network.embedding, length)
             layers = cast("list[EncoderLayer]", list(network.layers))
-            norms = [None, *(layer.feed_forward_norm for layer in layers[:-1])]
-            if network.config.pre_norm:
-                norms = [layer.attention_norm for layer in layers]
             self.layers = nn.ModuleList(
                 InferenceLayer(layer, norm, layer is layers[-1], attention)
-                for layer, norm in zip(layers, norms, strict=True)
+                for layer, norm in zip(layers, list_norms(network), strict=True)
             )
-        self.norm, self.hidden, self.classify, self.exits = (
-            network.norm,
-            network.hidden,
-            network.classify,
-            network.exits,
-        )
+        self.norm, self.hidden, self.classify = network.norm, network.hidden, network.classify
+        self.exits = network.exits
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (n, classes) of series x (n, channels, length), padded beyond `lengths` (n,) if given."""

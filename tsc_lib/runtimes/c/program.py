@@ -11,7 +11,7 @@ import torch
 from tsc_lib.models.convolution_embedding import ROUNDING, SMALLEST, ConvolutionEmbedding
 from tsc_lib.models.embedding import PatchEmbedding
 from tsc_lib.models.transformer import EncoderLayer, Transformer
-from tsc_lib.runtimes.attention_matmul import SAFE_SCORE, largest_score
+from tsc_lib.runtimes.attention_matmul import is_bounded, list_norms
 from tsc_lib.runtimes.c import stages
 from tsc_lib.runtimes.c.source import Source
 from tsc_lib.runtimes.c.templates import ATTENTION, CONVOLUTION, HEAD, HEADER, LAYER, LOGITS, MEAN, MEASURE, PATCHES
@@ -184,12 +184,14 @@ def _write_layer(source: Source, network: Transformer, index: int, rows: int) ->
     queries = 1 if is_last else rows
     x, block = f"x + b * {rows * width}", rows * inner
     finish = stages.finish_layer(layer, width, queries)
+    with torch.no_grad():
+        bounded = is_bounded(layer.attention, list_norms(network)[index])
     return LAYER.format(
         keys=source.call(
             stages.project_keys(layer, width, rows), "keys", [x], [f"k + b * {block}", f"v + b * {block}"]
         ),
         queries=source.call(stages.project_queries(layer, width, queries), "queries", [x], ["q"]),
-        attention=_write_attention(source, size, queries, rows, _is_bounded(network, index)),
+        attention=_write_attention(source, size, queries, rows, bounded),
         finish=source.call(finish, "finish", ["values", x], ["z"]),
         inner=inner,
         rows=rows,
@@ -215,16 +217,3 @@ def _write_attention(source: Source, size: int, queries: int, rows: int, bounded
     if text not in source.functions:
         source.functions.append(text)
     return name
-
-
-def _is_bounded(network: Transformer, index: int) -> bool:
-    """Whether no score of a layer can overflow, by the norm of what it reads."""
-    layers = [cast(EncoderLayer, layer) for layer in network.layers]
-    if network.config.pre_norm:
-        norm = layers[index].attention_norm
-    elif index == 0:
-        return False
-    else:
-        norm = layers[index - 1].feed_forward_norm
-    with torch.no_grad():
-        return largest_score(layers[index].attention, norm) <= SAFE_SCORE
