@@ -32,20 +32,17 @@ SECONDS = 600
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a program takes on this machine, compiled with `FRUGAL`, in bytes.
+    """What a program takes on this machine beside the caller's workspace, compiled with `FRUGAL`, in bytes.
 
     Attributes
     ----------
     flash : int
         Code, weights and constants.
-    ram : int
-        The caller's workspace; the program has no variables of its own.
     stack : int, optional
         The deepest chain of its functions, those of the C library not counted; None where the compiler does not tell.
     """
 
     flash: int
-    ram: int
     stack: int | None
 
 
@@ -105,7 +102,7 @@ def compile_library(folder: Path, target: Path) -> None:
         write_bytes(target, library.read_bytes())  # a new file: the old one may be loaded
 
 
-def measure_footprint(folder: Path, workspace: int) -> Footprint:
+def measure_footprint(folder: Path) -> Footprint:
     """What the program in `folder` takes, compiled with `FRUGAL`."""
     compiler = find_compiler()
     with tempfile.TemporaryDirectory() as scratch:
@@ -121,7 +118,7 @@ def measure_footprint(folder: Path, workspace: int) -> Footprint:
         outer = {name: size for name, size in frames.items() if name.endswith("_all")}
         inner = {name: size for name, size in frames.items() if name not in outer and name != "model_logits"}
         stack = frames["model_logits"] + max(outer.values(), default=0) + max(inner.values(), default=0)
-    return Footprint(flash=text + data, ram=workspace, stack=stack)
+    return Footprint(flash=text + data, stack=stack)
 
 
 def _read_frames(usage: str) -> dict[str, int]:

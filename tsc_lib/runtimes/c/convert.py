@@ -47,13 +47,13 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool, longest: i
     write_text(folder / PROGRAM, program.text)
     write_text(folder / HEADER, write_header(model.network, program, shortest, most))
     compile_library(folder, folder / name_library())
-    footprint = measure_footprint(folder, program.small_bytes)
+    footprint = measure_footprint(folder)
     return Conversion(
         model_bytes=program.weight_bytes,
         int8_ops=program.int8_layers,
         fp32_ops=program.fp32_layers,
         longest=most,
         flash_bytes=footprint.flash,
-        ram_bytes=footprint.ram,
+        ram_bytes=program.small_bytes,
         stack_bytes=footprint.stack,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tsc_lib.runtimes.c.graph import Graph, make_compiler, write_c
+from tsc_lib.runtimes.c.graph import Graph, write_c
 
 TYPES = {"float32": "float", "int8": "int8_t", "uint8": "uint8_t"}
 """What C calls NumPy's types of weights."""
@@ -41,15 +41,11 @@ class Source:
     fp32_layers: int = 0
     int8_layers: int = 0
 
-    def __post_init__(self) -> None:
-        self._compiler = make_compiler()
-
     def function(self, graph: Graph, kind: str) -> str:
         """The name of the C function of a graph; graphs that differ in the values of their weights alone share one."""
         if graph.text not in self.stages:
             name = self.stages[graph.text] = f"model_{kind}{len(self.stages)}"
-            parts = write_c(self._compiler, graph.text, name)
-            self.parts += [part for part in parts if part not in self.parts]
+            self.parts += [part for part in write_c(graph.text, name) if part not in self.parts]
         return self.stages[graph.text]
 
     def call(self, graph: Graph, kind: str, given: list[str], found: list[str]) -> str:
