@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.data import Batch
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.early_exit import split_at_exits
 from tsc_lib.models.embedding import MAX_TOKENS
@@ -44,11 +42,6 @@ def make_inference_form(model: CompressedModel, equal_length: bool, form: Form) 
     return InferenceTransformer(model.network, attention=form, length=length).eval()
 
 
-def trace(network: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> torch.export.ExportedProgram:
-    """The network's graph."""
-    return torch.export.export(network, inputs, dynamic_shapes=shapes)
-
-
 def trace_parts(model: CompressedModel, equal_length: bool, form: Form) -> list[torch.export.ExportedProgram]:
     """The graph of a model in its inference form, or of each of its parts, where it has early exits."""
     network, config = make_inference_form(model, equal_length, form), model.network.config
@@ -57,9 +50,9 @@ def trace_parts(model: CompressedModel, equal_length: bool, form: Form) -> list[
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not config.exits:
-            return [trace(network, inputs, shapes)]
+            return [torch.export.export(network, inputs, dynamic_shapes=shapes)]
         for part in split_at_exits(network, config):
-            found.append(trace(part, inputs, shapes))
+            found.append(torch.export.export(part, inputs, dynamic_shapes=shapes))
             inputs, batch = part(*inputs)[1:], shapes[0][0]
             if equal_length:
                 shapes = tuple({0: batch} for _ in inputs)
@@ -67,13 +60,6 @@ def trace_parts(model: CompressedModel, equal_length: bool, form: Form) -> list[
                 tokens = torch.export.Dim.DYNAMIC  # a named one would have to prove that some tokens are always dropped
                 shapes = ({0: batch, 1: tokens}, {0: batch, 3: tokens})
     return found
-
-
-def linear_nodes(program: torch.export.ExportedProgram) -> Iterator[tuple[torch.fx.Node, str]]:
-    """The nodes of a graph that execute linear layers, and each layer's name in `InferenceTransformer`."""
-    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.linear.default):
-        name, _ = list(node.meta["nn_module_stack"].values())[-1]
-        yield node, name.removeprefix(WRAPPED)
 
 
 def is_positions(name: str) -> bool:
@@ -89,7 +75,7 @@ def calibration_batches(model: CompressedModel, size: int | None = None) -> list
     UserError
         If the model has no calibration series.
     """
-    batch: Batch | None = model.calibration
+    batch = model.calibration
     if batch is None:
         raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
     arrays = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)

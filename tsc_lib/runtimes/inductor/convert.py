@@ -39,14 +39,7 @@ from tsc_lib.runtimes.inductor.predict import (
     list_instructions,
     load_program,
 )
-from tsc_lib.runtimes.tracing import (
-    calibration_batches,
-    is_positions,
-    linear_nodes,
-    make_example,
-    make_inference_form,
-    trace,
-)
+from tsc_lib.runtimes.tracing import calibration_batches, is_positions, make_example, make_inference_form
 
 FORMATS = (NumberFormat.FP32, NumberFormat.BF16, NumberFormat.INT8_STATIC)
 OBSERVERS = ("minmax", "percentile", "mse")
@@ -93,7 +86,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
         )
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         raise RuntimeUnavailable("inductor needs a C++ compiler and none is on the PATH; install g++")
-    int8, bf16 = (model.number_format is kind for kind in (NumberFormat.INT8_STATIC, NumberFormat.BF16))
+    int8, bf16 = model.number_format is NumberFormat.INT8_STATIC, model.number_format is NumberFormat.BF16
     if bf16:
         processor.require_bf16()
     reduce_range = not processor.has_vnni() if int8 else None
@@ -105,7 +98,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
             network = _quantize(network, model, inputs, shapes, bool(reduce_range))
         elif bf16:
             network = Bf16(network)
-        program = trace(network, inputs, shapes)
+        program = torch.export.export(network, inputs, dynamic_shapes=shapes)
         compiled = {name: Path(temporary) / f"{name}.pt2" for name in PRODUCTS}
         vectors = WHOLE_VECTORS if processor.has_avx512() else {}
         for name, path in compiled.items():
@@ -179,7 +172,8 @@ def _quantize(
     quantizer.set_function_type_qconfig(torch.nn.functional.linear, _set_observer(config, model.quantization))
     for name in model.quantization.fp32_layers:
         quantizer.set_module_name_qconfig(name, None)
-    graph = prepare_pt2e(trace(network, inputs, shapes).module(), quantizer)
+    program = torch.export.export(network, inputs, dynamic_shapes=shapes)
+    graph = prepare_pt2e(program.module(), quantizer)
     [batch] = calibration_batches(model)
     graph(*map(torch.from_numpy, batch))
     return convert_pt2e(graph)
@@ -217,7 +211,8 @@ def _count_linears(program: torch.export.ExportedProgram) -> tuple[int, int]:
     """
     operators = torch.ops.quantized_decomposed
     kinds = (operators.dequantize_per_tensor.default, operators.dequantize_per_channel.default)
-    inputs = [tuple(given.target for given in node.all_input_nodes[:2]) for node, _ in linear_nodes(program)]
+    linears = program.graph.find_nodes(op="call_function", target=torch.ops.aten.linear.default)
+    inputs = [tuple(given.target for given in node.all_input_nodes[:2]) for node in linears]
     narrow = inputs.count(kinds)
     return narrow, len(inputs) - narrow
 
