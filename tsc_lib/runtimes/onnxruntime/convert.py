@@ -79,16 +79,15 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
 def _import() -> Any:
     try:
         import onnx
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401 - torch's exporter needs it
-
-        return onnx, onnxruntime
     except ImportError as error:
         raise not_importable("onnxruntime", error, install="'tsc_lib[runtimes]'") from None
+    return onnx
 
 
 def _export(graph: torch.export.ExportedProgram, path: Path) -> None:
-    onnx, _ = _import()
+    onnx = _import()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it tells of torchvision, which nobody needs here
@@ -117,7 +116,7 @@ def _name_products(graph: Any) -> None:
 
 def _quantize(model: CompressedModel, plain: Path, result: Path) -> None:
     """Quantize the products with weights, to seven bits (see `INT8_WEIGHT`)."""
-    onnx, _ = _import()
+    onnx = _import()
     graph = onnx.load(plain).graph
     weights = {value.name for value in graph.initializer}
     left_alone = [  # attention's, which have no weights, and the layers that are to stay in fp32
@@ -133,7 +132,8 @@ def _quantize(model: CompressedModel, plain: Path, result: Path) -> None:
             if model.number_format is NumberFormat.INT8_STATIC:
                 quantization = model.quantization
                 percentile = quantization.percentile if quantization.observer == "percentile" else None
-                quantize_static(plain, result, _Reader(model, plain), left_alone, percentile)
+                reader = _Reader(model, [value.name for value in graph.input])
+                quantize_static(plain, result, reader, left_alone, percentile)
             else:
                 from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -152,7 +152,7 @@ def _quantize(model: CompressedModel, plain: Path, result: Path) -> None:
 
 def _narrow_weights(model: CompressedModel, plain: Path, result: Path) -> None:
     """Store weights in groups of int8 or int4 numbers, which the runtime widens while it multiplies in fp32."""
-    onnx, _ = _import()
+    onnx = _import()
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from onnxruntime.quantization.onnx_model import ONNXModel
 
@@ -166,11 +166,9 @@ def _narrow_weights(model: CompressedModel, plain: Path, result: Path) -> None:
 
 
 class _Reader:
-    """Hands the calibration series to the quantizer, batch by batch."""
+    """Hands the calibration series to the quantizer, batch by batch, by the names of the graph's inputs."""
 
-    def __init__(self, model: CompressedModel, path: Path) -> None:
-        onnx, _ = _import()
-        names = [value.name for value in onnx.load(path).graph.input]
+    def __init__(self, model: CompressedModel, names: list[str]) -> None:
         # Histograms are made of batches of one size.
         size = None if model.quantization.observer == "percentile" else CALIBRATION_BATCH
         self._batches = (dict(zip(names, batch, strict=True)) for batch in calibration_batches(model, size))
@@ -182,7 +180,7 @@ class _Reader:
 
 def _count_operators(path: Path) -> Counter[str]:
     """Operators of linear layers, counted in the graph as the runtime has optimised it."""
-    onnx, _ = _import()
+    onnx = _import()
     optimized = path.with_name("optimized.onnx")
     session(path, 1, optimized)
     graph = onnx.load(optimized).graph
@@ -192,6 +190,6 @@ def _count_operators(path: Path) -> Counter[str]:
 
 def _count_bytes(path: Path) -> int:
     """Bytes of the weights, scales and zero points that the graph holds; the table of positions is no weight."""
-    onnx, _ = _import()
+    onnx = _import()
     values = [value for value in onnx.load(path).graph.initializer if not is_positions(value.name)]
     return sum(array.nbytes for array in map(onnx.numpy_helper.to_array, values) if array.dtype != np.int64)
