@@ -62,7 +62,7 @@ def load(folder: Path | str, runtime: str, threads: int = 1) -> Predictor:
 def files(runtime: str, exits: int = 0) -> list[str]:
     """Names of the files in a prepared folder that `load` reads, for a model with so many early exits."""
     module = _module(runtime)
-    return [part for name in module.FILES for part in (part_names(name, exits) if name in module.PARTS else [name])]
+    return [*module.FILES, *(part for name in module.PARTS for part in part_names(name, exits))]
 
 
 def packages(runtime: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from tsc_lib.runtimes.cascade import CascadePredictor, part_names
 from tsc_lib.runtimes.predictor import ModelDescription, Predictor, graph_inputs, run_in_parts
 
 MODEL = "model.onnx"
-FILES = ("model.json", MODEL)
+FILES = ("model.json",)
 PARTS = (MODEL,)
 PACKAGES = ("onnxruntime",)
 

@@ -15,8 +15,8 @@ from tsc_lib.runtimes.cascade import CascadePredictor, part_names
 from tsc_lib.runtimes.predictor import ModelDescription, Predictor, graph_inputs
 
 MODEL = "model.xml"
-FILES = ("model.json", MODEL, "model.bin")
-PARTS = FILES[1:]
+FILES = ("model.json",)
+PARTS = (MODEL, "model.bin")
 PACKAGES = ("openvino",)
 
 OFTEN = 16
