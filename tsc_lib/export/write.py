@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from tsc_lib import data, runtimes
 from tsc_lib.analysis.rows import select_variant
@@ -79,19 +78,14 @@ def export(
         for status in sorted(set(chosen.status) - {"ok"}):
             raise UserError(f"{variant} cannot be exported, because it {status}")
         begin("writing")
-        return _export(study, run, variant, target, rows)
-
-
-def _export(study: Study, run: TrainingRun, variant: Variant, target: Path, rows: pd.DataFrame) -> Bundle:
-    """Write a variant that was made and measured."""
-    chosen, evaluation = select_variant(rows, variant), stages.evaluate(run, variant)
-    source, dataset = evaluation.folder, data.load(run.data)
-    described = describe(run, variant, source, dataset, evaluation.conversion, int(chosen.threads.iloc[0]))
-    reference = select_variant(rows, REFERENCE)
-    _, whole = stages.compress_model(run, BASELINE)
-    card = model_card(described, run, dataset, whole.network.config, evaluation, chosen, reference, study.host(run))
-    write(target, source, described, card, dataset.test.x)
-    return described
+        evaluation, dataset = stages.evaluate(run, variant), data.load(run.data)
+        source, threads = evaluation.folder, int(chosen.threads.iloc[0])
+        described = describe(run, variant, source, dataset, evaluation.conversion, threads)
+        reference = select_variant(rows, REFERENCE)
+        _, whole = stages.compress_model(run, BASELINE)
+        card = model_card(described, run, dataset, whole.network.config, evaluation, chosen, reference, study.host(run))
+        write(target, source, described, card, dataset.test.x)
+        return described
 
 
 def describe(
@@ -101,12 +95,9 @@ def describe(
     facts = read_json(source / "model.json")
     embedding = TransformerConfig.from_json(facts["config"]).embedding
     shortest, longest = embedding.length_limits
-    lengths = shortest, conversion.longest or longest
+    longest = conversion.longest or longest
     if dataset.equal_length:
-        lengths = (facts["reference_length"],) * 2
-    instructions: tuple[str, ...] = ()
-    if conversion.instructions is not None:
-        instructions = tuple(conversion.instructions.split())
+        shortest = longest = facts["reference_length"]
     packages = ("tsc_lib", "numpy", *runtimes.packages(variant.runtime))
     return Bundle(
         dataset=run.data.name,
@@ -118,13 +109,13 @@ def describe(
         channels=dataset.channels,
         labels=dataset.classes,
         patch=embedding.stride,
-        shortest=lengths[0],
-        longest=lengths[1],
+        shortest=shortest,
+        longest=longest,
         equal_length=dataset.equal_length,
         scaling=dataset.scaler,
         gaps=run.data.gaps,
         threads=threads,
-        instructions=instructions,
+        instructions=tuple((conversion.instructions or "").split()),
         versions={name: version(name) for name in packages},
     )
 
