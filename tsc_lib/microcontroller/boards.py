@@ -80,17 +80,14 @@ def _measured(name: str, clock_mhz: float, power_mw: float) -> Device:
 
 _FPU = "-mfloat-abi=hard"
 
+_L4 = _measured("NUCLEO-L4R5ZI", clock_mhz=120, power_mw=75.34)
+_H7 = _measured("NUCLEO-H7A3ZI-Q", clock_mhz=280, power_mw=141.68)
+
 PROCESSORS = {
     each.name: each
     for each in (
-        Processor(
-            *("cortex-m4", (_FPU, "-mfpu=fpv4-sp-d16"), "mps2-an386", 40.0, 4096, 4096),
-            device=_measured("NUCLEO-L4R5ZI", 120, 75.34),
-        ),
-        Processor(
-            *("cortex-m7", (_FPU, "-mfpu=fpv5-d16"), "mps2-an500", 40.0, 4096, 4096),
-            device=_measured("NUCLEO-H7A3ZI-Q", 280, 141.68),
-        ),
+        Processor("cortex-m4", (_FPU, "-mfpu=fpv4-sp-d16"), "mps2-an386", 40.0, 4096, 4096, _L4),
+        Processor("cortex-m7", (_FPU, "-mfpu=fpv5-d16"), "mps2-an500", 40.0, 4096, 4096, _H7),
         Processor("cortex-m55", (_FPU,), "mps3-an547", 31.25, 512, 512, device=None),
     )
 }
