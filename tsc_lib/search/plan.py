@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsc_lib.core import store
-from tsc_lib.core.errors import RuntimeUnavailable
 from tsc_lib.core.limits import check_number
-from tsc_lib.runtimes.c.compiler import find_compiler
 from tsc_lib.search.optimize import MINUTES, optimize
-from tsc_lib.search.quick_benchmark import COMPILED
+from tsc_lib.search.quick_benchmark import COMPILED, can_make_c
 from tsc_lib.search.request import SearchRequest
 from tsc_lib.search.results import NO_PROMISE, SearchResult
 
@@ -82,14 +80,8 @@ def plan_search(dataset: str, minutes: float = 0.0) -> SearchPlan:
     check_number(minutes, "parameter 'minutes'", 0, MINUTES[1])
     if minutes:
         return SearchPlan(SearchRequest(dataset), minutes, None)
-    runtime = _find_fastest_to_convert()
+    runtime = COMPILED[-1] if COMPILED else "eager"
+    if can_make_c():
+        runtime = "c"
     request = SearchRequest(dataset, epochs=LEAST_EPOCHS, max_drop=ANY_LOSS, folds=LEAST_FOLDS, runtime=runtime)
     return SearchPlan(request, LEAST_MINUTES, LEAST_TRIALS)
-
-
-def _find_fastest_to_convert() -> str:
-    try:
-        find_compiler()
-    except RuntimeUnavailable:
-        return COMPILED[-1] if COMPILED else "eager"
-    return "c"

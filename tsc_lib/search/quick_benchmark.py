@@ -56,8 +56,12 @@ def list_tried(objective: str) -> tuple[str, ...]:
     C is among them where one series is to be fast, and can be compiled; in large batches it gains nothing.
     """
     tried = COMPILED or ("eager",)
-    can_write = importlib.util.find_spec("emx_onnx_cgen") is not None and has_compiler()
-    return (*tried, "c") if objective == "latency" and can_write else tried
+    return (*tried, "c") if objective == "latency" and can_make_c() else tried
+
+
+def can_make_c() -> bool:
+    """Whether a program in C can be written and compiled here."""
+    return importlib.util.find_spec("emx_onnx_cgen") is not None and has_compiler()
 
 
 @dataclass(frozen=True)
