@@ -14,9 +14,6 @@ from tsc_lib.models.compressed import CompressedModel, save_model
 from tsc_lib.models.number_format import NumberFormat
 from tsc_lib.runtimes.conversion import Conversion
 
-__all__ = ["Conversion", "check", "convert", "list_supporting"]
-
-
 WITH_EXPERTS = ("eager", "onnxruntime")
 """The runtimes whose graphs may send each token another way."""
 

@@ -48,8 +48,7 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool) -> Convers
         processor.require_bf16()
     network = cast(Transformer, cast_network(copy.deepcopy(model.network), model.number_format))
     dtype = next(network.parameters()).dtype
-    x = torch.zeros(1, model.network.config.channels, model.reference_length, dtype=dtype)
-    given = [x]
+    given = [torch.zeros(1, model.network.config.channels, model.reference_length, dtype=dtype)]
     with torch.inference_mode(), OperatorCounter() as operators:
         for part in split_at_exits(network, model.network.config):  # a network alone would not run its exits
             _, *given = part(*given)

@@ -25,7 +25,7 @@ class EagerPredictor:
     """Executes the network operator by operator."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.network = network.eval()
+        self.network = network
         self.dtype = next(network.parameters()).dtype  # of what stays in floating point
 
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
@@ -52,11 +52,12 @@ def _run(part: Stage, *given: np.ndarray) -> list[np.ndarray]:
 
 
 def cast_network(network: nn.Module, number_format: NumberFormat) -> nn.Module:
-    """The network in a number format."""
+    """The network in a number format, ready to predict."""
+    network = network.eval()
     if number_format is NumberFormat.FP32:
-        return network.eval()
+        return network
     if number_format is NumberFormat.BF16:
-        return network.eval().to(torch.bfloat16)
+        return network.to(torch.bfloat16)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchao has no eager successor of it that runs int8 kernels on a CPU
-        return torch.ao.quantization.quantize_dynamic(network.eval(), {nn.Linear}, dtype=torch.qint8)
+        return torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
