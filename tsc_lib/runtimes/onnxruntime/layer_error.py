@@ -25,6 +25,7 @@ from tsc_lib.runtimes.onnxruntime.static_quantization import INT8_PRODUCT
 from tsc_lib.runtimes.predictor import graph_inputs
 
 REASONS = {
+    "c": "c's program hands out nothing but its result",
     "inductor": "inductor's compiled program hands out nothing but its result",
     "openvino": "openvino fuses int8 layers with what follows; handing out their outputs would make another program",
 }
