@@ -89,13 +89,8 @@ class Prediction:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["series", "label", *(f"p_{label}" for label in self.labels)])
-        form = ("%.6f",) * len(self.labels)
-        cells = [",".join(form) % tuple(row) for row in self.probabilities.tolist()]
-        quoted = {label: _cell(label) for label in self.labels}
-        text.writelines(
-            f"{number},{quoted[label]},{row}\n"
-            for number, (label, row) in enumerate(zip(self.predicted, cells, strict=True), 1)
-        )
+        for number, (label, row) in enumerate(zip(self.predicted, self.probabilities.tolist(), strict=True), 1):
+            writer.writerow([number, label, *(f"{probability:.6f}" for probability in row)])
         return text.getvalue()
 
 
@@ -135,7 +130,7 @@ def predict(
     model = load(folder, threads, trust_native_code=trust_native_code)
     reads = model.bundle
     series = read(file, reads.gaps, layout, reads.shortest if reads.equal_length else None, reads.labels)
-    return Prediction(model.bundle.labels, model.logits(series, batch_size), series.labels)
+    return Prediction(reads.labels, model.logits(series, batch_size), series.labels)
 
 
 def load(folder: Path | str, threads: int | None = None, *, trust_native_code: bool = False) -> ExportedModel:
@@ -317,10 +312,3 @@ def _check(model: Bundle, series: Series) -> None:
             raise UserError(
                 f"{series.where(i)} has {length} time steps{ended}, but the model reads {model.lengths}; {advice}"
             )
-
-
-def _cell(label: str) -> str:
-    """A label as a cell of CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([label])
-    return text.getvalue()
