@@ -53,30 +53,32 @@ def find_results(published: Published) -> dict[str, str]:
     worst, best = (signed(f"{-points:+.1f}") for points in (student.points_lost.max(), student.points_lost.min()))
     return {
         "the study's strategies": (
-            f"On {join_items(published.results.dataset.unique())}, structure and the runtime save energy, and number "
-            f"formats hardly do. With half of T1 or T2 removed and four epochs of further training, an inference needs "
-            f"{needed} % of the energy; in ONNX Runtime as trained, {alone} %, of which static int8 saves another "
-            f"{less} %; weights that are only set to zero save {saved:.0f} % and cost {lost} points of accuracy."
+            "**Structure and the runtime save energy; number formats hardly do.** On "
+            f"{join_items(published.results.dataset.unique())}, T1 and T2 with half of their heads and neurons removed, "
+            f"trained for four epochs more, need {needed} % of the energy; in ONNX Runtime as trained, {alone} %, of "
+            f"which static int8 saves another {less} %. Weights that are only set to zero save {saved:.0f} % and cost "
+            f"{lost} points of accuracy."
         ),
         "the student": (
-            f"A student of two layers in ONNX Runtime needs {format_range(1 / student.energy_ratio, 0)} times less "
-            f"energy than the model that taught it, at {worst} to {best} points of accuracy. {OURS}, this project's "
-            f"own model, as C code needs {format_range(1 / ours.energy_ratio, 0)} times less than T1, and is "
+            "**A small transformer saves most.** A student of two layers in ONNX Runtime needs "
+            f"{format_range(1 / student.energy_ratio, 0)} times less energy than the model that taught it, at {worst} to "
+            f"{best} points of accuracy. {OURS}, this project's own model, as C code needs "
+            f"{format_range(1 / ours.energy_ratio, 0)} times less than T1, and is "
             f"{format_gain(points_ahead(published, OURS, 'T1'))}. {CLASSIC}, a classic classifier, is "
             f"{format_gain(points_ahead(published, CLASSIC, OURS))} still, at "
             f"{format_range(classic.energy_ratio / ours.energy_ratio, 0)} times its energy; "
             f"{summarize_archive(published)}."
         ),
         "trust": (
-            f"Trust the ratios (paired, {published.results.seed.nunique()} seeds, a model against itself differs by at "
-            f"most {noise:.1f} %), not the joules: energy is *{table.energy_source.iloc[0]}* from CPU time on a shared "
-            f"virtual machine, so {untested} claims on energy stay untested."
+            f"**Trust the ratios, not the joules.** Ratios are paired, over {published.results.seed.nunique()} seeds; a "
+            f"model against itself differs by at most {noise:.1f} %. Energy is *{table.energy_source.iloc[0]}* from CPU "
+            f"time on a shared virtual machine, so {untested} claims on energy stay untested."
         ),
     }
 
 
 def answer(published: Published) -> str:
-    """The three sentences of the first page, as a list."""
+    """The three answers of the first page, as a list."""
     return bullet_list(find_results(published).values())
 
 
