@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -29,25 +28,19 @@ def attention_weights(network: Transformer, series: np.ndarray) -> list[np.ndarr
         One array for each layer, the class token first; each row adds up to 1.
     """
     attentions = [cast(EncoderLayer, layer).attention for layer in network.layers]
-    queries: list[Tensor] = []
-    keys: list[Tensor] = []
+    weights: list[np.ndarray] = []
 
-    def collect(place: list[Tensor]) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
-        return lambda module, inputs, output: place.append(output[0])
+    def collect(module: nn.Module, inputs: object, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        _, (q,), (k,) = output  # of the one series: (heads, tokens, head_dim)
+        weights.append(torch.softmax(q @ k.transpose(1, 2) / q.shape[-1] ** 0.5, dim=-1).numpy())
 
-    hooks = [each.query.register_forward_hook(collect(queries)) for each in attentions]
-    hooks += [each.key.register_forward_hook(collect(keys)) for each in attentions]
+    hooks = [each.register_forward_hook(collect) for each in attentions]
     try:
         with torch.inference_mode():
             network.eval()(torch.from_numpy(series[None]))
     finally:
         for hook in hooks:
             hook.remove()
-    weights = []
-    for attention, query, key in zip(attentions, queries, keys, strict=True):
-        shape = (-1, attention.heads, attention.head_dim)
-        q, k = (each.view(shape).transpose(0, 1) for each in (query, key))  # (heads, tokens, head_dim)
-        weights.append(torch.softmax(q @ k.transpose(1, 2) / attention.head_dim**0.5, dim=-1).numpy())
     return weights
 
 
