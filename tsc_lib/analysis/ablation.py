@@ -71,8 +71,8 @@ def ways_to(results: pd.DataFrame, variant: Variant) -> pd.DataFrame:
     return pd.concat([way_to(results, variant, which) for which in batch_kinds(results)], ignore_index=True)
 
 
-def without_each(results: pd.DataFrame, variant: Variant, which: str = "large") -> pd.DataFrame:
-    """A recipe beside itself without one of its steps, wherever that was run.
+def without_each(results: pd.DataFrame, variant: Variant) -> pd.DataFrame:
+    """A recipe beside itself without one of its steps, wherever that was run, at the large batch.
 
     A distillation is also left out by fine-tuning for as many epochs, and the runtime by executing in eager.
 
@@ -91,7 +91,7 @@ def without_each(results: pd.DataFrame, variant: Variant, which: str = "large") 
             tuned = Recipe((FineTune(step.epochs, step.learning_rate),))
             wanted[Variant(before + tuned + after, runtime)] = "the teacher"
     wanted.setdefault(Variant(recipe, REFERENCE.runtime), f"{runtime}, in eager")
-    rows = drop_failures(select_batch(results, which))
+    rows = drop_failures(select_batch(results))
     names = [wanted.get(Variant.parse(*each)) for each in zip(rows.recipe, rows.runtime, strict=True)]
     rows = rows.assign(left_out=names).dropna(subset="left_out")
     if rows.empty or recipe == BASELINE:

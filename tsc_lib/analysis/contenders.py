@@ -152,15 +152,13 @@ def as_accurate(table: pd.DataFrame) -> pd.Series:
     return table.accuracy >= table.dataset.map(own).fillna(0) - PERMITTED_LOSS
 
 
-def cheapest_by_use(table: pd.DataFrame, which: str = "large") -> pd.DataFrame:
-    """Which model costs least CPU time in all, training and inference, by how many series it classifies.
+def cheapest_by_use(table: pd.DataFrame) -> pd.DataFrame:
+    """Which model costs least CPU time in all, training and use at the large batch, by how many series it classifies.
 
     Parameters
     ----------
     table : DataFrame
         Of `contender_table`.
-    which : {"large", "small"}
-        At which batch size series are classified.
 
     Returns
     -------
@@ -168,7 +166,7 @@ def cheapest_by_use(table: pd.DataFrame, which: str = "large") -> pd.DataFrame:
         For each data set the models that are cheapest somewhere, of those that are `as_accurate`, with `since`, the
         number of classifications from which they are, and `accuracy`, `train_cpu_s` and `cpu_ms_per_sample`.
     """
-    rows = table[(table.which == which) & as_accurate(table)].dropna(subset=["train_cpu_s", "cpu_ms_per_sample"])
+    rows = table[(table.which == "large") & as_accurate(table)].dropna(subset=["train_cpu_s", "cpu_ms_per_sample"])
     found = []
     for _, part in rows.groupby("dataset", sort=False):
         best, since = part.sort_values(["train_cpu_s", "cpu_ms_per_sample"]).iloc[0], 0.0

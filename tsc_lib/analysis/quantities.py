@@ -220,8 +220,8 @@ def select_for_claim(
     return rows
 
 
-def best_within(table: pd.DataFrame, points: float = PERMITTED_LOSS) -> pd.DataFrame:
-    """For each case, the variant that saves most energy while it loses at most some points on average over the seeds.
+def best_within(table: pd.DataFrame) -> pd.DataFrame:
+    """For each case, the variant that saves most energy and loses at most `PERMITTED_LOSS`, mean over the seeds.
 
     Only savings that are certain count: those whose 95 % interval lies above nothing. Cases in which nothing does, or
     that have no uncompressed model in eager beside them, are left out.
@@ -230,11 +230,9 @@ def best_within(table: pd.DataFrame, points: float = PERMITTED_LOSS) -> pd.DataF
     ----------
     table : DataFrame
         Of `tsc_lib.analysis.tables.strategy_table`.
-    points : float
-        Percentage points of accuracy that may be lost.
     """
     reference = table.family == Family.BASELINE
-    kept = table[~reference & (table.points_lost <= points) & (table.energy_ratio < 1)]
+    kept = table[~reference & (table.points_lost <= PERMITTED_LOSS) & (table.energy_ratio < 1)]
     kept = kept[~(kept.energy_ratio_high >= 1)]
     best = kept.loc[kept.groupby(CASE_KEYS, sort=False).energy_ratio.idxmin()]
     return best.merge(table.loc[reference, CASE_KEYS])

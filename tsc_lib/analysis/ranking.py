@@ -104,7 +104,7 @@ def beside(predictions: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def fewest_datasets(models: int, level: float = LEVEL) -> int:
+def fewest_datasets(models: int) -> int:
     """Data sets without which the rank tests of so many models can find no difference.
 
     One of two models that wins on all of n data sets has a two-sided p-value of 2 / 2ⁿ in Wilcoxon's test, which Holm's
@@ -116,7 +116,7 @@ def fewest_datasets(models: int, level: float = LEVEL) -> int:
     (6, 11)
     """
     pairs = models * (models - 1) / 2
-    return int(np.ceil(1 + np.log2(max(pairs, 1) / level)))
+    return int(np.ceil(1 + np.log2(max(pairs, 1) / LEVEL)))
 
 
 def correct_by_holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -205,15 +205,13 @@ def rank(accuracy: pd.DataFrame) -> Ranking:
     return Ranking(whole[ranks.index], ranks, friedman, compare_pairs(means[ranks.index]))
 
 
-def compare_pairs(means: pd.DataFrame, *, points: float = PERMITTED_LOSS) -> pd.DataFrame:
+def compare_pairs(means: pd.DataFrame) -> pd.DataFrame:
     """Every two models over the data sets that both have.
 
     Parameters
     ----------
     means : DataFrame of shape (datasets, models)
         Accuracy (%), NaN where there is none.
-    points : float
-        Difference, in percentage points, within which two models are as good as alike.
 
     Returns
     -------
@@ -221,8 +219,8 @@ def compare_pairs(means: pd.DataFrame, *, points: float = PERMITTED_LOSS) -> pd.
         Columns `first`, `second`, `datasets`, `wins`, `draws` and `losses` of the first; `points`, the mean of the
         first minus the second; `p`, of Wilcoxon's signed-rank test, two-sided, and `p_holm` after Holm's correction for
         all pairs; `first_better`, `alike` and `second_better`, the posterior probabilities that the first is better by
-        more than `points`, that neither is, and that the second is [Benavoli14]_, NaN below `fewest_datasets(2)` data
-        sets, where the prior would have a large say.
+        more than `PERMITTED_LOSS` points, that neither is, and that the second is [Benavoli14]_, NaN below
+        `fewest_datasets(2)` data sets, where the prior would have a large say.
 
     References
     ----------
@@ -239,16 +237,16 @@ def compare_pairs(means: pd.DataFrame, *, points: float = PERMITTED_LOSS) -> pd.
             "points": float(gained.mean()) if len(gained) else np.nan,
             "p": float(scipy.stats.wilcoxon(gained).pvalue) if gained.any() else 1.0,
         }  # fmt: skip
-        chances = _posterior(both[first].to_numpy(), both[second].to_numpy(), points)
+        chances = _posterior(both[first].to_numpy(), both[second].to_numpy())
         rows.append({**found, **dict(zip(("first_better", "alike", "second_better"), chances, strict=True))})
     pairs = pd.DataFrame(rows)
     pairs.insert(pairs.columns.get_loc("p") + 1, "p_holm", correct_by_holm(pairs.p))
     return pairs
 
 
-def _posterior(first: NDArray[np.float64], second: NDArray[np.float64], points: float) -> tuple[float, ...]:
+def _posterior(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, ...]:
     if len(first) < fewest_datasets(2):
         return np.nan, np.nan, np.nan
     from baycomp import SignedRankTest  # loads `scipy.stats`
 
-    return tuple(map(float, SignedRankTest.probs(first, second, points, nsamples=SAMPLES, random_state=0)))
+    return tuple(map(float, SignedRankTest.probs(first, second, PERMITTED_LOSS, nsamples=SAMPLES, random_state=0)))

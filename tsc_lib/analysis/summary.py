@@ -13,7 +13,7 @@ from tsc_lib.compress import Family
 from tsc_lib.energy import MEANING, require_same_source
 
 
-def summarise(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, points: float = PERMITTED_LOSS) -> str:
+def summarise(results: pd.DataFrame, claims: pd.DataFrame | None = None) -> str:
     """What classifying a time series costs, and what of that can be saved at what loss of accuracy, in Markdown.
 
     Parameters
@@ -22,8 +22,6 @@ def summarise(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, poin
         The results table; it may be empty, have failed rows, or one seed only.
     claims : DataFrame, optional
         The claims with a column `verdict`.
-    points : float
-        Percentage points of accuracy, mean over seeds, that may be lost.
 
     Returns
     -------
@@ -40,7 +38,7 @@ def summarise(results: pd.DataFrame, claims: pd.DataFrame | None = None, *, poin
     if not len(done):
         return f"There are no results yet to answer with.{_failures(results)}"
     table = strategy_table(drop_collapsed(done))
-    texts = [_cost(done), _savings(table, points), best_table(table, points), _caveats(results, done)]
+    texts = [_cost(done), _savings(table), best_table(table), _caveats(results, done)]
     if claims is not None and len(claims):
         counts = ", ".join(f"{verdict}: {n}" for verdict, n in claims.verdict.value_counts().items())
         texts.append(
@@ -65,15 +63,16 @@ def _cost(done: pd.DataFrame) -> str:
     )
 
 
-def _savings(table: pd.DataFrame, points: float) -> str:
+def _savings(table: pd.DataFrame) -> str:
     if not len(table):
         return "No model learned to tell the classes apart, so no saving can be weighed against accuracy."
-    best = best_within(table, points)
+    best = best_within(table)
     if not len(best):
-        text = f"No strategy surely saved energy while losing at most {points:g} point of accuracy."
+        text = f"No strategy surely saved energy while losing at most {PERMITTED_LOSS:g} point of accuracy."
     else:
         least, most = best.loc[best.energy_ratio.idxmax()], best.loc[best.energy_ratio.idxmin()]
-        text = f"Losing at most {points:g} point of accuracy, {_saved(most)} of it can be saved with {_how(most)}"
+        text = f"Losing at most {PERMITTED_LOSS:g} point of accuracy, "
+        text += f"{_saved(most)} of it can be saved with {_how(most)}"
         if len(best) > 1:
             text += f", and {_saved(least)} with {_how(least)}"
         text += ". The best strategy is named with hindsight, by these very results."

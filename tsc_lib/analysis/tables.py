@@ -110,14 +110,14 @@ def main_table(results: pd.DataFrame) -> pd.DataFrame:
     return table[others | pruned].reset_index(drop=True)
 
 
-def representatives(results: pd.DataFrame, ratio: float = 0.5) -> pd.DataFrame:
+def representatives(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of the `strategy_table` of one recipe of each family, in every runtime that executes it.
 
-    Pruning is L1 at about `ratio`; of smaller shapes, students, fewer tokens and early exits it is the one with the
+    Pruning is L1 at about half; of smaller shapes, students, fewer tokens and early exits it is the one with the
     fewest multiply-accumulates; either is the one trained further where there is such a model.
     """
     table, by = strategy_table(results), [*CASE_KEYS, "family"]
-    l1 = (table.ratio == nearest_ratio(table, ratio)) & (table.norm == "l1") & (table.runtime == REFERENCE.runtime)
+    l1 = (table.ratio == nearest_ratio(table, 0.5)) & (table.norm == "l1") & (table.runtime == REFERENCE.runtime)
     table = table[l1 | ~table.family.isin([Family.MASKS, Family.REMOVAL])]
     table = table[table.tuned == table.groupby(by, observed=True).tuned.transform("max")]
     macs = table.groupby([*CASE_KEYS, "recipe"]).macs.transform("mean")

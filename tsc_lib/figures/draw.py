@@ -267,13 +267,13 @@ def note(ax: Axes, text: str, at: tuple[Any, Any], shift: tuple[float, float], *
     ax.annotate(text, at, xytext=shift, textcoords="offset points", **{"fontsize": 7.5, **options})
 
 
-def name_lines(ax: Axes, ends: Mapping[str, pd.Series], x: str, y: str, apart: float = 0.09) -> None:
-    """Names right of the ends of lines, moved up where they would touch: `apart` is a share of the panel's height."""
+def name_lines(ax: Axes, ends: Mapping[str, pd.Series], x: str, y: str) -> None:
+    """Names right of the ends of lines, moved up where they would touch."""
     to_panel = ax.transData + ax.transAxes.inverted()
     places = {name: to_panel.transform((end[x], end[y])) for name, end in ends.items()}
     free = -1.0
     for name, (right, height) in sorted(places.items(), key=lambda item: float(item[1][1])):
-        free = max(float(height), free + apart)
+        free = max(float(height), free + 0.09)  # of the panel's height
         ax.annotate(name, (right, free), xycoords="axes fraction", xytext=(6, 0), textcoords="offset points",
                     va="center", fontsize=7.5)  # fmt: skip
 

@@ -200,26 +200,25 @@ def points_beside(table: pd.DataFrame) -> Figure:
 
 
 @draw.with_style
-def training_paid_back(table: pd.DataFrame, which: str = "large") -> Figure:
+def training_paid_back(table: pd.DataFrame) -> Figure:
     """CPU time of training and of all classifications since, by how many there were: the lowest line is the cheapest.
 
     Parameters
     ----------
     table : DataFrame
         Of `tsc_lib.analysis.contenders.contender_table`, with the CPU time of training.
-    which : {"large", "small"}
-        At which batch size series are classified.
 
     Returns
     -------
     Figure
-        A panel for each data set, a line for each model in its cheapest form; where two lines cross, a dearer training
-        is paid back. Dotted lines are of models that are less accurate than the reference by more than a point.
+        A panel for each data set, a line for each model in its cheapest form at the large batch; where two lines cross,
+        a dearer training is paid back. Dotted lines are of models that are less accurate than the reference by more
+        than a point.
     """
-    rows = table[table.which == which].dropna(subset=["train_cpu_s", "cpu_ms_per_sample"])
+    rows = table[table.which == "large"].dropna(subset=["train_cpu_s", "cpu_ms_per_sample"])
     if rows.empty:
         return draw.empty_figure("no model's training was timed")
-    looks, cheapest = looks_of(rows), cheapest_by_use(table, which)
+    looks, cheapest = looks_of(rows), cheapest_by_use(table)
     rows = rows.assign(line=as_accurate(table).map({True: "-", False: ":"}))
     rows = rows.loc[rows.groupby(["dataset", "model"], sort=False).cpu_ms_per_sample.idxmin()]
     counts = np.logspace(0, 9, 91)

@@ -81,18 +81,18 @@ def best_within_a_point(results: pd.DataFrame) -> str:
     return f"{found}\n\nThe best is picked with hindsight among many, so expect a little less of it elsewhere."
 
 
-def best_table(table: pd.DataFrame, points: float = PERMITTED_LOSS) -> str:
+def best_table(table: pd.DataFrame) -> str:
     """What `best_within` finds in a `strategy_table`, in Markdown; empty if that is nothing."""
     base = table[table.family == Family.BASELINE].set_index(CASE_KEYS)
     rows = []
-    for row in best_within(table, points).itertuples():
+    for row in best_within(table).itertuples():
         plain = base.loc[(row.dataset, row.model)]
         low, high = percent_saved(row.energy_ratio_high), percent_saved(row.energy_ratio_low)
         saved = format_interval(percent_saved(row.energy_ratio), low, high)
         lost = format_interval(row.points_lost, row.points_lost_low, row.points_lost_high)
         sizes = [row.seeds, f"{plain.accuracy:.1f}", f"{plain.energy_mj_per_sample:.3g}"]
         rows.append([row.dataset, row.model, *sizes, row.label, saved, lost])
-    head = f"data set | model | seeds: | accuracy, %: | mJ per series: | best within {points:g} point | "
+    head = f"data set | model | seeds: | accuracy, %: | mJ per series: | best within {PERMITTED_LOSS:g} point | "
     head += "% of energy saved, geometric mean [95 %]: | points lost, mean [95 %]:"
     return markdown_table(head, rows) if rows else ""
 
