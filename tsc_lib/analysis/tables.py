@@ -98,16 +98,21 @@ def select_pruned(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.ratio.notna()].reset_index(drop=True)
 
 
+def keep_pruned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of annotated rows those that are masked or removed and nothing else, in the reference runtime."""
+    return rows[rows.family.isin([Family.MASKS, Family.REMOVAL]) & (rows.runtime == REFERENCE.runtime)]
+
+
 def main_table(results: pd.DataFrame) -> pd.DataFrame:
     """The study's table: each model as trained, quantized two ways and pruned by L1 and L2, as masks and by removal.
 
     The pruning ratio is the one nearest to the study's own 0.2, and nothing is fine-tuned, as in the study.
     """
     table = strategy_table(results)
-    pruned = table.family.isin([Family.MASKS, Family.REMOVAL]) & (table.runtime == REFERENCE.runtime)
-    pruned &= (table.ratio == nearest_ratio(table, STUDY_PRUNING)) & ~table.tuned
+    pruned = keep_pruned(table)
+    pruned = pruned[(pruned.ratio == nearest_ratio(table, STUDY_PRUNING)) & ~pruned.tuned]
     others = table.family.isin([Family.BASELINE, Family.RUNTIME, Family.STATIC, Family.DYNAMIC])
-    return table[others | pruned].reset_index(drop=True)
+    return table[others | table.index.isin(pruned.index)].reset_index(drop=True)
 
 
 def representatives(results: pd.DataFrame) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from tsc_lib.analysis.quantities import over_seeds
 from tsc_lib.analysis.rows import CASE_KEYS, annotate, batch_kinds, drop_failures, name_batches, select_batch
-from tsc_lib.analysis.tables import strategy_table
-from tsc_lib.compress import REFERENCE, Family
+from tsc_lib.analysis.tables import keep_pruned, strategy_table
+from tsc_lib.compress import Family
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, MODEL_LINES, MODEL_MARKERS, QUIET
 
@@ -25,10 +25,6 @@ NORM_LOOKS: dict[str, dict[str, Any]] = {
     "random": {"linestyle": ":", "marker": "x"},
 }
 NORM_NAMES = {"l1": "L1", "l2": "L2", "taylor": "Taylor"}
-
-
-def _pruned(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table.family.isin([Family.MASKS, Family.REMOVAL]) & (table.runtime == REFERENCE.runtime)]
 
 
 @draw.with_style
@@ -46,7 +42,7 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
         One column of panels per data set; for every model a row as pruned and, if there is any, a row fine-tuned.
     """
     table = strategy_table(results)
-    pruned, baseline = _pruned(table), table[table.family == Family.BASELINE]
+    pruned, baseline = keep_pruned(table), table[table.family == Family.BASELINE]
     if pruned.empty:
         return draw.empty_figure("nothing was pruned in this profile")
     lines = {
@@ -102,7 +98,7 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
         One column of panels per data set, one row per batch size; the band is the A/A control: what the measurement
         makes of no difference at all. Criteria, tuned and untuned models have the same shapes and are averaged.
     """
-    rows = _pruned(annotate(drop_failures(results)))
+    rows = keep_pruned(annotate(drop_failures(results)))
     if rows.empty:
         return draw.empty_figure("nothing was pruned in this profile")
     models, sized = draw.unique(rows.model), {which: select_batch(results, which) for which in batch_kinds(results)}
@@ -112,7 +108,7 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
         here = sized[which][sized[which].dataset == dataset]
         ax.axhspan(here.aa_ratio_low.min(), here.aa_ratio_high.max(), color=QUIET, alpha=0.25, linewidth=0)
         draw.guide(ax, y=1)
-        _speed_lines(ax, _pruned(annotate(drop_failures(here))), models)
+        _speed_lines(ax, keep_pruned(annotate(drop_failures(here))), models)
     cells[0][0].set_ylim(0, 1.1 * max(rows.cpu_ratio.max(), 1.05))  # wide intervals may run out at the top
     handles = [
         draw.handle(color=COLOURS[f], marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], label=f"{f}, {m}")
@@ -168,8 +164,8 @@ def kept_structure(removed: pd.DataFrame, recipe: str) -> Figure:
             ax.grid(False)
             ax.set_yticks([0, len(kept) - 1], ["1", str(len(kept))])
             ax.set_xticks([0, kept.shape[1] - 1], ["1", str(kept.shape[1])])
-            ax.set_title(f"{dataset}, {model}: {int(kept.to_numpy().sum())} of {kept.size} {kind}", fontsize=8.5)
-        axes[row, 0].set_title(axes[row, 0].get_title().split(": ")[1], fontsize=8.5)
+            case = f"{dataset}, {model}: " if kind == "neurons" else ""
+            ax.set_title(f"{case}{int(kept.to_numpy().sum())} of {kept.size} {kind}", fontsize=8.5)
         axes[row, 0].set_ylabel("layer")
     axes[-1, 0].set_xlabel("attention head")
     axes[-1, 1].set_xlabel("feed-forward neuron")

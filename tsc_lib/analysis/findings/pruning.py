@@ -6,21 +6,16 @@ import pandas as pd
 
 from tsc_lib.analysis.quantities import average
 from tsc_lib.analysis.rows import drop_collapsed
-from tsc_lib.analysis.tables import strategy_table
+from tsc_lib.analysis.tables import keep_pruned, strategy_table
 from tsc_lib.analysis.wording import bullet_list, format_number, format_range, pluralize
-from tsc_lib.compress import REFERENCE, Family
+from tsc_lib.compress import Family
 
 NOTHING = "This profile prunes nothing."
 
 
-def _pruned(results: pd.DataFrame) -> pd.DataFrame:
-    table = strategy_table(results)
-    return table[table.family.isin([Family.MASKS, Family.REMOVAL]) & (table.runtime == REFERENCE.runtime)]
-
-
 def pruning_accuracy(results: pd.DataFrame) -> str:
     """Points lost at every ratio, as pruned and after fine-tuning: means over data sets and models."""
-    table = _pruned(drop_collapsed(results))
+    table = keep_pruned(strategy_table(drop_collapsed(results)))
     if table.empty:
         return NOTHING
     lines = []
@@ -45,7 +40,7 @@ def pruning_accuracy(results: pd.DataFrame) -> str:
 
 def pruning_time(results: pd.DataFrame) -> str:
     """CPU time relative to the unpruned model, masks and removal."""
-    table = _pruned(results)
+    table = keep_pruned(strategy_table(results))
     if table.empty:
         return NOTHING
     lines = []
