@@ -39,7 +39,7 @@ import pandas as pd
 
 from tsc_lib.analysis import quantities
 from tsc_lib.analysis.references import STUDY_DATASETS
-from tsc_lib.analysis.rows import RUN_KEYS, annotate, drop_failures, find_collapsed, name_batches, select_batch
+from tsc_lib.analysis.rows import RUN_KEYS, annotate, drop_failures, find_collapsed, name_batches
 from tsc_lib.analysis.wording import name_runs
 from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.core.stats import Interval
@@ -235,7 +235,7 @@ def _remarks(claim: Claim, results: pd.DataFrame, rows: pd.DataFrame) -> Iterato
     if claim.norm:
         share, theirs = 100 * rows.ratio.iloc[0], 100 * quantities.STUDY_PRUNING
         yield f"Pruned by {share:g} % (the authors pruned by {theirs:g} % earlier)."
-        others = quantities.pair_with_fp32(annotate(drop_failures(select_batch(results))))
+        others = quantities.pair_with_fp32(results)
         others = others[others.family.isin(claim.families) & (others.norm == claim.norm) & ~others.tuned]
         for ratio, part in others[others.ratio != rows.ratio.iloc[0]].groupby("ratio"):
             yield f"By {100 * ratio:g} %: {_percent(claim, part)}."

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.quantities import PERMITTED_LOSS, over_seeds
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, find_fronts, over_seeds
 from tsc_lib.analysis.ranking import Ranking, accuracy_by_model, beside, rank
 from tsc_lib.analysis.references import best_published
 from tsc_lib.analysis.rows import batch_kinds, select_batch
 from tsc_lib.compress import BASELINE, CLASSIC, REFERENCE, Variant
-from tsc_lib.core.stats import pareto_front
 from tsc_lib.energy import require_same_source
 
 STUDIED = ("T1", "T2")
@@ -142,8 +141,7 @@ def choose_reference(table: pd.DataFrame) -> str:
 
 def find_front(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a `contender_table` that no other of the same data set and batch beats, from the cheapest on."""
-    groups = [part.sort_values(COSTS[1]) for _, part in table.groupby(["dataset", "which"], sort=False)]
-    return pd.concat([part[pareto_front(part.energy_mj_per_sample, part.accuracy)] for part in groups])
+    return find_fronts(table, ["dataset", "which"], "energy_mj_per_sample")
 
 
 def as_accurate(table: pd.DataFrame) -> pd.Series:

@@ -21,7 +21,7 @@ from tsc_lib.analysis.rows import (
     select_reference,
 )
 from tsc_lib.compress import Family
-from tsc_lib.core.stats import Interval, geometric_mean_interval, mean_interval
+from tsc_lib.core.stats import Interval, geometric_mean_interval, mean_interval, pareto_front
 
 STUDY_PRUNING = 0.2
 """Share that the study's authors pruned (their earlier report on UniMiB SHAR)."""
@@ -160,15 +160,17 @@ def percent_saved(ratio: float) -> float:
     return 100 * (1 - ratio)
 
 
-def pair_with_fp32(rows: pd.DataFrame, *, keep_all: bool = False) -> pd.DataFrame:
-    """Variants beside the uncompressed model in the same runtime, of the same training run and batch size.
+def pair_with_fp32(results: pd.DataFrame, which: str = "large", *, keep_all: bool = False) -> pd.DataFrame:
+    """Annotated rows without failures, beside the uncompressed model of the same training run in the same runtime.
 
     Both ratios to the reference come from one session, so their quotient is paired within it.
 
     Parameters
     ----------
-    rows : DataFrame
-        Annotated results at one kind of batch size, without failures, uncompressed models among them.
+    results : DataFrame
+        The results table.
+    which : {"large", "small"}
+        At which batch size.
     keep_all : bool
         Whether rows without such a partner stay, with NaN.
 
@@ -177,6 +179,7 @@ def pair_with_fp32(rows: pd.DataFrame, *, keep_all: bool = False) -> pd.DataFram
     DataFrame
         The rows with ``cpu_ratio_to_fp32`` and ``energy_ratio_to_fp32`` and their ends.
     """
+    rows = annotate(drop_failures(select_batch(results, which)))
     ratios = ["cpu_ratio", "energy_ratio"]
     keys = [*RUN_KEYS, "runtime"]
     fp32 = rows.loc[rows.recipe == "baseline", [*keys, *(end for name in ratios for end in _ends(name))]]
@@ -212,7 +215,7 @@ def select_for_claim(
     Of several pruning ratios the one nearest to the study's is taken, and of a model pruned alone the one that was not
     trained further; a combination of steps is taken as it is.
     """
-    rows = pair_with_fp32(annotate(drop_failures(select_batch(results, which))))
+    rows = pair_with_fp32(results, which)
     rows = rows[rows.family.isin(families)]
     if norm:
         rows = rows[(rows.norm == norm) & ~rows.tuned]
@@ -236,6 +239,12 @@ def best_within(table: pd.DataFrame) -> pd.DataFrame:
     kept = kept[~(kept.energy_ratio_high >= 1)]
     best = kept.loc[kept.groupby(CASE_KEYS, sort=False).energy_ratio.idxmin()]
     return best.merge(table.loc[reference, CASE_KEYS])
+
+
+def find_fronts(table: pd.DataFrame, by: Sequence[str], cost: str) -> pd.DataFrame:
+    """The rows that no other of their group beats in accuracy and a cost, each group from the cheapest on."""
+    groups = [part.sort_values(cost) for _, part in table.groupby(list(by), sort=False)]
+    return pd.concat([part[pareto_front(part[cost], part.accuracy)] for part in groups])
 
 
 def control_deviations(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:

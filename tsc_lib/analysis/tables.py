@@ -11,9 +11,7 @@ from tsc_lib.analysis.rows import (
     CASE_KEYS,
     RUN_KEYS,
     VARIANT_KEYS,
-    annotate,
     batch_kinds,
-    drop_failures,
     nearest_ratio,
     select_batch,
     select_reference,
@@ -64,7 +62,7 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
         source's own band `energy_low_mj_per_sample` to `energy_high_mj_per_sample`, `energy_net_mj_per_sample`,
         `batch_size` and `energy_source`, which the modelled energy is not of.
     """
-    rows = pair_with_fp32(annotate(drop_failures(select_batch(results, which))), keep_all=True)
+    rows = pair_with_fp32(results, which, keep_all=True)
     rows[BANDS] = rows[BANDS].astype(float)
     fp32 = rows[rows.family == Family.BASELINE].set_index(RUN_KEYS).energy_modelled_mj_per_sample
     runs = pd.MultiIndex.from_frame(rows[RUN_KEYS])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS, find_fronts
 from tsc_lib.analysis.references import STUDY_SAVINGS
 from tsc_lib.analysis.rows import annotate, drop_collapsed
 from tsc_lib.analysis.tables import strategy_table
@@ -113,9 +113,9 @@ def pareto(results: pd.DataFrame) -> Figure:
     fig = draw.new_figure(2.7 * len(datasets) + 0.5)
     axes = fig.subplots(len(datasets), 2, squeeze=False, width_ratios=[1.7, 1])
     faces = {model: {"markerfacecolor": "white"} if number else {} for number, model in enumerate(models)}
+    fronts = find_fronts(table, ["dataset"], "cpu_ms_per_sample")
     for (ax, key), dataset in zip(axes, datasets, strict=True):
-        part = table[table.dataset == dataset]
-        front = part[pareto_front(part.cpu_ms_per_sample, part.accuracy)].sort_values("cpu_ms_per_sample")
+        part, front = (rows[rows.dataset == dataset] for rows in (table, fronts))
         ax.vlines(front.cpu_ms_per_sample, front.accuracy_low, front.accuracy_high, color="#C8C8C8", zorder=0)
         ax.step(front.cpu_ms_per_sample, front.accuracy, where="post", color=QUIET, linewidth=1, zorder=1)
         for row in part.sort_values("family", ascending=False, kind="stable").itertuples():  # fp32 on top
@@ -127,23 +127,17 @@ def pareto(results: pd.DataFrame) -> Figure:
         ax.set_title(dataset, loc="left")
         ax.set_ylabel("accuracy, %")
     axes[-1, 0].set_xlabel("CPU time, ms per series")
-    draw.say(fig, _say_front(table))
+    draw.say(fig, _say_front(table, fronts))
     kinds = [draw.handle(color="k", marker="o", label=model, **faces[model]) for model in models]
     draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), *kinds, draw.interval_handle()])
     return fig
 
 
-def _say_front(table: pd.DataFrame) -> str:
+def _say_front(table: pd.DataFrame, fronts: pd.DataFrame) -> str:
     """How many variants stand on the fronts of a `strategy_table`, and whether fp32 in eager is one of them."""
-    fronts = [
-        part[pareto_front(part.cpu_ms_per_sample, part.accuracy)] for _, part in table.groupby("dataset", sort=False)
-    ]
-    members = pd.concat(fronts)
-    plain = members[members.family == Family.BASELINE].dataset.nunique()
-    where = (
-        f"on {plain or 'none'} of {len(fronts)} fronts" if len(fronts) > 1 else f"{'' if plain else 'not '}among them"
-    )
-    return f"{len(members)} of {len(table)} variants are beaten by no other; fp32 in eager is {where}"
+    plain, datasets = fronts[fronts.family == Family.BASELINE].dataset.nunique(), table.dataset.nunique()
+    where = f"on {plain or 'none'} of {datasets} fronts" if datasets > 1 else f"{'' if plain else 'not '}among them"
+    return f"{len(fronts)} of {len(table)} variants are beaten by no other; fp32 in eager is {where}"
 
 
 def _name_front(ax: Axes, key: Axes, front: pd.DataFrame) -> None:

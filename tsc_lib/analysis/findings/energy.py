@@ -11,6 +11,7 @@ from tsc_lib.analysis.quantities import (
     average_ratio,
     best_within,
     control_deviations,
+    find_fronts,
     percent_saved,
 )
 from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_collapsed, drop_failures, name_batches, select_batch
@@ -26,7 +27,6 @@ from tsc_lib.analysis.wording import (
     pluralize,
 )
 from tsc_lib.compress import REFERENCE, Family
-from tsc_lib.core.stats import pareto_front
 from tsc_lib.energy import MEANING, require_same_source
 
 
@@ -114,10 +114,7 @@ def control(results: pd.DataFrame) -> str:
 def pareto_members(results: pd.DataFrame) -> str:
     """Which strategies make up the fronts."""
     table = strategy_table(results)
-    on = np.concatenate(
-        [pareto_front(part.cpu_ms_per_sample, part.accuracy) for _, part in table.groupby("dataset", sort=False)]
-    )
-    members = table[on]
+    members = find_fronts(table, ["dataset"], "cpu_ms_per_sample")
     counts = members.family.value_counts()
     names = join_items(f"{family} {n}" for family, n in counts[counts > 0].items())
     plain = members[members.family == Family.BASELINE]

@@ -55,12 +55,12 @@ def int8_time(results: pd.DataFrame) -> str:
     """CPU time of int8 over fp32 on the same runtime, at the smallest and the largest batch: geometric means."""
     lines = []
     for which in batch_kinds(results):
-        rows = annotate(drop_failures(select_batch(results, which)))
-        for name, part in _by_runtime(pair_with_fp32(rows)):
+        batches = name_batches(drop_failures(select_batch(results, which)))
+        for name, part in _by_runtime(pair_with_fp32(results, which)):
             ratio = average_ratio(part, "cpu_ratio_to_fp32")
             each = over_seeds(part, CASE_KEYS, ratios=["cpu_ratio_to_fp32"]).cpu_ratio_to_fp32
             lines.append(
-                f"**{name}, {name_batches(rows)}**: {ratio:.2f} of the CPU time of fp32 there in the geometric mean "
+                f"**{name}, {batches}**: {ratio:.2f} of the CPU time of fp32 there in the geometric mean "
                 f"({format_range(each, 2)}), so int8 {'saves' if ratio < 1 else 'costs'} time on average."
             )
     return bullet_list(lines) or NOTHING
