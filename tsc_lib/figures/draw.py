@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from io import BytesIO
 from textwrap import fill
@@ -283,9 +283,20 @@ def handle(**options: Any) -> Line2D:
     return Line2D([], [], **{"linestyle": "none", "markersize": 6, **options})
 
 
-def family_handles(families: Iterable[Family], **looks: Any) -> list[Line2D]:
-    """Legend entries in the colours of families of strategies, and in their markers unless told another."""
-    return [handle(**{**LOOKS[family], **looks}, label=TITLES.get(family, str(family))) for family in families]
+def family_handles(table: pd.DataFrame, **looks: Any) -> list[Line2D]:
+    """Legend entries in the colours of a table's families of strategies, and in their markers unless told another."""
+    titles = {family: TITLES.get(family, str(family)) for family in families_in(table)}
+    return [handle(**{**LOOKS[family], **looks}, label=title) for family, title in titles.items()]
+
+
+def face(number: int) -> dict[str, str]:
+    """What leaves marks hollow, as those of all models but the first are."""
+    return {"markerfacecolor": "w"} if number else {}
+
+
+def model_handles(models: Sequence[str]) -> list[Line2D]:
+    """Legend entries of models that are told apart by their marks' `face`."""
+    return [handle(color="k", marker="o", **face(number), label=model) for number, model in enumerate(models)]
 
 
 def interval_handle() -> Line2D:

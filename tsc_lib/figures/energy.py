@@ -91,9 +91,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     fig = draw.new_figure(4.4)
     ax, models = fig.add_subplot(), draw.unique(results.model)
     for row in table.sort_values("family", ascending=False, kind="stable").to_dict("records"):
-        looks = dict(LOOKS[row["family"]])
-        if row["model"] != models[0]:
-            looks["markerfacecolor"] = "w"
+        looks = {**LOOKS[row["family"]], **draw.face(models.index(row["model"]))}
         height = 1 / row["modelled_ratio"]
         ends = [1 / row["energy_ratio_high"], 1 / row["energy_ratio_low"]]
         ax.plot(ends, [height, height], color=looks["color"], linewidth=1, zorder=2)
@@ -109,13 +107,10 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     ax.set_ylabel("times less, modelled from operations")
     more = int((table.modelled_ratio < table.energy_ratio).sum())
     draw.say(fig, f"The model of counted operations promises more than is {source} for {more} of {len(table)} variants")
-    kinds = [
-        draw.handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=model)
-        for number, model in enumerate(models)
-    ]
+    handles = [*draw.family_handles(table), *draw.model_handles(models)]
     interval = draw.handle(color=QUIET, marker="_", markersize=12, label="95 % interval over seeds")
     agree = draw.handle(color=QUIET, linestyle="-", label="both agree")
-    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), *kinds, interval, agree], columns=5)
+    draw.legend_below(fig, [*handles, interval, agree], columns=5)
     return fig
 
 

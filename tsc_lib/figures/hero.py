@@ -78,10 +78,7 @@ def accuracy_against_saving(
         f"times less energy per inference than T1 or T2 as trained ({table.energy_source.iloc[0]})"
     )
     draw.say(fig, title)
-    handles = [*draw.family_handles(draw.families_in(table))]
-    for model in models:
-        face = "k" if model == models[0] else "w"
-        handles.append(draw.handle(color="k", marker="o", markerfacecolor=face, label=model))
+    handles = [*draw.family_handles(table), *draw.model_handles(models)]
     handles += [draw.handle(**CONTENDERS, marker=marker, label=f"{name}, beside T1") for name, marker in others.items()]
     draw.legend_below(fig, handles, columns=4)
     return fig

@@ -107,7 +107,7 @@ def int8_cost(results: pd.DataFrame, value: str, title: str) -> Figure:
     for ax, dataset, (model, which) in cells:
         _cost_bars(ax, draw.select_case(shown[which], dataset, model), value, groups)
     ratio = draw.handle(color="k", marker=r"$\times$", markersize=5, label="CPU time ÷ fp32 in the same runtime")
-    families = draw.family_handles(draw.families_in(table), marker="s")
+    families = draw.family_handles(table, marker="s")
     draw.legend_below(fig, [*families, draw.interval_handle(), ratio], columns=3)
     return fig
 

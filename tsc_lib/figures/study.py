@@ -58,20 +58,15 @@ def main_differences(results: pd.DataFrame) -> Figure:
     draw.name_rows(axes[0, 0], labels, 28)
     sure = int((table.energy_ratio_high < 1).sum())
     draw.say(fig, f"{sure} of {len(table)} rows of the study's main table surely need less energy than fp32 in eager")
-    handles = [
-        draw.handle(color="k", marker="o", markerfacecolor="w" if number else "k", label=model)
-        for number, model in enumerate(models)
-    ]
+    handles = [*draw.family_handles(table, marker="s"), *draw.model_handles(models)]
     interval = draw.handle(color=QUIET, marker="_", markersize=12, label="95 % interval over seeds")
-    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table), marker="s"), *handles, interval])
+    draw.legend_below(fig, [*handles, interval])
     return fig
 
 
 def _difference_marks(ax: Axes, rows: pd.DataFrame, labels: list[str], number: int) -> None:
     for row in rows.to_dict("records"):
-        looks = {"color": COLOURS[row["family"]], "marker": "o"}
-        if number:
-            looks["markerfacecolor"] = "w"
+        looks = {"color": COLOURS[row["family"]], "marker": "o", **draw.face(number)}
         y = labels.index(row["label"]) - 0.15 + 0.3 * bool(number)
         draw.mark(ax, row["value"], y, across=True, low=row["low"], high=row["high"], **looks)
 
@@ -145,9 +140,8 @@ def strategies_beside_study(table: pd.DataFrame) -> Figure:
         for row in table.to_dict("records"):
             number = models.index(row["model"])
             y = forms.index(row["form"]) - 0.17 + 0.34 * number
-            face = {"markerfacecolor": "w"} if number else {}
-            ax.plot(row[theirs], y, linestyle="none", marker="D", color="k", markersize=5, **face)
-            looks = {"color": COLOURS[row["family"]], "marker": "o", **face}
+            ax.plot(row[theirs], y, linestyle="none", marker="D", color="k", markersize=5, **draw.face(number))
+            looks = {"color": COLOURS[row["family"]], "marker": "o", **draw.face(number)}
             draw.mark(ax, row[ours], y, across=True, low=row[f"{ours}_low"], high=row[f"{ours}_high"], **looks)
         values = pd.concat([table[theirs], table[ours]])
         margin = 0.12 * (values.max() - min(0, values.min())) + 1
@@ -159,7 +153,7 @@ def strategies_beside_study(table: pd.DataFrame) -> Figure:
     held = int((surely > 0).sum())
     draw.say(fig, f"The study saved time with every strategy; here {held} of {len(forms)} surely do for both models")
     kinds = [
-        draw.handle(color="k", marker=marker, markerfacecolor="w" if number else "k", label=f"{model}, {whose}")
+        draw.handle(color="k", marker=marker, **draw.face(number), label=f"{model}, {whose}")
         for marker, whose in (("D", "the authors' earlier report"), ("o", "ours, 95 % interval"))
         for number, model in enumerate(models)
     ]

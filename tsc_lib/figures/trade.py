@@ -70,7 +70,7 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
         best = table.loc[table.factor.idxmax()]
         draw.say(fig, f"Up to {best.factor:.0f} times less CPU time, by {best.label} ({best.model}, {best.dataset})")
     tuned = draw.handle(color=QUIET, marker="o", label="filled: fine-tuned")
-    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), tuned, draw.handle(**INTERVALS)])
+    draw.legend_below(fig, [*draw.family_handles(table), tuned, draw.handle(**INTERVALS)])
     return fig
 
 
@@ -112,14 +112,13 @@ def pareto(results: pd.DataFrame) -> Figure:
     datasets, models = draw.unique(results.dataset), draw.unique(results.model)
     fig = draw.new_figure(2.7 * len(datasets) + 0.5)
     axes = fig.subplots(len(datasets), 2, squeeze=False, width_ratios=[1.7, 1])
-    faces = {model: {"markerfacecolor": "white"} if number else {} for number, model in enumerate(models)}
     fronts = find_fronts(table, ["dataset"], "cpu_ms_per_sample")
     for (ax, key), dataset in zip(axes, datasets, strict=True):
         part, front = (rows[rows.dataset == dataset] for rows in (table, fronts))
         ax.vlines(front.cpu_ms_per_sample, front.accuracy_low, front.accuracy_high, color="#C8C8C8", zorder=0)
         ax.step(front.cpu_ms_per_sample, front.accuracy, where="post", color=QUIET, linewidth=1, zorder=1)
         for row in part.sort_values("family", ascending=False, kind="stable").itertuples():  # fp32 on top
-            looks = {**LOOKS[row.family], **faces[row.model]}
+            looks = {**LOOKS[row.family], **draw.face(models.index(row.model))}
             ax.plot(row.cpu_ms_per_sample, row.accuracy, linestyle="none", markersize=5.5, **looks)
         _name_front(ax, key, front)
         plain_log(ax)
@@ -128,8 +127,8 @@ def pareto(results: pd.DataFrame) -> Figure:
         ax.set_ylabel("accuracy, %")
     axes[-1, 0].set_xlabel("CPU time, ms per series")
     draw.say(fig, _say_front(table, fronts))
-    kinds = [draw.handle(color="k", marker="o", label=model, **faces[model]) for model in models]
-    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), *kinds, draw.interval_handle()])
+    handles = [*draw.family_handles(table), *draw.model_handles(models)]
+    draw.legend_below(fig, [*handles, draw.interval_handle()])
     return fig
 
 
@@ -191,7 +190,7 @@ def front_beside_study(results: pd.DataFrame, which: str = "large") -> Figure:
         draw.guide(ax, x=1 / TARGETS[which], color="k")
         plain_log(ax)
     handles = [
-        *draw.family_handles(draw.families_in(table)),
+        *draw.family_handles(table),
         draw.handle(color=QUIET, linestyle=":", label="the study, energy"),
         draw.handle(color="k", linestyle="-", label=f"1/{TARGETS[which]}"),
         draw.handle(color=QUIET, linestyle="--", label="1 point"),
@@ -246,7 +245,7 @@ def search_plane(trials: pd.DataFrame) -> Figure:
     said = f"{1 / cheapest.cost:.0f} times less at {cheapest['drop']:+.1f} points lost".replace("-", "\N{MINUS SIGN}")
     draw.say(fig, f"The cheapest of {len(table)} trained recipes costs {said} on validation")
     line = draw.handle(color=QUIET, linestyle="-", label="front, expected")
-    draw.legend_below(fig, [*draw.family_handles(draw.families_in(table)), line])
+    draw.legend_below(fig, [*draw.family_handles(table), line])
     return fig
 
 
