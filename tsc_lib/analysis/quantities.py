@@ -160,6 +160,12 @@ def percent_saved(ratio: float) -> float:
     return 100 * (1 - ratio)
 
 
+def add_times_less(table: pd.DataFrame, ratio: str) -> pd.DataFrame:
+    """The table with a ratio of costs as how many times less it is: columns `times`, `times_low` and `times_high`."""
+    middle, low, high = (1 / table[end] for end in _ends(ratio))
+    return table.assign(times=middle, times_low=high, times_high=low)
+
+
 def pair_with_fp32(results: pd.DataFrame, which: str = "large", *, keep_all: bool = False) -> pd.DataFrame:
     """Annotated rows without failures, beside the uncompressed model of the same training run in the same runtime.
 

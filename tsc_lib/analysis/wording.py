@@ -67,6 +67,12 @@ def format_interval(mean: float, low: float, high: float, digits: int = 1) -> st
     return f"{format_number(mean, digits)} [{format_number(low, digits)}, {format_number(high, digits)}]"
 
 
+def format_estimate(row: object, value: str, digits: int = 1) -> str:
+    """`format_interval` of a value of a table's row, whose ends are ``<value>_low`` and ``<value>_high``."""
+    mean, low, high = (getattr(row, f"{value}{end}") for end in ("", "_low", "_high"))
+    return format_interval(mean, low, high, digits)
+
+
 def format_saving(percent: float) -> str:
     """What a strategy saves, or costs more: "saves 24.1 %"."""
     return f"saves {format_number(percent)} %" if percent >= 0 else f"costs {format_number(-percent)} % more"

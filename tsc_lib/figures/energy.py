@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsc_lib.analysis.quantities import control_deviations
+from tsc_lib.analysis.quantities import add_times_less, control_deviations
 from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_failures, name_batches, select_batch
 from tsc_lib.analysis.tables import representatives
 from tsc_lib.compress import Family
@@ -86,6 +86,7 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     table = representatives(results)
     source = require_same_source(table.energy_source)
     table = table[(table.family != Family.BASELINE) & table.modelled_ratio.notna() & table.energy_ratio.notna()]
+    table = add_times_less(table, "energy_ratio")
     if table.empty:
         return draw.empty_figure("this profile compresses no model")
     fig = draw.new_figure(4.4)
@@ -93,9 +94,8 @@ def energy_beside_model(results: pd.DataFrame) -> Figure:
     for row in table.sort_values("family", ascending=False, kind="stable").to_dict("records"):
         looks = {**LOOKS[row["family"]], **draw.face(models.index(row["model"]))}
         height = 1 / row["modelled_ratio"]
-        ends = [1 / row["energy_ratio_high"], 1 / row["energy_ratio_low"]]
-        ax.plot(ends, [height, height], color=looks["color"], linewidth=1, zorder=2)
-        ax.plot(1 / row["energy_ratio"], height, linestyle="none", markersize=6, zorder=3, **looks)
+        ax.plot([row["times_low"], row["times_high"]], [height, height], color=looks["color"], linewidth=1, zorder=2)
+        ax.plot(row["times"], height, linestyle="none", markersize=6, zorder=3, **looks)
     ends = [0.8 / max(table.energy_ratio.max(), table.modelled_ratio.max())]
     ends.append(1.25 / min(table.energy_ratio.min(), table.modelled_ratio.min()))
     ax.plot(ends, ends, color=QUIET, linewidth=0.9, zorder=1)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from tsc_lib.analysis.quantities import add_times_less
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import LOOKS
 from tsc_lib.figures.scales import plain_log
@@ -51,25 +52,24 @@ def accuracy_against_saving(
         One panel per data set, with 95 % intervals over the seeds. A point below the axis stands at its edge, with its
         value.
     """
+    table, contenders = (add_times_less(each, "energy_ratio") for each in (table, contenders))
     datasets, models = draw.unique(table.dataset), draw.unique(table.model)
     others = dict(zip(draw.unique(contenders.model), MARKERS, strict=False))
     fig, axes = draw.panels(1, len(datasets), 2.9)
     for ax, dataset in zip(axes[0], datasets, strict=True):
         rows, beside = table[table.dataset == dataset], contenders[contenders.dataset == dataset]
         kept = rows[rows.points_lost < FAR]
-        low, high = (
-            min(kept.accuracy_low.min(), beside.accuracy.min()),
-            max(kept.accuracy_high.max(), beside.accuracy.max()),
-        )
+        low = min(kept.accuracy_low.min(), beside.accuracy.min())
+        high = max(kept.accuracy_high.max(), beside.accuracy.max())
         ax.set_ylim(low - 0.12 * (high - low), high + 0.06 * (high - low))
         for row in beside.itertuples():
-            ax.hlines(row.accuracy, 1 / row.energy_ratio_high, 1 / row.energy_ratio_low, color="k", linewidth=1)
-            draw.mark(ax, 1 / row.energy_ratio, row.accuracy, marker=others[row.model], **CONTENDERS)
+            ax.hlines(row.accuracy, row.times_low, row.times_high, color="k", linewidth=1)
+            draw.mark(ax, row.times, row.accuracy, marker=others[row.model], **CONTENDERS)
             if row.model in labels:
                 shift = UNDER if row.accuracy > kept.accuracy.max() else ABOVE
-                _name(ax, labels[row.model], (1 / row.energy_ratio, row.accuracy), shift, ha="center")
-        for model in models:
-            _points(ax, rows[rows.model == model], labels if model == models[0] else {}, hollow=model != models[0])
+                _name(ax, labels[row.model], (row.times, row.accuracy), shift, ha="center")
+        for number, model in enumerate(models):
+            _points(ax, rows[rows.model == model], {} if number else labels, number)
         plain_log(ax)
         ax.set_xlim(0.2, 400)
         ax.set_title(dataset)
@@ -84,24 +84,15 @@ def accuracy_against_saving(
     return fig
 
 
-def _points(ax: Axes, rows: pd.DataFrame, labels: dict[str, str], *, hollow: bool) -> None:
-    for row in rows.sort_values("family", ascending=False, kind="stable").to_dict("records"):
-        looks: dict[str, Any] = dict(LOOKS[row["family"]])
-        if hollow:
-            looks["markerfacecolor"] = "w"
-        x = 1 / row["energy_ratio"]
-        if draw.at_edge(ax, x, row["accuracy"], looks, side="right"):
+def _points(ax: Axes, rows: pd.DataFrame, labels: dict[str, str], number: int) -> None:
+    for row in rows.sort_values("family", ascending=False, kind="stable").itertuples():
+        looks: dict[str, Any] = {**LOOKS[row.family], **draw.face(number)}
+        if draw.at_edge(ax, row.times, row.accuracy, looks, side="right"):
             continue
-        ax.hlines(
-            row["accuracy"],
-            1 / row["energy_ratio_high"],
-            1 / row["energy_ratio_low"],
-            color=looks["color"],
-            linewidth=1,
-        )
-        draw.mark(ax, x, row["accuracy"], low=row["accuracy_low"], high=row["accuracy_high"], elinewidth=0.8, **looks)
-        if row["label"] in labels:
-            _name(ax, labels[row["label"]], (x, row["accuracy"]), BELOW)
+        ax.hlines(row.accuracy, row.times_low, row.times_high, color=looks["color"], linewidth=1)
+        draw.mark(ax, row.times, row.accuracy, low=row.accuracy_low, high=row.accuracy_high, elinewidth=0.8, **looks)
+        if row.label in labels:
+            _name(ax, labels[row.label], (row.times, row.accuracy), BELOW)
 
 
 def _name(ax: Axes, words: str, at: tuple[float, float], shift: tuple[float, float], **options: Any) -> None:

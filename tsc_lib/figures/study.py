@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tsc_lib.analysis.quantities import add_times_less
 from tsc_lib.analysis.tables import main_table
 from tsc_lib.analysis.wording import join_items
 from tsc_lib.compress import Family
@@ -38,17 +39,18 @@ def main_differences(results: pd.DataFrame) -> Figure:
     if table.empty:
         return draw.empty_figure("this profile compresses no model")
     labels, models = draw.unique(table.label), draw.unique(results.model)
-    gained = {"value": -table.points_lost, "low": -table.points_lost_high, "high": -table.points_lost_low}
-    less = {"value": 1 / table.energy_ratio, "low": 1 / table.energy_ratio_high, "high": 1 / table.energy_ratio_low}
-    shown = {"points of accuracy gained": (gained, 0), f"times less energy ({source})": (less, 1)}
+    table = add_times_less(table, "energy_ratio")
+    table = table.assign(
+        gained=-table.points_lost, gained_low=-table.points_lost_high, gained_high=-table.points_lost_low
+    )
+    shown = {"points of accuracy gained": ("gained", 0), f"times less energy ({source})": ("times", 1)}
     datasets = draw.unique(results.dataset)
     fig, axes = draw.panels(2, len(datasets), 0.24 * len(labels) + 0.6, sharey=True, sharex="row")
-    for line, (title, (values, neutral)) in zip(axes, shown.items(), strict=True):
+    for line, (title, (value, neutral)) in zip(axes, shown.items(), strict=True):
         for ax, dataset in zip(line, datasets, strict=True):
             draw.guide(ax, x=neutral)
             for number, model in enumerate(models):
-                rows = table.assign(**values)
-                _difference_marks(ax, draw.select_case(rows, dataset, model), labels, number)
+                _difference_marks(ax, draw.select_case(table, dataset, model), value, labels, number)
             if neutral:
                 plain_log(ax)
             ax.grid(axis="y", visible=False)
@@ -64,11 +66,11 @@ def main_differences(results: pd.DataFrame) -> Figure:
     return fig
 
 
-def _difference_marks(ax: Axes, rows: pd.DataFrame, labels: list[str], number: int) -> None:
+def _difference_marks(ax: Axes, rows: pd.DataFrame, value: str, labels: list[str], number: int) -> None:
     for row in rows.to_dict("records"):
         looks = {"color": COLOURS[row["family"]], "marker": "o", **draw.face(number)}
         y = labels.index(row["label"]) - 0.15 + 0.3 * bool(number)
-        draw.mark(ax, row["value"], y, across=True, low=row["low"], high=row["high"], **looks)
+        draw.mark(ax, row[value], y, across=True, low=row[f"{value}_low"], high=row[f"{value}_high"], **looks)
 
 
 @draw.with_style

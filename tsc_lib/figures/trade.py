@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS, find_fronts
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS, add_times_less, find_fronts
 from tsc_lib.analysis.references import STUDY_SAVINGS
 from tsc_lib.analysis.rows import annotate, drop_collapsed
 from tsc_lib.analysis.tables import strategy_table
@@ -46,10 +46,8 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
         One column of panels per data set, one row per model; crosses are 95 % intervals. Seeds whose model had
         collapsed to one class are left out: it has nothing to lose.
     """
-    table = strategy_table(drop_collapsed(results))
-    ends = {"": "", "_low": "_high", "_high": "_low"}  # less time is a larger factor
-    factors = {f"factor{end}": 1 / table[f"cpu_ratio{other}"] for end, other in ends.items()}
-    table = table.assign(**factors)[table.family != Family.BASELINE]
+    table = add_times_less(strategy_table(drop_collapsed(results)), "cpu_ratio")
+    table = table[table.family != Family.BASELINE]
     lines = {model: f"{model}\ntimes less CPU time" for model in draw.unique(results.model)}
     xlabel = "accuracy lost, points"
     fig, cells = draw.grid(draw.unique(results.dataset), lines, 2.4, xlabel=xlabel, sharey=True, sharex="col")
@@ -60,15 +58,15 @@ def saving_against_loss(results: pd.DataFrame) -> Figure:
         if part.empty:
             unrun = draw.select_case(results, dataset, model).empty
             draw.explain_empty(ax, "not run" if unrun else "collapsed to one class")
-        draw.crosses(ax, part, "points_lost", "factor", 0.6, 0.6)
-        _variants(ax, part, "points_lost", "factor", markersize=5.5)
+        draw.crosses(ax, part, "points_lost", "times", 0.6, 0.6)
+        _variants(ax, part, "points_lost", "times", markersize=5.5)
         plain_log(ax, "y")
         if len(lost := table.loc[table.dataset == dataset, "points_lost"]):
             ax.set_xlim(*_around(lost))
     if len(table):
-        cells[0][0].set_ylim(0.8 * min(table.factor.min(), 1), 1.25 * table.factor.max())
-        best = table.loc[table.factor.idxmax()]
-        draw.say(fig, f"Up to {best.factor:.0f} times less CPU time, by {best.label} ({best.model}, {best.dataset})")
+        cells[0][0].set_ylim(0.8 * min(table.times.min(), 1), 1.25 * table.times.max())
+        best = table.loc[table.times.idxmax()]
+        draw.say(fig, f"Up to {best.times:.0f} times less CPU time, by {best.label} ({best.model}, {best.dataset})")
     tuned = draw.handle(color=QUIET, marker="o", label="filled: fine-tuned")
     draw.legend_below(fig, [*draw.family_handles(table), tuned, draw.handle(**INTERVALS)])
     return fig
@@ -265,18 +263,16 @@ def costs_of_pick(costs: pd.DataFrame, pick: str) -> Figure:
     Figure
         A dot for each kind of cost, with the 95 % interval where there is one.
     """
-    fig = draw.new_figure(0.4 * len(costs) + 1.2)
+    fig, costs = draw.new_figure(0.4 * len(costs) + 1.2), add_times_less(costs, "share")
     ax = fig.add_subplot()
     draw.guide(ax, x=1)
-    for y, row in enumerate(costs.itertuples()):
-        ends = [1 / row.share_high, 1 / row.share_low]
-        draw.mark(ax, 1 / row.share, y, across=True, low=ends[0], high=ends[1], marker="o", color=SEQUENCE[0])
-        draw.note(ax, f"{1 / row.share:.3g}", (1 / row.share, y), (0, 6), ha="center")
+    draw.mark_means(ax, costs, "times", range(len(costs)), across=True, marker="o", color=SEQUENCE[0])
+    for y, times in enumerate(costs.times):
+        draw.note(ax, f"{times:.3g}", (times, y), (0, 6), ha="center")
     plain_log(ax)
-    low, high = (1 / costs.share).min(), (1 / costs.share).max()
-    ax.set_xlim(min(0.7, 0.7 * low), max(2.0, 1.5 * high))
+    least, most = costs.times.min(), costs.times.max()
+    ax.set_xlim(min(0.7, 0.7 * least), max(2.0, 1.5 * most))
     draw.name_rows(ax, [f"{row.cost} ({row.source})" for row in costs.itertuples()])
     ax.set_xlabel("times less than the uncompressed model in eager PyTorch")
-    most, least = 1 / costs.share.min(), 1 / costs.share.max()
     draw.say(fig, f"{pick} takes {least:.2g} to {most:.3g} times less than the uncompressed model")
     return fig

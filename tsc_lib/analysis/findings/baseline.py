@@ -16,7 +16,7 @@ from tsc_lib.analysis.rows import (
     select_reference,
 )
 from tsc_lib.analysis.tables import accuracy_table
-from tsc_lib.analysis.wording import bullet_list, format_interval, format_range, join_items, name_runs, pluralize
+from tsc_lib.analysis.wording import bullet_list, format_estimate, format_range, join_items, name_runs, pluralize
 
 
 def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
@@ -55,8 +55,7 @@ def accuracy(results: pd.DataFrame, references: pd.DataFrame) -> str:
     table = accuracy_table(results)
     lines = []
     for dataset, part in table.groupby("dataset", sort=False):
-        ends = part[["model", "accuracy", "accuracy_low", "accuracy_high"]].itertuples(index=False)
-        text = join_items(f"{model} {format_interval(*accuracy)} %" for model, *accuracy in ends)
+        text = join_items(f"{row.model} {format_estimate(row, 'accuracy')} %" for row in part.itertuples())
         published = references[references.dataset == dataset].sort_values("accuracy")
         if len(published):
             beaten = published[100 * published.accuracy < part.accuracy.max()]

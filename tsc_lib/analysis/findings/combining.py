@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import pandas as pd
 
 from tsc_lib.analysis.ablation import way_to, without_each
-from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS, average, average_ratio
+from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS, add_times_less, average, average_ratio
 from tsc_lib.analysis.rows import (
     CASE_KEYS,
     RUN_KEYS,
@@ -20,6 +18,7 @@ from tsc_lib.analysis.rows import (
 from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, format_range, markdown_table
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
+from tsc_lib.core.stats import Interval
 
 UNRUN = "This profile names no recipe to take apart, or it failed."
 
@@ -48,9 +47,9 @@ def combined_savings(results: pd.DataFrame, lost: pd.DataFrame, variant: Variant
         sized = select_batch(results, which)
         table = strategy_table(results, which)
         table = table.drop(columns=[name for name in lost if name not in CASE_KEYS]).merge(lost, on=CASE_KEYS)
-        for row in select_variant(table, variant).itertuples():
-            points = _Ends(row.points_lost, row.points_lost_low, row.points_lost_high)
-            times = _Ends(1 / row.cpu_ratio, 1 / row.cpu_ratio_high, 1 / row.cpu_ratio_low)
+        for row in add_times_less(select_variant(table, variant), "cpu_ratio").itertuples():
+            points = Interval(row.points_lost, row.points_lost_low, row.points_lost_high)
+            times = Interval(row.times, row.times_low, row.times_high)
             size, aim = name_batches(sized[sized.dataset == row.dataset]), TARGETS[which]
             found = [format_interval(*times), format_interval(*points), f"{aim}, at most {PERMITTED_LOSS:g}"]
             rows.append([row.dataset, row.model, size, *found, _verdict(times, points, aim)])
@@ -58,13 +57,7 @@ def combined_savings(results: pd.DataFrame, lost: pd.DataFrame, variant: Variant
     return markdown_table(head, rows) if rows else UNRUN
 
 
-class _Ends(NamedTuple):
-    estimate: float
-    low: float
-    high: float
-
-
-def _verdict(times: _Ends, points: _Ends, aim: int) -> str:
+def _verdict(times: Interval, points: Interval, aim: int) -> str:
     fast, kept = times.estimate >= aim, points.estimate <= PERMITTED_LOSS
     if fast and kept:
         sure = {"saving": times.low >= aim, "accuracy": points.high <= PERMITTED_LOSS}

@@ -18,6 +18,7 @@ from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_collapsed, drop_f
 from tsc_lib.analysis.tables import main_table, representatives, strategy_table
 from tsc_lib.analysis.wording import (
     bullet_list,
+    format_estimate,
     format_interval,
     format_number,
     format_range,
@@ -89,7 +90,7 @@ def best_table(table: pd.DataFrame) -> str:
         plain = base.loc[(row.dataset, row.model)]
         low, high = percent_saved(row.energy_ratio_high), percent_saved(row.energy_ratio_low)
         saved = format_interval(percent_saved(row.energy_ratio), low, high)
-        lost = format_interval(row.points_lost, row.points_lost_low, row.points_lost_high)
+        lost = format_estimate(row, "points_lost")
         sizes = [row.seeds, f"{plain.accuracy:.1f}", f"{plain.energy_mj_per_sample:.3g}"]
         rows.append([row.dataset, row.model, *sizes, row.label, saved, lost])
     head = f"data set | model | seeds: | accuracy, %: | mJ per series: | best within {PERMITTED_LOSS:g} point | "
@@ -148,7 +149,7 @@ def claims_table(judged: pd.DataFrame) -> str:
         (
             f"{row.claim}{f', in {row.runtime}' if row.runtime else ''} ({row.source})",
             f"{row.published:g} {row.unit}",
-            "-" if np.isnan(row.ours) else format_interval(row.ours, row.ours_low, row.ours_high),
+            "-" if np.isnan(row.ours) else format_estimate(row, "ours"),
             f"**{row.verdict}**",
             row.why,
         )

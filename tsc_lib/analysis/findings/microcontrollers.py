@@ -6,7 +6,7 @@ import pandas as pd
 
 from tsc_lib.analysis.microcontrollers import SMALL_KB
 from tsc_lib.analysis.quantities import PERMITTED_LOSS
-from tsc_lib.analysis.wording import bullet_list, format_interval, join_items, pluralize
+from tsc_lib.analysis.wording import bullet_list, format_estimate, join_items, pluralize
 from tsc_lib.microcontroller import find_missing
 
 NOTHING = "The profile names nothing to execute on microcontrollers."
@@ -44,7 +44,7 @@ def fitting(summary: pd.DataFrame) -> str:
         first = part.iloc[0]
         kept = part[part.accuracy >= first.accuracy - PERMITTED_LOSS]
         small = kept[(kept.ram_kb <= ram) & (kept.flash_kb <= flash)].sort_values("ram_kb")
-        text = f"`{first.variant}` is right for {format_interval(*_ends(first))} %. "
+        text = f"`{first.variant}` is right for {format_estimate(first, 'accuracy')} %. "
         loss = f"loses at most {PERMITTED_LOSS:g} point of it"
         if small.empty:
             text += f"Nothing that {loss} fits into {flash} kB of flash and {ram} kB of RAM"
@@ -52,14 +52,10 @@ def fitting(summary: pd.DataFrame) -> str:
             best = small.iloc[0]
             text += (
                 f"Of what {loss}, `{best.variant}` takes least RAM: {best.ram_kb:.1f} kB, with {best.flash_kb:.0f} kB "
-                f"of flash, {format_interval(*_ends(best))} % and {best.instructions / 1e6:.2f} million instructions "
-                "a series"
+                f"of flash, {format_estimate(best, 'accuracy')} % and {best.instructions / 1e6:.2f} million "
+                "instructions a series"
             )
             if pd.notna(best.modelled_mj):
                 text += f", modelled as {best.modelled_ms:.1f} ms and {best.modelled_mj:.2f} mJ"
         lines.append(f"**{dataset}** on {processor}: {text}.")
     return bullet_list(lines)
-
-
-def _ends(row: pd.Series) -> tuple[float, float, float]:
-    return row.accuracy, row.accuracy_low, row.accuracy_high

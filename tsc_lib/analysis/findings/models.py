@@ -8,7 +8,7 @@ from tsc_lib.analysis.contenders import TRANSFORMERS, beside_published, cheapest
 from tsc_lib.analysis.quantities import PERMITTED_LOSS
 from tsc_lib.analysis.ranking import LEVEL, Ranking, fewest_datasets
 from tsc_lib.analysis.rows import name_batches
-from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, join_items, pluralize
+from tsc_lib.analysis.wording import bullet_list, format_estimate, format_number, join_items, pluralize
 
 UNMEASURED = "No model was measured."
 
@@ -50,10 +50,8 @@ def beside_reference(points: pd.DataFrame) -> str:
     lines = []
     for dataset, part in points.groupby("dataset", sort=False):
         for verdict in ("better", "worse"):
-            texts = [
-                f"{row.model} {format_interval(row.points, row.points_low, row.points_high)}"
-                for row in part[part.verdict == verdict].itertuples()
-            ]
+            sure = part[part.verdict == verdict]
+            texts = [f"{row.model} {format_estimate(row, 'points')}" for row in sure.itertuples()]
             if texts:
                 reference = part.reference.iloc[0]
                 lines.append(f"**{dataset}**, surely {verdict} than {reference}, in points: {join_items(texts)}.")
@@ -124,7 +122,7 @@ def right_choice(table: pd.DataFrame, points: pd.DataFrame) -> str:
     lines = []
     for dataset, part in rows.groupby("dataset", sort=False):
         best = part.loc[part.accuracy.idxmax()]
-        text = f"**{dataset}**: the most accurate is {best['name']} ({_accuracy(best)})"
+        text = f"**{dataset}**: the most accurate is {best['name']} ({format_estimate(best, 'accuracy')} %)"
         sure = points[(points.dataset == dataset) & (points.model == best["name"])]
         if len(sure):
             text += {
@@ -136,7 +134,7 @@ def right_choice(table: pd.DataFrame, points: pd.DataFrame) -> str:
         if len(near):
             cheap = near.loc[near.energy_mj_per_sample.idxmin()]
             text += f"; the cheapest within {PERMITTED_LOSS:g} point of it is {cheap['name']}"
-            text += "" if cheap["name"] == best["name"] else f" ({_accuracy(cheap)})"
+            text += "" if cheap["name"] == best["name"] else f" ({format_estimate(cheap, 'accuracy')} %)"
             text += f", at {cheap.energy_mj_per_sample:.2g} mJ per series"
             text += "" if cheap.kind in TRANSFORMERS else ", so a transformer is no gain here"
         by_use = cheapest_by_use(table[table.dataset == dataset])
@@ -144,7 +142,3 @@ def right_choice(table: pd.DataFrame, points: pd.DataFrame) -> str:
             text += f"; for a few series only, {by_use.name.iloc[0]} takes the least training of what is as accurate"
         lines.append(f"{text}.")
     return bullet_list(lines)
-
-
-def _accuracy(row: pd.Series) -> str:
-    return f"{format_interval(row.accuracy, row.accuracy_low, row.accuracy_high)} %"

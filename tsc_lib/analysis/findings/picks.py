@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, pluralize
+from tsc_lib.analysis.quantities import add_times_less
+from tsc_lib.analysis.wording import bullet_list, format_estimate, format_number, pluralize
 
 LEAST = (
     "**This was the least search**: one recipe, a short training, any loss permitted. It shows how a search goes, not "
@@ -38,9 +39,8 @@ def picked(pick: pd.Series, scores: pd.DataFrame, *, least: bool) -> str:
 def costs_of_pick(costs: pd.DataFrame) -> str:
     """How many times less the pick takes of each kind, from `tsc_lib.analysis.picks.list_costs`."""
     return bullet_list(
-        f"**{row.cost}**: {format_interval(1 / row.share, 1 / row.share_high, 1 / row.share_low)} times less "
-        f"({row.source})."
-        for row in costs.itertuples()
+        f"**{row.cost}**: {format_estimate(row, 'times')} times less ({row.source})."
+        for row in add_times_less(costs, "share").itertuples()
     )
 
 

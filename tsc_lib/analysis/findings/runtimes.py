@@ -13,7 +13,7 @@ from tsc_lib.analysis.runtime_tables import (
     one_thread,
     speed_up_by_threads,
 )
-from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, format_range, join_items
+from tsc_lib.analysis.wording import bullet_list, format_estimate, format_number, format_range, join_items
 from tsc_lib.benchmark.operator_times import ATTENTION, LINEAR
 
 NOTHING = "This profile compares no runtimes."
@@ -73,9 +73,7 @@ def rate(table: pd.DataFrame, peaks: pd.DataFrame) -> str:
         line = f"**{model} on {dataset}**: {format_number(best.gflops, 1)} GFLOP/s at best "
         line += f"({best.runtime}, {best.number_format})"
         if pd.notna(best.peak_share):
-            line += (
-                f", {format_interval(best.peak_share, best.peak_share_low, best.peak_share_high, 2)} of the fp32 peak"
-            )
+            line += f", {format_estimate(best, 'peak_share', 2)} of the fp32 peak"
         lines.append(f"{line}.")
     return bullet_list(lines)
 

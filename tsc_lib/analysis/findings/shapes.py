@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tsc_lib.analysis.wording import bullet_list, format_interval, join_items, pluralize
+from tsc_lib.analysis.wording import bullet_list, format_estimate, join_items, pluralize
 
 
 def shapes(summary: pd.DataFrame) -> str:
@@ -35,9 +35,7 @@ def training_options(summary: pd.DataFrame) -> str:
     for switched, what in (("off", "switched off"), ("on", "added")):
         part = summary[summary.switched == switched]
         sure = part[(part.points_low > 0) | (part.points_high < 0)]
-        each = [
-            f"{row.option} {format_interval(row.points, row.points_low, row.points_high)}" for row in sure.itertuples()
-        ]
+        each = [f"{row.option} {format_estimate(row, 'points')}" for row in sure.itertuples()]
         told = join_items(each) if each else "none is sure to change it"
         rest = len(part) - len(sure)
         lines.append(

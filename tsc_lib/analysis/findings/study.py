@@ -14,7 +14,7 @@ from tsc_lib.analysis.rows import batch_kinds, name_batches, select_batch, selec
 from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.analysis.wording import (
     bullet_list,
-    format_interval,
+    format_estimate,
     format_number,
     format_range,
     join_items,
@@ -69,9 +69,7 @@ def strategies_beside_study(table: pd.DataFrame) -> str:
         return NO_STUDY
     lines = []
     for form, part in table.groupby("form", sort=False):
-        ours = join_items(
-            f"{format_interval(row.saved, row.saved_low, row.saved_high)} % ({row.model})" for row in part.itertuples()
-        )
+        ours = join_items(f"{format_estimate(row, 'saved')} % ({row.model})" for row in part.itertuples())
         lines.append(
             f"**{form}**: {format_range(part.their_saved, 0)} % of the time saved there, {ours} here; "
             f"{format_range(part.their_lost)} points lost there, {format_range(part.lost)} here."
@@ -93,7 +91,7 @@ def claims_explained(judged: pd.DataFrame) -> str:
         (
             f"{row.claim}{f', in {row.runtime}' if row.runtime else ''}",
             f"{row.published:g} {row.unit}",
-            "-" if np.isnan(row.ours) else format_interval(row.ours, row.ours_low, row.ours_high),
+            "-" if np.isnan(row.ours) else format_estimate(row, "ours"),
             f"**{row.verdict}**",
             row.rests_on,
             row.because,
