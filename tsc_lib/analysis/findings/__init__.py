@@ -26,8 +26,6 @@ from tsc_lib.analysis.findings.combining import (
 from tsc_lib.analysis.findings.data import balance, cautions, lengths, overview, remarks
 from tsc_lib.analysis.findings.energy import (
     best_within_a_point,
-    claims,
-    claims_table,
     control,
     energy,
     energy_and_model,
@@ -66,7 +64,9 @@ from tsc_lib.analysis.findings.shapes import shapes, training_options
 from tsc_lib.analysis.findings.study import (
     age_of_published,
     answer_of_study,
+    claims,
     claims_explained,
+    claims_table,
     run_beside_study,
     strategies_beside_study,
     threats,

@@ -1,8 +1,7 @@
-"""What inference costs, what strategies save, and what became of the claims."""
+"""What inference costs and what strategies save."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from tsc_lib.analysis.quantities import (
@@ -135,24 +134,3 @@ def study_table(results: pd.DataFrame) -> str:
         f"over {pluralize(len(part), 'pair')} of data set and model."
         for label, part in table[table.family != Family.BASELINE].groupby("label", sort=False)
     )
-
-
-def claims(judged: pd.DataFrame) -> str:
-    """How many claims got which verdict."""
-    found = join_items(f"{n} {verdict}" for verdict, n in judged.verdict.value_counts().items())
-    return f"{pluralize(judged.claim.nunique(), 'claim')}, those on costs judged in every runtime by itself: {found}."
-
-
-def claims_table(judged: pd.DataFrame) -> str:
-    """The claims, the published values and ours, the verdicts and why, as a Markdown table."""
-    rows = [
-        (
-            f"{row.claim}{f', in {row.runtime}' if row.runtime else ''} ({row.source})",
-            f"{row.published:g} {row.unit}",
-            "-" if np.isnan(row.ours) else format_estimate(row, "ours"),
-            f"**{row.verdict}**",
-            row.why,
-        )
-        for row in judged.itertuples()
-    ]
-    return markdown_table("claim | published: | ours [95 %]: | verdict | why", rows)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from tsc_lib.analysis.claims import NOT, REPRODUCED, SAME, UNTESTED
-from tsc_lib.analysis.findings.energy import claims
 from tsc_lib.analysis.quantities import control_deviations
 from tsc_lib.analysis.references import STUDY_COPIES, STUDY_DATASETS
 from tsc_lib.analysis.reproduction import spread_over_seeds
@@ -77,6 +78,18 @@ def strategies_beside_study(table: pd.DataFrame) -> str:
     return bullet_list(lines)
 
 
+def claims(judged: pd.DataFrame) -> str:
+    """How many claims got which verdict."""
+    found = join_items(f"{n} {verdict}" for verdict, n in judged.verdict.value_counts().items())
+    return f"{pluralize(judged.claim.nunique(), 'claim')}, those on costs judged in every runtime by itself: {found}."
+
+
+def claims_table(judged: pd.DataFrame) -> str:
+    """The claims, the published values and ours, the verdicts and why, as a Markdown table."""
+    rows = [(f"{_name_claim(row)} ({row.source})", *_verdict(row), row.why) for row in judged.itertuples()]
+    return markdown_table("claim | published: | ours [95 %]: | verdict | why", rows)
+
+
 def claims_explained(judged: pd.DataFrame) -> str:
     """Each claim with the published value, ours, the verdict, what it rests on and why, as a Markdown table.
 
@@ -87,18 +100,18 @@ def claims_explained(judged: pd.DataFrame) -> str:
     """
     if judged.empty:
         return NO_STUDY
-    rows = [
-        (
-            f"{row.claim}{f', in {row.runtime}' if row.runtime else ''}",
-            f"{row.published:g} {row.unit}",
-            "-" if np.isnan(row.ours) else format_estimate(row, "ours"),
-            f"**{row.verdict}**",
-            row.rests_on,
-            row.because,
-        )
-        for row in judged.itertuples()
-    ]
+    rows = [(_name_claim(row), *_verdict(row), row.rests_on, row.because) for row in judged.itertuples()]
     return markdown_table("claim | the study: | ours [95 %]: | verdict | rests on | because", rows)
+
+
+def _name_claim(row: Any) -> str:
+    return f"{row.claim}, in {row.runtime}" if row.runtime else row.claim
+
+
+def _verdict(row: Any) -> tuple[str, str, str]:
+    """The published value of a claim, ours, and the verdict."""
+    ours = "-" if np.isnan(row.ours) else format_estimate(row, "ours")
+    return f"{row.published:g} {row.unit}", ours, f"**{row.verdict}**"
 
 
 def answer_of_study(judged: pd.DataFrame) -> str:
