@@ -122,21 +122,13 @@ def beside_classics(table: pd.DataFrame, ours: str) -> pd.DataFrame:
         Columns `dataset`, `classic`, `kind`, `ours`, `accuracy` and `classic_accuracy` (%), `points` (ours minus the
         classic's) and `cpu_ratio` (ours ÷ the classic's).
     """
-    mine = table[table.name == ours].set_index("dataset")
-    others = table[~table.kind.isin(TRANSFORMERS) & table.dataset.isin(mine.index)]
-    own = mine.loc[others.dataset]
-    return pd.DataFrame(
-        {
-            "dataset": others.dataset.to_numpy(),
-            "classic": others.name.to_numpy(),
-            "kind": others.kind.to_numpy(),
-            "ours": ours,
-            "accuracy": own.accuracy.to_numpy(float),
-            "classic_accuracy": others.accuracy.to_numpy(float),
-            "points": own.accuracy.to_numpy(float) - others.accuracy.to_numpy(float),
-            "cpu_ratio": own.cpu_ratio.to_numpy(float) / others.cpu_ratio.to_numpy(float),
-        }
-    )
+    mine = table.loc[table.name == ours, ["dataset", "accuracy", "cpu_ratio"]]
+    others = table[~table.kind.isin(TRANSFORMERS)].rename(columns={"name": "classic"})
+    both = others.merge(mine.assign(ours=ours), on="dataset", suffixes=("_theirs", ""))
+    both["points"] = both.accuracy - both.accuracy_theirs
+    both["cpu_ratio"] /= both.cpu_ratio_theirs
+    both = both.rename(columns={"accuracy_theirs": "classic_accuracy"})
+    return both[["dataset", "classic", "kind", "ours", "accuracy", "classic_accuracy", "points", "cpu_ratio"]]
 
 
 def ranks_and_energy(table: pd.DataFrame, ranking: Ranking | None) -> pd.DataFrame:

@@ -39,7 +39,7 @@ import pandas as pd
 
 from tsc_lib.analysis import quantities
 from tsc_lib.analysis.references import STUDY_DATASETS
-from tsc_lib.analysis.rows import RUN_KEYS, annotate, drop_failures, find_collapsed, name_batches
+from tsc_lib.analysis.rows import RUN_KEYS, annotate, drop_collapsed, drop_failures, find_collapsed, name_batches
 from tsc_lib.analysis.wording import name_runs
 from tsc_lib.compress import REFERENCE, Family
 from tsc_lib.core.stats import Interval
@@ -201,12 +201,11 @@ def _rows(claim: Claim, results: pd.DataFrame, which: str = "large") -> pd.DataF
     """The rows that a claim is judged by; none of energy unless a counter measured it."""
     if not claim.families:
         return quantities.pair_models(results, which)
+    if claim.quantity is LOST:
+        results = drop_collapsed(results)
     rows = quantities.select_for_claim(results, claim.families, claim.norm, which)
     if claim.quantity is ENERGY and set(drop_failures(results).energy_source.dropna()) != {"measured"}:
         return rows.iloc[:0]
-    if claim.quantity is LOST:
-        out = rows[RUN_KEYS].merge(find_collapsed(results), how="left", on=RUN_KEYS).accuracy.notna()
-        return rows[~out.to_numpy()]
     return rows
 
 

@@ -51,11 +51,11 @@ def name_contenders(table: pd.DataFrame) -> pd.DataFrame:
         _describe(model, recipe, runtime, several=many.get(model, 0) > 1)
         for model, recipe, runtime in variants.itertuples(index=False, name=None)
     ]
-    described = variants.assign(**{column: [each[column] for each in found] for column in ("form", "kind", "name")})
+    described = variants.join(pd.DataFrame(found, variants.index, ["form", "kind", "name"]))
     return table.drop(columns="kind", errors="ignore").merge(described, on=["model", "recipe", "runtime"])
 
 
-def _describe(model: str, recipe: str, runtime: str, *, several: bool) -> dict[str, str]:
+def _describe(model: str, recipe: str, runtime: str, *, several: bool) -> tuple[str, str, str]:
     classic = runtime == CLASSIC.runtime
     if recipe != str(BASELINE):
         variant = Variant.parse(recipe, runtime)
@@ -65,7 +65,7 @@ def _describe(model: str, recipe: str, runtime: str, *, several: bool) -> dict[s
     else:
         form, name = "exported", f"{model} in {runtime}"
     network = "the study's" if model.split("(")[0] in STUDIED else "ours"
-    return {"form": form, "kind": KINDS.get(model, "other classics") if classic else network, "name": name}
+    return form, KINDS.get(model, "other classics") if classic else network, name
 
 
 def contender_table(models: pd.DataFrame, answers: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:

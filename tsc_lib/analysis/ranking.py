@@ -6,7 +6,6 @@ find a difference, however large it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -61,15 +60,11 @@ def accuracy_by_model(predictions: pd.DataFrame) -> pd.DataFrame:
         Columns `dataset`, `model`, `seeds`, `accuracy`, `accuracy_low` and `accuracy_high`.
     """
     rows = [
-        (dataset, model, len(right), *(100 * end for end in _within_shares(crossed_mean_interval(right))))
+        (dataset, model, len(right), *(100 * np.clip(crossed_mean_interval(right), 0, 1)))
         for dataset, models in correct_by_model(predictions).items()
         for model, right in models.items()
     ]
     return pd.DataFrame(rows, columns=["dataset", "model", "seeds", "accuracy", "accuracy_low", "accuracy_high"])
-
-
-def _within_shares(ends: Sequence[float]) -> NDArray[np.float64]:
-    return np.clip(ends, 0, 1)
 
 
 def beside(predictions: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -205,6 +200,11 @@ def rank(accuracy: pd.DataFrame) -> Ranking:
     return Ranking(whole[ranks.index], ranks, friedman, compare_pairs(means[ranks.index]))
 
 
+def count_wins(points: pd.Series) -> tuple[int, int, int]:
+    """Data sets that are won, drawn and lost, by the points that one model is above another on each."""
+    return int((points > 0).sum()), int((points == 0).sum()), int((points < 0).sum())
+
+
 def compare_pairs(means: pd.DataFrame) -> pd.DataFrame:
     """Every two models over the data sets that both have.
 
@@ -230,16 +230,12 @@ def compare_pairs(means: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for first, second in combinations(means, 2):
         both = means[[first, second]].dropna().round(DIGITS)
-        gained = (both[first] - both[second]).round(DIGITS).to_numpy()
-        found: Mapping[str, object] = {
-            "first": first, "second": second, "datasets": len(both), "wins": int((gained > 0).sum()),
-            "draws": int((gained == 0).sum()), "losses": int((gained < 0).sum()),
-            "points": float(gained.mean()) if len(gained) else np.nan,
-            "p": float(scipy.stats.wilcoxon(gained).pvalue) if gained.any() else 1.0,
-        }  # fmt: skip
+        gained = (both[first] - both[second]).round(DIGITS)
+        p = float(scipy.stats.wilcoxon(gained).pvalue) if gained.any() else 1.0
         chances = _posterior(both[first].to_numpy(), both[second].to_numpy())
-        rows.append({**found, **dict(zip(("first_better", "alike", "second_better"), chances, strict=True))})
-    pairs = pd.DataFrame(rows)
+        rows.append((first, second, len(both), *count_wins(gained), gained.mean(), p, *chances))
+    columns = ["first", "second", "datasets", "wins", "draws", "losses", "points", "p"]
+    pairs = pd.DataFrame(rows, columns=[*columns, "first_better", "alike", "second_better"])
     pairs.insert(pairs.columns.get_loc("p") + 1, "p_holm", correct_by_holm(pairs.p))
     return pairs
 

@@ -74,8 +74,8 @@ def find_collapsed(results: pd.DataFrame) -> pd.DataFrame:
 
 def drop_collapsed(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of models that have not collapsed to one class: only they have accuracy to lose."""
-    lost = set(find_collapsed(results)[RUN_KEYS].itertuples(index=False, name=None))
-    return results[[run not in lost for run in results[RUN_KEYS].itertuples(index=False, name=None)]]
+    lost = pd.MultiIndex.from_frame(find_collapsed(results)[RUN_KEYS])
+    return results[~pd.MultiIndex.from_frame(results[RUN_KEYS]).isin(lost)]
 
 
 def annotate(results: pd.DataFrame) -> pd.DataFrame:

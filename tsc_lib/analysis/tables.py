@@ -74,9 +74,7 @@ def strategy_table(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     table[[*COUNTS, "batch_size"]] = table[[*COUNTS, "batch_size"]].astype(float).round().astype("Int64")
     percent = ["accuracy", "accuracy_low", "accuracy_high", "f1_macro"]
     table[percent] = 100 * table[percent]
-    order = {case: place for place, case in enumerate(results.groupby(CASE_KEYS, sort=False).groups)}
-    places = pd.Series([order[case] for case in zip(table.dataset, table.model, strict=True)], dtype=int)
-    table = table.iloc[places.argsort(kind="stable")].reset_index(drop=True)
+    table = results[CASE_KEYS].drop_duplicates().merge(table, on=CASE_KEYS)  # in the results' order
     family = pd.Categorical(table.family, list(Family), ordered=True)
     return table.assign(family=family, energy_source=require_same_source(results.energy_source))
 

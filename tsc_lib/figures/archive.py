@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from tsc_lib.analysis.archive import TRAITS, summarize_savings
 from tsc_lib.analysis.quantities import PERMITTED_LOSS
+from tsc_lib.analysis.ranking import count_wins
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, INTERVAL, KIND_COLOURS, QUIET, SEQUENCE
 from tsc_lib.figures.scales import plain_log
@@ -92,9 +93,9 @@ def accuracy_beside_classics(pairs: pd.DataFrame) -> Figure:
         ax.plot(
             part.classic_accuracy, part.accuracy, color=KIND_COLOURS[part.kind.iloc[0]], **POINT | {"markersize": 5}
         )
-        won, lost = int((part.points > 0).sum()), int((part.points < 0).sum())
+        won, drawn, lost = count_wins(part.points)
         wins += won >= lost
-        ax.set_title(f"{won} won, {len(part) - won - lost} drawn, {lost} lost", fontweight="normal")
+        ax.set_title(f"{won} won, {drawn} drawn, {lost} lost", fontweight="normal")
         ax.set_xlabel(f"accuracy of {classic}, %")
         ax.set_aspect("equal", adjustable="box")
     axes[0][0].set_ylabel(f"accuracy of {ours}, %")
@@ -161,7 +162,7 @@ def traits_of_wins(table: pd.DataFrame) -> Figure:
             ax.plot(part[trait], part.points, color=KIND_COLOURS[part.kind.iloc[0]], **POINT)
             plain_log(ax)
         row[0].set_ylabel(f"points above\n{classic}")
-    for ax, (trait, _) in zip(axes[-1], TRAITS.items(), strict=True):
+    for ax, trait in zip(axes[-1], TRAITS, strict=True):
         ax.set_xlabel({"longest": "time steps", "train": "training series"}.get(trait, trait))
     lost = table.groupby("dataset").points.min() < -PERMITTED_LOSS
     where = f"on {int(lost.sum())} of {len(lost)} data sets"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tsc_lib.analysis.archive import FEWEST, TRAITS, summarize_savings
 from tsc_lib.analysis.quantities import PERMITTED_LOSS, TARGETS
-from tsc_lib.analysis.ranking import LEVEL, Ranking, fewest_datasets
+from tsc_lib.analysis.ranking import LEVEL, Ranking, count_wins, fewest_datasets
 from tsc_lib.analysis.wording import bullet_list, format_number, join_items, pluralize
 
 MANY = 12
@@ -59,8 +59,8 @@ def beside_classics(pairs: pd.DataFrame, ranking: Ranking | None) -> str:
     """Wins, draws and losses against each classic, with the test over data sets, accuracy and CPU time."""
     lines = []
     for classic, part in pairs.groupby("classic", sort=False):
-        won, lost = int((part.points > 0).sum()), int((part.points < 0).sum())
-        text = f"**Against {classic}** {part.ours.iloc[0]} wins {won}, draws {len(part) - won - lost} and loses {lost} "
+        won, drawn, lost = count_wins(part.points)
+        text = f"**Against {classic}** {part.ours.iloc[0]} wins {won}, draws {drawn} and loses {lost} "
         text += f"of {len(part)}; median accuracy {part.accuracy.median():.1f} against "
         text += f"{part.classic_accuracy.median():.1f} %"
         if len(ratios := part.cpu_ratio.dropna()):
