@@ -40,16 +40,13 @@ def savings_by_dataset(results: pd.DataFrame) -> pd.DataFrame:
         Columns `dataset`, `model`, `strategy`, `family`, `cpu_ratio` (to the same model as trained in eager) and
         `points_lost`; without the models as trained.
     """
-    columns = ["dataset", "model", "strategy", "family", "cpu_ratio", "points_lost"]
-    done = drop_failures(results)
-    if done.empty:
-        return pd.DataFrame(columns=columns)
-    table = strategy_table(done)
+    table = strategy_table(drop_failures(results))
     table = table[table.family != Family.BASELINE]
     names = [
         f"{row.model}: {row.label}" + ("" if row.runtime in row.label else f" in {row.runtime}")
         for row in table.itertuples()
     ]
+    columns = ["dataset", "model", "strategy", "family", "cpu_ratio", "points_lost"]
     return table.assign(strategy=names)[columns].reset_index(drop=True)
 
 

@@ -99,7 +99,7 @@ def contender_table(models: pd.DataFrame, answers: pd.DataFrame, training: pd.Da
     table = table.merge(spent, on=["dataset", "model"], how="left")
     table.loc[table.form == "compressed", ["train_cpu_s", "train_joules"]] = np.nan
     measured = models.dropna(subset="energy_mj_per_sample").energy_source
-    return table.assign(energy_source=require_same_source(measured) if len(measured) else None)
+    return table.assign(energy_source=require_same_source(measured))
 
 
 def accuracies(answers: pd.DataFrame) -> pd.DataFrame:

@@ -59,7 +59,6 @@ def example_series(dataset: Dataset, per_class: int = 2, seed: int = 0) -> pd.Da
         members = np.flatnonzero(dataset.train.y == position)
         for index in sorted(rng.permutation(members)[:per_class]):
             for channel, values in enumerate(dataset.train.x[index]):
-                name = class_name(dataset.name, label)
-                content = {"class": name, "series": index, "channel": channel, "step": range(len(values))}
-                parts.append(pd.DataFrame({**content, "value": values}))
+                names = {"class": class_name(dataset.name, label), "series": index, "channel": channel}
+                parts.append(pd.DataFrame({**names, "step": range(len(values)), "value": values}))
     return pd.concat(parts, ignore_index=True)

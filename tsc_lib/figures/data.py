@@ -127,8 +127,7 @@ def _length_panel(ax: Axes, lengths: pd.DataFrame) -> None:
         ax.bar([longest], [100], width=0.06 * longest, color=QUIET)
         ax.set_xlim(0, 2 * longest)
         ax.set_xticks([0, longest, 2 * longest])
-        text = f"every series:\n{longest} steps"
-        ax.annotate(text, (longest, 60), xytext=(8, 0), textcoords="offset points", fontsize=8.5)
+        draw.note(ax, f"every series:\n{longest} steps", (longest, 60), (8, 0), fontsize=8.5)
         return
     edges = list(np.linspace(0, longest, 28))
     for split in ("train", "test"):

@@ -54,7 +54,7 @@ def runtime_cost(table: pd.DataFrame) -> Figure:
         intervals of the paired ratios, over blocks.
     """
     rows = one_thread(table)
-    return _by_batch(rows, "cpu_ratio", "CPU time ÷ eager fp32", _least(rows, "cpu_ratio", "of eager fp32's CPU time"))
+    return _by_batch(rows, "cpu_ratio", "CPU time ÷ eager fp32", _say_least(rows))
 
 
 @draw.with_style
@@ -75,20 +75,18 @@ def second_thread(table: pd.DataFrame) -> Figure:
     return _by_batch(rows, "speed_up", f"latency, 1 thread ÷ {rows.threads.max():g}", most, logarithmic=False)
 
 
-def _least(rows: pd.DataFrame, value: str, of: str) -> str:
-    """Which runtime and format needs least, in words."""
-    if rows[value].dropna().empty:
+def _say_least(rows: pd.DataFrame) -> str:
+    if rows.cpu_ratio.dropna().empty:
         return ""
-    best = rows.loc[rows[value].idxmin()]
-    return f"{best.runtime} in {best.number_format} needs least: 1/{1 / best[value]:.0f} {of}"
+    best = rows.loc[rows.cpu_ratio.idxmin()]
+    return f"{best.runtime} in {best.number_format} needs least: 1/{1 / best.cpu_ratio:.0f} of eager fp32's CPU time"
 
 
 def _by_batch(rows: pd.DataFrame, value: str, title: str, message: str, *, logarithmic: bool = True) -> Figure:
     """Small multiples: a column for every runtime, a row for every data set and model, a line for every format."""
     if rows.empty:
         return draw.empty_figure(EMPTY)
-    cases = list(rows[CASE_KEYS].drop_duplicates().itertuples(index=False, name=None))
-    lines = {case: f"{case[0]}, {case[1]}\n{title}" for case in cases}
+    lines = {case: f"{case[0]}, {case[1]}\n{title}" for case in rows.groupby(CASE_KEYS, sort=False).groups}
     sizes = draw.unique(rows.batch_size)
     fig, cells = draw.grid(draw.unique(rows.runtime), lines, 2.2, xlabel="series per call", sharey=True, sharex=True)
     for ax, runtime, case in cells:
@@ -147,7 +145,7 @@ def _lines_by_kind(
     rows: pd.DataFrame, xlabel: str, **options: Any
 ) -> tuple[Figure, list[tuple[Axes, list[tuple[int, str, pd.DataFrame]]]]]:
     """Panels with a named line for every runtime and number format: each panel's heights, runtimes and rows."""
-    kinds = list(rows[EXECUTION_KEYS].drop_duplicates().itertuples(index=False, name=None))
+    kinds = list(rows.groupby(EXECUTION_KEYS, sort=False).groups)
     fig, cells = draw.case_grid(rows, "", 0.24 * len(kinds) + 0.7, xlabel=xlabel, sharey=True, **options)
     panels = []
     for ax, _, _, part in cells:
