@@ -37,7 +37,7 @@ def markdown_table(head: str, rows: Iterable[Iterable[object]]) -> str:
 
 def format_number(value: float, digits: int = 1) -> str:
     """A rounded number that is never "-0"."""
-    return f"{round(float(value), digits) + 0.0:.{digits}f}"
+    return f"{value:z.{digits}f}"
 
 
 def format_range(values: pd.Series, digits: int = 1) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import seaborn
@@ -198,9 +200,8 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, column: str, datasets: list[str], m
     factor = COSTS[column][1]
     width = 0.8 / len(models)
     for i, model in enumerate(models):
-        summary = (
-            over_seeds(rows[rows.model == model], CASE_KEYS, means=[column]).set_index("dataset").reindex(datasets)
-        )
+        summary = over_seeds(rows[rows.model == model], ["dataset"], means=[column])
+        summary = summary.set_index("dataset").reindex(datasets)
         x = np.arange(len(datasets)) + (i - (len(models) - 1) / 2) * width
         draw.bars(ax, x, summary, column, width * 0.92, MODEL_COLOURS[i], factor)
     ax.set_xticks(range(len(datasets)), [_short(name) for name in datasets], fontsize=7.5)
@@ -211,8 +212,5 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, column: str, datasets: list[str], m
 
 
 def _short(name: str) -> str:
-    """A name of two words on two lines: RefrigerationDevices."""
-    for position in range(len(name) - 1, 0, -1):
-        if len(name) > 9 and name[position].isupper() and name[position - 1].islower():
-            return f"{name[:position]}\n{name[position:]}"
-    return name
+    """A long name of two words on two lines: RefrigerationDevices."""
+    return re.sub("(.*[a-z])([A-Z])", r"\1\n\2", name) if len(name) > 9 else name

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from tsc_lib.analysis.quantities import add_times_less, control_deviations
 from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_failures, name_batches, select_batch
-from tsc_lib.analysis.tables import representatives
+from tsc_lib.analysis.tables import BANDS, representatives
 from tsc_lib.compress import Family
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
@@ -39,8 +39,7 @@ def energy_by_strategy(results: pd.DataFrame) -> Figure:
     fig, cells = draw.named_rows(table, labels, 0.33, xlabel=f"mJ/series ({source})", sharex="col")
     for panel in cells:
         _energy_panel(panel.ax, panel.rows, labels[panel.model])
-        bands = table.loc[table.dataset == panel.dataset, table.columns.str.match("energy_(low|high|net)_mj")]
-        drawn = bands.to_numpy(dtype=float)
+        drawn = table.loc[table.dataset == panel.dataset, BANDS].to_numpy(float)
         if len(drawn := drawn[drawn > 0]):
             panel.ax.set_xlim(0.8 * drawn.min(), 1.25 * drawn.max())
     handles = [
@@ -145,7 +144,7 @@ def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
             blocks = draw.select_case(drawn, dataset, model).ratio
             ax.plot(blocks, y + jitter.uniform(0.02, 0.38, len(blocks)), ".", color=QUIET, markersize=2.5, alpha=0.5)
             found = draw.select_case(sessions, dataset, model)
-            heights = y - 0.12 * np.arange(len(found)) / max(len(found) - 1, 1) * 2 - 0.1
+            heights = y - np.linspace(0.1, 0.34, len(found))
             draw.mark(ax, found.aa_ratio, heights, across=True, low=found.aa_ratio_low, high=found.aa_ratio_high,
                       marker="o", color="k", markersize=3.5)  # fmt: skip
         ax.set_title(name_batches(drawn))
@@ -154,13 +153,8 @@ def aa_control(windows: pd.DataFrame, results: pd.DataFrame) -> Figure:
     axes[0, 0].set_xlim(1 - limit, 1 + limit)
     draw.name_rows(axes[0, 0], [f"{dataset}, {model}" for dataset, model in cases])
     off = pd.concat([control_deviations(results, which) for which in kinds])
-    draw.say(
-        fig,
-        f"A model against itself is off by at most {off.percent.max():.1f} %, and "
-        f"{100 * off.holds.mean():.0f} % of the intervals hold 1"
-        if len(off)
-        else "No session has a control",
-    )
+    said = f"is off by at most {off.percent.max():.1f} %, and {100 * off.holds.mean():.0f} % of the intervals hold 1"
+    draw.say(fig, f"A model against itself {said}" if len(off) else "No session has a control")
     beyond = (np.abs(windows.ratio - 1) > limit).mean()
     handles = [
         draw.handle(color="k", marker="o", markersize=4, label="a session's estimate, 95 % interval"),
