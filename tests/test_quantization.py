@@ -26,7 +26,7 @@ from tsc_lib.compress.sensitivity import draw_calibration, measure_sensitivity
 from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.data import DataSpec
 from tsc_lib.energy.opcount import model_energy
-from tsc_lib.figures.quantization import KIND_COLOURS
+from tsc_lib.figures.quantization import KIND_LOOKS
 from tsc_lib.models.compressed import CompressedModel, load_model, save_model
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.fakequant import FakeQuantLinear, fake_quantize, find_linears, observe_ranges, replace_module
@@ -336,7 +336,7 @@ def test_every_linear_layer_of_every_model_has_a_place_and_a_look(name: str) -> 
     layers = [module for module, part in network.named_modules() if isinstance(part, torch.nn.Linear)]
     run = TrainingRun(DataSpec("Toy", "0"), name, TrainSpec(), 0)
     placed = pd.DataFrame(_placed(run, [{"layer": layer} for layer in layers]))
-    assert set(placed[placed.kind == "embedding"].block) <= {0} and set(placed.kind) <= set(KIND_COLOURS)
+    assert set(placed[placed.kind == "embedding"].block) <= {0} and set(placed.kind) <= set(KIND_LOOKS)
     assert ("embedding" in set(placed.kind)) == (name == "ConvTransformer")
 
 

@@ -16,8 +16,10 @@ from tsc_lib.figures import draw
 from tsc_lib.figures.palette import INTERVAL, QUIET, SEQUENCE
 from tsc_lib.figures.scales import plain_log
 
-TRAINING_MARKERS = dict(zip(TRAININGS, ("x", "o", "D"), strict=True))
-TRAINING_COLOURS = dict(zip(TRAININGS, (QUIET, SEQUENCE[0], SEQUENCE[2]), strict=True))
+TRAINING_LOOKS: dict[str, dict[str, Any]] = {
+    training: {"marker": marker, "color": colour}
+    for training, marker, colour in zip(TRAININGS, "xoD", (QUIET, SEQUENCE[0], SEQUENCE[2]), strict=True)
+}
 THE_END = "#D9D9D9"
 """Grey of series that leave at no exit."""
 
@@ -137,12 +139,11 @@ def importance_criteria(table: pd.DataFrame) -> Figure:
         for place, training in enumerate(TRAININGS):
             line = part[part.training == training]
             x = line.criterion.map(names.index) + 0.2 * (place - 1)
-            marker, colour = TRAINING_MARKERS[training], TRAINING_COLOURS[training]
-            draw.mark_means(ax, line, "points_lost", x, marker=marker, color=colour, markersize=5)
+            draw.mark_means(ax, line, "points_lost", x, **TRAINING_LOOKS[training], markersize=5)
         ax.set_xticks(range(len(names)), names, rotation=35, ha="right")
         ax.grid(axis="x", visible=False)
-    present = [training for training in TRAININGS if training in set(table.training)]
-    handles = [draw.handle(color=TRAINING_COLOURS[t], marker=TRAINING_MARKERS[t], label=t) for t in present]
+    present = set(table.training)
+    handles = [draw.handle(**looks, label=name) for name, looks in TRAINING_LOOKS.items() if name in present]
     interval = draw.handle(color=QUIET, marker="|", markersize=10, label="95 % interval over seeds")
     draw.legend_below(fig, [*handles, interval])
     draw.say(fig, _say_criteria(table))

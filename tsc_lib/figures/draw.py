@@ -289,7 +289,7 @@ def family_handles(table: pd.DataFrame, **looks: Any) -> list[Line2D]:
     return [handle(**{**LOOKS[family], **looks}, label=title) for family, title in titles.items()]
 
 
-def face(number: int) -> dict[str, str]:
+def face(number: int) -> dict[str, Any]:
     """What leaves marks hollow, as those of all models but the first are."""
     return {"markerfacecolor": "w"} if number else {}
 

@@ -18,14 +18,10 @@ from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
 
 INT8 = [Family.DYNAMIC, Family.STATIC]
 
-KIND_COLOURS = dict(
-    zip(
-        ("query, key, value", "attention output", "expand", "contract", "classifier", "embedding", "router"),
-        SEQUENCE,
-        strict=False,
-    )
-)
-KIND_MARKERS = dict(zip(KIND_COLOURS, "osD^vPX", strict=True))
+KINDS = ("query, key, value", "attention output", "expand", "contract", "classifier", "embedding", "router")
+KIND_LOOKS: dict[str, dict[str, Any]] = {
+    kind: {"color": colour, "marker": marker} for kind, colour, marker in zip(KINDS, SEQUENCE, "osD^vPX", strict=True)
+}
 """Looks of the kinds of linear layers."""
 
 
@@ -182,8 +178,7 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
             of_kind = of_kind.sort_values("block")
             if logarithmic:  # a layer that changes no answer has no place on the axis
                 of_kind = of_kind[of_kind[value] > 0]
-            ax.plot(of_kind.block, of_kind[value], linewidth=0.8, color=KIND_COLOURS[kind], marker=KIND_MARKERS[kind],
-                    markersize=4.5)  # fmt: skip
+            ax.plot(of_kind.block, of_kind[value], linewidth=0.8, markersize=4.5, **KIND_LOOKS[kind])
         last = int(part.block.max())
         step = 1 if last < 8 else 3
         places = list(range(1, last, step))
@@ -191,6 +186,6 @@ def _by_layer(rows: pd.DataFrame, value: str, title: str, logarithmic: bool = Fa
         ax.set_xticks([*start, *places, last], [*start.values(), *map(str, places), "end"])
         if logarithmic:
             ax.set_yscale("log")
-    kinds = [kind for kind in KIND_COLOURS if kind in set(rows.kind)]
-    draw.legend_below(fig, [draw.handle(color=KIND_COLOURS[k], marker=KIND_MARKERS[k], label=k) for k in kinds])
+    kinds = set(rows.kind)
+    draw.legend_below(fig, [draw.handle(**looks, label=kind) for kind, looks in KIND_LOOKS.items() if kind in kinds])
     return fig
