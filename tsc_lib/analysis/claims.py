@@ -172,7 +172,8 @@ def judge(results: pd.DataFrame, claims: Iterable[Claim] = CLAIMS) -> pd.DataFra
     return pd.DataFrame([row for claim in claims for row in _judge(claim, results)], columns=VERDICT)
 
 
-def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[dict[str, object]]:
+def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[tuple[object, ...]]:
+    """Rows with the columns `VERDICT`."""
     rows = _rows(claim, results)
     parts = rows.groupby("runtime", sort=False) if claim.rule == "gain" and len(rows) else [("", rows)]
     for runtime, part in parts:
@@ -190,11 +191,8 @@ def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[dict[str, object]]:
             if len(cases) > 1:
                 repeats += f"; {int((cases > 0).sum())} of {len(cases)} pairs of data set and model are above 0"
             reasons = [why, *caveats, f"{repeats}.", *_remarks(claim, results, part)]
-        yield {
-            **{"claim": claim.claim, "runtime": runtime, "source": claim.source, "published": claim.published},
-            **dict(zip(("ours", "ours_low", "ours_high"), ours, strict=True)),
-            **{"unit": claim.quantity.unit, "verdict": verdict, "why": " ".join(reasons)},
-        }
+        stated = (claim.claim, runtime, claim.source, claim.published)
+        yield *stated, *ours, claim.quantity.unit, verdict, " ".join(reasons)
 
 
 def _rows(claim: Claim, results: pd.DataFrame, which: str = "large") -> pd.DataFrame:

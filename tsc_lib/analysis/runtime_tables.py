@@ -65,7 +65,5 @@ def preparation(table: pd.DataFrame) -> pd.DataFrame:
     columns = [*CASE_KEYS, "recipe", *EXECUTION_KEYS, "prepare_seconds", "prepare_peak_mb"]
     columns += ["model_bytes", "int8_ops", "fp32_ops", "accuracy", "agreement"]
     rows = drop_failures(table)[columns].drop_duplicates([*CASE_KEYS, "recipe", "runtime"], ignore_index=True)
-    shares = ["accuracy", "agreement"]
-    return rows.assign(**{name: (100 * rows[name]).round(2) for name in shares}).round(
-        {"prepare_seconds": 1, "prepare_peak_mb": 0}
-    )
+    rows[["accuracy", "agreement"]] *= 100
+    return rows.round({"accuracy": 2, "agreement": 2, "prepare_seconds": 1, "prepare_peak_mb": 0})
