@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from tsc_lib.analysis.ablation import way_to, without_each
@@ -16,9 +18,8 @@ from tsc_lib.analysis.rows import (
     select_variant,
 )
 from tsc_lib.analysis.tables import strategy_table
-from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, format_range, markdown_table
+from tsc_lib.analysis.wording import bullet_list, format_estimate, format_number, format_range, markdown_table
 from tsc_lib.compress import BASELINE, REFERENCE, Variant
-from tsc_lib.core.stats import Interval
 
 UNRUN = "This profile names no recipe to take apart, or it failed."
 
@@ -48,19 +49,18 @@ def combined_savings(results: pd.DataFrame, lost: pd.DataFrame, variant: Variant
         table = strategy_table(results, which)
         table = table.drop(columns=[name for name in lost if name not in CASE_KEYS]).merge(lost, on=CASE_KEYS)
         for row in add_times_less(select_variant(table, variant), "cpu_ratio").itertuples():
-            points = Interval(row.points_lost, row.points_lost_low, row.points_lost_high)
-            times = Interval(row.times, row.times_low, row.times_high)
             size, aim = name_batches(sized[sized.dataset == row.dataset]), TARGETS[which]
-            found = [format_interval(*times), format_interval(*points), f"{aim}, at most {PERMITTED_LOSS:g}"]
-            rows.append([row.dataset, row.model, size, *found, _verdict(times, points, aim)])
+            found = [format_estimate(row, "times"), format_estimate(row, "points_lost")]
+            wanted = f"{aim}, at most {PERMITTED_LOSS:g}"
+            rows.append([row.dataset, row.model, size, *found, wanted, _verdict(row, aim)])
     head = "data set | model | batch | times less CPU time [95 %]: | points lost [95 %]: | aim: | verdict"
     return markdown_table(head, rows) if rows else UNRUN
 
 
-def _verdict(times: Interval, points: Interval, aim: int) -> str:
-    fast, kept = times.estimate >= aim, points.estimate <= PERMITTED_LOSS
+def _verdict(row: Any, aim: int) -> str:
+    fast, kept = row.times >= aim, row.points_lost <= PERMITTED_LOSS
     if fast and kept:
-        sure = {"saving": times.low >= aim, "accuracy": points.high <= PERMITTED_LOSS}
+        sure = {"saving": row.times_low >= aim, "accuracy": row.points_lost_high <= PERMITTED_LOSS}
         doubts = [name for name, holds in sure.items() if not holds]
         return f"reached on average, though not beyond doubt in {' and '.join(doubts)}" if doubts else "**reached**"
     held = {f"less than {aim} times": fast, f"more than {PERMITTED_LOSS:g} point": kept}
