@@ -290,7 +290,7 @@ def family_handles(table: pd.DataFrame, **looks: Any) -> list[Line2D]:
 
 
 def face(number: int) -> dict[str, Any]:
-    """What leaves marks hollow, as those of all models but the first are."""
+    """How marks are filled by the number of their model: those of all but the first are hollow."""
     return {"markerfacecolor": "w"} if number else {}
 
 
