@@ -102,6 +102,13 @@ def test_figure_with_failed_runs_and_one_seed(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_figure_of_many_models(name):
+    one = synthetic.results(datasets=("PLAID",), models=("T1",), seeds=(0,))
+    many = pd.concat([one.assign(model=f"T1(layers={number})") for number in range(1, 9)], ignore_index=True)
+    assert of_results(many)[name]().axes
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_figure_where_a_data_set_lacks_a_model(name):
     table = synthetic.results(datasets=("PLAID", "ElectricDevices"), seeds=(0,))
     lacking = (table.dataset == "PLAID") & (table.model == "T2")

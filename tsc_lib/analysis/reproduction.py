@@ -16,7 +16,7 @@ from tsc_lib.analysis.quantities import (
     select_for_claim,
 )
 from tsc_lib.analysis.references import STUDY_PARAMETERS, STUDY_SERIES, earlier_report
-from tsc_lib.analysis.rows import CASE_KEYS, name_batches, select_batch, select_reference
+from tsc_lib.analysis.rows import CASE_KEYS, drop_collapsed, name_batches, select_batch, select_reference
 from tsc_lib.analysis.wording import format_number, format_range, format_saving
 from tsc_lib.compress import Family
 from tsc_lib.models import zoo
@@ -114,9 +114,9 @@ def _name_evidence(claim: Claim, sources: str) -> str:
 def _explain(claim: Claim, runtime: str, results: pd.DataFrame) -> str:
     if not claim.families:
         return _explain_models(claim, results)
+    if claim.quantity is LOST:  # which a collapsed model has none of
+        return _explain_loss(select_for_claim(drop_collapsed(results), claim.families, claim.norm))
     rows = select_for_claim(results, claim.families, claim.norm)
-    if claim.quantity is LOST:
-        return _explain_loss(rows)
     rows = rows[rows.runtime == runtime]
     macs = 100 * average_ratio(_beside_whole(rows, results), "macs_ratio")
     family = claim.families[0]

@@ -17,7 +17,7 @@ from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, name_batches, select_b
 from tsc_lib.data.preprocess import natural_key
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import MODEL_COLOURS, MODEL_MARKERS, QUIET, SPLIT_COLOURS
+from tsc_lib.figures.palette import QUIET, SPLIT_COLOURS, look_of_model
 
 COSTS = {
     "params": ("Parameters", 1),
@@ -91,7 +91,7 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
     datasets, models = draw.unique(rows.dataset), draw.unique(rows.model)
     references = references[references.dataset.isin(datasets)]
     order = references.groupby("method").accuracy.mean().sort_values(ascending=False)
-    titles = {"accuracy": "accuracy", "f1_macro": "macro-F1"}
+    titles, ours = {"accuracy": "accuracy", "f1_macro": "macro-F1"}, look_of_model(0)["color"]
     lines = [(model, value) for model in models for value in titles]
     height = 0.27 * (len(lines) + len(order)) + 0.7
     fig, cells = draw.grid(datasets, {None: ""}, height, xlabel="test set, %", sharey=True)
@@ -100,7 +100,7 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
             runs = draw.select_case(rows, dataset, model)
             draw.spread(ax, runs, value, y, 100, marker=".", color=QUIET, markersize=4, elinewidth=0.7)
             mean = draw.select_case(table, dataset, model)
-            looks = {"marker": MODEL_MARKERS[models.index(model)], "color": MODEL_COLOURS[0], "elinewidth": 1.6}
+            looks = {"marker": look_of_model(models.index(model))["marker"], "color": ours, "elinewidth": 1.6}
             draw.mark_means(ax, mean, value, y - 0.1, across=True, factor=100, **looks)
         for other in references[references.dataset == dataset].itertuples():
             face = "white" if other.version else QUIET
@@ -108,7 +108,7 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
             draw.mark(ax, 100 * other.accuracy, place, marker="d", color=QUIET, markerfacecolor=face)
         ax.axhline(len(lines) - 0.5, color=QUIET, linewidth=0.8)
     draw.name_rows(cells[0][0], [*(f"{model} {titles[value]}" for model, value in lines), *order.index])
-    handles = [draw.handle(color=MODEL_COLOURS[0], marker="o", label="ours: mean and 95 % interval, seeds small")]
+    handles = [draw.handle(color=ours, marker="o", label="ours: mean and 95 % interval, seeds small")]
     if len(order):
         handles.append(draw.handle(color=QUIET, marker="d", label="published, same data"))
     if references.version.any():
@@ -191,7 +191,7 @@ def model_cost(results: pd.DataFrame) -> Figure:
         ax.set_title(f"{title}\n{name_batches(chosen)}" if kind else title, fontsize=8)
     for ax in axes.flat[len(wanted) :]:
         ax.set_axis_off()
-    handles = [draw.handle(color=MODEL_COLOURS[i], marker="s", label=m) for i, m in enumerate(models)]
+    handles = [draw.handle(color=look_of_model(i)["color"], marker="s", label=m) for i, m in enumerate(models)]
     draw.legend_below(fig, [*handles, draw.interval_handle()])
     return fig
 
@@ -203,7 +203,7 @@ def _cost_bars(ax: Axes, rows: pd.DataFrame, column: str, datasets: list[str], m
         summary = over_seeds(rows[rows.model == model], ["dataset"], means=[column])
         summary = summary.set_index("dataset").reindex(datasets)
         x = np.arange(len(datasets)) + (i - (len(models) - 1) / 2) * width
-        draw.bars(ax, x, summary, column, width * 0.92, MODEL_COLOURS[i], factor)
+        draw.bars(ax, x, summary, column, width * 0.92, look_of_model(i)["color"], factor)
     ax.set_xticks(range(len(datasets)), [_short(name) for name in datasets], fontsize=7.5)
     if column in ("params", "macs"):
         ax.yaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from tsc_lib.analysis.ablation import CRITERIA, TRAININGS
 from tsc_lib.analysis.quantities import average
-from tsc_lib.analysis.rows import select_batch, select_variant
+from tsc_lib.analysis.rows import name_batches, select_batch, select_variant
 from tsc_lib.compress import Variant
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import INTERVAL, QUIET, SEQUENCE
@@ -70,7 +70,7 @@ def savings_by_step(ways: pd.DataFrame) -> Figure:
     handles = [
         draw.handle(color=SEQUENCE[4], marker="s", markersize=9, label="what a step takes away, and its factor"),
         draw.handle(**looks, marker="o", label="large batch"),
-        draw.handle(**looks, marker="o", markerfacecolor="white", label="batch of 1"),
+        draw.handle(**looks, marker="o", markerfacecolor="white", label=name_batches(small)),
         draw.handle(**looks, label="95 % interval over seeds"),
     ]
     draw.legend_below(fig, handles)

@@ -50,9 +50,16 @@ KIND_COLOURS = {
 }
 """Colour of every kind of model that is set beside others: transformers first, then classics."""
 
-MODEL_COLOURS = ("#222222", "#8C8C8C", "#BBBBBB")
-MODEL_MARKERS = ("o", "s", "D")
-MODEL_LINES = ("-", "--", ":")
+MODEL_LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": "#222222", "marker": "o", "linestyle": "-"},
+    {"color": "#8C8C8C", "marker": "s", "linestyle": "--"},
+    {"color": "#BBBBBB", "marker": "D", "linestyle": ":"},
+    {"color": "#882255", "marker": "v", "linestyle": "-."},
+    {"color": "#44AA99", "marker": "^", "linestyle": (0, (5, 1))},
+    {"color": "#999933", "marker": "P", "linestyle": (0, (1, 4))},
+)
+"""Looks of the first models; see `look_of_model`."""
+
 QUIET = "#777777"
 """Grey of references, guides and notes."""
 INTERVAL = "#444444"
@@ -76,3 +83,8 @@ STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#666666",
     "figure.dpi": 100,
 }
+
+
+def look_of_model(place: int) -> dict[str, Any]:
+    """Colour, marker and line of the model at a place in the results; they begin anew where there are many models."""
+    return MODEL_LOOKS[place % len(MODEL_LOOKS)]

@@ -15,7 +15,7 @@ from tsc_lib.analysis.rows import CASE_KEYS, annotate, batch_kinds, drop_failure
 from tsc_lib.analysis.tables import keep_pruned, strategy_table
 from tsc_lib.compress import Family
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import COLOURS, MODEL_LINES, MODEL_MARKERS, QUIET
+from tsc_lib.figures.palette import COLOURS, QUIET, look_of_model
 
 NORM_LOOKS: dict[str, dict[str, Any]] = {
     "l1": {"linestyle": "-", "marker": "o"},
@@ -111,7 +111,7 @@ def speed_against_ratio(results: pd.DataFrame) -> Figure:
         _speed_lines(ax, keep_pruned(annotate(drop_failures(here))), models)
     cells[0][0].set_ylim(0, 1.1 * max(rows.cpu_ratio.max(), 1.05))  # wide intervals may run out at the top
     handles = [
-        draw.handle(color=COLOURS[f], marker=MODEL_MARKERS[i], linestyle=MODEL_LINES[i], label=f"{f}, {m}")
+        draw.handle(**{**look_of_model(i), "color": COLOURS[f]}, label=f"{f}, {m}")
         for f in (Family.MASKS, Family.REMOVAL)
         for i, m in enumerate(models)
     ]
@@ -128,7 +128,7 @@ def _speed_lines(ax: Axes, rows: pd.DataFrame, models: list[str]) -> None:
     table = over_seeds(per_seed, by, ratios=["cpu_ratio"])
     for (family, model), line in table.groupby(["family", "model"], observed=True):
         i = models.index(model)
-        looks = {"color": COLOURS[family], "marker": MODEL_MARKERS[i], "linestyle": MODEL_LINES[i]}
+        looks = {**look_of_model(i), "color": COLOURS[family]}
         _line(ax, line, "cpu_ratio", i, len(models), **looks)
     _ratio_axis(ax, rows)
 

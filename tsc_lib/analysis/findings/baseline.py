@@ -17,6 +17,7 @@ from tsc_lib.analysis.rows import (
 )
 from tsc_lib.analysis.tables import accuracy_table
 from tsc_lib.analysis.wording import bullet_list, format_estimate, format_range, join_items, name_runs, pluralize
+from tsc_lib.energy import MEANING, require_same_source
 
 
 def learning(histories: pd.DataFrame, results: pd.DataFrame) -> str:
@@ -129,5 +130,6 @@ def cost(results: pd.DataFrame) -> str:
             f"{name_batches(rows)}: part of every call is overhead, which a larger batch shares out."
         )
     seeds = pluralize(rows.seed.nunique(), "seed")
-    lines.append(f"Means over {seeds}; the energy is CPU time times stated watts, not a measurement.")
+    if source := require_same_source(rows.energy_source.dropna()):
+        lines.append(f"Means over {seeds}; the energy is *{source}*: {MEANING[source].origin}.")
     return bullet_list(lines)
