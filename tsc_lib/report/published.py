@@ -13,7 +13,7 @@ import pandas as pd
 
 from tsc_lib.analysis.ablation import without_each
 from tsc_lib.analysis.claims import CLAIMS, UNTESTED, judge
-from tsc_lib.analysis.findings.study import AGE
+from tsc_lib.analysis.findings.study import AGE, name_claim
 from tsc_lib.analysis.quantities import average, control_deviations, over_seeds, pool, select_for_claim
 from tsc_lib.analysis.references import reference_accuracies
 from tsc_lib.analysis.rows import CASE_KEYS, select_batch, select_reference, select_variant
@@ -220,8 +220,7 @@ def claims(published: Published) -> str:
     rows = []
     for row in published.claims[published.claims.verdict != UNTESTED].itertuples():
         ours = f"{signed(format_interval(row.ours, row.ours_low, row.ours_high))} {row.unit}"
-        name = f"{row.claim}, in {row.runtime}" if row.runtime else row.claim
-        rows.append([name, f"{row.published:g} {row.unit}", ours, row.verdict])
+        rows.append([name_claim(row), f"{row.published:g} {row.unit}", ours, row.verdict])
     untested = int((published.claims.verdict == UNTESTED).sum())
     notes = (
         f"Of {len(CLAIMS)} claims, {untested} are on joules: they need a counter and *cannot be tested* on this "
@@ -267,8 +266,7 @@ def other_runs(published: Published) -> str:
             own = table[(table.run == run) & (table.quantity == row.claim) & (table.runtime == row.runtime)]
             found = [f"{signed(format_interval(o.value, o.low, o.high))}, {o.verdict}" for o in own.itertuples()]
             cells += found or ["-"]
-        name = f"{row.claim}, in {row.runtime}" if row.runtime else row.claim
-        rows.append([f"{name}, {row.unit}", *cells])
+        rows.append([f"{name_claim(row)}, {row.unit}", *cells])
     names = [name.removesuffix(", earlier code") for name in OTHER_PROCESSORS.values()]
     text = f"The claims on each processor, with 95 % intervals and verdicts; the table is `{OTHER_RUNS}/results.csv`:"
     return f"{_prose(text)}\n\n{markdown_table(' | '.join(['claim', INTEL, *names]), rows)}"

@@ -54,15 +54,15 @@ def find_results(published: Published) -> dict[str, str]:
     return {
         "the study's strategies": (
             "**Structure and the runtime save energy; number formats hardly do.** On "
-            f"{join_items(published.results.dataset.unique())}, T1 and T2 with half of their heads and neurons removed, "
-            f"trained for four epochs more, need {needed} % of the energy; in ONNX Runtime as trained, {alone} %, of "
-            f"which static int8 saves another {less} %. Weights that are only set to zero save {saved:.0f} % and cost "
-            f"{lost} points of accuracy."
+            f"{join_items(published.results.dataset.unique())}, T1 and T2 with half of their heads and neurons "
+            f"removed, trained for four epochs more, need {needed} % of the energy; in ONNX Runtime as trained, "
+            f"{alone} %, of which static int8 saves another {less} %. Weights that are only set to zero save "
+            f"{saved:.0f} % and cost {lost} points of accuracy."
         ),
         "the student": (
             "**A small transformer saves most.** A student of two layers in ONNX Runtime needs "
-            f"{format_range(1 / student.energy_ratio, 0)} times less energy than the model that taught it, at {worst} to "
-            f"{best} points of accuracy. {OURS}, this project's own model, as C code needs "
+            f"{format_range(1 / student.energy_ratio, 0)} times less energy than the model that taught it, at "
+            f"{worst} to {best} points of accuracy. {OURS}, this project's own model, as C code needs "
             f"{format_range(1 / ours.energy_ratio, 0)} times less than T1, and is "
             f"{format_gain(points_ahead(published, OURS, 'T1'))}. {CLASSIC}, a classic classifier, is "
             f"{format_gain(points_ahead(published, CLASSIC, OURS))} still, at "
@@ -70,9 +70,9 @@ def find_results(published: Published) -> dict[str, str]:
             f"{summarize_archive(published)}."
         ),
         "trust": (
-            f"**Trust the ratios, not the joules.** Ratios are paired, over {published.results.seed.nunique()} seeds; a "
-            f"model against itself differs by at most {noise:.1f} %. Energy is *{table.energy_source.iloc[0]}* from CPU "
-            f"time on a shared virtual machine, so {untested} claims on energy stay untested."
+            f"**Trust the ratios, not the joules.** Ratios are paired, over {published.results.seed.nunique()} seeds; "
+            f"a model against itself differs by at most {noise:.1f} %. Energy is *{table.energy_source.iloc[0]}* from "
+            f"CPU time on a shared virtual machine, so {untested} claims on energy stay untested."
         ),
     }
 

@@ -86,7 +86,7 @@ def claims(judged: pd.DataFrame) -> str:
 
 def claims_table(judged: pd.DataFrame) -> str:
     """The claims, the published values and ours, the verdicts and why, as a Markdown table."""
-    rows = [(f"{_name_claim(row)} ({row.source})", *_verdict(row), row.why) for row in judged.itertuples()]
+    rows = [(f"{name_claim(row)} ({row.source})", *_verdict(row), row.why) for row in judged.itertuples()]
     return markdown_table("claim | published: | ours [95 %]: | verdict | why", rows)
 
 
@@ -100,11 +100,12 @@ def claims_explained(judged: pd.DataFrame) -> str:
     """
     if judged.empty:
         return NO_STUDY
-    rows = [(_name_claim(row), *_verdict(row), row.rests_on, row.because) for row in judged.itertuples()]
+    rows = [(name_claim(row), *_verdict(row), row.rests_on, row.because) for row in judged.itertuples()]
     return markdown_table("claim | the study: | ours [95 %]: | verdict | rests on | because", rows)
 
 
-def _name_claim(row: Any) -> str:
+def name_claim(row: Any) -> str:
+    """The claim of a row of verdicts, with the runtime where it is judged in each."""
     return f"{row.claim}, in {row.runtime}" if row.runtime else row.claim
 
 
