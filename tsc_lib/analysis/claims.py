@@ -174,7 +174,7 @@ def judge(results: pd.DataFrame, claims: Iterable[Claim] = CLAIMS) -> pd.DataFra
 
 def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[tuple[object, ...]]:
     """Rows with the columns `VERDICT`."""
-    rows = _rows(claim, results)
+    rows = select_rows(claim, results)
     parts = rows.groupby("runtime", sort=False) if claim.rule == "gain" and len(rows) else [("", rows)]
     for runtime, part in parts:
         if part.empty:
@@ -195,7 +195,7 @@ def _judge(claim: Claim, results: pd.DataFrame) -> Iterator[tuple[object, ...]]:
         yield *stated, *ours, claim.quantity.unit, verdict, " ".join(reasons)
 
 
-def _rows(claim: Claim, results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
+def select_rows(claim: Claim, results: pd.DataFrame, which: str = "large") -> pd.DataFrame:
     """The rows that a claim is judged by; none of energy unless a counter measured it."""
     if not claim.families:
         return quantities.pair_models(results, which)
@@ -222,7 +222,7 @@ def _remarks(claim: Claim, results: pd.DataFrame, rows: pd.DataFrame) -> Iterato
             yield f"Left out, having collapsed to one class: {name_runs(collapsed)}."
         return
     runtime = rows.runtime.iloc[0]
-    small = _rows(claim, results, "small")
+    small = select_rows(claim, results, "small")
     small = small[small.runtime == runtime]
     if len(small) and name_batches(small) != name_batches(rows):
         yield f"In {name_batches(small)}: {_percent(claim, small)}."

@@ -70,8 +70,7 @@ def over_seeds(
     for group, part in table.groupby(list(by), sort=False, observed=True, dropna=False):
         row = dict(zip(by, group, strict=True)) | {"seeds": int(part[first].count())}
         for value in (*means, *ratios):
-            ends = _over_rows(part, value, geometric=value in ratios)
-            row |= dict(zip(_ends(value), ends, strict=True))
+            row |= _over_rows(part, value, geometric=value in ratios).columns(value)
         if row["seeds"]:
             rows.append(row | part[list(plain)].mean().to_dict())
     columns = [name for value in (*means, *ratios) for name in _ends(value)]
@@ -250,7 +249,7 @@ def best_within(table: pd.DataFrame) -> pd.DataFrame:
 def find_fronts(table: pd.DataFrame, by: Sequence[str], cost: str) -> pd.DataFrame:
     """The rows that no other of their group beats in accuracy and a cost, each group from the cheapest on."""
     groups = [part.sort_values(cost) for _, part in table.groupby(list(by), sort=False)]
-    return pd.concat([part[pareto_front(part[cost], part.accuracy)] for part in groups])
+    return pd.concat([table.head(0), *(part[pareto_front(part[cost], part.accuracy)] for part in groups)])
 
 
 def control_deviations(results: pd.DataFrame, which: str = "large") -> pd.DataFrame:

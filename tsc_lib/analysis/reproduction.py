@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tsc_lib.analysis.claims import CLAIMS, DEARER, ENERGY, GAINED, LOST, UNRUN, UNTESTED, VERDICT, Claim, judge
+from tsc_lib.analysis.claims import (
+    CLAIMS,
+    DEARER,
+    ENERGY,
+    GAINED,
+    LOST,
+    UNRUN,
+    UNTESTED,
+    VERDICT,
+    Claim,
+    judge,
+    select_rows,
+)
 from tsc_lib.analysis.quantities import (
     average,
     average_ratio,
@@ -16,7 +28,7 @@ from tsc_lib.analysis.quantities import (
     select_for_claim,
 )
 from tsc_lib.analysis.references import STUDY_PARAMETERS, STUDY_SERIES, earlier_report
-from tsc_lib.analysis.rows import CASE_KEYS, drop_collapsed, name_batches, select_batch, select_reference
+from tsc_lib.analysis.rows import CASE_KEYS, name_batches, select_batch, select_reference
 from tsc_lib.analysis.wording import format_number, format_range, format_saving
 from tsc_lib.compress import Family
 from tsc_lib.models import zoo
@@ -114,9 +126,9 @@ def _name_evidence(claim: Claim, sources: str) -> str:
 def _explain(claim: Claim, runtime: str, results: pd.DataFrame) -> str:
     if not claim.families:
         return _explain_models(claim, results)
-    if claim.quantity is LOST:  # which a collapsed model has none of
-        return _explain_loss(select_for_claim(drop_collapsed(results), claim.families, claim.norm))
-    rows = select_for_claim(results, claim.families, claim.norm)
+    rows = select_rows(claim, results)
+    if claim.quantity is LOST:
+        return _explain_loss(rows)
     rows = rows[rows.runtime == runtime]
     macs = 100 * average_ratio(_beside_whole(rows, results), "macs_ratio")
     family = claim.families[0]
@@ -142,7 +154,7 @@ def _explain(claim: Claim, runtime: str, results: pd.DataFrame) -> str:
             f"{share}, but each call first looks for the range of its inputs and rounds them, which for so narrow "
             "layers takes as long as the products save."
         )
-    small = select_for_claim(results, claim.families, claim.norm, "small")
+    small = select_rows(claim, results, "small")
     small = small[small.runtime == runtime]
     one = format_saving(percent_saved(average_ratio(small, "cpu_ratio_to_fp32")))
     return (

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tsc_lib.analysis.findings import collapse, remarks
-from tsc_lib.analysis.wording import bullet_list, format_interval, format_number, join_items, markdown_table, pluralize
+from tsc_lib.analysis.wording import bullet_list, format_estimate, format_number, join_items, markdown_table, pluralize
 from tsc_lib.benchmark.host import Host
 from tsc_lib.compress import Recipe
 from tsc_lib.data import Dataset
@@ -179,21 +179,14 @@ def _steps(evidence: Sequence[Evidence]) -> str:
 
 
 def _quality(bundle: Bundle, dataset: Dataset, row: pd.Series, reference: pd.Series) -> str:
-    def accuracy(of: pd.Series) -> str:
-        return format_interval(of.accuracy, of.accuracy_low, of.accuracy_high, 4)
-
     count, copies = len(bundle.labels), int(row.test_in_train)
     unseen = [format_number(of.accuracy_unseen, 4) for of in (row, reference)]
     text = markdown_table(
         "| this model: | uncompressed, eager fp32:",
         [
-            ["accuracy", accuracy(row), accuracy(reference)],
+            ["accuracy", *(format_estimate(of, "accuracy", 4) for of in (row, reference))],
             *([["accuracy without copies of training series", *unseen]] if 0 < copies < len(dataset.test) else []),
-            [
-                "points of accuracy lost",
-                format_interval(row.accuracy_drop, row.accuracy_drop_low, row.accuracy_drop_high, 2),
-                "",
-            ],
+            ["points of accuracy lost", format_estimate(row, "accuracy_drop", 2), ""],
             ["macro F1", format_number(row.f1_macro, 4), format_number(reference.f1_macro, 4)],
             ["classes predicted", *(f"{of.classes_predicted:.0f} of {count}" for of in (row, reference))],
         ],
@@ -228,10 +221,10 @@ def _cost(bundle: Bundle, rows: pd.DataFrame, host: Host, evaluation: Evaluation
         [
             f"{row.batch_size}",
             f"{row.cpu_ms_per_sample:.4g}",
-            format_interval(row.cpu_ratio, row.cpu_ratio_low, row.cpu_ratio_high, 3),
+            format_estimate(row, "cpu_ratio", 3),
             f"{row.latency_p50_ms:.4g} / {row.latency_p95_ms:.4g}",
             _energy(row),
-            format_interval(row.aa_ratio, row.aa_ratio_low, row.aa_ratio_high, 3),
+            format_estimate(row, "aa_ratio", 3),
         ]
         for row in rows.itertuples()
     ]

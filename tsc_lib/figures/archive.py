@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,10 +11,10 @@ from tsc_lib.analysis.archive import TRAITS, summarize_savings
 from tsc_lib.analysis.quantities import PERMITTED_LOSS
 from tsc_lib.analysis.ranking import count_wins
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import COLOURS, INTERVAL, KIND_COLOURS, QUIET, SEQUENCE
+from tsc_lib.figures.palette import COLOURS, INTERVAL, KIND_COLOURS, QUIET, SEQUENCE, Looks
 from tsc_lib.figures.scales import plain_log
 
-POINT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 4, "alpha": 0.7, "markeredgewidth": 0}
+POINT: Looks = {"linestyle": "none", "marker": "o", "markersize": 4, "alpha": 0.7, "markeredgewidth": 0}
 
 
 def _scatter_rows(ax: Axes, groups: list[tuple[np.ndarray, str]]) -> None:

@@ -91,7 +91,8 @@ def accuracy_beside_references(results: pd.DataFrame, references: pd.DataFrame) 
     datasets, models = draw.unique(rows.dataset), draw.unique(rows.model)
     references = references[references.dataset.isin(datasets)]
     order = references.groupby("method").accuracy.mean().sort_values(ascending=False)
-    titles, ours = {"accuracy": "accuracy", "f1_macro": "macro-F1"}, look_of_model(0)["color"]
+    titles = {"accuracy": "accuracy", "f1_macro": "macro-F1"}
+    ours = look_of_model(0)["color"]
     lines = [(model, value) for model in models for value in titles]
     height = 0.27 * (len(lines) + len(order)) + 0.7
     fig, cells = draw.grid(datasets, {None: ""}, height, xlabel="test set, %", sharey=True)

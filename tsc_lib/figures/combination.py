@@ -13,10 +13,10 @@ from tsc_lib.analysis.quantities import average
 from tsc_lib.analysis.rows import name_batches, select_batch, select_variant
 from tsc_lib.compress import Variant
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import INTERVAL, QUIET, SEQUENCE
+from tsc_lib.figures.palette import INTERVAL, QUIET, SEQUENCE, Looks
 from tsc_lib.figures.scales import plain_log
 
-TRAINING_LOOKS: dict[str, dict[str, Any]] = {
+TRAINING_LOOKS: dict[str, Looks] = {
     training: {"marker": marker, "color": colour}
     for training, marker, colour in zip(TRAININGS, "xoD", (QUIET, SEQUENCE[0], SEQUENCE[2]), strict=True)
 }
@@ -61,7 +61,7 @@ def savings_by_step(ways: pd.DataFrame) -> Figure:
                 draw.note(ax, factor, (at, y), (4 if less else 12, 0), va="center")
             before = line.cpu_ratio
         for part, face in ((draw.select_case(small, dataset, model), "white"), (large, SEQUENCE[0])):
-            looks: dict[str, Any] = {"marker": "o", "color": SEQUENCE[0], "markerfacecolor": face, "markersize": 4}
+            looks: Looks = {"marker": "o", "color": SEQUENCE[0], "markerfacecolor": face, "markersize": 4}
             draw.mark_means(ax, part, "cpu_ratio", part.step.map(names[model].index), across=True, **looks)
         plain_log(ax)
     left = way[way.position == way.groupby(["dataset", "model"]).position.transform("max")].cpu_ratio

@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 
 from tsc_lib.analysis.wording import format_range
 from tsc_lib.compress import Family
-from tsc_lib.figures.palette import INTERVAL, LOOKS, QUIET, STYLE, TITLES, WIDTH
+from tsc_lib.figures.palette import INTERVAL, LOOKS, QUIET, STYLE, TITLES, WIDTH, Looks
 
 P = ParamSpec("P")
 Line = TypeVar("Line")
@@ -174,7 +174,7 @@ def mark(ax: Axes, x: Any, y: Any, *, across: bool = False, low: Any = None, hig
         value = x if across else y
         ends = np.array([value - np.atleast_1d(low), np.atleast_1d(high) - value], float)
         error = np.nan_to_num(np.maximum(ends, 0))
-    style: dict[str, Any] = {"linestyle": "none", "elinewidth": 1.2, "capsize": 0, "markersize": 5.5, **options}
+    style: Looks = {"linestyle": "none", "elinewidth": 1.2, "capsize": 0, "markersize": 5.5, **options}
     ax.errorbar(x, y, xerr=error if across else None, yerr=None if across else error, **style)
 
 
@@ -227,7 +227,7 @@ def spread(ax: Axes, rows: pd.DataFrame, value: str, y: float, factor: float = 1
 def crosses(ax: Axes, table: pd.DataFrame, x: str, y: str, width: float, alpha: float) -> None:
     """The 95 % intervals of both coordinates of variants, as thin crosses in the colours of their families."""
     for row in table.to_dict("records"):
-        style: dict[str, Any] = {"color": LOOKS[row["family"]]["color"], "linewidth": width, "alpha": alpha}
+        style: Looks = {"color": LOOKS[row["family"]]["color"], "linewidth": width, "alpha": alpha}
         ax.hlines(row[y], row[f"{x}_low"], row[f"{x}_high"], **style)
         ax.vlines(row[x], row[f"{y}_low"], row[f"{y}_high"], **style)
 
@@ -289,7 +289,7 @@ def family_handles(table: pd.DataFrame, **looks: Any) -> list[Line2D]:
     return [handle(**{**LOOKS[family], **looks}, label=title) for family, title in titles.items()]
 
 
-def face(number: int) -> dict[str, Any]:
+def face(number: int) -> Looks:
     """How marks are filled by the number of their model: those of all but the first are hollow."""
     return {"markerfacecolor": "w"} if number else {}
 

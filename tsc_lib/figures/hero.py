@@ -11,10 +11,10 @@ from matplotlib.patheffects import withStroke
 
 from tsc_lib.analysis.quantities import add_times_less
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import LOOKS
+from tsc_lib.figures.palette import LOOKS, Looks
 from tsc_lib.figures.scales import plain_log
 
-CONTENDERS: dict[str, Any] = {"color": "k", "markersize": 6.5, "markeredgewidth": 0, "zorder": 8}
+CONTENDERS: Looks = {"color": "k", "markersize": 6.5, "markeredgewidth": 0, "zorder": 8}
 MARKERS = ("D", "^", "v", "P", "X")
 """Looks of classics and of our own model, in the order of the table."""
 
@@ -24,7 +24,7 @@ FAR = 10.0
 ABOVE, UNDER, BELOW = (0, 13), (0, -16), (-4, -22)
 """Where words stand: of contenders among the strategies, of those above them, and of strategies; in points."""
 
-LABEL: dict[str, Any] = {"fontsize": 8.5, "fontweight": "bold", "zorder": 9}
+LABEL: Looks = {"fontsize": 8.5, "fontweight": "bold", "zorder": 9}
 
 
 @draw.with_style
@@ -86,7 +86,7 @@ def accuracy_against_saving(
 
 def _points(ax: Axes, rows: pd.DataFrame, labels: dict[str, str], number: int) -> None:
     for row in rows.sort_values("family", ascending=False, kind="stable").itertuples():
-        looks: dict[str, Any] = {**LOOKS[row.family], **draw.face(number)}
+        looks: Looks = {**LOOKS[row.family], **draw.face(number)}
         if draw.at_edge(ax, row.times, row.accuracy, looks, side="right"):
             continue
         ax.hlines(row.accuracy, row.times_low, row.times_high, color=looks["color"], linewidth=1)

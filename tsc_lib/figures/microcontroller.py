@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from itertools import cycle
 from textwrap import fill
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from tsc_lib.analysis.microcontrollers import SMALL_KB
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import QUIET, SEQUENCE
+from tsc_lib.figures.palette import QUIET, SEQUENCE, Looks
 from tsc_lib.figures.scales import plain_log
 from tsc_lib.microcontroller import PROCESSORS
 
@@ -44,7 +43,7 @@ def accuracy_against_memory(summary: pd.DataFrame, published: pd.DataFrame) -> F
     assert device is not None  # else nothing were modelled
     rows = rows[rows.processor == processor]
     datasets, variants = draw.unique(rows.dataset), draw.unique(rows.variant)
-    looks: dict[str, dict[str, Any]] = {
+    looks: dict[str, Looks] = {
         name: {"color": SEQUENCE[n % len(SEQUENCE)], "marker": MARKERS[n % len(MARKERS)]}
         for n, name in enumerate(variants)
     }

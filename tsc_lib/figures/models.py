@@ -17,7 +17,7 @@ from tsc_lib.analysis.ranking import LEVEL, Ranking
 from tsc_lib.analysis.rows import name_batches
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import KIND_COLOURS, QUIET
+from tsc_lib.figures.palette import KIND_COLOURS, QUIET, Looks
 from tsc_lib.figures.scales import plain_log
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p", "*")
@@ -29,7 +29,7 @@ FORMS = {"trained": "full", "exported": "none", "compressed": "left"}
 """How marks are filled, by what became of the model."""
 
 
-def looks_of(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def looks_of(table: pd.DataFrame) -> dict[str, Looks]:
     """Colour and marker of every model of a table with columns `model` and `kind`."""
     kinds = dict(zip(table.model, table.kind, strict=True))
     return {
@@ -84,7 +84,7 @@ def accuracy_against_energy(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def _forms(ax: Axes, forms: pd.DataFrame, style: dict[str, Any]) -> None:
+def _forms(ax: Axes, forms: pd.DataFrame, style: Looks) -> None:
     """A model's marks with their intervals, joined from the dearest to the cheapest."""
     x, y, colour = forms.energy_mj_per_sample, forms.accuracy, style["color"]
     ax.hlines(y, forms.energy_mj_per_sample_low, forms.energy_mj_per_sample_high, color=colour, linewidth=1, alpha=0.8)
@@ -92,7 +92,7 @@ def _forms(ax: Axes, forms: pd.DataFrame, style: dict[str, Any]) -> None:
     ordered = forms.sort_values("energy_mj_per_sample")
     ax.plot(ordered.energy_mj_per_sample, ordered.accuracy, color=colour, linewidth=0.6, alpha=0.6)
     for form in forms.itertuples():
-        filled: dict[str, Any] = {"fillstyle": FORMS[form.form], "markerfacecoloralt": "white"}
+        filled: Looks = {"fillstyle": FORMS[form.form], "markerfacecoloralt": "white"}
         ax.plot(form.energy_mj_per_sample, form.accuracy, linestyle="none", markersize=6.5, **style, **filled)
 
 

@@ -14,7 +14,10 @@ from tsc_lib.compress import Family
 WIDTH = 7.5
 """Inches of every figure: 750 pixels at 100 dots per inch, the width of a page of the report."""
 
-LOOKS: dict[Family, dict[str, Any]] = {
+Looks = dict[str, Any]
+"""Colour, marker and what else matplotlib is told of a mark, a line or a text."""
+
+LOOKS: dict[Family, Looks] = {
     Family.BASELINE: {"color": "#000000", "marker": "*"},
     Family.RUNTIME: {"color": "#56B4E9", "marker": "P"},
     Family.DYNAMIC: {"color": "#E69F00", "marker": "v"},
@@ -50,7 +53,7 @@ KIND_COLOURS = {
 }
 """Colour of every kind of model that is set beside others: transformers first, then classics."""
 
-MODEL_LOOKS: tuple[dict[str, Any], ...] = (
+MODEL_LOOKS: tuple[Looks, ...] = (
     {"color": "#222222", "marker": "o", "linestyle": "-"},
     {"color": "#8C8C8C", "marker": "s", "linestyle": "--"},
     {"color": "#BBBBBB", "marker": "D", "linestyle": ":"},
@@ -85,6 +88,6 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def look_of_model(place: int) -> dict[str, Any]:
+def look_of_model(place: int) -> Looks:
     """Colour, marker and line of the model at a place in the results; they begin anew where there are many models."""
     return MODEL_LOOKS[place % len(MODEL_LOOKS)]

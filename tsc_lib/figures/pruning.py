@@ -15,9 +15,9 @@ from tsc_lib.analysis.rows import CASE_KEYS, annotate, batch_kinds, drop_failure
 from tsc_lib.analysis.tables import keep_pruned, strategy_table
 from tsc_lib.compress import Family
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import COLOURS, QUIET, look_of_model
+from tsc_lib.figures.palette import COLOURS, QUIET, Looks, look_of_model
 
-NORM_LOOKS: dict[str, dict[str, Any]] = {
+NORM_LOOKS: dict[str, Looks] = {
     "l1": {"linestyle": "-", "marker": "o"},
     "l2": {"linestyle": "--", "marker": "s"},
     "taylor": {"linestyle": "-.", "marker": "^"},

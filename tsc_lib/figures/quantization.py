@@ -14,12 +14,12 @@ from tsc_lib.analysis.tables import strategy_table
 from tsc_lib.compress import Family
 from tsc_lib.energy import require_same_source
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
+from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE, Looks
 
 INT8 = [Family.DYNAMIC, Family.STATIC]
 
 KINDS = ("query, key, value", "attention output", "expand", "contract", "classifier", "embedding", "router")
-KIND_LOOKS: dict[str, dict[str, Any]] = {
+KIND_LOOKS: dict[str, Looks] = {
     kind: {"color": colour, "marker": marker} for kind, colour, marker in zip(KINDS, SEQUENCE, "osD^vPX", strict=True)
 }
 """Looks of the kinds of linear layers."""

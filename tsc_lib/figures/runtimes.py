@@ -17,7 +17,7 @@ from tsc_lib.analysis.runtime_tables import (
     speed_up_by_threads,
 )
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import QUIET, SEQUENCE
+from tsc_lib.figures.palette import QUIET, SEQUENCE, Looks
 from tsc_lib.figures.scales import plain_log
 
 RUNTIME_COLOURS = {
@@ -97,7 +97,7 @@ def _by_batch(rows: pd.DataFrame, value: str, title: str, message: str, *, logar
         part = draw.select_case(rows[rows.runtime == runtime], *case)
         for number_format, line in part.groupby("number_format", sort=False):
             marker, style = FORMAT_LOOKS[number_format]
-            looks: dict[str, Any] = {"color": RUNTIME_COLOURS[runtime], "marker": marker, "markersize": 4.5}
+            looks: Looks = {"color": RUNTIME_COLOURS[runtime], "marker": marker, "markersize": 4.5}
             draw.mark_means(ax, line, value, line.batch_size, **looks)
             ax.plot(line.batch_size, line[value], linestyle=style, color=RUNTIME_COLOURS[runtime], linewidth=1.1)
     if logarithmic:

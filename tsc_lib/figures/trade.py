@@ -17,7 +17,7 @@ from tsc_lib.analysis.wording import format_range
 from tsc_lib.compress import Family
 from tsc_lib.core.stats import pareto_front
 from tsc_lib.figures import draw
-from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE
+from tsc_lib.figures.palette import COLOURS, LOOKS, QUIET, SEQUENCE, Looks
 from tsc_lib.figures.scales import plain_log
 
 NUMBER_PLACES: tuple[tuple[tuple[int, int], str], ...] = (
@@ -28,7 +28,7 @@ NUMBER_PLACES: tuple[tuple[tuple[int, int], str], ...] = (
 )
 """Where numbers stand beside their marks in turn, since neighbours on a front may nearly coincide."""
 
-INTERVALS: dict[str, Any] = {"color": QUIET, "marker": "+", "markersize": 10, "label": "95 % intervals"}
+INTERVALS: Looks = {"color": QUIET, "marker": "+", "markersize": 10, "label": "95 % intervals"}
 
 
 @draw.with_style

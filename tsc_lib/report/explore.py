@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bokeh
+import numpy as np
 import pandas as pd
 from bokeh.embed import components
 from bokeh.layouts import column, row
@@ -17,10 +18,10 @@ from bokeh.models import CDSView, ColumnDataSource, CustomJS, CustomJSFilter, Ho
 from bokeh.models.widgets import DataTable, Div, MultiChoice, NumberFormatter, StringFormatter, TableColumn
 from bokeh.plotting import figure
 
+from tsc_lib.analysis.quantities import add_times_less, find_fronts
 from tsc_lib.analysis.rows import CASE_KEYS, batch_kinds, drop_failures
 from tsc_lib.analysis.tables import strategy_table
-from tsc_lib.analysis.wording import format_interval
-from tsc_lib.core.stats import pareto_front
+from tsc_lib.analysis.wording import format_estimate
 from tsc_lib.figures.palette import COLOURS
 
 LIBRARY = ("bokeh.min.js", "bokeh-widgets.min.js", "bokeh-tables.min.js")
@@ -39,7 +40,7 @@ COLUMNS = {
     "points_lost": ("points lost", "0.0", 80),
     "cpu_ms_per_sample": ("CPU, ms a series", "0.000", 100),
     "energy_mj_per_sample": ("energy, mJ a series", "0.00", 110),
-    "times_less": ("times less energy", "0.0", 110),
+    "times": ("times less energy", "0.0", 110),
     "front": ("on the front", "", 80),
 }
 HOVER = [
@@ -71,31 +72,24 @@ def explorable(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of `tsc_lib.analysis.tables.strategy_table`, `batch` ("large" or "small"), `times_less`, what
+        The columns of `tsc_lib.analysis.tables.strategy_table`, `batch` ("large" or "small"), `times`, what
         `HOVER` names, and `front`: "yes" where no other variant of the model on the data set is at least as accurate
         and takes less energy.
     """
     parts = [strategy_table(results, which).assign(batch=which) for which in batch_kinds(results)]
-    table = pd.concat(parts, ignore_index=True)
-    table["times_less"] = 1 / table.energy_ratio
-    ratio = table[["energy_ratio_high", "energy_ratio_low"]].rdiv(1)
-    table["times_text"] = _texts(table.times_less, ratio.energy_ratio_high, ratio.energy_ratio_low, 1)
+    table = add_times_less(pd.concat(parts, ignore_index=True), "energy_ratio")
     for name, value, digits in (
+        ("times", "times", 1),
         ("accuracy", "accuracy", 1),
         ("cpu", "cpu_ms_per_sample", 3),
         ("energy", "energy_mj_per_sample", 3),
     ):
-        table[f"{name}_text"] = _texts(table[value], table[f"{value}_low"], table[f"{value}_high"], digits)
-    table["front"] = ""
-    for _, part in table.dropna(subset="energy_ratio").groupby([*CASE_KEYS, "batch"], sort=False):
-        table.loc[part.index[pareto_front(part.energy_ratio, part.accuracy)], "front"] = "yes"
+        table[f"{name}_text"] = [format_estimate(row, value, digits) for row in table.itertuples()]
+    fronts = find_fronts(table, [*CASE_KEYS, "batch"], "energy_ratio")
+    table["front"] = np.where(table.index.isin(fronts.index), "yes", "")
     colour = table.family.map(COLOURS).astype(str)
     edge = colour.where(table.front == "", "#000000")  # of marks on the front
     return table.assign(colour=colour, edge=edge, family=table.family.astype(str))
-
-
-def _texts(mean: pd.Series, low: pd.Series, high: pd.Series, digits: int) -> list[str]:
-    return [format_interval(*ends, digits) for ends in zip(mean, low, high, strict=True)]
 
 
 def explore(results: pd.DataFrame, name: str) -> str:
@@ -157,7 +151,7 @@ def _front(source: ColumnDataSource, view: CDSView) -> figure:
         output_backend="svg",
     )
     looks: dict[str, Any] = {"fill_color": "colour", "line_color": "edge", "line_width": 2, "fill_alpha": 0.8}
-    points = plot.scatter("times_less", "accuracy", source=source, view=view, size=10, **looks)
+    points = plot.scatter("times", "accuracy", source=source, view=view, size=10, **looks)
     plot.add_tools(HoverTool(renderers=[points], tooltips=HOVER))
     plot.toolbar.logo = None
     return plot

@@ -18,7 +18,14 @@ from tsc_lib.analysis.quantities import average, control_deviations, over_seeds,
 from tsc_lib.analysis.references import reference_accuracies
 from tsc_lib.analysis.rows import CASE_KEYS, select_batch, select_reference, select_variant
 from tsc_lib.analysis.tables import strategy_table
-from tsc_lib.analysis.wording import format_interval, format_number, format_range, join_items, markdown_table
+from tsc_lib.analysis.wording import (
+    format_estimate,
+    format_interval,
+    format_number,
+    format_range,
+    join_items,
+    markdown_table,
+)
 from tsc_lib.compress import Family, Variant
 from tsc_lib.study.schema import COLUMNS
 
@@ -219,7 +226,7 @@ def claims(published: Published) -> str:
     """The study's claims that could be tested, beside our results."""
     rows = []
     for row in published.claims[published.claims.verdict != UNTESTED].itertuples():
-        ours = f"{signed(format_interval(row.ours, row.ours_low, row.ours_high))} {row.unit}"
+        ours = f"{signed(format_estimate(row, 'ours'))} {row.unit}"
         rows.append([name_claim(row), f"{row.published:g} {row.unit}", ours, row.verdict])
     untested = int((published.claims.verdict == UNTESTED).sum())
     notes = (
@@ -261,7 +268,7 @@ def other_runs(published: Published) -> str:
     table = published.other_runs
     rows = []
     for row in published.claims.dropna(subset="ours").itertuples():
-        cells = [f"{signed(format_interval(row.ours, row.ours_low, row.ours_high))}, {row.verdict}"]
+        cells = [f"{signed(format_estimate(row, 'ours'))}, {row.verdict}"]
         for run in OTHER_PROCESSORS:
             own = table[(table.run == run) & (table.quantity == row.claim) & (table.runtime == row.runtime)]
             found = [f"{signed(format_interval(o.value, o.low, o.high))}, {o.verdict}" for o in own.itertuples()]
