@@ -20,7 +20,7 @@ from tsc_lib.compress import Family, Variant
 from tsc_lib.data import Dataset, Split
 from tsc_lib.data.facts import Facts
 from tsc_lib.energy import SourceMismatchError
-from tsc_lib.figures.draw import format_change
+from tsc_lib.figures.draw import format_change, model_handles
 from tsc_lib.figures.palette import LOOKS, WIDTH
 from tsc_lib.figures.scales import plain_log
 from tsc_lib.series.scaling import Scaler
@@ -99,6 +99,11 @@ def test_figure_with_failed_runs_and_one_seed(name):
     table = synthetic.results(datasets=("PLAID",), seeds=(0,))
     table = synthetic.failed(table, table.recipe.str.contains("int8") | (table.model == "T2"))
     of_results(table)[name]().draw_without_rendering()
+
+
+def test_four_models_are_told_apart_by_their_marks() -> None:
+    marks = model_handles(["a", "b", "c", "d"])
+    assert len({(str(mark.get_markerfacecolor()), mark.get_fillstyle()) for mark in marks}) == 4
 
 
 @pytest.mark.parametrize("name", NAMES)

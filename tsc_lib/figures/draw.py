@@ -289,9 +289,17 @@ def family_handles(table: pd.DataFrame, **looks: Any) -> list[Line2D]:
     return [handle(**{**LOOKS[family], **looks}, label=title) for family, title in titles.items()]
 
 
+FACES: tuple[Looks, ...] = (
+    {},
+    {"markerfacecolor": "w"},
+    {"fillstyle": "left", "markerfacecoloralt": "w"},
+    {"fillstyle": "top", "markerfacecoloralt": "w"},
+)
+
+
 def face(number: int) -> Looks:
-    """How marks are filled by the number of their model: those of all but the first are hollow."""
-    return {"markerfacecolor": "w"} if number else {}
+    """How marks are filled by the number of their model: wholly, not at all, or a half of them."""
+    return FACES[number % len(FACES)]
 
 
 def model_handles(models: Sequence[str]) -> list[Line2D]:

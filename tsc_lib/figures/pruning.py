@@ -46,7 +46,7 @@ def accuracy_against_ratio(results: pd.DataFrame) -> Figure:
     if pruned.empty:
         return draw.empty_figure("nothing was pruned in this profile")
     lines = {
-        (model, tuned): f"{model}, {'fine-tuned' if tuned else 'as pruned'}\naccuracy, %"
+        (model, tuned): f"{model}\n{'fine-tuned' if tuned else 'as pruned'}\naccuracy, %"
         for model, tuned in pruned.groupby(["model", "tuned"]).groups
     }
     datasets = draw.unique(results.dataset)

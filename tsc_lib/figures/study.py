@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,8 +50,9 @@ def main_differences(results: pd.DataFrame) -> Figure:
     for line, (title, (value, neutral)) in zip(axes, shown.items(), strict=True):
         for ax, dataset in zip(line, datasets, strict=True):
             draw.guide(ax, x=neutral)
-            for number, model in enumerate(models):
-                _difference_marks(ax, draw.select_case(table, dataset, model), value, labels, number)
+            for number, (model, shift) in enumerate(zip(models, np.linspace(-0.15, 0.15, len(models)), strict=True)):
+                rows = draw.select_case(table, dataset, model)
+                _difference_marks(ax, rows, value, {label: y + shift for y, label in enumerate(labels)}, number)
             if neutral:
                 plain_log(ax)
             ax.grid(axis="y", visible=False)
@@ -66,11 +68,11 @@ def main_differences(results: pd.DataFrame) -> Figure:
     return fig
 
 
-def _difference_marks(ax: Axes, rows: pd.DataFrame, value: str, labels: list[str], number: int) -> None:
+def _difference_marks(ax: Axes, rows: pd.DataFrame, value: str, places: dict[str, float], number: int) -> None:
     for row in rows.to_dict("records"):
         looks = {"color": COLOURS[row["family"]], "marker": "o", **draw.face(number)}
-        y = labels.index(row["label"]) - 0.15 + 0.3 * bool(number)
-        draw.mark(ax, row[value], y, across=True, low=row[f"{value}_low"], high=row[f"{value}_high"], **looks)
+        y, low, high = places[row["label"]], row[f"{value}_low"], row[f"{value}_high"]
+        draw.mark(ax, row[value], y, across=True, low=low, high=high, **looks)
 
 
 @draw.with_style
