@@ -47,7 +47,7 @@ def load(folder: str, way: str, threads: int, equal_length: bool) -> Predictor:
     with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         run = WAYS[way](model, threads, equal_length)
-    patch = model.network.config.embedding.stride
+    patch = model.network.config.embedding.patch
 
     def predict(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         return run(*graph_inputs(x, lengths, patch))

@@ -172,7 +172,7 @@ def export(programs: dict[str, tuple[Path, Conversion]], name: str, folder: Path
     config, equal_length = MODELS[name]
     described = Bundle(
         dataset="Toy", model="T0", recipe="int8(static)", seed=0, runtime="c", number_format=NumberFormat.INT8_STATIC,
-        channels=config.channels, labels=LABELS, patch=config.embedding.stride, shortest=LENGTH if equal_length else 1,
+        channels=config.channels, labels=LABELS, patch=config.embedding.patch, shortest=LENGTH if equal_length else 1,
         longest=LENGTH if equal_length else LONGEST, equal_length=equal_length, scaling=Scaler("none"), gaps="refuse",
         threads=1, versions={"numpy": np.__version__},
     )  # fmt: skip

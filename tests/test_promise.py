@@ -102,6 +102,6 @@ def test_the_reference_is_its_best_epoch_of_all(search: Search, monkeypatch) -> 
 
 
 def test_no_candidate_is_trained_longer_than_the_reference(search: Search) -> None:
-    config = SimpleNamespace(embedding=SimpleNamespace(stride=8), layers=range(8))
+    config = SimpleNamespace(embedding=SimpleNamespace(patch=8), layers=range(8))
     starts = list_starts(Bounds(config, 24, 24, 20))
     assert get_longest_training(20) == Recipe.parse(f"distill({20 * max(s['epochs'] for s in starts)}, 2, 0.5, 0.001)")

@@ -70,7 +70,7 @@ def measure_sensitivity(model: CompressedModel, context: TrainingContext, calibr
         network = InferenceTransformer(model.network, attention="operator").eval()
 
     def whole(x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        x, *given = graph_inputs(x, lengths, model.network.config.embedding.stride)
+        x, *given = graph_inputs(x, lengths, model.network.config.embedding.patch)
         return x, given[0] if given else None
 
     def predict(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:

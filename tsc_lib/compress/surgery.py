@@ -180,7 +180,7 @@ def check_series(config: TransformerConfig, context: TrainingContext) -> None:
     UserError
         If patches are longer than every series, or one has too many of them; it names the patch that fits.
     """
-    longest, patch = int(max([*context.train.lengths, *context.valid.lengths])), config.embedding.stride
+    longest, patch = int(max([*context.train.lengths, *context.valid.lengths])), config.embedding.patch
     fits, most = max(USUAL_PATCH, longest), config.embedding.length_limits[1]
     if patch > fits:
         raise UserError(

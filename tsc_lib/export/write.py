@@ -108,7 +108,7 @@ def describe(
         number_format=NumberFormat(facts["number_format"]),
         channels=dataset.channels,
         labels=dataset.classes,
-        patch=embedding.stride,
+        patch=embedding.patch,
         shortest=shortest,
         longest=longest,
         equal_length=dataset.equal_length,

@@ -33,7 +33,7 @@ class PatchEmbeddingConfig(Spec):
     Attributes
     ----------
     patch : int
-        Time steps per token: kernel and stride of the convolution.
+        Time steps from one token to the next; a remainder that is shorter makes no token.
     position_stride : int
         Steps in the table of positions from one token to the next, where patches are longer than those that it was
         made for.
@@ -58,11 +58,6 @@ class PatchEmbeddingConfig(Spec):
             raise ValueError(f"every size of an embedding must be at least 1: {self}")
         if (self.position_width is None) != (self.position_channels is None):
             raise ValueError("position_width and position_channels come together or not at all")
-
-    @property
-    def stride(self) -> int:
-        """Time steps from one token to the next; a remainder that is shorter makes no token."""
-        return self.patch
 
     @property
     def length_limits(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ def save_network(network: Transformer, folder: Path, **facts: object) -> None:
     """Write the weights, and last a description: the network's ``config``, its ``stride`` and other JSON-able facts."""
     write_bytes(folder / WEIGHTS, save(network.state_dict()))
     write_json(
-        folder / DESCRIPTION, {"config": network.config.to_json(), "stride": network.config.embedding.stride, **facts}
+        folder / DESCRIPTION, {"config": network.config.to_json(), "stride": network.config.embedding.patch, **facts}
     )
 
 

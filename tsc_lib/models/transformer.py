@@ -174,7 +174,7 @@ class TransformerConfig(Spec):
             f"Transformer, {self.channels} channel(s){read}, {self.classes} classes",
             rows,
             columns,
-            f"embedding: {self.embedding.kind}, {self.embedding.stride} time steps a token, {self.d_model} wide{exits}",
+            f"embedding: {self.embedding.kind}, {self.embedding.patch} time steps a token, {self.d_model} wide{exits}",
         )
 
     @property

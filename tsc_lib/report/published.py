@@ -27,9 +27,10 @@ from tsc_lib.analysis.wording import (
     markdown_table,
 )
 from tsc_lib.compress import Family, Variant
+from tsc_lib.core.files import PACKAGE
 from tsc_lib.study.schema import COLUMNS
 
-ROOT = Path(__file__).parents[2]
+ROOT = PACKAGE.parent
 
 OTHER_RUNS = "other_runs"
 """Folder of the table of `tsc_lib.report.other_runs`."""

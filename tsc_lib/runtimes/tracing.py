@@ -28,7 +28,7 @@ def make_example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tens
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     if equal_length:
         return (torch.zeros(n, config.channels, length),), ({0: batch},)
-    stride = config.embedding.stride
+    stride = config.embedding.patch
     # Where each time step is a token, export cannot prove for a named dimension what it can for its multiples.
     steps = stride * torch.export.Dim("tokens", min=1, max=MAX_TOKENS) if stride > 1 else torch.export.Dim.DYNAMIC
     whole = max(2, length // stride) * stride
@@ -78,6 +78,6 @@ def calibration_batches(model: CompressedModel, size: int | None = None) -> list
     batch = model.calibration
     if batch is None:
         raise UserError("static int8 needs calibration series; make the model with the recipe step int8(static)")
-    arrays = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)
+    arrays = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.patch)
     size = size or len(arrays[0])
     return [tuple(array[start : start + size] for array in arrays) for start in range(0, len(arrays[0]), size)]

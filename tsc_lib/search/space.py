@@ -55,7 +55,7 @@ class Bounds:
     def patches(self) -> list[int]:
         """Patches that leave the shortest series at least two tokens and the longest no more than the model places."""
         fit = [p for p in PATCHES if 2 * p <= self.shortest and self.longest < p * (MAX_TOKENS + 1)]
-        return fit or [self.config.embedding.stride]
+        return fit or [self.config.embedding.patch]
 
     @property
     def channel_shares(self) -> list[float]:
@@ -136,7 +136,7 @@ def _suggest_student(trial: Trial, bounds: Bounds) -> str:
 
 
 def _student_starts(bounds: Bounds) -> list[Parameters]:
-    near = min(bounds.patches, key=lambda patch: abs(patch - bounds.config.embedding.stride))
+    near = min(bounds.patches, key=lambda patch: abs(patch - bounds.config.embedding.patch))
     longer = min((p for p in bounds.patches if p > near), default=near)
     sizes = [(2, 2, 64, 32, near), (2, 4, 64, 32, longer), (1, 8, 128, 32, near), (2, 4, 64, 32, near)]
     sizes += [(1, 4, 64, 32, near), (2, 4, 64, 24, longer)]

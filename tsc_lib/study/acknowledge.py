@@ -16,10 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tsc_lib.core.errors import UserError, run_command
-from tsc_lib.core.files import write_text
+from tsc_lib.core.files import PACKAGE, write_text
 from tsc_lib.study.versions import NOT_STORED, STAGES
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 ACKNOWLEDGED = Path(__file__).with_name("acknowledged.txt")
 """Version and hash of the code of every stage, as somebody last looked at them."""

@@ -73,7 +73,7 @@ def pretrain(config: TransformerConfig, sources: Sequence[Dataset], seed: int) -
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     network = Transformer(config).train()
-    fill = nn.Linear(config.d_model, config.channels * config.embedding.stride)
+    fill = nn.Linear(config.d_model, config.channels * config.embedding.patch)
     optimizer = torch.optim.Adam([*network.parameters(), *fill.parameters()], lr=LEARNING_RATE, fused=True)
     shares = np.sqrt([len(source.train) for source in sources])
     streams: list[Iterator[Batch]] = [iter(()) for _ in sources]
@@ -97,15 +97,15 @@ def pretrain(config: TransformerConfig, sources: Sequence[Dataset], seed: int) -
 def _miss(network: Transformer, fill: nn.Module, x: Tensor, lengths: Tensor | None, rng: np.random.Generator) -> Tensor:
     """Mean squared error of what was masked in series x (n, channels, length)."""
     embedding = network.config.embedding
-    count, stride = embedding.count_tokens(x.shape[2]), embedding.stride
-    x = fill_patch(x, stride)
+    count, patch = embedding.count_tokens(x.shape[2]), embedding.patch
+    x = fill_patch(x, patch)
     masked = torch.from_numpy(rng.uniform(size=(len(x), count)) < MASKED)
     hidden = x.clone()
-    hidden[:, :, : count * stride].masked_fill_(masked.repeat_interleave(stride, dim=1).unsqueeze(1), 0.0)
+    hidden[:, :, : count * patch].masked_fill_(masked.repeat_interleave(patch, dim=1).unsqueeze(1), 0.0)
     tokens, mask = network.embedding(hidden, lengths)
     tokens, _ = network.encode(tokens, mask, 0, len(network.layers))
-    wanted = x[:, :, : count * stride].unflatten(2, (count, stride)).transpose(1, 2).flatten(2)  # (n, count, all)
+    wanted = x[:, :, : count * patch].unflatten(2, (count, patch)).transpose(1, 2).flatten(2)  # (n, count, all)
     found = fill(tokens[:, -count:])
-    judged = masked if lengths is None else masked & (torch.arange(count) * stride < lengths.unsqueeze(1))
+    judged = masked if lengths is None else masked & (torch.arange(count) * patch < lengths.unsqueeze(1))
     judged[0, 0] = True  # never none
     return ((found - wanted) ** 2).mean(dim=2)[judged].mean()

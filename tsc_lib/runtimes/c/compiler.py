@@ -31,7 +31,7 @@ SECONDS = 600
 
 
 @dataclass(frozen=True)
-class Footprint:
+class CompiledSize:
     """What a program takes on this machine beside the caller's workspace, compiled with `FRUGAL`, in bytes.
 
     Attributes
@@ -102,7 +102,7 @@ def compile_library(folder: Path, target: Path) -> None:
         write_bytes(target, library.read_bytes())  # a new file: the old one may be loaded
 
 
-def measure_footprint(folder: Path) -> Footprint:
+def measure_size(folder: Path) -> CompiledSize:
     """What the program in `folder` takes, compiled with `FRUGAL`."""
     compiler = find_compiler()
     with tempfile.TemporaryDirectory() as scratch:
@@ -118,7 +118,7 @@ def measure_footprint(folder: Path) -> Footprint:
         outer = {name: size for name, size in frames.items() if name.endswith("_all")}
         inner = {name: size for name, size in frames.items() if name not in outer and name != "model_logits"}
         stack = frames["model_logits"] + max(outer.values(), default=0) + max(inner.values(), default=0)
-    return Footprint(flash=text + data, stack=stack)
+    return CompiledSize(flash=text + data, stack=stack)
 
 
 def _read_frames(usage: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from tsc_lib.core.errors import RuntimeUnavailable
 from tsc_lib.core.files import write_text
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.number_format import NumberFormat
-from tsc_lib.runtimes.c.compiler import HEADER, PROGRAM, compile_library, find_compiler, measure_footprint, name_library
+from tsc_lib.runtimes.c.compiler import HEADER, PROGRAM, compile_library, find_compiler, measure_size, name_library
 from tsc_lib.runtimes.c.program import write_header, write_program
 from tsc_lib.runtimes.c.static_quantization import quantize
 from tsc_lib.runtimes.conversion import Conversion
@@ -47,13 +47,13 @@ def convert(model: CompressedModel, folder: Path, equal_length: bool, longest: i
     write_text(folder / PROGRAM, program.text)
     write_text(folder / HEADER, write_header(model.network, program, shortest, most))
     compile_library(folder, folder / name_library())
-    footprint = measure_footprint(folder)
+    size = measure_size(folder)
     return Conversion(
         model_bytes=program.weight_bytes,
         int8_ops=program.int8_layers,
         fp32_ops=program.fp32_layers,
         longest=most,
-        flash_bytes=footprint.flash,
+        flash_bytes=size.flash,
         ram_bytes=program.small_bytes,
-        stack_bytes=footprint.stack,
+        stack_bytes=size.stack,
     )

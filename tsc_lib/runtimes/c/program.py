@@ -67,7 +67,7 @@ def write_program(network: Transformer, length: int, *, equal_length: bool) -> P
 def _write_code(network: Transformer, length: int, rows: int, equal_length: bool) -> tuple[Source, str, int]:
     """The functions for blocks of so many tokens, and the bytes that they work in; the weights are the same for all."""
     config, source = network.config, Source()
-    stride, width = config.embedding.stride, config.d_model
+    stride, width = config.embedding.patch, config.d_model
     longest = config.embedding.count_tokens(length)
     blocks = longest // rows + 1
     inner = max(layer.heads for layer in config.layers) * config.head_dim

@@ -125,11 +125,11 @@ def _compare(compiled: dict[str, Path], model: CompressedModel, equal_length: bo
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     predictors = {
-        name: InductorPredictor(program, program, config.embedding.stride)
+        name: InductorPredictor(program, program, config.embedding.patch)
         for name, program in ((name, load_program(path)) for name, path in compiled.items())
     }
     choices = []
-    for series in (1, max(2, TOKENS // (length // config.embedding.stride + 1))):
+    for series in (1, max(2, TOKENS // (length // config.embedding.patch + 1))):
         x = np.random.default_rng(0).normal(size=(series, config.channels, length)).astype(np.float32)
         lengths = None if equal_length else np.full(series, length)
         times: dict[str, list[float]] = {name: [] for name in compiled}

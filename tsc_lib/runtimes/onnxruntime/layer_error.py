@@ -111,7 +111,7 @@ def measure_layer_errors(folder: Path, runtime: str, series: Split, equal_length
         network.get_submodule(node.name).register_forward_hook(partial(keep, node.name))
     energies = {node.name: np.zeros(2) for node in products.values()}  # of the signal and of the noise
     for batch in batches(series, 1, equal_length=equal_length):
-        given = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.stride)
+        given = graph_inputs(batch.x, batch.lengths, model.network.config.embedding.patch)
         with torch.inference_mode():
             network(*map(torch.from_numpy, given))
         found = running.run(list(products), dict(zip(names, given, strict=True)))
