@@ -55,6 +55,10 @@ def test_the_longest_job_is_the_first_once_it_is_known_how_long_jobs_take(study:
     assert known["ItalyPowerDemand", "QUANT", 0] == pytest.approx(5000.0), "the same model on as much data"
     assert first.seconds == max(seconds for seconds in known.values() if seconds)
     assert all(job.seconds is None for job in after if job.stage == "benchmark")
+    [other] = [run for run in study.all_runs if (run.data.name, run.model, run.seed) == ("ACSF1", "QUANT", 0)]
+    record_seconds("prepare", other, 7.0)
+    again = {job.dataset: job.seconds for job in make_plan(study) if (job.stage, job.model) == ("prepare", "QUANT")}
+    assert again == pytest.approx({"ItalyPowerDemand": 5000.0, "ACSF1": 7.0}), "as long as another seed took"
 
 
 def test_progress_is_told_while_jobs_are_done(

@@ -40,7 +40,8 @@ class Job(Spec):
     needs : tuple of str
         Names of the jobs that are done before it.
     seconds : float or None
-        How long it may take: as long as it took, or as its model takes elsewhere for as much data; None if unknown.
+        How long it may take: as long as it took, as other seeds took, or as its model takes elsewhere for as much data;
+        None if unknown.
     rank : int
         The larger, the earlier it is begun.
     """
@@ -125,18 +126,23 @@ def _estimate(jobs: list[tuple[Job, TrainingRun]]) -> list[tuple[Job, float]]:
     """The jobs with their expected seconds, and the work of each: bytes of data times layers."""
     works = [_work(run) for _, run in jobs]
     known = [_read_seconds(_locate_seconds(job.stage, run)) for job, run in jobs]
-    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
+    rates: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for (job, _), seconds, work in zip(jobs, known, works, strict=True):
         if seconds is not None:
-            for key in ((job.stage, job.model), (job.stage, "")):
-                rates[key].append(seconds / work)
+            for kind in _list_kinds(job):
+                rates[kind].append(seconds / work)
     found = []
     for (job, _), seconds, work in zip(jobs, known, works, strict=True):
-        alike = rates.get((job.stage, job.model)) or rates.get((job.stage, ""))
+        alike = next((rates[kind] for kind in _list_kinds(job) if kind in rates), [])
         if seconds is None and alike:
             seconds = work * sum(alike) / len(alike)
         found.append((replace(job, seconds=seconds), work))
     return found
+
+
+def _list_kinds(job: Job) -> list[tuple[str, ...]]:
+    """Kinds of jobs that this one is of, the most alike first: those of its other seeds, of its model, of its stage."""
+    return [(job.stage, job.model, job.dataset), (job.stage, job.model), (job.stage,)]
 
 
 def _rank(jobs: list[tuple[Job, float]]) -> list[Job]:
