@@ -16,6 +16,7 @@ from tsc_lib.core.errors import RuntimeUnavailable, UserError
 from tsc_lib.models.compressed import CompressedModel
 from tsc_lib.models.embedding import PatchEmbeddingConfig
 from tsc_lib.models.transformer import LayerConfig, Transformer, TransformerConfig
+from tsc_lib.models.zoo import build
 from tsc_lib.runtimes import convert, processor
 from tsc_lib.runtimes.graph import Form, InferenceTransformer
 from tsc_lib.runtimes.openvino.predict import OFTEN
@@ -106,8 +107,9 @@ def test_the_inference_form_has_the_same_logits(attention: Form, channels: int, 
 
 
 @pytest.mark.compiles
-def test_a_shape_that_comes_often_has_a_program_of_its_own(tmp_path: Path) -> None:
-    model = model_of(1)
+@pytest.mark.parametrize("name", ["T1", "ConvTransformer"])
+def test_a_shape_that_comes_often_has_a_program_of_its_own(name: str, tmp_path: Path) -> None:
+    model = CompressedModel(build(name, 1, 3, 24).eval(), 24)
     convert.convert(model, "openvino", tmp_path, equal_length=True)
     predict = runtimes.load(tmp_path, "openvino")
     many = np.random.default_rng(0).normal(size=(3, 1, 24)).astype(np.float32)

@@ -93,9 +93,8 @@ class InferenceAttention(nn.Module):
             y = attend_elementwise(q, k, v, mask, self.bounded)
         else:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        if self.first_only:
-            return self.out(y.reshape(-1, width))
-        return self.out(y.transpose(1, 2).reshape(*([-1] if self.has_rows else [-1, k.shape[2]]), width))
+        y = y if self.first_only else y.transpose(1, 2)
+        return self.out(y.reshape(*([-1] if self.has_rows else [-1, q.shape[2]]), width))
 
 
 class InferenceLayer(nn.Module):
@@ -112,7 +111,9 @@ class InferenceLayer(nn.Module):
         """Tokens, how many each series has, and their mask, after the layer."""
         q, k, v = self.attention.project(self.attention_norm(x) if self.pre_norm else x, tokens)
         if self.attention.first_only:
-            x, tokens = separate(x, tokens)[:, 0], 1
+            # A token of its own as long as it is one: OpenVINO 2026.4 ends with a segmentation fault where rows of
+            # class tokens meet a pre-norm's residual.
+            x, tokens = separate(x, tokens)[:, 0] if self.attention.has_rows else x[:, :1], 1
         x = x + self.attention.attend(q, k, v, mask)
         x = x if self.pre_norm else self.attention_norm(x)
         if self.reduction is not None:
@@ -250,7 +251,9 @@ class InferenceTransformer(nn.Module):
         x = x.reshape(-1, width) if self.has_rows else x
         for layer in self.layers[first:last]:
             x, tokens, mask = layer(x, tokens, mask)
-        return x if last == len(self.layers) else separate(x, tokens), mask
+        if last < len(self.layers):
+            return separate(x, tokens), mask
+        return x if self.has_rows else x[:, 0], mask
 
     def classify_tokens(self, x: Tensor) -> Tensor:
         """Logits from the class token (n, d_model) after the last layer, which alone is computed there."""

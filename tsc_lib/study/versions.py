@@ -52,7 +52,7 @@ STAGES = {
     "eager": Stage(0, ("runtimes.eager",)),
     "inductor": Stage(6, ("runtimes.inductor",)),
     "onnxruntime": Stage(5, ("runtimes.onnxruntime",)),
-    "openvino": Stage(6, ("runtimes.openvino",)),
+    "openvino": Stage(7, ("runtimes.openvino",)),
     "c": Stage(3, ("runtimes.c",)),
     "aeon": Stage(1, ("runtimes.aeon", "models.classic")),
     "classic": Stage(1, ("study.classics",), ("aeon",)),
