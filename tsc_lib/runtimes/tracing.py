@@ -28,10 +28,10 @@ def make_example(model: CompressedModel, equal_length: bool) -> tuple[tuple[Tens
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     if equal_length:
         return (torch.zeros(n, config.channels, length),), ({0: batch},)
-    stride = config.embedding.patch
+    patch = config.embedding.patch
     # Where each time step is a token, export cannot prove for a named dimension what it can for its multiples.
-    steps = stride * torch.export.Dim("tokens", min=1, max=MAX_TOKENS) if stride > 1 else torch.export.Dim.DYNAMIC
-    whole = max(2, length // stride) * stride
+    steps = patch * torch.export.Dim("tokens", min=1, max=MAX_TOKENS) if patch > 1 else torch.export.Dim.DYNAMIC
+    whole = max(2, length // patch) * patch
     inputs = (torch.zeros(n, config.channels, whole), torch.full((n,), whole))
     return inputs, ({0: batch, 2: steps}, {0: batch})
 

@@ -67,7 +67,7 @@ def write_program(network: Transformer, length: int, *, equal_length: bool) -> P
 def _write_code(network: Transformer, length: int, rows: int, equal_length: bool) -> tuple[Source, str, int]:
     """The functions for blocks of so many tokens, and the bytes that they work in; the weights are the same for all."""
     config, source = network.config, Source()
-    stride, width = config.embedding.patch, config.d_model
+    patch, width = config.embedding.patch, config.d_model
     longest = config.embedding.count_tokens(length)
     blocks = longest // rows + 1
     inner = max(layer.heads for layer in config.layers) * config.head_dim
@@ -79,7 +79,7 @@ def _write_code(network: Transformer, length: int, rows: int, equal_length: bool
     steps = ["    (void)length;"] if equal_length else []
     steps += [
         f"    const int steps = {length if equal_length else 'length'};",
-        f"    const int tokens = steps < {2 * stride} ? 1 : steps / {stride};",
+        f"    const int tokens = steps < {2 * patch} ? 1 : steps / {patch};",
         f"    const int blocks = tokens / {rows} + 1;",
     ]
     logits = LOGITS.format(
