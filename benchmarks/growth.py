@@ -41,7 +41,7 @@ from tsc_lib.study import Study
 from tsc_lib.study.evaluation import Evaluation
 from tsc_lib.study.model_comparison import ModelComparison, ModelsJob
 from tsc_lib.study.plan import make_plan
-from tsc_lib.study.profiles import Profile
+from tsc_lib.study.profiles import Profile, load_profile
 from tsc_lib.study.sections import DataChoice, Exclusion
 from tsc_lib.study.specs import BenchmarkJob, EvaluationJob, TrainingRun
 from tsc_lib.study.versions import version
@@ -216,9 +216,11 @@ def clock_report(profile: Profile) -> float:
     path = store.OUTPUTS / "growth.yaml"
     path.write_text(yaml.safe_dump(content))
     before, environment = resource.getrusage(resource.RUSAGE_CHILDREN), os.environ | {"TSC_OUTPUTS": str(store.OUTPUTS)}
-    for command in (["notebook", NOTEBOOK], ["site"]):
-        arguments = [sys.executable, "-m", "tsc_lib.report.build", *command, "--profile", str(path)]
-        subprocess.run(arguments, env=environment, check=True, stdout=subprocess.DEVNULL)
+    executed = store.OUTPUTS / "notebooks" / load_profile(str(path)).name
+    for command in (["execute", NOTEBOOK, str(executed)], ["build", "site"]):
+        module, *arguments = command
+        call = [sys.executable, "-m", f"tsc_lib.report.{module}", *arguments, "--profile", str(path)]
+        subprocess.run(call, env=environment, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     largest = max(page.stat().st_size for page in store.OUTPUTS.rglob("*.html"))
     print(f"largest page: {largest / 1e6:.2f} MB")

@@ -137,7 +137,7 @@ def test_the_status_line_tells_run_step_and_what_is_left(monkeypatch):
 
 def test_an_unknown_parameter_is_refused(tmp_path):
     from tsc_lib.core.errors import UserError
-    from tsc_lib.report.build import run_notebook
+    from tsc_lib.report.execute import run_notebook
 
     with pytest.raises(UserError, match="seed"):
         run_notebook(NOTEBOOKS[0], tmp_path / "refused.ipynb", {"seed": 1})

@@ -167,7 +167,7 @@ def test_an_installed_package_is_whole_and_works_in_the_working_directory(wheel,
 import sys
 sys.path.insert(0, {str(tmp_path / "installed")!r})
 from tsc_lib.core.store import OUTPUTS
-from tsc_lib.report.build import NOTEBOOKS
+from tsc_lib.report.execute import NOTEBOOKS
 from tsc_lib.report.site import SOURCES
 from tsc_lib.study.profiles import PROFILES
 print(OUTPUTS, NOTEBOOKS, SOURCES, PROFILES, sep="\\n")

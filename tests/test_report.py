@@ -12,7 +12,7 @@ import pytest
 from reports import RESULTS, write_notebook
 
 from tsc_lib.core.errors import UserError
-from tsc_lib.report import assets, module_pages, readme, site, sphinx_run
+from tsc_lib.report import assets, execute, module_pages, readme, site, sphinx_run
 from tsc_lib.report import build as report
 from tsc_lib.report.explore import LIBRARY
 from tsc_lib.report.pages import describe_picture
@@ -22,7 +22,7 @@ from tsc_lib.report.run_page import describe_run
 def test_notebook_runs_with_its_parameters(tmp_path):
     notebook = write_notebook(tmp_path / "01_x.ipynb", "import os\nprint(profile, os.path.basename(os.getcwd()))")
     output = tmp_path / "else {where} {}" / "01_x.ipynb"
-    report.run_notebook(notebook, output, {"profile": "quick"})
+    execute.run_notebook(notebook, output, {"profile": "quick"})
     executed = nbformat.read(output, 4)
     assert executed.cells[-1].outputs[0].text == f"quick {tmp_path.name}\n"
     assert str(tmp_path) not in output.read_text(), "an executed notebook says nothing of the machine it ran on"
@@ -32,9 +32,9 @@ def test_notebook_runs_with_its_parameters(tmp_path):
 def test_unknown_notebook_and_parameter(tmp_path):
     notebook = write_notebook(tmp_path / "01_x.ipynb")
     with pytest.raises(UserError, match="no notebook '02_y'; there are: 01_x"):
-        report.run_notebook(tmp_path / "02_y.ipynb", tmp_path / "out.ipynb", {})
+        execute.run_notebook(tmp_path / "02_y.ipynb", tmp_path / "out.ipynb", {})
     with pytest.raises(UserError, match="no parameter 'seed'; it has: profile"):
-        report.run_notebook(notebook, tmp_path / "out.ipynb", {"seed": 1})
+        execute.run_notebook(notebook, tmp_path / "out.ipynb", {"seed": 1})
 
 
 @pytest.mark.notebooks
@@ -51,7 +51,7 @@ def test_notebook_that_stops_leaves_no_result(tmp_path, code, message):
     notebook = write_notebook(tmp_path / "01_x.ipynb", code, "print('never')")
     output = tmp_path / "out" / "01_x.ipynb"
     with pytest.raises(UserError, match=message):
-        report.run_notebook(notebook, output, {})
+        execute.run_notebook(notebook, output, {})
     assert [path.name for path in output.parent.iterdir()] == ["01_x.failed.ipynb"]
 
 
@@ -89,12 +89,12 @@ def pages(tmp_path_factory):
     (outputs / "report" / "quick" / "old.html").write_text("of an earlier report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "OUTPUTS", outputs)
-        patch.setattr(report, "NOTEBOOKS", sources)
+        for module in (report, execute):
+            patch.setattr(module, "NOTEBOOKS", sources)
         patch.setattr(sphinx_run, "OPTIONS", [*sphinx_run.OPTIONS, "-W", "--keep-going"])
         patch.setattr(module_pages, "OUTPUTS", outputs)
-        assert report.main(["notebook", "01_first", "--profile", "quick"]) == 0
-        assert report.main(["notebook", "02_second", "--profile", "quick"]) == 0
-        assert report.main(["notebook", "03_third", "--profile", "quick"]) == 1
+        for name, code in {"01_first": 0, "02_second": 0, "03_third": 1}.items():
+            assert execute.main([name, str(outputs / "notebooks" / "quick"), "--profile", "quick"]) == code
         assert report.main(["site", "--profile", "quick"]) == 0
         assert report.main(["site", "--profile", "smoke"]) == 1, "no notebook of that profile was executed"
     whole = (outputs / "report" / "quick", next((outputs / "store" / "api").glob("[!.]*")))  # Sphinx hides files there

@@ -161,7 +161,7 @@ def test_a_notebook_s_kernel(tmp_path: Path) -> None:
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "01_x.ipynb")
     run = f"run_notebook(Path({str(tmp_path / '01_x.ipynb')!r}), Path({str(tmp_path / 'out' / '01_x.ipynb')!r}), {{}})"
-    command = start(tmp_path / "a", f"from tsc_lib.report.build import run_notebook; {run}")
+    command = start(tmp_path / "a", f"from tsc_lib.report.execute import run_notebook; {run}")
     command.wait_for(begun.exists)
     command.stop(SIGTERM, to_group=False)
     assert not list((tmp_path / "out").iterdir())

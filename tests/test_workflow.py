@@ -48,7 +48,8 @@ def test_whatever_a_user_names_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
             asked = f"--dataset={quote(run.data.name)} --model={run.model} --seed={run.seed}"
             assert f"{call}.study.jobs {stage} {chosen} {asked}\n" in printed
     for notebook in shipped("notebooks").glob("*.ipynb"):
-        assert f"{call}.report.build notebook {chosen} -- {notebook.stem}\n" in printed
+        executed = quote(f"notebooks/{study.profile.name}")
+        assert f"{call}.report.execute {chosen} -- {notebook.stem} {executed}\n" in printed
     assert f"{call}.report.build site {chosen}" in printed
     assert sorted(path.name for path in outputs.iterdir()) == [".snakemake", "report.lock", "store"]
 

@@ -21,7 +21,7 @@ from tsc_lib.core.processes import provide_home, run_engine
 from tsc_lib.core.progress import IN_BATCH
 from tsc_lib.core.spec import digest
 from tsc_lib.report import slurm
-from tsc_lib.report.build import NOTEBOOKS
+from tsc_lib.report.execute import NOTEBOOKS
 from tsc_lib.report.progress import tell_progress
 from tsc_lib.study import Study
 from tsc_lib.study.plan import Job, make_plan
@@ -133,6 +133,7 @@ def write_jobs(study: Study, jobs: list[Job], profile: str, cores: int, *, on_cl
         "seeds_in_turn": not on_cluster,
         "measuring_cores": study.profile.benchmark.threads if on_cluster else cores,
         "notebooks": request_notebooks(study),
+        "executed": f"notebooks/{study.profile.name}",
         "jobs": [job.to_json() for job in jobs],
     }
     write_json(path, plan)

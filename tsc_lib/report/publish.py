@@ -26,7 +26,7 @@ from PIL import Image
 from tsc_lib.core.errors import UserError, run_command
 from tsc_lib.core.files import replace_folder, write_text
 from tsc_lib.core.store import OUTPUTS
-from tsc_lib.report.build import NOTEBOOKS
+from tsc_lib.report.execute import NOTEBOOKS
 from tsc_lib.study import Study
 from tsc_lib.study.profiles import load_profile
 
