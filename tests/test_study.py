@@ -191,6 +191,8 @@ def test_a_data_set_may_have_seeds_of_its_own(study: Study) -> None:
     seeded = [(spec.name, seed) for spec, _, seed in Study(profile).list_seeded()]
     assert seeded == [(choice.name, 3), ("GunPoint", 3), (choice.name, 4)]
     assert profile.all_seeds == (3, 4)
+    assert profile.describe_seeds() == f"4, 3 of {choice.name}; 3 of the others"
+    assert study.profile.describe_seeds() == ", ".join(map(str, study.profile.seeds))
     assert {(run.data.name, run.seed) for run in Study(profile).all_runs} == set(seeded)
     with pytest.raises(UserError, match=f"'seeds' of {choice.name} lack 5, the profile's first"):
         replace(profile, seeds=(5,))

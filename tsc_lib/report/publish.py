@@ -118,7 +118,7 @@ def provenance(study: Study, asked: str, results_only: bool, others: Sequence[st
         "Python": host.python,
         **host.versions,
         "first session": host.date,
-        "seeds": ", ".join(map(str, profile.all_seeds)),
+        "seeds": profile.describe_seeds(),
         "data sets": ", ".join(choice.name for choice in profile.datasets),
     }
     rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())

@@ -145,6 +145,15 @@ class Profile(Spec):
         """One training per seed on one of the data sets."""
         return choice.seeds or self.seeds
 
+    def describe_seeds(self) -> str:
+        """The seeds as text, with the data sets that have seeds of their own: ``0, 1 of PLAID; 0 of the others``."""
+        names: dict[tuple[int, ...], list[str]] = {}
+        for choice in self.datasets:
+            names.setdefault(self.seeds_of(choice), []).append(Path(choice.name).name)
+        common, seeds = names.pop(self.seeds, None), ", ".join(map(str, self.seeds))
+        own = [f"{', '.join(map(str, each))} of {', '.join(those)}" for each, those in names.items()]
+        return "; ".join([*own, f"{seeds} of the others" if own else seeds] if common else own)
+
     def train_of(self, choice: DataChoice, model: str) -> TrainSpec:
         """The training settings of a model on one of the data sets; what is said of the model alone comes last."""
         spec, places = find_train_spec(model), {"train": self.train, f"train of {choice.name}": choice.train}

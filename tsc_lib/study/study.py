@@ -78,7 +78,7 @@ class Study(Runs):
         rows = [
             ("data sets", ", ".join(choice.name for choice in self.profile.datasets)),
             ("models", ", ".join(self.profile.models)),
-            ("seeds", ", ".join(map(str, self.profile.all_seeds))),
+            ("seeds", self.profile.describe_seeds()),
             ("trained models", len(self.runs)),
             ("variants of each", len(self.variants)),
             ("measured with all variants", len(self.runs) - len(missing)),
