@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from tsc_lib.analysis.archive import TRAITS, summarize_savings
 from tsc_lib.analysis.quantities import PERMITTED_LOSS
 from tsc_lib.analysis.ranking import count_wins
+from tsc_lib.analysis.wording import join_items
 from tsc_lib.figures import draw
 from tsc_lib.figures.palette import COLOURS, INTERVAL, KIND_COLOURS, QUIET, SEQUENCE, Looks
 from tsc_lib.figures.scales import plain_log
@@ -84,7 +85,7 @@ def accuracy_beside_classics(pairs: pd.DataFrame) -> Figure:
         return draw.empty_figure("there is no classic to set beside a transformer")
     classics, ours = draw.unique(pairs.classic), pairs.ours.iloc[0]
     fig, axes = draw.panels(1, len(classics), 3.2, sharex=True, sharey=True)
-    wins, least = 0, float(pairs[["accuracy", "classic_accuracy"]].min(axis=None))
+    ahead, least = [], float(pairs[["accuracy", "classic_accuracy"]].min(axis=None))
     for ax, classic in zip(axes[0], classics, strict=True):
         part = pairs[pairs.classic == classic]
         ax.axline((least, least), slope=1, color=QUIET, linewidth=0.9, zorder=1)
@@ -92,12 +93,14 @@ def accuracy_beside_classics(pairs: pd.DataFrame) -> Figure:
             part.classic_accuracy, part.accuracy, color=KIND_COLOURS[part.kind.iloc[0]], **POINT | {"markersize": 5}
         )
         won, drawn, lost = count_wins(part.points)
-        wins += won >= lost
+        if lost > won:
+            ahead.append(classic)
         ax.set_title(f"{won} won, {drawn} drawn, {lost} lost", fontweight="normal")
         ax.set_xlabel(f"accuracy of {classic}, %")
         ax.set_aspect("equal", adjustable="box")
     axes[0][0].set_ylabel(f"accuracy of {ours}, %")
-    draw.say(fig, f"{ours} wins at least as often as it loses against {wins} of {len(classics)} classics")
+    message = "loses more often than it wins" if ahead else "wins at least as often as it loses"
+    draw.say(fig, f"{ours} {message} against {join_items(ahead or classics)}")
     return fig
 
 
